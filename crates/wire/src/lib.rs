@@ -1,0 +1,9 @@
+//! Centrifugo's client protocol as bytes and values.
+//!
+//! Bytes in, values out, and back: no sockets, no clocks, no policy. [`message`] has the messages,
+//! [`json`] and [`protobuf`] the two codecs over them, [`framing`] splits a transport message into
+//! commands and joins replies, [`ws`] is the server side of RFC 6455, [`delta`] is Fossil delta and
+//! [`code`] the catalogue of error, unsubscribe and disconnect codes.
+
+pub mod code;
+pub mod message;
