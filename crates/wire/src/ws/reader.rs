@@ -356,3 +356,6 @@ impl HeaderStart {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;
