@@ -1,0 +1,213 @@
+//! Regular expressions of the configuration, in the dialect that Centrifugo's are written in.
+//!
+//! Go's dialect and that of the `regex` crate are nearly one. Where they differ, ours would be wider, and an
+//! expression that guards names must not become wider by moving house: `\d`, `\w`, `\s` and `\b` are ASCII
+//! there, and within brackets `[`, `&&`, `--` and `~~` are plain characters.
+
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+/// A compiled expression that remembers how it was written.
+#[derive(Clone)]
+pub struct Regex {
+    source: String,
+    compiled: regex::Regex,
+}
+
+/// An expression that is none, or that is too large.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{source_text:?} is not a regular expression: {message}")]
+pub struct RegexError {
+    source_text: String,
+    message: String,
+}
+
+impl Regex {
+    /// Most memory that one compiled expression may take.
+    const SIZE_LIMIT: usize = 1 << 20;
+
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// It is no expression, or compiles to more than 1 MiB.
+    pub fn new(source: &str) -> Result<Self, RegexError> {
+        Self::with_limit(source, Self::SIZE_LIMIT)
+    }
+
+    /// Compiles an expression that may take no more than so many bytes.
+    ///
+    /// # Errors
+    /// It is no expression, or compiles to more than the limit.
+    pub fn with_limit(source: &str, bytes: usize) -> Result<Self, RegexError> {
+        let compiled = regex::RegexBuilder::new(&translate(source))
+            .size_limit(bytes)
+            .dfa_size_limit(bytes)
+            .build()
+            .map_err(|error| RegexError { source_text: source.to_owned(), message: error.to_string() })?;
+        Ok(Self { source: source.to_owned(), compiled })
+    }
+
+    /// Whether the expression matches anywhere in the text.
+    #[must_use]
+    pub fn is_match(&self, text: &str) -> bool {
+        self.compiled.is_match(text)
+    }
+
+    /// The expression as it was written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+impl fmt::Debug for Regex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}/", self.source)
+    }
+}
+
+impl PartialEq for Regex {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for Regex {}
+
+/// Reads an expression where one may be: the empty string is none.
+pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
+    let source = String::deserialize(deserializer)?;
+    if source.is_empty() {
+        return Ok(None);
+    }
+    Regex::new(&source).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Writes an expression of Go's dialect in that of the `regex` crate.
+fn translate(source: &str) -> String {
+    let mut out = String::with_capacity(source.len() + 16);
+    let mut chars = source.chars().peekable();
+    // Characters since the bracket opened: `]` is plain as the first one, after `^` or not.
+    let mut bracket: Option<usize> = None;
+    while let Some(c) = chars.next() {
+        match (c, &mut bracket) {
+            ('\\', _) => {
+                if let Some(count) = &mut bracket {
+                    *count += 1;
+                }
+                match chars.next() {
+                    Some(class @ ('d' | 'D' | 'w' | 'W' | 's' | 'S')) => out.push_str(ascii_class(class)),
+                    Some(edge @ ('b' | 'B')) if bracket.is_none() => {
+                        out.push_str("(?-u:\\");
+                        out.push(edge);
+                        out.push(')');
+                    }
+                    Some(other) => {
+                        out.push('\\');
+                        out.push(other);
+                    }
+                    None => out.push('\\'),
+                }
+            }
+            ('[', None) => {
+                bracket = Some(0);
+                out.push('[');
+                if chars.next_if_eq(&'^').is_some() {
+                    out.push('^');
+                }
+            }
+            ('[', Some(count)) => {
+                *count += 1;
+                if chars.peek() == Some(&':') {
+                    // A named class such as [:alpha:] is ASCII in both; its end bracket is not ours.
+                    out.push('[');
+                    while let Some(named) = chars.next() {
+                        out.push(named);
+                        if named == ':' && chars.next_if_eq(&']').is_some() {
+                            out.push(']');
+                            break;
+                        }
+                    }
+                } else {
+                    out.push_str("\\[");
+                }
+            }
+            (']', Some(count)) if *count > 0 => {
+                bracket = None;
+                out.push(']');
+            }
+            (']', Some(count)) => {
+                *count += 1;
+                out.push_str("\\]");
+            }
+            ('-', Some(count)) if out.ends_with('-') && *count > 0 => {
+                *count += 1;
+                out.push_str("\\-");
+            }
+            ('&' | '~', Some(count)) => {
+                *count += 1;
+                out.push('\\');
+                out.push(c);
+            }
+            (_, Some(count)) => {
+                *count += 1;
+                out.push(c);
+            }
+            (_, None) => out.push(c),
+        }
+    }
+    out
+}
+
+fn ascii_class(class: char) -> &'static str {
+    match class {
+        'd' => "[0-9]",
+        'D' => "[^0-9]",
+        'w' => "[0-9A-Za-z_]",
+        'W' => "[^0-9A-Za-z_]",
+        's' => r"[\t\n\f\r ]",
+        _ => r"[^\t\n\f\r ]",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_ascii() {
+        for (expression, yes, no) in [
+            (r"^\d+$", "12", "\u{661}\u{662}"),
+            (r"^[\d-]+$", "1-2", "\u{661}"),
+            (r"^[^\D]+$", "12", "\u{661}"),
+            (r"^\w+$", "a_1", "é"),
+            (r"^a\sb$", "a b", "a\u{a0}b"),
+            (r"a\b", "éa!", "ab"),
+            (r"^\S+$", "\u{a0}", " "),
+            (r"^[[:alpha:]1]+$", "ab1", "é"),
+            (r"^[[a]+$", "[a", "b"),
+            (r"^[a&&b]+$", "a&b", "c"),
+            (r"^[+--]+$", "+,-", "."),
+            (r"^[]a]+$", "a]", "["),
+            (r"^[^]a]+$", "bc", "]"),
+            (r"^[\]\[]+$", "[]", "\\"),
+            (r"^[a-zé]+$", "é", "É"),
+            (r"^\pL+$", "é", "1"),
+            (r"^.$", "é", "ab"),
+        ] {
+            let regex = Regex::new(expression).unwrap();
+            assert!(regex.is_match(yes), "{expression} should match {yes:?}");
+            assert!(!regex.is_match(no), "{expression} should not match {no:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_or_huge_expression_is_an_error() {
+        for expression in ["(", "[", r"\", "(?P<x", "[z-a]", r"\pX"] {
+            assert!(Regex::new(expression).is_err(), "{expression}");
+        }
+        assert!(Regex::new("(").unwrap_err().to_string().contains("\"(\""));
+        assert!(Regex::new("a{1000}{1000}").is_err());
+        assert!(Regex::with_limit("(a|b){100}", 64).is_err());
+    }
+}

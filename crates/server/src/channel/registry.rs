@@ -1,0 +1,320 @@
+//! From a channel name to the options that hold for it.
+
+use super::name::{ChannelName, NameFault, Syntax};
+use super::options::{Options, PublicationFormat, RecoveryMode};
+use super::pattern::{Pattern, PatternError};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Default of `channel.history_meta_ttl`.
+const HISTORY_META_TTL: Duration = Duration::from_secs(720 * 3600);
+
+/// What a registry is made from: the `channel` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct ChannelConfig {
+    /// The grammar of names.
+    #[serde(flatten)]
+    pub syntax: Syntax,
+    /// How long offset and epoch are kept where a namespace does not say.
+    #[serde(deserialize_with = "super::options::duration")]
+    pub history_meta_ttl: Duration,
+    /// The format of publications where a namespace does not say.
+    pub publication_data_format: PublicationFormat,
+    /// Options of channels whose name has no namespace.
+    pub without_namespace: Options,
+    /// The namespaces.
+    pub namespaces: Vec<NamespaceConfig>,
+}
+
+/// A namespace of the configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NamespaceConfig {
+    /// Its name: two or more of `-a-zA-Z0-9_.`.
+    pub name: String,
+    /// Its options.
+    #[serde(flatten)]
+    pub options: Options,
+}
+
+impl Default for ChannelConfig {
+    fn default() -> Self {
+        Self {
+            syntax: Syntax::default(),
+            history_meta_ttl: HISTORY_META_TTL,
+            publication_data_format: PublicationFormat::default(),
+            without_namespace: Options::default(),
+            namespaces: Vec::new(),
+        }
+    }
+}
+
+/// Why the options do not make a registry. Each text begins with the option to change.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BuildError {
+    /// A namespace has a bad name.
+    #[error(
+        "channel.namespaces: {0:?} is not a namespace name: two or more of a-z, A-Z, 0-9, \"-\", \"_\", \".\""
+    )]
+    Name(String),
+    /// Two namespaces have the same name.
+    #[error("channel.namespaces: {0:?} is there twice")]
+    NameTwice(String),
+    /// Only one of size and ttl is set.
+    #[error("{0}.history_size and {0}.history_ttl: set both or neither")]
+    HalfHistory(String),
+    /// Positions would be forgotten before the publications they count.
+    #[error("{0}.history_ttl must not be longer than history_meta_ttl (or channel.history_meta_ttl)")]
+    MetaTtl(String),
+    /// There is nothing to recover from.
+    #[error("{0}.force_recovery needs {0}.history_size and {0}.history_ttl")]
+    RecoveryWithoutHistory(String),
+    /// Nothing to do by itself.
+    #[error("{0}.auto_cache_recover needs {0}.force_recovery, and {0}.force_recovery_mode \"cache\"")]
+    AutoCacheRecover(String),
+    /// The stream proxy does what the other proxies do.
+    #[error("{0}.subscribe_stream_proxy_enabled excludes the other proxies of the namespace")]
+    StreamProxy(String),
+    /// A pattern is none.
+    #[error("{0}.pattern: {1}")]
+    Pattern(String, PatternError),
+    /// A pattern is where none can be.
+    #[error("{0}.pattern needs channel.patterns, and a namespace of its own")]
+    PatternOff(String),
+    /// Two patterns match the same names.
+    #[error("{0}.pattern matches the same channels as {1}.pattern")]
+    PatternTwice(String, String),
+}
+
+/// A namespace, ready to be decided by.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    options: Options,
+    pattern: Option<Pattern>,
+}
+
+impl Namespace {
+    /// Its name; empty for `channel.without_namespace`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its options. `history_meta_ttl` and `publication_data_format` are those in force.
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Its pattern.
+    #[must_use]
+    pub const fn pattern(&self) -> Option<&Pattern> {
+        self.pattern.as_ref()
+    }
+
+    /// Where its options stand in the configuration, for people.
+    #[must_use]
+    pub fn path(&self) -> String {
+        path(&self.name)
+    }
+
+    /// Whether a name that resolved to this namespace has an acceptable form. Not its length: see
+    /// [`Registry::check_length`].
+    ///
+    /// # Errors
+    /// What is wrong with the name.
+    pub fn check_form(&self, name: &ChannelName<'_>) -> Result<(), NameFault> {
+        if self.pattern.is_some() && !name.full.is_ascii() {
+            return Err(NameFault::NotAscii);
+        }
+        match &self.options.channel_regex {
+            Some(regex) if regex.is_match(name.rest) => Ok(()),
+            Some(_) => Err(NameFault::Regex),
+            None if name.full.is_ascii() => Ok(()),
+            None => Err(NameFault::NotAscii),
+        }
+    }
+}
+
+/// A name and what it resolves to.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolved<'a> {
+    /// The name, taken apart.
+    pub name: ChannelName<'a>,
+    /// Its namespace; `None` if there is no such namespace, or no pattern that matches.
+    pub namespace: Option<&'a Arc<Namespace>>,
+}
+
+/// Every namespace. An immutable value: a reload makes another.
+#[derive(Debug)]
+pub struct Registry {
+    syntax: Syntax,
+    without_namespace: Arc<Namespace>,
+    /// Reached by name; sorted by it.
+    named: Box<[Arc<Namespace>]>,
+    /// Reached by pattern; those that win first come first.
+    patterned: Box<[Arc<Namespace>]>,
+}
+
+impl Registry {
+    /// Makes a registry.
+    ///
+    /// # Errors
+    /// Options that contradict each other, by their names.
+    pub fn new(config: ChannelConfig) -> Result<Self, BuildError> {
+        let ChannelConfig {
+            mut syntax,
+            history_meta_ttl,
+            publication_data_format,
+            without_namespace,
+            namespaces,
+        } = config;
+        if syntax.max_length == 0 {
+            syntax.max_length = Syntax::default().max_length;
+        }
+        let defaults = Defaults { history_meta_ttl, publication_data_format, patterns: syntax.patterns };
+        let without_namespace = Arc::new(defaults.namespace(String::new(), without_namespace)?);
+        let mut named = Vec::new();
+        let mut patterned: Vec<Arc<Namespace>> = Vec::new();
+        for NamespaceConfig { name, options } in namespaces {
+            if !is_namespace_name(&name) {
+                return Err(BuildError::Name(name));
+            }
+            let namespace = Arc::new(defaults.namespace(name, options)?);
+            if let Some(pattern) = namespace.pattern() {
+                let twin =
+                    patterned.iter().find(|other| other.pattern().is_some_and(|p| p.same_shape(pattern)));
+                if let Some(twin) = twin {
+                    return Err(BuildError::PatternTwice(namespace.path(), twin.path()));
+                }
+                patterned.push(namespace);
+            } else {
+                named.push(namespace);
+            }
+        }
+        let mut names: Vec<&str> = named.iter().chain(&patterned).map(|namespace| namespace.name()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(BuildError::NameTwice(pair[0].to_owned()));
+        }
+        named.sort_by(|a, b| a.name.cmp(&b.name));
+        patterned.sort_by_cached_key(|namespace| namespace.pattern().map(Pattern::precedence));
+        Ok(Self { syntax, without_namespace, named: named.into(), patterned: patterned.into() })
+    }
+
+    /// The grammar of names.
+    #[must_use]
+    pub const fn syntax(&self) -> &Syntax {
+        &self.syntax
+    }
+
+    /// Takes a name apart and finds its namespace.
+    #[must_use]
+    pub fn resolve<'a>(&'a self, channel: &'a str) -> Resolved<'a> {
+        let name = self.syntax.parse(channel);
+        let namespace = if name.pattern {
+            let path = if name.private { &channel[self.syntax.private_prefix.len()..] } else { channel };
+            self.patterned
+                .iter()
+                .find(|namespace| namespace.pattern().is_some_and(|pattern| pattern.matches(path)))
+        } else {
+            match name.namespace {
+                None => Some(&self.without_namespace),
+                Some(wanted) => self.named(wanted),
+            }
+        };
+        Resolved { name, namespace }
+    }
+
+    /// The namespace of this name, patterns aside.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Namespace>> {
+        let at = self.named.binary_search_by(|namespace| namespace.name.as_str().cmp(name)).ok()?;
+        self.named.get(at)
+    }
+
+    /// Every namespace, `channel.without_namespace` first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        std::iter::once(&self.without_namespace).chain(&self.named).chain(&self.patterned)
+    }
+
+    /// Whether a name has an acceptable length, counted in bytes.
+    ///
+    /// # Errors
+    /// It is empty or too long.
+    pub const fn check_length(&self, channel: &str) -> Result<(), NameFault> {
+        if channel.is_empty() {
+            Err(NameFault::Empty)
+        } else if channel.len() > self.syntax.max_length {
+            Err(NameFault::TooLong)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What a namespace takes where it does not say.
+struct Defaults {
+    history_meta_ttl: Duration,
+    publication_data_format: PublicationFormat,
+    patterns: bool,
+}
+
+impl Defaults {
+    fn namespace(&self, name: String, mut options: Options) -> Result<Namespace, BuildError> {
+        let at = path(&name);
+        if options.history_meta_ttl.is_zero() {
+            options.history_meta_ttl = self.history_meta_ttl;
+        }
+        if options.publication_data_format == PublicationFormat::NotEmpty {
+            options.publication_data_format = self.publication_data_format;
+        }
+        if (options.history_size > 0) == options.history_ttl.is_zero() {
+            return Err(BuildError::HalfHistory(at));
+        }
+        if options.history_ttl > options.history_meta_ttl {
+            return Err(BuildError::MetaTtl(at));
+        }
+        if options.force_recovery && !options.has_history() {
+            return Err(BuildError::RecoveryWithoutHistory(at));
+        }
+        if options.auto_cache_recover
+            && !(options.force_recovery && options.force_recovery_mode == RecoveryMode::Cache)
+        {
+            return Err(BuildError::AutoCacheRecover(at));
+        }
+        let others = options.subscribe_proxy_enabled
+            || options.publish_proxy_enabled
+            || options.sub_refresh_proxy_enabled;
+        if options.subscribe_stream_proxy_enabled && others {
+            return Err(BuildError::StreamProxy(at));
+        }
+        let pattern = match options.pattern.as_str() {
+            "" => None,
+            _ if !self.patterns || name.is_empty() => return Err(BuildError::PatternOff(at)),
+            source => Some(Pattern::parse(source).map_err(|error| BuildError::Pattern(at, error))?),
+        };
+        Ok(Namespace { name, options, pattern })
+    }
+}
+
+fn path(name: &str) -> String {
+    if name.is_empty() {
+        "channel.without_namespace".to_owned()
+    } else {
+        format!("channel.namespaces[{name}]")
+    }
+}
+
+/// Centrifugo v6.9: `^[-a-zA-Z0-9_.]{2,}$`.
+fn is_namespace_name(name: &str) -> bool {
+    name.len() >= 2 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;
