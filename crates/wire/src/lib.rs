@@ -6,5 +6,6 @@
 //! [`code`] the catalogue of error, unsubscribe and disconnect codes.
 
 pub mod code;
+pub mod delta;
 pub mod message;
 pub mod ws;
