@@ -55,7 +55,7 @@ pub enum DeltaError {
 
 /// Appends the delta that turns `source` into `target`.
 ///
-/// The result is never longer than `target` and 20 bytes, and any applier of the format takes it. Whether it
+/// Below 1 GiB the result is never longer than `target` and 20 bytes; any applier of the format takes it. Whether it
 /// is worth sending is for the caller to see from its length.
 pub fn create(source: &[u8], target: &[u8], out: &mut Vec<u8>) {
     number::append(target.len() as u64, out);
