@@ -1,3 +1,4 @@
 //! server
 
 pub mod channel;
+pub mod policy;

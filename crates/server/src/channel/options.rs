@@ -141,6 +141,25 @@ pub enum PublicationFormat {
     Binary,
 }
 
+impl PublicationFormat {
+    /// Whether a payload has this format. Passes over the payload only for the two JSON formats.
+    #[must_use]
+    pub fn admits(self, data: &[u8]) -> bool {
+        match self {
+            Self::NotEmpty => !data.is_empty(),
+            Self::Binary => true,
+            Self::Json => is_json(data),
+            Self::JsonObject => {
+                data.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') && is_json(data)
+            }
+        }
+    }
+}
+
+fn is_json(data: &[u8]) -> bool {
+    serde_json::from_slice::<&serde_json::value::RawValue>(data).is_ok()
+}
+
 /// The kind of a namespace's channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -229,6 +248,26 @@ mod tests {
         assert_eq!(empty.force_recovery_mode, RecoveryMode::Stream);
         assert_eq!(empty.publication_data_format, PublicationFormat::NotEmpty);
         assert_eq!(empty.subscription_type, SubscriptionType::Stream);
+    }
+
+    #[test]
+    fn payloads_are_held_against_the_format() {
+        use PublicationFormat::{Binary, Json, JsonObject, NotEmpty};
+        for (data, admitted) in [
+            (&b""[..], &[Binary][..]),
+            (b" ", &[Binary, NotEmpty]),
+            (b"\x00\x01hi", &[Binary, NotEmpty]),
+            (b"{\"a\":", &[Binary, NotEmpty]),
+            (b"{} {}", &[Binary, NotEmpty]),
+            (b"\"\"", &[Binary, NotEmpty, Json]),
+            (b"null", &[Binary, NotEmpty, Json]),
+            (b"[{}]", &[Binary, NotEmpty, Json]),
+            (b" \n{\"a\":1} ", &[Binary, NotEmpty, Json, JsonObject]),
+        ] {
+            for format in [NotEmpty, Json, JsonObject, Binary] {
+                assert_eq!(format.admits(data), admitted.contains(&format), "{format:?} {data:?}");
+            }
+        }
     }
 
     #[test]

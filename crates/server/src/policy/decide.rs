@@ -1,0 +1,456 @@
+//! The decision. From top to bottom in the order in which the rules are asked.
+
+use super::caps::Allow;
+use super::decision::{
+    Decision, Grant, HistoryGrant, PublishGrant, Source, SubRefreshGrant, SubscribeGrant, Verdict,
+};
+use super::request::{Action, PublishFacts, Request, SubscribeFacts, SubscriptionToken, TokenClaims};
+use super::rule::{Outcome, Rule, Trail};
+use crate::channel::options::DeltaType;
+use crate::channel::{Namespace, Options, Registry, Resolved, SubscriptionType};
+use spinward_wire::code::{DisconnectCode, ErrorCode};
+use std::sync::Arc;
+
+/// The configuration that decisions are made by. An immutable value; a reload makes another.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Channels and their options.
+    pub registry: Arc<Registry>,
+    /// `client.insecure`: whatever nothing else allows is allowed.
+    pub insecure: bool,
+    /// `client.channel_limit`; 0 is no limit.
+    pub channel_limit: usize,
+}
+
+impl Rules {
+    /// Rules with the default limits, for these channels.
+    #[must_use]
+    pub fn new(registry: Registry) -> Self {
+        Self { registry: Arc::new(registry), insecure: false, channel_limit: 128 }
+    }
+}
+
+/// Decides a request of a client.
+///
+/// Pure: the same rules and the same request give the same decision, and nothing else is looked at.
+#[must_use]
+pub fn decide<'a>(rules: &'a Rules, request: &'a Request<'a>) -> Decision<'a> {
+    let mut case = Case { rules, request, trail: Trail::new() };
+    let result = match &request.action {
+        Action::Subscribe(facts) => case.subscribe(facts),
+        Action::SubRefresh(token) => case.sub_refresh(token),
+        Action::Publish(facts) => case.publish(facts),
+        Action::Presence | Action::PresenceStats => case.presence(),
+        Action::History => case.history(),
+    };
+    let (verdict, rule) = match result {
+        Ok((grant, rule)) => (Verdict::Allow(grant), rule),
+        Err(Refused { rule, code: Code::Error(code) }) => (Verdict::Error(code), rule),
+        Err(Refused { rule, code: Code::Disconnect(code) }) => (Verdict::Disconnect(code), rule),
+    };
+    Decision { verdict, rule, trail: case.trail }
+}
+
+/// A request under way.
+struct Case<'a> {
+    rules: &'a Rules,
+    request: &'a Request<'a>,
+    trail: Trail,
+}
+
+/// A rule said no.
+struct Refused {
+    rule: Rule,
+    code: Code,
+}
+
+enum Code {
+    Error(ErrorCode),
+    Disconnect(DisconnectCode),
+}
+
+type Granted<'a> = Result<(Grant<'a>, Rule), Refused>;
+
+impl<'a> Case<'a> {
+    fn subscribe(&mut self, facts: &'a SubscribeFacts<'a>) -> Granted<'a> {
+        self.name_required()?;
+        let resolved = self.rules.registry.resolve(self.request.channel);
+        let kind = self.known_type(&resolved, facts.wishes.kind)?;
+        let delta = facts.wishes.delta;
+        let delta_known = delta.is_empty() || DeltaType::from_wire(delta).is_some();
+        self.require(Rule::DeltaType, delta_known, || Code::Disconnect(DisconnectCode::BAD_REQUEST))?;
+        let length = self.rules.registry.check_length(self.request.channel);
+        self.require(Rule::ChannelLength, length.is_ok(), || Code::Error(ErrorCode::BAD_REQUEST))?;
+        let fresh = !self.request.subscribed;
+        self.require(Rule::AlreadySubscribed, fresh, || Code::Error(ErrorCode::ALREADY_SUBSCRIBED))?;
+        let limit = self.rules.channel_limit;
+        let room = limit == 0 || self.request.subscriptions < limit;
+        self.require(Rule::ChannelLimit, room, || Code::Error(ErrorCode::LIMIT_EXCEEDED))?;
+        let options = self.namespace(&resolved)?.options();
+        let same = kind == options.subscription_type;
+        self.require(Rule::SubscriptionType, same, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
+
+        let (grant, rule) = self.subscription(&resolved, options, &facts.token)?;
+        let grant = self.wishes(grant, options, facts)?;
+        Ok((Grant::Subscribe(grant.settled(options)), rule))
+    }
+
+    /// Whether the client may subscribe, and as what.
+    fn subscription(
+        &mut self,
+        resolved: &Resolved<'_>,
+        options: &'a Options,
+        token: &'a SubscriptionToken<'a>,
+    ) -> Result<(SubscribeGrant<'a>, Rule), Refused> {
+        let by = |source| SubscribeGrant::of(options, source);
+        if resolved.name.private {
+            let brought = !matches!(token, SubscriptionToken::None);
+            self.require(Rule::PrivateChannel, brought, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
+        } else {
+            self.trail.push(Rule::PrivateChannel, Outcome::Off);
+        }
+
+        // A token decides alone: a bad one refuses even where none was needed.
+        if let Some(claims) = self.token(token, || Code::Error(ErrorCode::PERMISSION_DENIED), true)? {
+            self.claims(claims)?;
+            self.trail.push(Rule::SubscriptionToken, Outcome::Allow);
+            return Ok((by(Source::SubscriptionToken).with_claims(claims), Rule::SubscriptionToken));
+        }
+
+        // Who is not on the list of a user-limited channel gets in by no option of the namespace.
+        let limited = match resolved.name.users {
+            Some(users) if options.allow_user_limited_channels => {
+                if users.contains(self.request.user) {
+                    self.trail.push(Rule::UserLimited, Outcome::Allow);
+                    return Ok((by(Source::UserLimited), Rule::UserLimited));
+                }
+                self.trail.push(Rule::UserLimited, Outcome::NotListed);
+                true
+            }
+            _ => {
+                self.trail.push(Rule::UserLimited, Outcome::Off);
+                false
+            }
+        };
+
+        // There is nothing to ask yet; a namespace that wants to be asked about must not fall through to
+        // options that would let the client in. Centrifugo v6.9 answers 108 where its proxy is missing.
+        self.back_end(Rule::SubscribeProxy, options.subscribe_proxy_enabled, limited)?;
+        self.back_end(Rule::SubscribeStreamProxy, options.subscribe_stream_proxy_enabled, limited)?;
+
+        if limited {
+            self.trail.push(Rule::Capability, Outcome::UserLimited);
+        } else if self.capability(Allow::SUBSCRIBE) {
+            return Ok((by(Source::ConnectionCapability), Rule::Capability));
+        }
+        self.expression();
+        let anonymous = options.allow_subscribe_for_anonymous;
+        if limited {
+            self.trail.push(Rule::AllowSubscribe, Outcome::UserLimited);
+        } else if self.option(Rule::AllowSubscribe, options.allow_subscribe_for_client, anonymous) {
+            return Ok((by(Source::ClientAllowed), Rule::AllowSubscribe));
+        }
+        if self.insecure() {
+            return Ok((by(Source::ClientInsecure), Rule::Insecure));
+        }
+        Err(self.nothing_allows())
+    }
+
+    /// Adds what the client asks for besides and may have. Asking for too much refuses nothing, a tags
+    /// filter aside.
+    fn wishes(
+        &mut self,
+        mut grant: SubscribeGrant<'a>,
+        options: &Options,
+        facts: &SubscribeFacts<'_>,
+    ) -> Result<SubscribeGrant<'a>, Refused> {
+        let wishes = facts.wishes;
+        if wishes.positioned || wishes.recoverable {
+            // The subscription that is being made counts as made.
+            let history = Access::history(options).any(self, true, grant.allow);
+            if wishes.positioned {
+                grant.positioning |= options.allow_positioning || history;
+                self.wish(Rule::WishPositioned, grant.positioning);
+            }
+            if wishes.recoverable {
+                grant.recovery |= options.allow_recovery || history;
+                self.wish(Rule::WishRecoverable, grant.recovery);
+            }
+        }
+        if wishes.join_leave {
+            // The namespace's option, not the token's override: as in Centrifugo v6.9.
+            grant.push_join_leave |=
+                options.join_leave && Access::presence(options).any(self, true, grant.allow);
+            self.wish(Rule::WishJoinLeave, grant.push_join_leave);
+        }
+        if !wishes.delta.is_empty() {
+            self.wish(Rule::WishDelta, grant.delta);
+        }
+        if wishes.tags_filter {
+            self.require(Rule::TagsFilter, grant.tags_filter, || Code::Error(ErrorCode::BAD_REQUEST))?;
+        }
+        Ok(grant)
+    }
+
+    fn sub_refresh(&mut self, token: &'a SubscriptionToken<'a>) -> Granted<'a> {
+        self.name_required()?;
+        let subscribed = self.request.subscribed;
+        self.require(Rule::Subscribed, subscribed, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
+        let brought = !matches!(token, SubscriptionToken::None);
+        self.require(Rule::RefreshToken, brought, || Code::Error(ErrorCode::BAD_REQUEST))?;
+        let grant = match self.token(token, || Code::Disconnect(DisconnectCode::INVALID_TOKEN), false)? {
+            Some(claims) => {
+                self.claims(claims)?;
+                SubRefreshGrant::Prolonged {
+                    expire_at: claims.expire_at,
+                    info: claims.info,
+                    allow: claims.allow,
+                }
+            }
+            None => SubRefreshGrant::TokenExpired,
+        };
+        self.trail.push(Rule::SubscriptionToken, Outcome::Allow);
+        Ok((Grant::SubRefresh(grant), Rule::SubscriptionToken))
+    }
+
+    fn publish(&mut self, facts: &PublishFacts<'_>) -> Granted<'a> {
+        self.name_required()?;
+        let resolved = self.rules.registry.resolve(self.request.channel);
+        let options = self.namespace(&resolved)?.options();
+        let same = SubscriptionType::from_wire(facts.kind) == Some(options.subscription_type);
+        self.require(Rule::SubscriptionType, same, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
+        let fits = options.publication_data_format.admits(facts.data);
+        self.require(Rule::DataFormat, fits, || Code::Error(ErrorCode::BAD_REQUEST))?;
+        self.back_end(Rule::PublishProxy, options.publish_proxy_enabled, false)?;
+        self.back_end(Rule::SubscribeStreamProxy, options.subscribe_stream_proxy_enabled, false)?;
+        let rule = self.access(&Access::publish(options))?;
+        Ok((Grant::Publish(PublishGrant::of(options)), rule))
+    }
+
+    fn presence(&mut self) -> Granted<'a> {
+        self.name_required()?;
+        let resolved = self.rules.registry.resolve(self.request.channel);
+        let options = self.namespace(&resolved)?.options();
+        self.require(Rule::PresenceOn, options.presence, || Code::Error(ErrorCode::NOT_AVAILABLE))?;
+        let rule = self.access(&Access::presence(options))?;
+        Ok((Grant::Presence, rule))
+    }
+
+    fn history(&mut self) -> Granted<'a> {
+        self.name_required()?;
+        let resolved = self.rules.registry.resolve(self.request.channel);
+        let options = self.namespace(&resolved)?.options();
+        self.require(Rule::HistoryOn, options.has_history(), || Code::Error(ErrorCode::NOT_AVAILABLE))?;
+        let rule = self.access(&Access::history(options))?;
+        Ok((Grant::History(HistoryGrant::of(options)), rule))
+    }
+
+    fn name_required(&mut self) -> Result<(), Refused> {
+        let named = !self.request.channel.is_empty();
+        self.require(Rule::ChannelRequired, named, || Code::Disconnect(DisconnectCode::BAD_REQUEST))
+    }
+
+    /// A shared poll is told from everything else before anything is looked up, as in Centrifugo v6.9.
+    fn known_type(&mut self, resolved: &Resolved<'_>, number: i32) -> Result<SubscriptionType, Refused> {
+        let rule = Rule::KnownSubscriptionType;
+        let Some(kind) = SubscriptionType::from_wire(number) else {
+            return Err(self.refuse(rule, Code::Error(ErrorCode::BAD_REQUEST)));
+        };
+        let polled = |namespace: &Arc<Namespace>| {
+            namespace.options().subscription_type == SubscriptionType::SharedPoll
+        };
+        let asked = kind == SubscriptionType::SharedPoll;
+        let has = resolved.namespace.is_some_and(polled);
+        self.require(rule, asked == has, || {
+            Code::Error(if asked { ErrorCode::NOT_AVAILABLE } else { ErrorCode::BAD_REQUEST })
+        })?;
+        Ok(kind)
+    }
+
+    fn namespace<'r>(&mut self, resolved: &Resolved<'r>) -> Result<&'r Arc<Namespace>, Refused> {
+        let Some(namespace) = resolved.namespace else {
+            return Err(self.refuse(Rule::Namespace, Code::Error(ErrorCode::UNKNOWN_CHANNEL)));
+        };
+        self.trail.push(Rule::Namespace, Outcome::Pass);
+        let form = namespace.check_form(&resolved.name);
+        self.require(Rule::ChannelName, form.is_ok(), || Code::Error(ErrorCode::BAD_REQUEST))?;
+        Ok(namespace)
+    }
+
+    /// The claims of a token, if one was brought and is good. An expired one is an error, or `None`.
+    fn token(
+        &mut self,
+        token: &'a SubscriptionToken<'a>,
+        invalid: impl Fn() -> Code,
+        expired_is_error: bool,
+    ) -> Result<Option<&'a TokenClaims<'a>>, Refused> {
+        let code = match token {
+            SubscriptionToken::Verified(claims) => return Ok(Some(claims)),
+            SubscriptionToken::None => {
+                self.trail.push(Rule::SubscriptionToken, Outcome::Off);
+                return Ok(None);
+            }
+            SubscriptionToken::Expired if !expired_is_error => return Ok(None),
+            SubscriptionToken::Expired => Code::Error(ErrorCode::TOKEN_EXPIRED),
+            SubscriptionToken::Invalid => invalid(),
+            SubscriptionToken::Unavailable => Code::Error(ErrorCode::INTERNAL),
+        };
+        Err(self.refuse(Rule::SubscriptionToken, code))
+    }
+
+    /// Whether a good token is for this request. One for another is an attempt, hence the end.
+    fn claims(&mut self, claims: &TokenClaims<'_>) -> Result<(), Refused> {
+        let invalid = || Code::Disconnect(DisconnectCode::INVALID_TOKEN);
+        self.require(Rule::TokenChannel, claims.channel == self.request.channel, invalid)?;
+        self.require(Rule::TokenUser, claims.user == self.request.user, invalid)?;
+        let here =
+            claims.client.is_empty() || self.request.client.is_none_or(|client| client == claims.client);
+        self.require(Rule::TokenClient, here, invalid)?;
+        let ahead = claims.expire_at == 0 || claims.expire_at > self.request.now;
+        self.require(Rule::TokenExpireAt, ahead, || Code::Error(ErrorCode::EXPIRED))
+    }
+
+    fn back_end(&mut self, rule: Rule, enabled: bool, limited: bool) -> Result<(), Refused> {
+        match (enabled, limited) {
+            (false, _) => self.trail.push(rule, Outcome::Off),
+            (true, true) => self.trail.push(rule, Outcome::UserLimited),
+            (true, false) => return Err(self.refuse(rule, Code::Error(ErrorCode::NOT_AVAILABLE))),
+        }
+        Ok(())
+    }
+
+    /// The place of expressions in the order. There are none yet.
+    fn expression(&mut self) {
+        self.trail.push(Rule::Expression, Outcome::Off);
+    }
+
+    /// Publish, presence and history are allowed alike.
+    fn access(&mut self, access: &Access) -> Result<Rule, Refused> {
+        if self.option(access.client_rule, access.client, access.anonymous) {
+            return Ok(access.client_rule);
+        }
+        if access.subscriber && !self.request.subscribed {
+            self.trail.push(access.subscriber_rule, Outcome::NotSubscribed);
+        } else if self.option(access.subscriber_rule, access.subscriber, access.anonymous) {
+            return Ok(access.subscriber_rule);
+        }
+        if self.request.subscribed && self.request.subscription_allow.contains(access.allow) {
+            self.trail.push(Rule::TokenAllow, Outcome::Allow);
+            return Ok(Rule::TokenAllow);
+        }
+        self.trail.push(Rule::TokenAllow, Outcome::Off);
+        if self.capability(access.allow) {
+            return Ok(Rule::Capability);
+        }
+        self.expression();
+        if self.insecure() {
+            return Ok(Rule::Insecure);
+        }
+        Err(self.nothing_allows())
+    }
+
+    /// An option that is for clients with a user id, and by a second option for the others too.
+    fn option(&mut self, rule: Rule, on: bool, anonymous: bool) -> bool {
+        let outcome = if !on {
+            Outcome::Off
+        } else if self.request.user.is_empty() && !anonymous {
+            Outcome::Anonymous
+        } else {
+            Outcome::Allow
+        };
+        self.trail.push(rule, outcome);
+        outcome == Outcome::Allow
+    }
+
+    fn capability(&mut self, wanted: Allow) -> bool {
+        let outcome = match self.request.capabilities {
+            None => Outcome::Off,
+            Some(capabilities) if capabilities.allow(self.request.channel, wanted) => Outcome::Allow,
+            Some(_) => Outcome::NotListed,
+        };
+        self.trail.push(Rule::Capability, outcome);
+        outcome == Outcome::Allow
+    }
+
+    fn insecure(&mut self) -> bool {
+        let outcome = if self.rules.insecure { Outcome::Allow } else { Outcome::Off };
+        self.trail.push(Rule::Insecure, outcome);
+        self.rules.insecure
+    }
+
+    fn wish(&mut self, rule: Rule, granted: bool) {
+        self.trail.push(rule, if granted { Outcome::Pass } else { Outcome::Off });
+    }
+
+    fn nothing_allows(&mut self) -> Refused {
+        self.refuse(Rule::NothingAllows, Code::Error(ErrorCode::PERMISSION_DENIED))
+    }
+
+    fn require(&mut self, rule: Rule, holds: bool, code: impl FnOnce() -> Code) -> Result<(), Refused> {
+        if holds {
+            self.trail.push(rule, Outcome::Pass);
+            Ok(())
+        } else {
+            Err(self.refuse(rule, code()))
+        }
+    }
+
+    fn refuse(&mut self, rule: Rule, code: Code) -> Refused {
+        self.trail.push(rule, Outcome::Refuse);
+        Refused { rule, code }
+    }
+}
+
+/// What the options of a namespace say about one thing.
+struct Access {
+    client: bool,
+    subscriber: bool,
+    anonymous: bool,
+    client_rule: Rule,
+    subscriber_rule: Rule,
+    allow: Allow,
+}
+
+impl Access {
+    const fn publish(options: &Options) -> Self {
+        Self {
+            client: options.allow_publish_for_client,
+            subscriber: options.allow_publish_for_subscriber,
+            anonymous: options.allow_publish_for_anonymous,
+            client_rule: Rule::AllowPublish,
+            subscriber_rule: Rule::AllowPublishSubscriber,
+            allow: Allow::PUBLISH,
+        }
+    }
+
+    const fn presence(options: &Options) -> Self {
+        Self {
+            client: options.allow_presence_for_client,
+            subscriber: options.allow_presence_for_subscriber,
+            anonymous: options.allow_presence_for_anonymous,
+            client_rule: Rule::AllowPresence,
+            subscriber_rule: Rule::AllowPresenceSubscriber,
+            allow: Allow::PRESENCE,
+        }
+    }
+
+    const fn history(options: &Options) -> Self {
+        Self {
+            client: options.allow_history_for_client,
+            subscriber: options.allow_history_for_subscriber,
+            anonymous: options.allow_history_for_anonymous,
+            client_rule: Rule::AllowHistory,
+            subscriber_rule: Rule::AllowHistorySubscriber,
+            allow: Allow::HISTORY,
+        }
+    }
+
+    /// Whether anything allows it, with the subscription taken for granted; leaves no trail.
+    fn any(&self, case: &Case<'_>, subscribed: bool, token: Allow) -> bool {
+        let known = !case.request.user.is_empty() || self.anonymous;
+        (self.client || self.subscriber && subscribed) && known
+            || token.contains(self.allow)
+            || case.request.capabilities.is_some_and(|caps| caps.allow(case.request.channel, self.allow))
+            || case.rules.insecure
+    }
+}

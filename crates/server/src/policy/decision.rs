@@ -1,0 +1,253 @@
+//! What a decision consists of.
+
+use super::caps::Allow;
+use super::request::{Override, TokenClaims};
+use super::rule::{Rule, Trail};
+use crate::channel::options::DeltaType;
+use crate::channel::{Options, RecoveryMode, SubscriptionType};
+use bytes::Bytes;
+use spinward_wire::code::{DisconnectCode, ErrorCode};
+use std::time::Duration;
+
+/// A verdict and how it came about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<'a> {
+    /// The verdict.
+    pub verdict: Verdict<'a>,
+    /// The rule that decided.
+    pub rule: Rule,
+    /// Every rule that was asked, in order.
+    pub trail: Trail,
+}
+
+impl<'a> Decision<'a> {
+    /// What is granted, if it is.
+    #[must_use]
+    pub const fn grant(&self) -> Option<&Grant<'a>> {
+        match &self.verdict {
+            Verdict::Allow(grant) => Some(grant),
+            Verdict::Error(_) | Verdict::Disconnect(_) => None,
+        }
+    }
+
+    /// The code that the client gets if it is refused.
+    #[must_use]
+    pub const fn code(&self) -> Option<u32> {
+        match &self.verdict {
+            Verdict::Allow(_) => None,
+            Verdict::Error(code) => Some(code.code),
+            Verdict::Disconnect(code) => Some(code.code),
+        }
+    }
+}
+
+/// Yes, or no.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict<'a> {
+    /// It is allowed, like so.
+    Allow(Grant<'a>),
+    /// The command is answered with this error.
+    Error(ErrorCode),
+    /// The connection is closed with this code.
+    Disconnect(DisconnectCode),
+}
+
+/// What is allowed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Grant<'a> {
+    /// A subscription.
+    Subscribe(SubscribeGrant<'a>),
+    /// A subscription that goes on.
+    SubRefresh(SubRefreshGrant<'a>),
+    /// A publication.
+    Publish(PublishGrant),
+    /// A look at who is there.
+    Presence,
+    /// A look at history.
+    History(HistoryGrant),
+    /// The end of subscriptions.
+    Unsubscribe,
+}
+
+/// How much history a channel keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryGrant {
+    /// Most publications.
+    pub size: u32,
+    /// How long they are kept.
+    pub ttl: Duration,
+    /// How long offset and epoch are kept.
+    pub meta_ttl: Duration,
+}
+
+impl HistoryGrant {
+    pub(super) const fn of(options: &Options) -> Self {
+        Self { size: options.history_size, ttl: options.history_ttl, meta_ttl: options.history_meta_ttl }
+    }
+}
+
+/// How a publication is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublishGrant {
+    /// How much history the channel keeps.
+    pub history: HistoryGrant,
+    /// It may be sent as a delta.
+    pub delta: bool,
+}
+
+impl PublishGrant {
+    pub(super) const fn of(options: &Options) -> Self {
+        Self { history: HistoryGrant::of(options), delta: options.delta_publish }
+    }
+}
+
+/// How a subscription goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubRefreshGrant<'a> {
+    /// It goes on.
+    Prolonged {
+        /// When it ends, in Unix seconds; 0 never.
+        expire_at: i64,
+        /// Replaces what others see with it.
+        info: Option<&'a Bytes>,
+        /// Replaces what the subscription's token allows.
+        allow: Allow,
+    },
+    /// The token is expired: the command is answered with an empty result, and the subscription's own
+    /// expiry stands.
+    TokenExpired,
+}
+
+/// How a subscription behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscribeGrant<'a> {
+    /// Why it was granted.
+    pub source: Source,
+    /// When it ends unless it is refreshed, in Unix seconds; 0 never.
+    pub expire_at: i64,
+    /// What others see with it.
+    pub info: Option<&'a Bytes>,
+    /// Payload of the reply.
+    pub data: Option<&'a Bytes>,
+    /// Its kind.
+    pub kind: SubscriptionType,
+    /// The client is listed in the channel's presence.
+    pub presence: bool,
+    /// The channel is told that the client joins and leaves.
+    pub join_leave: bool,
+    /// The client is told that others join and leave.
+    pub push_join_leave: bool,
+    /// The client's position is watched.
+    pub positioning: bool,
+    /// The client may come back with a position and recover.
+    pub recovery: bool,
+    /// What recovery gives.
+    pub recovery_mode: RecoveryMode,
+    /// In cache mode, the latest publication comes unasked.
+    pub auto_cache_recover: bool,
+    /// Deltas may be agreed on.
+    pub delta: bool,
+    /// A tags filter may be agreed on.
+    pub tags_filter: bool,
+    /// How much history the channel keeps.
+    pub history: HistoryGrant,
+    /// What the token allows in the channel besides; for the requests to come.
+    pub allow: Allow,
+    /// The node itself asks for the prolongation, and the client is not told of the expiry.
+    pub server_side_refresh: bool,
+}
+
+impl<'a> SubscribeGrant<'a> {
+    /// What the options of a namespace say, before any wish.
+    pub(super) fn of(options: &Options, source: Source) -> Self {
+        Self {
+            source,
+            expire_at: 0,
+            info: None,
+            data: None,
+            kind: options.subscription_type,
+            presence: options.presence,
+            join_leave: options.join_leave,
+            push_join_leave: options.force_push_join_leave,
+            positioning: options.force_positioning,
+            recovery: options.force_recovery,
+            recovery_mode: options.force_recovery_mode,
+            auto_cache_recover: false,
+            delta: options.allowed_delta_types.contains(&DeltaType::Fossil),
+            tags_filter: options.allow_tags_filter,
+            history: HistoryGrant::of(options),
+            allow: Allow::NONE,
+            server_side_refresh: options.sub_refresh_proxy_enabled,
+        }
+    }
+
+    pub(super) fn with_claims(mut self, claims: &TokenClaims<'a>) -> Self {
+        self.expire_at = claims.expire_at;
+        self.info = claims.info;
+        self.data = claims.data;
+        self.allow = claims.allow;
+        self.with_override(&claims.overrides)
+    }
+
+    pub(super) fn with_override(mut self, overrides: &Override) -> Self {
+        for (field, value) in [
+            (&mut self.presence, overrides.presence),
+            (&mut self.join_leave, overrides.join_leave),
+            (&mut self.push_join_leave, overrides.force_push_join_leave),
+            (&mut self.positioning, overrides.force_positioning),
+            (&mut self.recovery, overrides.force_recovery),
+        ] {
+            if let Some(value) = value {
+                *field = value.value;
+            }
+        }
+        self
+    }
+
+    /// Settles what depends on everything else.
+    pub(super) fn settled(mut self, options: &Options) -> Self {
+        self.auto_cache_recover =
+            options.auto_cache_recover && self.recovery && self.recovery_mode == RecoveryMode::Cache;
+        self
+    }
+}
+
+/// Why a subscription was granted. The numbers are those of Centrifugo's connections API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Source {
+    /// A connection token names the channel.
+    ConnectionToken = 1,
+    /// The connect proxy named it.
+    ConnectProxy = 2,
+    /// A subscription token.
+    SubscriptionToken = 3,
+    /// The subscribe proxy.
+    SubscribeProxy = 4,
+    /// The user is in the name of the channel.
+    UserLimited = 5,
+    /// `allow_subscribe_for_client`.
+    ClientAllowed = 6,
+    /// `client.insecure`.
+    ClientInsecure = 7,
+    /// A unidirectional client asked for it as it connected.
+    UniConnect = 8,
+    /// The user's personal channel.
+    UserPersonal = 9,
+    /// The server API.
+    ServerApi = 10,
+    /// Capabilities of the connection token.
+    ConnectionCapability = 11,
+    /// An expression of the namespace.
+    Expression = 12,
+    /// The stream proxy.
+    StreamProxy = 13,
+}
+
+impl Source {
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+}

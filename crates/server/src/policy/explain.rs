@@ -1,0 +1,410 @@
+//! A decision in words: what was decided, by which rule, and what to change.
+
+use super::decide::Rules;
+use super::decision::{Decision, Grant, SubscribeGrant, Verdict};
+use super::request::{Action, Request, SubscriptionToken};
+use super::rule::{Outcome, Rule, Step};
+use crate::channel::{NameFault, RecoveryMode};
+use serde::Serialize;
+use std::fmt;
+
+/// A decision in words. Serialises to what the server API and the console show; displays as text.
+///
+/// It has the channel and the user in it, but no token, no payload and no key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// What was asked.
+    pub action: &'static str,
+    /// The channel.
+    pub channel: String,
+    /// The user; empty is anonymous.
+    pub user: String,
+    /// Where the options of the channel stand in the configuration; none if there is no such namespace.
+    pub namespace: Option<String>,
+    /// `allow`, `error` or `disconnect`.
+    pub verdict: &'static str,
+    /// The code that the client gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u32>,
+    /// The text of the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The stable id of the rule that decided.
+    pub rule: &'static str,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What could be changed so that it would be allowed; one of these is enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub change: Vec<String>,
+    /// Every rule that was asked, in order.
+    pub trail: Vec<ExplainedStep>,
+    /// What is granted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub granted: Vec<String>,
+}
+
+/// A rule and what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedStep {
+    /// The stable id of the rule.
+    pub rule: &'static str,
+    /// The stable id of what came of it.
+    pub outcome: &'static str,
+}
+
+/// Puts a decision of [`super::decide()`] into words.
+#[must_use]
+pub fn explain(rules: &Rules, request: &Request<'_>, decision: &Decision<'_>) -> Explanation {
+    let namespace = rules.registry.resolve(request.channel).namespace;
+    let words =
+        Words { rules, request, path: namespace.map_or_else(|| "the namespace".to_owned(), |n| n.path()) };
+    let (verdict, code, message, granted) = match &decision.verdict {
+        Verdict::Allow(grant) => ("allow", None, None, describe(grant)),
+        Verdict::Error(error) => ("error", Some(error.code), Some(error.message.to_string()), Vec::new()),
+        Verdict::Disconnect(end) => ("disconnect", Some(end.code), Some(end.reason.to_string()), Vec::new()),
+    };
+    let change = if code.is_some() { words.changes(decision) } else { Vec::new() };
+    Explanation {
+        action: request.action.name(),
+        channel: request.channel.to_owned(),
+        user: request.user.to_owned(),
+        namespace: namespace.map(|n| n.path()),
+        verdict,
+        code,
+        message,
+        rule: decision.rule.id(),
+        reason: words.reason(decision),
+        change,
+        trail: decision.trail.steps().iter().map(ExplainedStep::from).collect(),
+        granted,
+    }
+}
+
+impl From<&Step> for ExplainedStep {
+    fn from(step: &Step) -> Self {
+        Self { rule: step.rule.id(), outcome: step.outcome.id() }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user =
+            if self.user.is_empty() { "the anonymous user".to_owned() } else { format!("{:?}", self.user) };
+        write!(f, "{} in {:?} by {user}: {}", self.action, self.channel, self.verdict)?;
+        if let (Some(code), Some(message)) = (self.code, &self.message) {
+            write!(f, " {code} ({message})")?;
+        }
+        writeln!(
+            f,
+            "\n  options: {}",
+            self.namespace.as_deref().unwrap_or("none, there is no such namespace")
+        )?;
+        writeln!(f, "  decided by: {}\n  because {}", self.rule, self.reason)?;
+        for (at, change) in self.change.iter().enumerate() {
+            writeln!(f, "  {} {change}", if at == 0 { "to allow it:" } else { "         or:" })?;
+        }
+        for granted in &self.granted {
+            writeln!(f, "  with {granted}")?;
+        }
+        write!(f, "  asked in turn:")?;
+        for ExplainedStep { rule, outcome } in &self.trail {
+            write!(f, " {rule}={outcome}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Words<'a> {
+    rules: &'a Rules,
+    request: &'a Request<'a>,
+    path: String,
+}
+
+impl Words<'_> {
+    fn reason(&self, decision: &Decision<'_>) -> String {
+        let Self { rules, request, path } = self;
+        let refused = decision.code().is_some();
+        match (decision.rule, refused) {
+            (Rule::ChannelRequired, _) => "the channel name is empty".to_owned(),
+            (Rule::ChannelLength, _) => {
+                format!(
+                    "the name has {} bytes, channel.max_length is {}",
+                    request.channel.len(),
+                    rules.registry.syntax().max_length
+                )
+            }
+            (Rule::Namespace, _) => self.no_namespace(),
+            (Rule::ChannelName, _) => self.name_fault(),
+            (Rule::KnownSubscriptionType | Rule::SubscriptionType, _) => {
+                format!("the client asks for another subscription type than {path}.subscription_type")
+            }
+            (Rule::DeltaType, _) => "the client asks for a delta encoding that does not exist".to_owned(),
+            (Rule::AlreadySubscribed, _) => "the connection is subscribed to the channel already".to_owned(),
+            (Rule::ChannelLimit, _) => {
+                format!(
+                    "the connection has {} channels, client.channel_limit is {}",
+                    request.subscriptions, rules.channel_limit
+                )
+            }
+            (Rule::DataFormat, _) => {
+                format!("the payload is not what {path}.publication_data_format asks for")
+            }
+            (Rule::PresenceOn, _) => format!("{path}.presence is off"),
+            (Rule::HistoryOn, _) => format!("{path} keeps no history"),
+            (Rule::PrivateChannel, _) => format!(
+                "the name begins with channel.private_prefix {:?}, and no subscription token came with it",
+                rules.registry.syntax().private_prefix
+            ),
+            (Rule::SubscriptionToken, false) => {
+                "the subscription token is good and for this channel and user".to_owned()
+            }
+            (Rule::SubscriptionToken, true) => self.bad_token(),
+            (Rule::TokenChannel, _) => {
+                format!("the subscription token is for channel {:?}", self.claim(|c| c.channel))
+            }
+            (Rule::TokenUser, _) => {
+                format!("the subscription token is for user {:?}", self.claim(|c| c.user))
+            }
+            (Rule::TokenClient, _) => {
+                format!("the subscription token is for connection {:?}", self.claim(|c| c.client))
+            }
+            (Rule::TokenExpireAt, _) => {
+                "the claim expire_at of the subscription token is in the past".to_owned()
+            }
+            (Rule::RefreshToken, _) => "a prolongation needs a new token".to_owned(),
+            (Rule::Subscribed, _) => "the connection is not subscribed to the channel".to_owned(),
+            (Rule::UserLimited, _) => {
+                format!(
+                    "the user is listed in the channel name, and {path}.allow_user_limited_channels is on"
+                )
+            }
+            (Rule::TokenAllow, _) => "the claim allow of the subscription's token says so".to_owned(),
+            (Rule::Capability, _) => "the claim caps of the connection token says so".to_owned(),
+            (Rule::SubscribeProxy | Rule::SubscribeStreamProxy | Rule::PublishProxy, _) => {
+                format!(
+                    "{path}.{} is on, and this server has no proxy to ask",
+                    option_of(decision.rule).unwrap_or_default()
+                )
+            }
+            (Rule::Insecure, _) => "client.insecure is on".to_owned(),
+            (Rule::NothingAllows, _) => self.nothing(decision),
+            (Rule::TagsFilter, _) => {
+                format!("the client asks for a tags filter, and {path}.allow_tags_filter is off")
+            }
+            (rule, _) => match option_of(rule) {
+                Some(option) => format!("{path}.{option} is on"),
+                None => rule.id().replace('_', " "),
+            },
+        }
+    }
+
+    fn changes(&self, decision: &Decision<'_>) -> Vec<String> {
+        let Self { request, path, .. } = self;
+        let token = |say: &str| vec![format!("make a subscription token {say}")];
+        match decision.rule {
+            Rule::ChannelLength => vec!["raise channel.max_length".to_owned()],
+            Rule::Namespace => match self.rules.registry.syntax().parse(request.channel) {
+                name if name.pattern => {
+                    vec!["give a namespace of channel.namespaces a matching pattern".to_owned()]
+                }
+                name => vec![format!(
+                    "add a namespace {:?} to channel.namespaces",
+                    name.namespace.unwrap_or_default()
+                )],
+            },
+            Rule::ChannelName => vec![format!("change {path}.channel_regex")],
+            Rule::KnownSubscriptionType | Rule::SubscriptionType => {
+                vec![format!("change {path}.subscription_type")]
+            }
+            Rule::ChannelLimit => vec!["raise client.channel_limit".to_owned()],
+            Rule::DataFormat => vec![format!("change {path}.publication_data_format")],
+            Rule::PresenceOn => vec![format!("set {path}.presence to true")],
+            Rule::HistoryOn => vec![format!("set {path}.history_size and {path}.history_ttl")],
+            Rule::PrivateChannel => token("for this channel and user"),
+            Rule::TokenChannel => token(&format!("with channel {:?}", request.channel)),
+            Rule::TokenUser if request.user.is_empty() => token("without sub"),
+            Rule::TokenUser => token(&format!("with sub {:?}", request.user)),
+            Rule::TokenClient => token("without client"),
+            Rule::TokenExpireAt => token("with expire_at ahead, or without it"),
+            Rule::SubscriptionToken => token("that is good now"),
+            Rule::TagsFilter => vec![format!("set {path}.allow_tags_filter to true")],
+            Rule::SubscribeProxy | Rule::SubscribeStreamProxy | Rule::PublishProxy => {
+                vec![format!("set {path}.{} to false", option_of(decision.rule).unwrap_or_default())]
+            }
+            Rule::NothingAllows => {
+                decision.trail.steps().iter().filter_map(|step| self.would_allow(*step)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What to do about a rule that could have allowed it and did not.
+    fn would_allow(&self, step: Step) -> Option<String> {
+        let Self { request, path, .. } = self;
+        let what = match &request.action {
+            Action::Subscribe(_) => ("subscribe", "sub"),
+            Action::Publish(_) => ("publish", "pub"),
+            Action::Presence | Action::PresenceStats => ("presence", "prs"),
+            Action::History => ("history", "hst"),
+            Action::SubRefresh(_) => return None,
+        };
+        Some(match (step.rule, step.outcome) {
+            (Rule::UserLimited, Outcome::NotListed) if request.user.is_empty() => {
+                "log in: the anonymous user is in no user-limited channel".to_owned()
+            }
+            (Rule::UserLimited, Outcome::NotListed) => "use a channel whose name lists the user".to_owned(),
+            (Rule::UserLimited, Outcome::Off)
+                if self
+                    .rules
+                    .registry
+                    .syntax()
+                    .parse(request.channel)
+                    .users
+                    .is_some_and(|u| u.contains(request.user)) =>
+            {
+                format!("set {path}.allow_user_limited_channels to true")
+            }
+            (Rule::SubscriptionToken, Outcome::Off) => {
+                "send a subscription token for this channel and user".to_owned()
+            }
+            (Rule::Capability, Outcome::Off | Outcome::NotListed) => {
+                format!("add {:?} for this channel to the claim caps of the connection token", what.1)
+            }
+            (Rule::TokenAllow, Outcome::Off) if request.subscribed => {
+                format!("add {:?} to the claim allow of the subscription token", what.1)
+            }
+            (rule, Outcome::Anonymous) => {
+                format!("log in, or set {path}.allow_{}_for_anonymous to true ({rule} is on)", what.0)
+            }
+            (_, Outcome::NotSubscribed) => "subscribe to the channel first".to_owned(),
+            (rule, Outcome::Off) if rule == Rule::Insecure || rule == Rule::Expression => return None,
+            (rule, Outcome::Off) => match option_of(rule) {
+                Some(option) if option.starts_with("allow_") => self.switch_on(option, what.0),
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    fn switch_on(&self, option: &str, action: &str) -> String {
+        let path = &self.path;
+        if self.request.user.is_empty() {
+            format!("set {path}.{option} and {path}.allow_{action}_for_anonymous to true")
+        } else {
+            format!("set {path}.{option} to true")
+        }
+    }
+
+    fn no_namespace(&self) -> String {
+        match self.rules.registry.syntax().parse(self.request.channel) {
+            name if name.pattern => "no pattern of channel.namespaces matches the name".to_owned(),
+            name => format!("channel.namespaces has no namespace {:?}", name.namespace.unwrap_or_default()),
+        }
+    }
+
+    fn name_fault(&self) -> String {
+        let resolved = self.rules.registry.resolve(self.request.channel);
+        match resolved.namespace.map(|namespace| (namespace, namespace.check_form(&resolved.name))) {
+            Some((namespace, Err(NameFault::Regex))) => format!(
+                "{:?} does not match {}.channel_regex {:?}",
+                resolved.name.rest,
+                self.path,
+                namespace.options().channel_regex
+            ),
+            Some((_, Err(fault))) => fault.to_string(),
+            _ => "the channel name is not acceptable".to_owned(),
+        }
+    }
+
+    fn bad_token(&self) -> String {
+        let (Action::Subscribe(super::SubscribeFacts { token, .. }) | Action::SubRefresh(token)) =
+            &self.request.action
+        else {
+            return "the subscription token is not good".to_owned();
+        };
+        match token {
+            SubscriptionToken::Expired => "the subscription token is expired, or not valid yet",
+            SubscriptionToken::Unavailable => "the subscription token could not be checked now",
+            _ => "the subscription token is not good; a token that was sent decides alone",
+        }
+        .to_owned()
+    }
+
+    fn claim<'c>(&'c self, which: impl Fn(&'c super::TokenClaims<'c>) -> &'c str) -> &'c str {
+        match &self.request.action {
+            Action::Subscribe(super::SubscribeFacts {
+                token: SubscriptionToken::Verified(claims), ..
+            })
+            | Action::SubRefresh(SubscriptionToken::Verified(claims)) => which(claims),
+            _ => "",
+        }
+    }
+
+    fn nothing(&self, decision: &Decision<'_>) -> String {
+        match decision.trail.outcome(Rule::UserLimited) {
+            Some(Outcome::NotListed) if self.request.user.is_empty() => {
+                "the channel is for listed users, and the anonymous user is on no list".to_owned()
+            }
+            Some(Outcome::NotListed) => {
+                "the channel is for listed users, and this user is not on the list".to_owned()
+            }
+            _ => format!("neither {} nor a token allows it", self.path),
+        }
+    }
+}
+
+/// The option of a namespace that a rule is about.
+const fn option_of(rule: Rule) -> Option<&'static str> {
+    Some(match rule {
+        Rule::SubscribeProxy => "subscribe_proxy_enabled",
+        Rule::SubscribeStreamProxy => "subscribe_stream_proxy_enabled",
+        Rule::PublishProxy => "publish_proxy_enabled",
+        Rule::AllowSubscribe
+        | Rule::AllowPublish
+        | Rule::AllowPublishSubscriber
+        | Rule::AllowPresence
+        | Rule::AllowPresenceSubscriber
+        | Rule::AllowHistory
+        | Rule::AllowHistorySubscriber => rule.id(),
+        _ => return None,
+    })
+}
+
+fn describe(grant: &Grant<'_>) -> Vec<String> {
+    match grant {
+        Grant::Subscribe(grant) => describe_subscription(grant),
+        Grant::Publish(grant) if grant.history.size > 0 => {
+            vec![format!("history of {} publications for {:?}", grant.history.size, grant.history.ttl)]
+        }
+        Grant::SubRefresh(_)
+        | Grant::Publish(_)
+        | Grant::Presence
+        | Grant::History(_)
+        | Grant::Unsubscribe => Vec::new(),
+    }
+}
+
+fn describe_subscription(grant: &SubscribeGrant<'_>) -> Vec<String> {
+    let cache = grant.recovery && grant.recovery_mode == RecoveryMode::Cache;
+    let mut granted: Vec<String> = [
+        (grant.presence, "presence"),
+        (grant.join_leave, "join and leave events made"),
+        (grant.push_join_leave, "join and leave events received"),
+        (grant.positioning || grant.recovery, "positioning"),
+        (grant.recovery && !cache, "recovery of everything missed"),
+        (cache, "recovery of the latest publication"),
+        (grant.delta, "deltas if asked for"),
+        (grant.tags_filter, "a tags filter if asked for"),
+    ]
+    .into_iter()
+    .filter(|(on, _)| *on)
+    .map(|(_, text)| text.to_owned())
+    .collect();
+    if grant.expire_at > 0 {
+        granted.push(format!("expiry at {} (Unix seconds)", grant.expire_at));
+    }
+    if grant.allow != super::Allow::NONE {
+        granted.push(format!("the token's allow: {}", grant.allow.names().collect::<Vec<_>>().join(", ")));
+    }
+    granted
+}

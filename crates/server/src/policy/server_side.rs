@@ -1,0 +1,108 @@
+//! Subscriptions that the application makes: by a connection token, by the server API, by the personal
+//! channel; and those that a unidirectional client names as it connects.
+//!
+//! The application needs no permission. What it can get wrong is the channel.
+
+use super::decide::{Rules, decide};
+use super::decision::{Decision, Grant, Source, SubscribeGrant, Verdict};
+use super::request::{Override, Request};
+use super::rule::{Outcome, Rule, Trail};
+use crate::channel::SubscriptionType;
+use bytes::Bytes;
+use spinward_wire::code::{DisconnectCode, ErrorCode};
+
+/// A subscription that the application makes.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerSide<'a> {
+    /// Who says so.
+    pub source: Source,
+    /// Options that differ from the namespace's.
+    pub overrides: Override,
+    /// When it ends, in Unix seconds; 0 never.
+    pub expire_at: i64,
+    /// What others see with it.
+    pub info: Option<&'a Bytes>,
+    /// Payload that the client gets with it.
+    pub data: Option<&'a Bytes>,
+}
+
+impl ServerSide<'_> {
+    /// A subscription as the namespace has it.
+    #[must_use]
+    pub const fn new(source: Source) -> Self {
+        Self { source, overrides: Override::NONE, expire_at: 0, info: None, data: None }
+    }
+}
+
+/// Decides a subscription that the application makes.
+///
+/// Refusals: no channel name 107, unknown namespace 102, a namespace of another kind than streams 107.
+#[must_use]
+pub fn server_side<'a>(rules: &Rules, channel: &str, wanted: &ServerSide<'a>) -> Decision<'a> {
+    let mut trail = Trail::new();
+    let mut refuse = |rule, code| {
+        trail.push(rule, Outcome::Refuse);
+        Decision { verdict: Verdict::Error(code), rule, trail }
+    };
+    if channel.is_empty() {
+        return refuse(Rule::ChannelRequired, ErrorCode::BAD_REQUEST);
+    }
+    let resolved = rules.registry.resolve(channel);
+    let Some(namespace) = resolved.namespace else {
+        return refuse(Rule::Namespace, ErrorCode::UNKNOWN_CHANNEL);
+    };
+    let options = namespace.options();
+    if options.subscription_type != SubscriptionType::Stream {
+        return refuse(Rule::SubscriptionType, ErrorCode::BAD_REQUEST);
+    }
+    trail.push(Rule::Namespace, Outcome::Pass);
+    trail.push(Rule::ServerSide, Outcome::Allow);
+    let grant = SubscribeGrant {
+        expire_at: wanted.expire_at,
+        info: wanted.info,
+        data: wanted.data,
+        ..SubscribeGrant::of(options, wanted.source)
+    };
+    let mut grant = not_negotiated(grant.with_override(&wanted.overrides).settled(options));
+    if wanted.source == Source::ServerApi {
+        // The push that tells of such a subscription has no place for a publication.
+        grant.auto_cache_recover = false;
+    }
+    Decision { verdict: Verdict::Allow(Grant::Subscribe(grant)), rule: Rule::ServerSide, trail }
+}
+
+/// Decides the personal channel of a user (`client.subscribe_to_user_personal_channel`), whose namespace may
+/// be empty. The anonymous user has none.
+#[must_use]
+pub fn personal(rules: &Rules, namespace: &str, user: &str) -> Option<(String, Decision<'static>)> {
+    if user.is_empty() {
+        return None;
+    }
+    let channel = rules.registry.syntax().personal_channel(namespace, user);
+    let decision = server_side(rules, &channel, &ServerSide::new(Source::UserPersonal));
+    Some((channel, decision))
+}
+
+/// Decides a channel that a unidirectional client names as it connects. The request is a plain subscribe.
+///
+/// The client gets what it could subscribe to by itself without a token. An unknown namespace ends the
+/// connection (3501); any other error is not told to anyone: the channel is left out.
+#[must_use]
+pub fn requested<'a>(rules: &'a Rules, request: &'a Request<'a>) -> Decision<'a> {
+    let mut decision = decide(rules, request);
+    match &mut decision.verdict {
+        Verdict::Allow(Grant::Subscribe(grant)) => {
+            *grant = SubscribeGrant { source: Source::UniConnect, ..not_negotiated(*grant) };
+        }
+        Verdict::Error(code) if *code == ErrorCode::UNKNOWN_CHANNEL => {
+            decision.verdict = Verdict::Disconnect(DisconnectCode::BAD_REQUEST);
+        }
+        Verdict::Allow(_) | Verdict::Error(_) | Verdict::Disconnect(_) => {}
+    }
+    decision
+}
+
+/// Deltas and filters are agreed on in a subscribe command, of which there is none here.
+const fn not_negotiated(grant: SubscribeGrant<'_>) -> SubscribeGrant<'_> {
+    SubscribeGrant { delta: false, tags_filter: false, ..grant }
+}
