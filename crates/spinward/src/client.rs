@@ -1,0 +1,75 @@
+//! A connection, as the application sees it.
+
+use crate::handle::Handle;
+use crate::hooks::SubscribeOptions;
+use crate::hub::Hub;
+use crate::id::ClientId;
+use crate::identity::{Extension, Identity};
+use crate::shard::inbox::Control;
+use bytes::Bytes;
+use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// A logged-in connection. Cheap to clone; it may outlive the connection, and does nothing then.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) handle: Handle,
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Client {
+    /// The connection's id.
+    #[must_use]
+    pub fn id(&self) -> ClientId {
+        self.identity.id
+    }
+
+    /// User id, empty for an anonymous client.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.identity.user
+    }
+
+    /// Everything known about the connection.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The state that the application keeps with the connection, if it is of this type.
+    #[must_use]
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let extension: Extension = self.identity.extension.clone()?;
+        extension.downcast().ok()
+    }
+
+    /// Sends a message outside of channels.
+    pub fn send(&self, data: Bytes) {
+        self.hub.control(self.handle, None, Control::Send(data));
+    }
+
+    /// Subscribes the connection to a channel.
+    pub fn subscribe(&self, channel: &str, options: SubscribeOptions) {
+        let control = Control::Subscribe { channel: channel.into(), options: Arc::new(options), since: None };
+        self.hub.control(self.handle, None, control);
+    }
+
+    /// Ends the connection's subscription to a channel.
+    pub fn unsubscribe(&self, channel: &str, code: UnsubscribeCode) {
+        self.hub.control(self.handle, None, Control::Unsubscribe { channel: Some(channel.into()), code });
+    }
+
+    /// Closes the connection.
+    pub fn disconnect(&self, code: DisconnectCode) {
+        self.hub.control(self.handle, None, Control::Disconnect(code));
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}

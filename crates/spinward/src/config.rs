@@ -1,0 +1,75 @@
+//! Limits and timings of a node, as plain data.
+
+use std::time::Duration;
+
+/// Limits and timings of a node. The defaults are Centrifugo's.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads that hold client connections, 1 to 64; 0 is one per available CPU.
+    pub shards: usize,
+    /// What the connect reply calls the server's version.
+    pub version: String,
+    /// Time between pings of a connection; zero turns pings off.
+    pub ping_interval: Duration,
+    /// How long a client may take to answer a ping (disconnect 3012). Must be below `ping_interval`.
+    pub pong_timeout: Duration,
+    /// How long a connection may take to log in (disconnect 3502).
+    pub stale_close_delay: Duration,
+    /// How long an expired connection may take to refresh (disconnect 3005).
+    pub expired_close_delay: Duration,
+    /// How long an expired subscription may take to refresh (unsubscribe 2501, disconnect 3006).
+    pub expired_sub_close_delay: Duration,
+    /// Most channels of a connection (error 106, disconnect 3505); 0 is no limit.
+    pub channel_limit: usize,
+    /// Most bytes waiting to be sent to one connection (disconnect 3008).
+    pub queue_max_size: usize,
+    /// Most bytes of one client message (close 1009).
+    pub message_size_limit: u32,
+    /// How often the position of a channel is compared with a remote broker's.
+    pub channel_position_check_delay: Duration,
+    /// Most connections of this node (HTTP 503); 0 is no limit.
+    pub connection_limit: usize,
+    /// Most new connections of this node in a second (HTTP 503); 0 is no limit.
+    pub connection_rate_limit: u32,
+    /// Most connections of one user on this node (disconnect 3504); 0 is no limit.
+    pub user_connection_limit: usize,
+    /// Most publications that a client's history call returns; 0 is no limit.
+    pub history_max_publication_limit: usize,
+    /// Most missed publications that a recovery returns; more is `recovered: false`. 0 is no limit.
+    pub recovery_max_publication_limit: usize,
+    /// How long offset and epoch of a channel outlive its last use.
+    pub history_meta_ttl: Duration,
+    /// Tell the server's time in the connect reply.
+    pub connect_include_server_time: bool,
+    /// Bytes of publications that may wait for one shard before publishers are held back.
+    pub inbox_max_size: usize,
+    /// Hooks and brokers may keep this many answers outstanding per shard; further commands wait.
+    pub max_calls_in_flight: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shards: 0,
+            version: concat!("spinward ", env!("CARGO_PKG_VERSION")).to_owned(),
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(8),
+            stale_close_delay: Duration::from_secs(10),
+            expired_close_delay: Duration::from_secs(25),
+            expired_sub_close_delay: Duration::from_secs(25),
+            channel_limit: 128,
+            queue_max_size: 1 << 20,
+            message_size_limit: 65536,
+            channel_position_check_delay: Duration::from_secs(40),
+            connection_limit: 0,
+            connection_rate_limit: 0,
+            user_connection_limit: 0,
+            history_max_publication_limit: 300,
+            recovery_max_publication_limit: 300,
+            history_meta_ttl: Duration::from_secs(720 * 3600),
+            connect_include_server_time: false,
+            inbox_max_size: 16 << 20,
+            max_calls_in_flight: 16384,
+        }
+    }
+}

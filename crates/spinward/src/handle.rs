@@ -1,0 +1,36 @@
+//! Names of connections within a node.
+
+use std::fmt;
+
+/// Names one connection of this node: shard, slot and the slot's generation in 64 bits.
+///
+/// A slot that is used again has another generation, so a handle never means a later connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Handle(u64);
+
+impl Handle {
+    /// Most slots of a shard.
+    pub(crate) const MAX_SLOTS: u32 = 1 << 24;
+
+    pub(crate) const fn new(shard: u8, slot: u32, generation: u32) -> Self {
+        Self((shard as u64) << 56 | (slot as u64 & 0x00ff_ffff) << 32 | generation as u64)
+    }
+
+    pub(crate) const fn shard(self) -> usize {
+        (self.0 >> 56) as usize
+    }
+
+    pub(crate) const fn slot(self) -> u32 {
+        (self.0 >> 32) as u32 & 0x00ff_ffff
+    }
+
+    pub(crate) const fn generation(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}.{}", self.shard(), self.slot(), self.generation())
+    }
+}

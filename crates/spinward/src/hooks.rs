@@ -1,0 +1,304 @@
+//! The decisions that an application makes: who may connect, subscribe, publish.
+
+use crate::answer::Answer;
+use crate::broker::{HistoryOptions, PublishOptions};
+use crate::client::Client;
+use crate::id::ClientId;
+use crate::identity::{Credentials, Extension, Transport};
+use bytes::Bytes;
+use spinward_wire::Protocol;
+use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+use spinward_wire::message::{FilterNode, StreamPosition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A decision against the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The command is answered with this error and the connection goes on.
+    Error(ErrorCode),
+    /// The connection is closed with this code.
+    Disconnect(DisconnectCode),
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self::Error(code)
+    }
+}
+
+impl From<DisconnectCode> for Refusal {
+    fn from(code: DisconnectCode) -> Self {
+        Self::Disconnect(code)
+    }
+}
+
+/// What a hook answers: yes with details, or a refusal, now or later.
+pub type Decision<T> = Answer<Result<T, Refusal>>;
+
+/// The HTTP side of a connection.
+pub struct Handshake {
+    /// Headers of the upgrade request.
+    pub headers: http::HeaderMap,
+    /// Path and query of the upgrade request.
+    pub uri: http::Uri,
+    /// Credentials that a middleware put into the request's extensions.
+    pub credentials: Option<Credentials>,
+    /// Address of the peer, where the host put it into the request's extensions.
+    pub peer: Option<std::net::SocketAddr>,
+}
+
+/// A client wants to log in.
+pub struct Connecting {
+    /// The id that the connection will have.
+    pub id: ClientId,
+    /// How it came in.
+    pub transport: Transport,
+    /// The encoding it speaks.
+    pub protocol: Protocol,
+    /// The HTTP side.
+    pub handshake: Arc<Handshake>,
+    /// The token of the connect command, or empty.
+    pub token: String,
+    /// Payload of the connect command.
+    pub data: Bytes,
+    /// Name of the client application.
+    pub name: String,
+    /// Version of the client application.
+    pub version: String,
+    /// Emulated headers of the connect command: said by the client, so never to be trusted as an edge's.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A login that is accepted.
+#[derive(Default)]
+pub struct Connected {
+    /// Who it is.
+    pub credentials: Credentials,
+    /// JSON that stays on the server.
+    pub meta: Bytes,
+    /// Payload of the connect reply.
+    pub data: Bytes,
+    /// Channels to subscribe the connection to, before it hears of anything else.
+    pub subscriptions: Vec<(String, SubscribeOptions)>,
+    /// Other connections of this user are closed with 3504, so that one lasts.
+    pub single_connection: bool,
+    /// The client must refresh before its expiry. Otherwise expiry is not told to it, and
+    /// [`Hooks::refresh`] is called by the node itself.
+    pub server_side_refresh: bool,
+    /// State that the application keeps with the connection.
+    pub extension: Option<Extension>,
+}
+
+/// A client wants to prolong its login; or, with an empty token and `server_side`, the node asks whether it may.
+pub struct Refreshing {
+    /// The new token.
+    pub token: String,
+    /// The channels that the connection was subscribed to by the server.
+    pub server_side_channels: Vec<String>,
+}
+
+/// A login that goes on.
+#[derive(Default)]
+pub struct Refreshed {
+    /// Unix seconds at which it ends; 0 never.
+    pub expire_at: i64,
+    /// Replaces what others see with this connection.
+    pub info: Option<Bytes>,
+    /// Replaces the application's state.
+    pub extension: Option<Extension>,
+    /// Channels that the connection may not be subscribed to any longer (unsubscribe 2000).
+    pub unsubscribe: Vec<String>,
+}
+
+/// How a subscription behaves.
+#[derive(Clone, Debug, Default)]
+pub struct SubscribeOptions {
+    /// Unix seconds at which it ends unless refreshed; 0 never.
+    pub expire_at: i64,
+    /// JSON that others see with this subscription.
+    pub info: Bytes,
+    /// Payload of the subscribe reply or push.
+    pub data: Bytes,
+    /// The client is listed in the channel's presence.
+    pub presence: bool,
+    /// The channel is told that the client joins and leaves.
+    pub join_leave: bool,
+    /// The client is told that others join and leave.
+    pub push_join_leave: bool,
+    /// The server watches the position and tells the client when it has lost something.
+    pub positioning: bool,
+    /// The client may come back with a position and get what it missed. Implies `positioning`.
+    pub recovery: bool,
+    /// Recovery gives the latest publication instead of all that was missed.
+    pub cache: bool,
+    /// With `cache`: the latest publication comes without being asked for.
+    pub auto_recover: bool,
+    /// Fossil deltas may be agreed on.
+    pub delta: bool,
+    /// A tags filter may be agreed on (else error 107).
+    pub tags_filter: bool,
+    /// How much history the channel keeps.
+    pub history: HistoryOptions,
+    /// Why the subscription was granted; a number of the application's, told back in connection listings.
+    pub source: u32,
+    /// The client is not told of the expiry; the node itself calls [`Hooks::sub_refresh`].
+    pub server_side_refresh: bool,
+}
+
+/// A client wants to subscribe.
+pub struct Subscribing {
+    /// Channel name.
+    pub channel: String,
+    /// The subscription token, or empty.
+    pub token: String,
+    /// Payload of the subscribe command.
+    pub data: Bytes,
+    /// It asks that the position be watched.
+    pub positioned: bool,
+    /// It asks that it may recover.
+    pub recoverable: bool,
+    /// It asks for join and leave events.
+    pub join_leave: bool,
+    /// It comes back with a position.
+    pub recover: bool,
+    /// The delta encoding that it asks for, or empty.
+    pub delta: String,
+    /// The filter that it asks for.
+    pub filter: Option<FilterNode>,
+    /// Kind of subscription, 0 for a stream.
+    pub kind: i32,
+}
+
+/// A subscription that goes on.
+#[derive(Default)]
+pub struct SubRefreshed {
+    /// Unix seconds at which it ends; 0 never.
+    pub expire_at: i64,
+    /// Replaces what others see with this subscription.
+    pub info: Option<Bytes>,
+}
+
+/// A client wants to publish.
+pub struct Publishing {
+    /// Channel name.
+    pub channel: String,
+    /// Payload.
+    pub data: Bytes,
+    /// Whether the client is subscribed to the channel.
+    pub subscribed: bool,
+    /// Kind, 0 for a stream.
+    pub kind: i32,
+}
+
+/// A publication that is accepted.
+#[derive(Debug)]
+pub struct Publish {
+    /// The payload to publish, which may differ from what the client sent.
+    pub data: Bytes,
+    /// How to publish it. The publisher's info is added by the node.
+    pub options: PublishOptions,
+}
+
+/// A client wants to read history.
+pub struct HistoryAsked {
+    /// Channel name.
+    pub channel: String,
+    /// Page size: 0 is only the position, negative as much as there may be.
+    pub limit: i32,
+    /// Read from here.
+    pub since: Option<StreamPosition>,
+    /// Newest first.
+    pub reverse: bool,
+    /// Whether the client is subscribed to the channel.
+    pub subscribed: bool,
+}
+
+/// A client wants to know who is in a channel.
+pub struct PresenceAsked {
+    /// Channel name.
+    pub channel: String,
+    /// Whether the client is subscribed to the channel.
+    pub subscribed: bool,
+    /// Only the numbers are asked for.
+    pub stats: bool,
+}
+
+/// A client calls a method.
+pub struct RpcCall {
+    /// Method name.
+    pub method: String,
+    /// Payload.
+    pub data: Bytes,
+}
+
+/// The decisions of an application. By default everything is refused.
+///
+/// Each is asked on the shard of the connection and must not block: answer [`Answer::Now`] from memory, or
+/// [`Answer::Later`] with a future. A hook that panics costs the connection it was asked for (3004) and
+/// nothing else.
+#[allow(unused_variables, reason = "default bodies name their parameters for the documentation")]
+pub trait Hooks: Send + Sync + 'static {
+    /// May this client log in? By default only with [`Credentials`] in the request's extensions.
+    fn connecting(&self, request: Connecting) -> Decision<Connected> {
+        Answer::Now(match request.handshake.credentials.clone() {
+            Some(credentials) => Ok(Connected { credentials, ..Connected::default() }),
+            None => Err(DisconnectCode::BAD_REQUEST.into()),
+        })
+    }
+
+    /// May this login go on?
+    fn refresh(&self, client: &Client, request: Refreshing) -> Decision<Refreshed> {
+        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+    }
+
+    /// May this client subscribe, and how?
+    fn subscribe(&self, client: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+        Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()))
+    }
+
+    /// May this subscription go on? The token is empty when the node asks by itself.
+    fn sub_refresh(&self, client: &Client, channel: &str, token: String) -> Decision<SubRefreshed> {
+        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+    }
+
+    /// May this client publish?
+    fn publish(&self, client: &Client, request: Publishing) -> Decision<Publish> {
+        Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()))
+    }
+
+    /// May this client see who is in a channel?
+    fn presence(&self, client: &Client, request: PresenceAsked) -> Decision<()> {
+        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+    }
+
+    /// May this client read history? The answer tells how much the channel keeps.
+    fn history(&self, client: &Client, request: HistoryAsked) -> Decision<HistoryOptions> {
+        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+    }
+
+    /// Answers a method call.
+    fn rpc(&self, client: &Client, call: RpcCall) -> Decision<Bytes> {
+        Answer::Now(Err(ErrorCode::METHOD_NOT_FOUND.into()))
+    }
+
+    /// Takes a message that wants no answer.
+    fn message(&self, client: &Client, data: Bytes) -> Decision<()> {
+        Answer::Now(Err(DisconnectCode::NOT_AVAILABLE.into()))
+    }
+
+    /// The client is in: its connect reply is on the way.
+    fn connected(&self, client: &Client) {}
+
+    /// A subscription ended, for whatever reason.
+    fn unsubscribed(&self, client: &Client, channel: &str, code: &UnsubscribeCode) {}
+
+    /// The connection ended. Asked only of clients that were in.
+    fn disconnected(&self, client: &Client, code: &DisconnectCode) {}
+
+    /// The first subscriber of this node came to a channel.
+    fn channel_occupied(&self, channel: &str) {}
+
+    /// The last subscriber of this node left a channel.
+    fn channel_vacated(&self, channel: &str) {}
+}

@@ -1,0 +1,244 @@
+//! The channel directory: one record for each channel that has a subscriber on this node or a stream in it.
+
+use crate::hub::encoded::Delivery;
+use crate::hub::interest::Interest;
+use crate::publication::ClientInfo;
+use crate::shard::inbox::{Entry, Inbox};
+use crate::stream::Stream;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use parking_lot::{Mutex, MutexGuard};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+const PARTS: usize = 64;
+
+/// Every channel of this node, by name.
+///
+/// Lock order: part, then record, then inbox. A record is locked without its part; one that was taken out of
+/// its part meanwhile says so (`dead`), and the name is looked up again.
+pub(crate) struct Directory {
+    parts: Box<[Mutex<HashTable<Arc<Channel>>>]>,
+    hasher: FixedState,
+    next_id: AtomicU64,
+    count: AtomicUsize,
+}
+
+/// The record of a channel.
+pub(crate) struct Channel {
+    /// Never reused, so that an inbox entry of an earlier record is not taken for one of this.
+    pub(crate) id: u64,
+    pub(crate) name: Box<str>,
+    state: Mutex<State>,
+}
+
+/// What the lock of a record guards. Holding it orders what happens in the channel.
+pub(crate) struct State {
+    /// Shards that hold subscribers.
+    shards: u64,
+    /// Subscribers on this node.
+    pub(crate) subscribers: u32,
+    /// Taken out of the directory.
+    dead: bool,
+    pub(crate) interest: Interest,
+    /// Counts deliveries: tells a subscriber what came before it.
+    pub(crate) delivered: u64,
+    pub(crate) stream: Option<Box<Stream>>,
+    /// The record stays until this moment though nobody uses it (idempotency keys refer to it).
+    pub(crate) hold_until: u64,
+}
+
+impl State {
+    fn is_idle(&self, now_ms: u64) -> bool {
+        self.subscribers == 0
+            && self.shards == 0
+            && self.stream.is_none()
+            && self.interest.is_none()
+            && self.hold_until <= now_ms
+    }
+
+    /// Sets or clears the bit of a shard.
+    pub(crate) fn set_shard(&mut self, shard: u8, present: bool) {
+        let bit = 1 << shard;
+        self.shards = if present { self.shards | bit } else { self.shards & !bit };
+    }
+
+    pub(crate) fn has_shards(&self) -> bool {
+        self.shards != 0
+    }
+}
+
+impl Channel {
+    /// Locks the record.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Puts a publication into the inbox of every interested shard. Returns the shards to wake once the lock
+    /// is released.
+    pub(crate) fn deliver(&self, state: &mut State, inboxes: &[Arc<Inbox>], make: impl FnOnce(u64) -> Delivery) -> Wake {
+        state.delivered += 1;
+        if state.shards == 0 {
+            return Wake(0);
+        }
+        let delivery = Arc::new(make(state.delivered));
+        Bits(state.shards).for_each(|shard| {
+            if let Some(inbox) = inboxes.get(shard) {
+                inbox.push_publication(self.id, Arc::clone(&delivery));
+            }
+        });
+        Wake(state.shards)
+    }
+
+    /// The same for a client that joined or left.
+    pub(crate) fn deliver_join_leave(&self, state: &State, inboxes: &[Arc<Inbox>], info: &Arc<ClientInfo>, join: bool) -> Wake {
+        Bits(state.shards).for_each(|shard| {
+            if let Some(inbox) = inboxes.get(shard) {
+                inbox.push(Entry::JoinLeave { channel: self.id, info: Arc::clone(info), join });
+            }
+        });
+        Wake(state.shards)
+    }
+}
+
+/// Shards to wake.
+#[must_use]
+#[derive(Clone, Copy)]
+pub(crate) struct Wake(u64);
+
+impl Wake {
+    pub(crate) fn wake(self, inboxes: &[Arc<Inbox>]) {
+        Bits(self.0).for_each(|shard| {
+            if let Some(inbox) = inboxes.get(shard) {
+                inbox.wake();
+            }
+        });
+    }
+}
+
+/// The numbers of the set bits.
+struct Bits(u64);
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(bit)
+    }
+}
+
+impl Directory {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            parts: (0..PARTS).map(|_| Mutex::new(HashTable::new())).collect(),
+            hasher: FixedState::with_seed(seed),
+            next_id: AtomicU64::new(1),
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn hash(&self, name: &str) -> u64 {
+        self.hasher.hash_one(name)
+    }
+
+    fn part(&self, hash: u64) -> &Mutex<HashTable<Arc<Channel>>> {
+        // The table uses the top and the low bits of the hash; these are others.
+        &self.parts[(hash >> 40) as usize % PARTS]
+    }
+
+    /// The record of a channel, if it has one.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Channel>> {
+        let hash = self.hash(name);
+        self.part(hash).lock().find(hash, |channel| *channel.name == *name).cloned()
+    }
+
+    /// The record of a channel, made if need be.
+    fn find_or_create(&self, name: &str) -> Arc<Channel> {
+        let hash = self.hash(name);
+        let mut part = self.part(hash).lock();
+        if let Some(channel) = part.find(hash, |channel| *channel.name == *name) {
+            return Arc::clone(channel);
+        }
+        let channel = Arc::new(Channel {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            name: name.into(),
+            state: Mutex::new(State {
+                shards: 0,
+                subscribers: 0,
+                dead: false,
+                interest: Interest::default(),
+                delivered: 0,
+                stream: None,
+                hold_until: 0,
+            }),
+        });
+        part.insert_unique(hash, Arc::clone(&channel), |other| self.hasher.hash_one(&*other.name));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        channel
+    }
+
+    /// Runs `f` on the locked record of a channel, made if need be.
+    pub(crate) fn with<T>(&self, name: &str, f: impl FnOnce(&Arc<Channel>, &mut State) -> T) -> T {
+        loop {
+            let channel = self.find_or_create(name);
+            let mut state = channel.lock();
+            if !state.dead {
+                return f(&channel, &mut state);
+            }
+        }
+    }
+
+    /// Runs `f` on the locked record of a channel, if it has one.
+    pub(crate) fn with_existing<T>(&self, name: &str, f: impl FnOnce(&Arc<Channel>, &mut State) -> T) -> Option<T> {
+        let channel = self.find(name)?;
+        let mut state = channel.lock();
+        (!state.dead).then(|| f(&channel, &mut state))
+    }
+
+    /// Takes the record out if nothing uses it.
+    pub(crate) fn release(&self, channel: &Arc<Channel>, now_ms: u64) {
+        let hash = self.hash(&channel.name);
+        let mut part = self.part(hash).lock();
+        let mut state = channel.lock();
+        if state.dead || !state.is_idle(now_ms) {
+            return;
+        }
+        state.dead = true;
+        if let Ok(entry) = part.find_entry(hash, |other| Arc::ptr_eq(other, channel)) {
+            entry.remove();
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            let (len, capacity) = (part.len(), part.capacity());
+            if capacity > 64 && len < capacity / 8 {
+                part.shrink_to(capacity / 2, |other| self.hasher.hash_one(&*other.name));
+            }
+        }
+    }
+
+    /// Channels with subscribers on this node, and how many each has. Walks the whole directory: for
+    /// listings that someone asked for.
+    pub(crate) fn occupied(&self, mut wanted: impl FnMut(&str) -> bool) -> Vec<(Box<str>, u32)> {
+        let mut found = Vec::new();
+        for part in &self.parts {
+            for channel in part.lock().iter() {
+                if wanted(&channel.name) {
+                    let subscribers = channel.lock().subscribers;
+                    if subscribers > 0 {
+                        found.push((channel.name.clone(), subscribers));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Records, streams without subscribers included.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}

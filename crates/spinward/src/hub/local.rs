@@ -1,0 +1,366 @@
+//! The channels of one shard: who of its connections is subscribed, without a lock.
+
+use super::directory::Channel;
+use super::encoded::{Delivery, Form};
+use super::join::Joining;
+use crate::publication::Publication;
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashTable};
+use spinward_wire::filter::Filter;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// One subscriber: a slot of this shard and what it wants. Eight bytes, because there may be millions.
+#[derive(Clone, Copy)]
+pub(crate) struct Subscriber {
+    pub(crate) slot: u32,
+    flags: u16,
+    /// Number of the filter, from 1; 0 is none.
+    filter: u16,
+}
+
+impl Subscriber {
+    /// Is told of lost publications.
+    pub(crate) const POSITIONED: u16 = 1;
+    /// Is told who joins and leaves.
+    pub(crate) const JOIN_LEAVE: u16 = 2;
+    /// Agreed on deltas.
+    pub(crate) const DELTA: u16 = 4;
+    /// Has the last publication that was delivered here, so that a patch against it is of use.
+    const BASE_KNOWN: u16 = 8;
+    /// Joined at a delivery that this shard has yet to process: see `young`.
+    const YOUNG: u16 = 16;
+
+    pub(crate) const fn is(self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// A channel that has subscribers in this shard, or some that are joining.
+pub(crate) struct LocalChannel {
+    pub(crate) record: Arc<Channel>,
+    pub(crate) subscribers: Vec<Subscriber>,
+    /// The last delivery that was processed here.
+    pub(crate) seen: u64,
+    /// Offset of the last stored publication that was processed here, or of the top when the first came.
+    pub(crate) top: u64,
+    more: Option<Box<More>>,
+}
+
+/// What few channels need.
+#[derive(Default)]
+struct More {
+    epoch: Option<Arc<str>>,
+    /// Subscribers that joined at a delivery not yet processed, and which.
+    young: HashMap<u32, u64, FixedState>,
+    /// The last publication that was delivered here, while anyone may be sent a patch against it.
+    base: Option<Arc<Publication>>,
+    /// Subscribers that agreed on deltas.
+    deltas: usize,
+    filters: Vec<FilterUse>,
+    joining: Option<Joining>,
+}
+
+struct FilterUse {
+    filter: Filter,
+    users: usize,
+    verdict: bool,
+}
+
+/// A subscriber to add.
+pub(crate) struct Joiner {
+    pub(crate) slot: u32,
+    pub(crate) flags: u16,
+    pub(crate) filter: Option<Filter>,
+    /// The delivery that it joined at: it gets what comes after.
+    pub(crate) joined_at: u64,
+    /// It was given the publications up to the present one and can take a patch.
+    pub(crate) base: Option<Arc<Publication>>,
+}
+
+/// A subscriber that took another place in its channel's list: its connection has to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moved {
+    pub(crate) slot: u32,
+    pub(crate) channel: u32,
+    pub(crate) place: u32,
+}
+
+/// What to do with a publication.
+pub(crate) enum Verdict {
+    /// Give it to the subscribers.
+    Deliver,
+    /// It was here before.
+    Repeated,
+    /// Some before it are lost. Positioned subscribers must be told.
+    Gap,
+}
+
+impl LocalChannel {
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    pub(crate) fn epoch(&self) -> Option<&Arc<str>> {
+        self.more.as_ref()?.epoch.as_ref()
+    }
+
+    pub(crate) fn set_position(&mut self, top: u64, epoch: &Arc<str>) {
+        self.top = top;
+        if self.epoch() != Some(epoch) {
+            self.more().epoch = Some(Arc::clone(epoch));
+        }
+    }
+
+    pub(crate) fn joining(&mut self) -> Option<&mut Joining> {
+        self.more.as_mut()?.joining.as_mut()
+    }
+
+    pub(crate) fn start_joining(&mut self) -> &mut Joining {
+        self.more().joining.get_or_insert_default()
+    }
+
+    pub(crate) fn stop_joining(&mut self) -> Option<Joining> {
+        self.more.as_mut()?.joining.take()
+    }
+
+    /// Nobody is here and nobody comes.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.subscribers.is_empty() && self.more.as_ref().is_none_or(|more| more.joining.is_none())
+    }
+
+    pub(crate) fn has_positioned(&self) -> bool {
+        self.subscribers.iter().any(|subscriber| subscriber.is(Subscriber::POSITIONED))
+    }
+
+    /// Adds a subscriber; answers its place.
+    pub(crate) fn add(&mut self, joiner: Joiner) -> u32 {
+        let mut flags = joiner.flags;
+        let mut filter = 0;
+        if let Some(wanted) = joiner.filter {
+            filter = self.use_filter(wanted);
+        }
+        if joiner.joined_at > self.seen {
+            flags |= Subscriber::YOUNG;
+            self.more().young.insert(joiner.slot, joiner.joined_at);
+        }
+        if flags & Subscriber::DELTA != 0 {
+            let more = self.more();
+            more.deltas += 1;
+            // Its base is of use only if it is also what the shard will take for the base of the next patch.
+            if let Some(base) = joiner.base {
+                let current = more.base.get_or_insert_with(|| Arc::clone(&base));
+                if Arc::ptr_eq(current, &base) || (current.offset == base.offset && current.data == base.data) {
+                    flags |= Subscriber::BASE_KNOWN;
+                }
+            }
+        }
+        self.subscribers.push(Subscriber { slot: joiner.slot, flags, filter });
+        self.subscribers.len() as u32 - 1
+    }
+
+    /// Takes a subscriber out; the last one takes its place.
+    fn remove(&mut self, place: u32) -> Option<Subscriber> {
+        if place as usize >= self.subscribers.len() {
+            return None;
+        }
+        let gone = self.subscribers.swap_remove(place as usize);
+        if self.subscribers.capacity() > 16 && self.subscribers.len() < self.subscribers.capacity() / 4 {
+            self.subscribers.shrink_to(self.subscribers.capacity() / 2);
+        }
+        if let Some(more) = &mut self.more {
+            if gone.is(Subscriber::YOUNG) {
+                more.young.remove(&gone.slot);
+            }
+            if gone.is(Subscriber::DELTA) {
+                more.deltas -= 1;
+                if more.deltas == 0 {
+                    more.base = None;
+                }
+            }
+            if gone.filter > 0 {
+                more.filters[usize::from(gone.filter) - 1].users -= 1;
+            }
+        }
+        self.subscribers.get(place as usize).copied()
+    }
+
+    fn use_filter(&mut self, wanted: Filter) -> u16 {
+        let filters = &mut self.more().filters;
+        let found = filters.iter().position(|one| one.users > 0 && one.filter == wanted);
+        let place = found.unwrap_or_else(|| {
+            let fresh = FilterUse { filter: wanted, users: 0, verdict: false };
+            if let Some(free) = filters.iter().position(|one| one.users == 0) {
+                filters[free] = fresh;
+                free
+            } else {
+                filters.push(fresh);
+                filters.len() - 1
+            }
+        });
+        filters[place].users += 1;
+        // 65,535 distinct filters on one channel of one shard: the subscriber limit is reached before.
+        u16::try_from(place + 1).unwrap_or(u16::MAX)
+    }
+
+    /// Whether another subscriber with a filter finds room.
+    pub(crate) fn has_room_for_filter(&self) -> bool {
+        self.more.as_ref().is_none_or(|more| more.filters.len() < usize::from(u16::MAX) - 1)
+    }
+
+    /// Looks at the place of a publication in the stream and moves on to it.
+    pub(crate) fn judge(&mut self, delivery: &Delivery) -> Verdict {
+        if delivery.seq <= self.seen {
+            return Verdict::Repeated;
+        }
+        self.seen = delivery.seq;
+        let offset = delivery.publication.offset;
+        let Some(epoch) = &delivery.epoch else { return Verdict::Deliver };
+        let (known, same) = (self.epoch().is_some(), self.epoch() == Some(epoch));
+        if same && offset <= self.top {
+            return Verdict::Repeated;
+        }
+        let follows = same && offset == self.top + 1;
+        self.set_position(offset, epoch);
+        if follows || !known { Verdict::Deliver } else { Verdict::Gap }
+    }
+
+    /// Calls `send` for each subscriber that is to have this publication, with the form it is to have.
+    pub(crate) fn for_each_wanting(&mut self, delivery: &Delivery, mut send: impl FnMut(u32, Form<'_>)) -> usize {
+        let mut filtered = 0;
+        let Some(more) = &mut self.more else {
+            for subscriber in &self.subscribers {
+                send(subscriber.slot, Form::Plain);
+            }
+            return filtered;
+        };
+        for one in &mut more.filters {
+            if one.users > 0 {
+                one.verdict = match &delivery.publication.tags {
+                    Some(tags) => one.filter.matches(tags),
+                    None => one.filter.matches(&std::collections::BTreeMap::new()),
+                };
+            }
+        }
+        let More { young, base, deltas, filters, .. } = &mut **more;
+        for subscriber in &mut self.subscribers {
+            if subscriber.is(Subscriber::YOUNG) {
+                let slot = subscriber.slot;
+                if young.get(&slot).is_some_and(|joined_at| *joined_at >= delivery.seq) {
+                    continue;
+                }
+                subscriber.flags &= !Subscriber::YOUNG;
+                young.remove(&slot);
+            }
+            if subscriber.filter > 0 && !filters[usize::from(subscriber.filter) - 1].verdict {
+                filtered += 1;
+                // It does not have this one, so a patch against it would be of no use, and tell of it.
+                subscriber.flags &= !Subscriber::BASE_KNOWN;
+                continue;
+            }
+            if subscriber.is(Subscriber::DELTA) {
+                let known = subscriber.is(Subscriber::BASE_KNOWN);
+                send(subscriber.slot, Form::Delta(if known { base.as_ref() } else { None }));
+                subscriber.flags |= Subscriber::BASE_KNOWN;
+            } else {
+                send(subscriber.slot, Form::Plain);
+            }
+        }
+        if *deltas > 0 {
+            *base = Some(Arc::clone(&delivery.publication));
+        }
+        filtered
+    }
+}
+
+/// The channels of one shard, by number, name and record id.
+pub(crate) struct LocalTable {
+    channels: Vec<Option<LocalChannel>>,
+    free: Vec<u32>,
+    by_name: HashTable<u32>,
+    by_id: HashTable<u32>,
+    hasher: FixedState,
+}
+
+impl LocalTable {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            channels: Vec::new(),
+            free: Vec::new(),
+            by_name: HashTable::new(),
+            by_id: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+        }
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&LocalChannel> {
+        self.channels.get(number as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut LocalChannel> {
+        self.channels.get_mut(number as usize)?.as_mut()
+    }
+
+    /// The number of a channel by its name.
+    pub(crate) fn find(&self, name: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(name);
+        self.by_name
+            .find(hash, |number| self.get(*number).is_some_and(|channel| *channel.record.name == *name))
+            .copied()
+    }
+
+    /// The number of a channel by the id of its record.
+    pub(crate) fn find_id(&self, id: u64) -> Option<u32> {
+        let hash = self.hasher.hash_one(id);
+        self.by_id.find(hash, |number| self.get(*number).is_some_and(|channel| channel.record.id == id)).copied()
+    }
+
+    /// Adds a channel that is not there.
+    pub(crate) fn insert(&mut self, record: Arc<Channel>, seen: u64) -> u32 {
+        let (name_hash, id_hash) = (self.hasher.hash_one(&*record.name), self.hasher.hash_one(record.id));
+        let channel = LocalChannel { record, subscribers: Vec::new(), seen, top: 0, more: None };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.channels[number as usize] = Some(channel);
+                number
+            }
+            None => {
+                self.channels.push(Some(channel));
+                self.channels.len() as u32 - 1
+            }
+        };
+        let (channels, hasher) = (&self.channels, &self.hasher);
+        let of = |number: &u32| channels[*number as usize].as_ref().map(|channel| &channel.record);
+        self.by_name.insert_unique(name_hash, number, |number| of(number).map_or(0, |r| hasher.hash_one(&*r.name)));
+        self.by_id.insert_unique(id_hash, number, |number| of(number).map_or(0, |r| hasher.hash_one(r.id)));
+        number
+    }
+
+    /// Takes a subscriber out of a channel. Says who took its place, if anyone did.
+    pub(crate) fn remove_subscriber(&mut self, channel: u32, place: u32) -> Option<Moved> {
+        let moved = self.get_mut(channel)?.remove(place)?;
+        Some(Moved { slot: moved.slot, channel, place })
+    }
+
+    /// Takes a channel out once nobody is in it.
+    pub(crate) fn remove_idle(&mut self, number: u32) -> Option<Arc<Channel>> {
+        if !self.get(number)?.is_idle() {
+            return None;
+        }
+        let channel = self.channels[number as usize].take()?;
+        self.free.push(number);
+        let (name_hash, id_hash) =
+            (self.hasher.hash_one(&*channel.record.name), self.hasher.hash_one(channel.record.id));
+        if let Ok(entry) = self.by_name.find_entry(name_hash, |other| *other == number) {
+            entry.remove();
+        }
+        if let Ok(entry) = self.by_id.find_entry(id_hash, |other| *other == number) {
+            entry.remove();
+        }
+        Some(channel.record)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len() - self.free.len()
+    }
+}

@@ -1,0 +1,96 @@
+//! What the shards of a node share: the channel directory, the user registry, and a way into every shard.
+
+pub(crate) mod directory;
+pub(crate) mod encoded;
+mod interest;
+pub(crate) mod join;
+pub(crate) mod local;
+mod memory;
+mod remote;
+pub(crate) mod users;
+
+use crate::broker::{Broker, HistoryOptions};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::handle::Handle;
+use crate::id::Entropy;
+use crate::metrics::Metrics;
+use crate::shard::inbox::{Control, Entry, Inbox};
+use directory::Directory;
+use memory::Memory;
+use std::sync::Arc;
+use std::time::Duration;
+use users::Users;
+
+/// What the shards of a node share.
+pub(crate) struct Hub {
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) directory: Directory,
+    pub(crate) users: Users,
+    pub(crate) inboxes: Vec<Arc<Inbox>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) engine: Engine,
+}
+
+/// Where streams live.
+pub(crate) enum Engine {
+    /// In the channel directory itself.
+    Memory(Memory),
+    /// Outside of this process.
+    Remote(Arc<dyn Broker>),
+}
+
+impl Hub {
+    pub(crate) fn new(config: Arc<Config>, clock: Clock, entropy: Entropy, broker: Option<Arc<dyn Broker>>, shards: usize) -> Self {
+        let seed = entropy.number();
+        let engine = match broker {
+            Some(broker) => Engine::Remote(broker),
+            None => Engine::Memory(Memory::new(&entropy)),
+        };
+        Self {
+            directory: Directory::new(seed),
+            users: Users::new(seed),
+            inboxes: (0..shards).map(|_| Arc::new(Inbox::new(config.inbox_max_size))).collect(),
+            metrics: Metrics::new(shards),
+            engine,
+            config,
+            clock,
+            entropy,
+        }
+    }
+
+    /// The node's default fills in for a missing meta ttl.
+    pub(crate) fn with_meta_ttl(&self, mut options: HistoryOptions) -> HistoryOptions {
+        if options.meta_ttl == Duration::ZERO {
+            options.meta_ttl = self.config.history_meta_ttl;
+        }
+        options
+    }
+
+    /// Puts an entry into a shard's inbox and wakes the shard.
+    pub(crate) fn send(&self, shard: usize, entry: Entry) {
+        if let Some(inbox) = self.inboxes.get(shard) {
+            inbox.push(entry);
+            inbox.wake();
+        }
+    }
+
+    /// Tells one connection to do something. It may be gone by then, which is no error.
+    pub(crate) fn control(&self, handle: Handle, client: Option<Arc<str>>, control: Control) {
+        self.send(handle.shard(), Entry::Control { handle, client, control: Box::new(control) });
+    }
+
+    /// Whether every shard can take more publications.
+    pub(crate) fn has_room(&self) -> bool {
+        self.inboxes.iter().all(|inbox| inbox.has_room())
+    }
+
+    /// Waits until every shard can take more publications.
+    pub(crate) async fn room(&self) {
+        for inbox in &self.inboxes {
+            inbox.room().await;
+        }
+    }
+}

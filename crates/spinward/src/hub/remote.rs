@@ -1,0 +1,53 @@
+//! What arrives from a remote broker.
+
+use super::Hub;
+use super::directory::Channel;
+use super::encoded::Delivery;
+use super::interest::Ask;
+use crate::broker::{BrokerEvent, BrokerSink};
+use crate::shard::inbox::Entry;
+use std::sync::Arc;
+
+impl BrokerSink for Hub {
+    fn deliver(&self, channel: &str, epoch: &str, event: BrokerEvent) {
+        let wake = self.directory.with_existing(channel, |record, state| match event {
+            BrokerEvent::Publication(publication) => {
+                let epoch = (publication.offset > 0).then(|| Arc::from(epoch));
+                record.deliver(state, &self.inboxes, |seq| Delivery::new(publication, seq, epoch))
+            }
+            BrokerEvent::Join(info) => record.deliver_join_leave(state, &self.inboxes, &info, true),
+            BrokerEvent::Leave(info) => record.deliver_join_leave(state, &self.inboxes, &info, false),
+        });
+        if let Some(wake) = wake {
+            wake.wake(&self.inboxes);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        Self::has_room(self)
+    }
+}
+
+impl Hub {
+    /// The broker answered a request for interest: tells the shards, and says what to ask next.
+    pub(crate) fn interest_answered(&self, record: &Arc<Channel>, asked: Ask, ok: bool) -> Option<Ask> {
+        let next = {
+            let mut state = record.lock();
+            let wanted = state.subscribers > 0;
+            let next = state.interest.answered(ok, wanted);
+            if asked == Ask::Subscribe && state.has_shards() {
+                for inbox in &self.inboxes {
+                    inbox.push(Entry::Interest { channel: record.id, ok });
+                }
+            }
+            next
+        };
+        for inbox in &self.inboxes {
+            inbox.wake();
+        }
+        if next.is_none() {
+            self.directory.release(record, self.clock.now().mono);
+        }
+        next
+    }
+}

@@ -1,0 +1,114 @@
+//! Which connections a user has on this node.
+
+use crate::handle::Handle;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use parking_lot::Mutex;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const PARTS: usize = 64;
+
+/// Every logged-in connection, by user. Its lock serialises what a user's connections may be: limits and
+/// single connection.
+pub(crate) struct Users {
+    parts: Box<[Mutex<HashTable<User>>]>,
+    hasher: FixedState,
+    count: AtomicUsize,
+}
+
+struct User {
+    name: Arc<str>,
+    handles: Handles,
+}
+
+/// Most users have one connection, which then costs no allocation.
+enum Handles {
+    One(Handle),
+    Many(Vec<Handle>),
+}
+
+impl Handles {
+    fn as_slice(&self) -> &[Handle] {
+        match self {
+            Self::One(handle) => std::slice::from_ref(handle),
+            Self::Many(handles) => handles,
+        }
+    }
+}
+
+/// What became of a registration.
+pub(crate) enum Registered {
+    /// The connection counts. The name is shared by all connections of the user.
+    Yes(Arc<str>),
+    /// The user has as many connections as it may.
+    OverLimit,
+}
+
+impl Users {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            parts: (0..PARTS).map(|_| Mutex::new(HashTable::new())).collect(),
+            hasher: FixedState::with_seed(seed ^ 0x75_73_65_72),
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    fn part(&self, hash: u64) -> &Mutex<HashTable<User>> {
+        &self.parts[(hash >> 40) as usize % PARTS]
+    }
+
+    /// Registers a connection. A limit of 0 is none; an anonymous user has no limit, since it is not one user.
+    pub(crate) fn register(&self, user: &str, handle: Handle, limit: usize) -> Registered {
+        let hash = self.hasher.hash_one(user);
+        let mut part = self.part(hash).lock();
+        if let Some(entry) = part.find_mut(hash, |entry| *entry.name == *user) {
+            if limit > 0 && !user.is_empty() && entry.handles.as_slice().len() >= limit {
+                return Registered::OverLimit;
+            }
+            match &mut entry.handles {
+                Handles::One(first) => entry.handles = Handles::Many(vec![*first, handle]),
+                Handles::Many(handles) => handles.push(handle),
+            }
+            return Registered::Yes(Arc::clone(&entry.name));
+        }
+        let name: Arc<str> = user.into();
+        let entry = User { name: Arc::clone(&name), handles: Handles::One(handle) };
+        part.insert_unique(hash, entry, |other| self.hasher.hash_one(&*other.name));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Registered::Yes(name)
+    }
+
+    /// Takes a connection out.
+    pub(crate) fn unregister(&self, user: &str, handle: Handle) {
+        let hash = self.hasher.hash_one(user);
+        let mut part = self.part(hash).lock();
+        let Ok(mut entry) = part.find_entry(hash, |entry| *entry.name == *user) else { return };
+        let empty = match &mut entry.get_mut().handles {
+            Handles::One(only) => *only == handle,
+            Handles::Many(handles) => {
+                if let Some(at) = handles.iter().rposition(|other| *other == handle) {
+                    handles.swap_remove(at);
+                }
+                handles.is_empty()
+            }
+        };
+        if empty {
+            entry.remove();
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The connections of a user.
+    pub(crate) fn handles(&self, user: &str) -> Vec<Handle> {
+        let hash = self.hasher.hash_one(user);
+        let part = self.part(hash).lock();
+        part.find(hash, |entry| *entry.name == *user).map_or_else(Vec::new, |entry| entry.handles.as_slice().to_vec())
+    }
+
+    /// Distinct users, all anonymous connections together being one.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,82 @@
+//! Who a connection is.
+
+use crate::id::ClientId;
+use crate::publication::ClientInfo;
+use bytes::Bytes;
+use spinward_wire::Protocol;
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// Credentials that a host application's own middleware puts into the extensions of the HTTP request:
+/// the connection is then logged in as this user, without any token.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// User id; empty is an anonymous user.
+    pub user: String,
+    /// JSON that others see with this connection.
+    pub info: Bytes,
+    /// Unix seconds at which the login ends; 0 never.
+    pub expire_at: i64,
+}
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// The name used in proxy requests and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// State that an application keeps with a connection.
+pub type Extension = Arc<dyn Any + Send + Sync>;
+
+/// Everything known about a logged-in connection that does not change while it lasts, a refresh aside.
+pub struct Identity {
+    /// The connection.
+    pub id: ClientId,
+    /// User id; empty is an anonymous user.
+    pub user: Arc<str>,
+    /// JSON that others see with this connection.
+    pub info: Bytes,
+    /// JSON that stays on the server.
+    pub meta: Bytes,
+    /// Name of the client application, as it said.
+    pub name: Box<str>,
+    /// Version of the client application, as it said.
+    pub version: Box<str>,
+    /// How it came in.
+    pub transport: Transport,
+    /// The encoding it speaks.
+    pub protocol: Protocol,
+    /// State that the application keeps with the connection.
+    pub extension: Option<Extension>,
+}
+
+impl Identity {
+    /// What other clients see of this connection.
+    #[must_use]
+    pub fn client_info(&self, chan_info: Bytes) -> ClientInfo {
+        ClientInfo {
+            user: self.user.clone(),
+            client: self.id.to_string().into(),
+            conn_info: self.info.clone(),
+            chan_info,
+        }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("id", &self.id).field("user", &self.user).finish_non_exhaustive()
+    }
+}

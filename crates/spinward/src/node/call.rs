@@ -1,0 +1,83 @@
+//! What a session needs from outside of its shard, and what comes back.
+
+use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions};
+use crate::handle::Handle;
+use crate::hooks::{
+    Connected, Connecting, HistoryAsked, PresenceAsked, Publishing, Refreshed, Refreshing, Refusal, RpcCall,
+    SubRefreshed, SubscribeOptions, Subscribing,
+};
+use crate::hub::directory::Channel;
+use crate::hub::interest::Ask;
+use crate::id::ClientId;
+use crate::identity::Identity;
+use crate::presence::PresenceStats;
+use crate::publication::ClientInfo;
+use bytes::Bytes;
+use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
+use std::sync::Arc;
+
+/// A call to make on behalf of a session, or of a shard.
+pub(crate) struct Called {
+    pub(crate) handle: Handle,
+    /// Given back with the outcome. 0: nobody waits for one.
+    pub(crate) token: u32,
+    /// The client on whose behalf it is, once it is logged in.
+    pub(crate) identity: Option<Arc<Identity>>,
+    pub(crate) call: Call,
+}
+
+/// What is asked.
+pub(crate) enum Call {
+    Connect(Box<Connecting>),
+    Refresh(Refreshing),
+    Subscribe(Box<Subscribing>),
+    SubRefresh { channel: Arc<Channel>, token: String },
+    Publish { request: Publishing, chan_info: Option<Arc<ClientInfo>> },
+    Presence(PresenceAsked),
+    History(HistoryAsked),
+    Rpc(RpcCall),
+    Message(Bytes),
+    /// Add to the presence of a channel. The outcome is waited for.
+    PresenceAdd { channel: Arc<Channel>, client: ClientId, info: Arc<ClientInfo> },
+    PresenceRemove { channel: Arc<Channel>, client: ClientId },
+    JoinLeave { channel: Arc<Channel>, info: Arc<ClientInfo>, join: bool },
+    Connected,
+    Unsubscribed { channel: Arc<Channel>, code: UnsubscribeCode },
+    Disconnected(DisconnectCode),
+    Occupied(Arc<Channel>),
+    Vacated(Arc<Channel>),
+    /// Ask the remote broker to begin or to end delivery of a channel.
+    Interest { channel: Arc<Channel>, ask: Ask },
+    /// Read a remote stream for subscribers that are entering. Comes back as an inbox entry.
+    Slice { channel: Arc<Channel>, read: u32, filter: HistoryFilter, options: HistoryOptions },
+}
+
+/// What is answered.
+pub(crate) enum Outcome {
+    Connect(Result<Box<Connected>, Refusal>),
+    Refresh(Result<Box<Refreshed>, Refusal>),
+    Subscribe(Result<Box<SubscribeOptions>, Refusal>),
+    SubRefresh(Result<SubRefreshed, Refusal>),
+    /// The same for a subscription that the node asked about by itself.
+    ServerSubRefresh { channel: Arc<Channel>, outcome: Result<SubRefreshed, Refusal> },
+    /// A publish or a message was taken, or was not.
+    Done(Result<(), Refusal>),
+    Members(Result<Vec<Arc<ClientInfo>>, Refusal>),
+    Stats(Result<PresenceStats, Refusal>),
+    History(Result<Box<History>, Refusal>),
+    Rpc(Result<Bytes, Refusal>),
+    PresenceAdded { channel: Arc<Channel>, client: ClientId, ok: bool },
+    /// A hook panicked.
+    Panicked,
+}
+
+impl From<BrokerError> for Refusal {
+    fn from(error: BrokerError) -> Self {
+        use spinward_wire::code::ErrorCode;
+        Self::Error(match error {
+            BrokerError::UnrecoverablePosition => ErrorCode::UNRECOVERABLE_POSITION,
+            BrokerError::NotSupported => ErrorCode::NOT_AVAILABLE,
+            BrokerError::Failed(_) => ErrorCode::INTERNAL,
+        })
+    }
+}

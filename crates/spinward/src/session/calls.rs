@@ -1,0 +1,173 @@
+//! Answers to commands that the application or a store decided.
+
+use super::expiry::Expiry;
+use super::subscription::Subscription;
+use super::{Cx, Session};
+use crate::broker::History;
+use crate::hooks::{Refreshed, Refusal, SubRefreshed};
+use crate::hub::directory::Channel;
+use crate::hub::encoded::{info_to_wire, payload, to_wire};
+use crate::identity::Identity;
+use crate::node::call::Outcome;
+use crate::presence::PresenceStats;
+use crate::publication::ClientInfo;
+use bytes::Bytes;
+use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+use spinward_wire::message::{
+    HistoryResult, PresenceResult, PresenceStatsResult, RPCResult, RefreshResult, Reply, SubRefreshResult,
+};
+use std::sync::Arc;
+
+impl Session {
+    pub(super) fn on_published(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<(), Refusal>) {
+        match outcome {
+            Ok(()) => self.reply(cx, &Reply { id, publish: Some(Default::default()), ..Reply::default() }),
+            Err(refusal) => self.refuse(cx, id, refusal),
+        }
+    }
+
+    pub(super) fn on_members(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Vec<Arc<ClientInfo>>, Refusal>) {
+        match outcome {
+            Ok(members) => {
+                let listed = |info: &Arc<ClientInfo>| (info.client.as_ref().to_owned(), info_to_wire(info, self.protocol));
+                let presence = Some(PresenceResult { presence: members.iter().map(listed).collect() });
+                self.reply(cx, &Reply { id, presence, ..Reply::default() });
+            }
+            Err(refusal) => self.refuse(cx, id, refusal),
+        }
+    }
+
+    pub(super) fn on_stats(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<PresenceStats, Refusal>) {
+        match outcome {
+            Ok(stats) => {
+                let stats = PresenceStatsResult { num_clients: stats.clients, num_users: stats.users };
+                self.reply(cx, &Reply { id, presence_stats: Some(stats), ..Reply::default() });
+            }
+            Err(refusal) => self.refuse(cx, id, refusal),
+        }
+    }
+
+    pub(super) fn on_history(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Box<History>, Refusal>) {
+        match outcome {
+            Ok(history) => {
+                let History { publications, top } = *history;
+                let history = HistoryResult {
+                    publications: publications.iter().map(|one| to_wire(one, &top.epoch, self.protocol)).collect(),
+                    epoch: top.epoch.as_ref().to_owned(),
+                    offset: top.offset,
+                };
+                self.reply(cx, &Reply { id, history: Some(history), ..Reply::default() });
+            }
+            Err(refusal) => self.refuse(cx, id, refusal),
+        }
+    }
+
+    pub(super) fn on_rpc(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Bytes, Refusal>) {
+        match outcome {
+            Ok(data) => {
+                let rpc = Some(RPCResult { data: payload(&data, self.protocol) });
+                self.reply(cx, &Reply { id, rpc, ..Reply::default() });
+            }
+            Err(refusal) => self.refuse(cx, id, refusal),
+        }
+    }
+
+    pub(super) fn on_refresh(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Box<Refreshed>, Refusal>) {
+        let refreshed = match outcome {
+            Ok(refreshed) => *refreshed,
+            Err(refusal) => return self.refuse(cx, id, refusal),
+        };
+        if Expiry::at(refreshed.expire_at).is_past(cx.now) {
+            return self.error(cx, id, &ErrorCode::EXPIRED);
+        }
+        self.prolong(cx, refreshed);
+        let ttl = self.expiry.ttl(cx.now);
+        let refresh = RefreshResult {
+            client: self.id.to_string(),
+            version: cx.config.version.clone(),
+            expires: ttl.is_some(),
+            ttl: ttl.unwrap_or_default(),
+        };
+        self.reply(cx, &Reply { id, refresh: Some(refresh), ..Reply::default() });
+    }
+
+    /// The login goes on, perhaps with less.
+    pub(super) fn prolong(&mut self, cx: &mut Cx<'_>, refreshed: Refreshed) {
+        self.expiry = Expiry::at(refreshed.expire_at);
+        if let Some(identity) = &self.identity
+            && (refreshed.info.is_some() || refreshed.extension.is_some())
+        {
+            self.identity = Some(Arc::new(Identity {
+                id: identity.id,
+                user: identity.user.clone(),
+                info: refreshed.info.unwrap_or_else(|| identity.info.clone()),
+                meta: identity.meta.clone(),
+                name: identity.name.clone(),
+                version: identity.version.clone(),
+                transport: identity.transport,
+                protocol: identity.protocol,
+                extension: refreshed.extension.or_else(|| identity.extension.clone()),
+            }));
+        }
+        for channel in refreshed.unsubscribe {
+            self.end_subscription(cx, &channel, &UnsubscribeCode::SERVER);
+        }
+    }
+
+    pub(super) fn on_sub_refresh(&mut self, cx: &mut Cx<'_>, id: u32, channel: &Arc<Channel>, outcome: Result<SubRefreshed, Refusal>) {
+        let refreshed = match outcome {
+            Ok(refreshed) => refreshed,
+            Err(refusal) => return self.refuse(cx, id, refusal),
+        };
+        let expiry = Expiry::at(refreshed.expire_at);
+        if expiry.is_past(cx.now) {
+            return self.error(cx, id, &ErrorCode::EXPIRED);
+        }
+        // It may have ended while the application was asked.
+        if !self.prolong_subscription(cx, &channel.name, refreshed) {
+            return self.error(cx, id, &ErrorCode::PERMISSION_DENIED);
+        }
+        let ttl = expiry.ttl(cx.now);
+        let sub_refresh = SubRefreshResult { expires: ttl.is_some(), ttl: ttl.unwrap_or_default(), items: Vec::new() };
+        self.reply(cx, &Reply { id, sub_refresh: Some(sub_refresh), ..Reply::default() });
+    }
+
+    fn prolong_subscription(&mut self, cx: &Cx<'_>, channel: &str, refreshed: SubRefreshed) -> bool {
+        let Some(number) = cx.channels.find(channel) else { return false };
+        let Some(own) = self.subscriptions.iter_mut().find(|own| own.channel == number) else { return false };
+        own.expiry = Expiry::at(refreshed.expire_at);
+        own.flags &= !Subscription::REFRESHING;
+        if let (Some(info), Some(old)) = (refreshed.info, &own.info) {
+            own.info = Some(Arc::new(ClientInfo { chan_info: info, ..ClientInfo::clone(old) }));
+        }
+        true
+    }
+
+    /// Answers to questions that the node asked by itself.
+    pub(super) fn on_unasked_outcome(&mut self, cx: &mut Cx<'_>, _token: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Panicked => self.close(cx, DisconnectCode::SERVER_ERROR),
+            Outcome::Refresh(outcome) if self.refreshing => {
+                self.refreshing = false;
+                match outcome {
+                    Ok(refreshed) => self.prolong(cx, *refreshed),
+                    Err(Refusal::Disconnect(code)) => self.close(cx, code),
+                    // Asked again at the next look, until the grace is over.
+                    Err(Refusal::Error(_)) => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The application answered for a subscription that it refreshes itself.
+    pub(crate) fn on_server_sub_refresh(&mut self, cx: &mut Cx<'_>, channel: &str, outcome: Result<SubRefreshed, Refusal>) {
+        match outcome {
+            Ok(refreshed) => {
+                self.prolong_subscription(cx, channel, refreshed);
+            }
+            Err(Refusal::Disconnect(code)) => self.close(cx, code),
+            Err(Refusal::Error(_)) => self.end_subscription(cx, channel, &UnsubscribeCode::EXPIRED),
+        }
+    }
+}

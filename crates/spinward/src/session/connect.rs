@@ -1,0 +1,139 @@
+//! Logging in.
+
+use super::expiry::Expiry;
+use super::subscribe::{Asked, Purpose};
+use super::{Busy, Cx, Phase, Session, Waiting};
+use crate::hooks::{Connected, Connecting, Refusal};
+use crate::hub::encoded::payload;
+use crate::hub::users::Registered;
+use crate::identity::Identity;
+use crate::node::call::Call;
+use crate::publication::Position;
+use crate::shard::inbox::Control;
+use spinward_wire::code::{DisconnectCode, ErrorCode};
+use spinward_wire::message::{ConnectRequest, ConnectResult, Reply};
+use std::sync::Arc;
+
+impl Session {
+    pub(super) fn connect(&mut self, cx: &mut Cx<'_>, id: u32, mut request: Box<ConnectRequest>) {
+        let Some(handshake) = self.handshake.clone() else {
+            return self.close(cx, DisconnectCode::SERVER_ERROR);
+        };
+        self.phase = Phase::Connecting;
+        let connecting = Connecting {
+            id: self.id,
+            transport: self.transport,
+            protocol: self.protocol,
+            handshake,
+            token: std::mem::take(&mut request.token),
+            data: std::mem::take(&mut request.data),
+            name: request.name.clone(),
+            version: request.version.clone(),
+            headers: std::mem::take(&mut request.headers),
+        };
+        self.ask(cx, id, Waiting::Connect(request), Call::Connect(Box::new(connecting)));
+    }
+
+    pub(super) fn on_connect(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u32,
+        request: ConnectRequest,
+        outcome: Result<Box<Connected>, Refusal>,
+    ) {
+        let connected = match outcome {
+            Ok(connected) => *connected,
+            Err(Refusal::Disconnect(code)) => return self.close(cx, code),
+            Err(Refusal::Error(code)) => return self.connect_failed(cx, id, &code),
+        };
+        let expiry = Expiry::at(connected.credentials.expire_at);
+        if expiry.is_past(cx.now) {
+            return self.connect_failed(cx, id, &ErrorCode::EXPIRED);
+        }
+        let limit = cx.config.channel_limit;
+        if limit > 0 && connected.subscriptions.len() > limit {
+            return self.close(cx, DisconnectCode::CHANNEL_LIMIT);
+        }
+        let user = connected.credentials.user.as_str();
+        let Registered::Yes(user) = cx.hub.users.register(user, cx.handle, cx.config.user_connection_limit) else {
+            return self.close(cx, DisconnectCode::CONNECTION_LIMIT);
+        };
+        cx.metrics.clients_up();
+        self.identity = Some(Arc::new(Identity {
+            id: self.id,
+            user: user.clone(),
+            info: connected.credentials.info,
+            meta: connected.meta,
+            name: request.name.into(),
+            version: request.version.into(),
+            transport: self.transport,
+            protocol: self.protocol,
+            extension: connected.extension,
+        }));
+        self.handshake = None;
+        self.expiry = expiry;
+        self.server_side_refresh = connected.server_side_refresh;
+        if connected.single_connection && !user.is_empty() {
+            for other in cx.hub.users.handles(&user).into_iter().filter(|other| *other != cx.handle) {
+                cx.hub.control(other, None, Control::Disconnect(DisconnectCode::CONNECTION_LIMIT));
+            }
+        }
+        let reply = Box::new(self.connect_result(cx, &connected.data));
+        let left = connected.subscriptions.len();
+        let token = self.token();
+        self.busy = Some(Box::new(Busy { token, id, what: Waiting::ConnectJoins { reply, left } }));
+        if left == 0 {
+            return self.finish_connect(cx);
+        }
+        for (channel, options) in connected.subscriptions {
+            let asked = match request.subs.get(&channel) {
+                Some(sub) if sub.recover => Asked {
+                    recover: true,
+                    since: Position { offset: sub.offset, epoch: sub.epoch.as_str().into() },
+                    ..Asked::default()
+                },
+                _ => Asked::default(),
+            };
+            self.enter(cx, channel.into(), Purpose::Connect, Box::new(options), asked);
+            if self.phase == Phase::Closed {
+                return;
+            }
+        }
+    }
+
+    /// The command is answered with an error. The client may try again on another connection only.
+    fn connect_failed(&mut self, cx: &mut Cx<'_>, id: u32, code: &ErrorCode) {
+        self.error(cx, id, code);
+    }
+
+    fn connect_result(&self, cx: &Cx<'_>, data: &bytes::Bytes) -> ConnectResult {
+        let ttl = if self.server_side_refresh { None } else { self.expiry.ttl(cx.now) };
+        let ping = cx.config.ping_interval;
+        ConnectResult {
+            client: self.id.to_string(),
+            version: cx.config.version.clone(),
+            expires: ttl.is_some(),
+            ttl: ttl.unwrap_or_default(),
+            data: payload(data, self.protocol),
+            // The interval is told in whole seconds, rounded up so that a client does not give up early.
+            ping: u32::try_from(ping.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
+            pong: !ping.is_zero() && !cx.config.pong_timeout.is_zero(),
+            time: if cx.config.connect_include_server_time { cx.now.wall } else { 0 },
+            ..ConnectResult::default()
+        }
+    }
+
+    /// Everything that the reply tells is there.
+    pub(super) fn finish_connect(&mut self, cx: &mut Cx<'_>) {
+        let Some(busy) = self.busy.take() else { return };
+        let Busy { id, what: Waiting::ConnectJoins { reply, .. }, .. } = *busy else { return };
+        self.phase = Phase::Connected;
+        self.start_pings(cx);
+        let channels: Vec<String> = reply.subs.keys().cloned().collect();
+        self.reply(cx, &Reply { id, connect: Some(*reply), ..Reply::default() });
+        self.tell(cx, Call::Connected);
+        for channel in channels {
+            self.announce(cx, &channel);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the server does to a connection unasked.
+
+use super::expiry::Expiry;
+use super::subscribe::{Asked, Purpose};
+use super::{Cx, Phase, Session};
+use crate::hooks::{Refreshed, SubscribeOptions};
+use crate::hub::encoded::payload;
+use crate::publication::Position;
+use crate::shard::inbox::Control;
+use spinward_wire::code::DisconnectCode;
+use spinward_wire::message::{Message, Push, Refresh};
+use std::sync::Arc;
+
+impl Session {
+    pub(crate) fn on_control(&mut self, cx: &mut Cx<'_>, control: Control) {
+        if self.identity.is_none() || self.phase == Phase::Closed {
+            return;
+        }
+        match control {
+            Control::Disconnect(code) => self.close(cx, code),
+            Control::Unsubscribe { channel: Some(channel), code } => self.end_subscription(cx, &channel, &code),
+            Control::Unsubscribe { channel: None, code } => {
+                let all: Vec<Box<str>> = self
+                    .subscriptions
+                    .iter()
+                    .filter_map(|own| cx.channels.get(own.channel))
+                    .map(|channel| channel.record.name.clone())
+                    .collect();
+                for channel in all {
+                    self.end_subscription(cx, &channel, &code);
+                }
+            }
+            Control::Subscribe { channel, options, since } => self.subscribe_by_server(cx, channel, &options, since),
+            Control::Refresh { expired, expire_at, info } => {
+                if expired || Expiry::at(expire_at).is_past(cx.now) {
+                    return self.close(cx, DisconnectCode::EXPIRED);
+                }
+                self.prolong(cx, Refreshed { expire_at, info, ..Refreshed::default() });
+                let ttl = self.expiry.ttl(cx.now);
+                let refresh = Refresh { expires: ttl.is_some(), ttl: ttl.unwrap_or_default() };
+                self.push(cx, &Push { refresh: Some(refresh), ..Push::default() });
+            }
+            Control::Send(data) => {
+                let message = Message { data: payload(&data, self.protocol) };
+                self.push(cx, &Push { message: Some(message), ..Push::default() });
+            }
+        }
+    }
+
+    fn subscribe_by_server(&mut self, cx: &mut Cx<'_>, channel: Arc<str>, options: &SubscribeOptions, since: Option<Position>) {
+        // One that is there already stays as it is.
+        if self.subscription(cx, &channel).is_some() {
+            return;
+        }
+        if self.is_full(cx) {
+            return self.close(cx, DisconnectCode::CHANNEL_LIMIT);
+        }
+        let asked = match since {
+            Some(since) => Asked { recover: true, since, ..Asked::default() },
+            None => Asked::default(),
+        };
+        self.enter(cx, channel, Purpose::Server, Box::new(options.clone()), asked);
+    }
+}

@@ -1,0 +1,155 @@
+//! Which commands are taken, and when.
+
+use super::{Busy, Cx, Phase, Session, Waiting};
+use crate::hooks::{HistoryAsked, PresenceAsked, Publishing, Refreshing, RpcCall};
+use crate::node::call::{Call, Outcome};
+use spinward_wire::code::{DisconnectCode, ErrorCode};
+use spinward_wire::message::{HistoryRequest, PublishRequest, Reply, SubRefreshRequest};
+use spinward_wire::{Incoming, Request};
+
+impl Session {
+    /// Takes one command of the client. Must not be called while one is under way.
+    pub(crate) fn on_command(&mut self, cx: &mut Cx<'_>, incoming: Incoming) {
+        let Incoming { id, request } = incoming;
+        let Some(request) = request else {
+            return if id == 0 { self.on_pong(cx) } else { self.close(cx, DisconnectCode::BAD_REQUEST) };
+        };
+        match (&request, self.phase) {
+            (_, Phase::Closed) => return,
+            (Request::Connect(_), Phase::New) | (_, Phase::Connected) => {}
+            (_, Phase::New | Phase::Connecting) => return self.close(cx, DisconnectCode::BAD_REQUEST),
+        }
+        if id == 0 && !matches!(request, Request::Send(_)) {
+            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        }
+        cx.metrics.command(&request);
+        match request {
+            Request::Connect(request) if self.phase == Phase::New => self.connect(cx, id, request),
+            Request::Connect(_) | Request::Ping => self.close(cx, DisconnectCode::BAD_REQUEST),
+            Request::Subscribe(request) => self.subscribe(cx, id, request),
+            Request::Unsubscribe(request) => self.unsubscribe(cx, id, &request.channel),
+            Request::Publish(request) => self.publish(cx, id, request),
+            Request::Presence(request) => self.presence(cx, id, request.channel, false),
+            Request::PresenceStats(request) => self.presence(cx, id, request.channel, true),
+            Request::History(request) => self.history(cx, id, request),
+            Request::Rpc(request) => {
+                let call = RpcCall { method: request.method, data: request.data };
+                self.ask(cx, id, Waiting::Rpc, Call::Rpc(call));
+            }
+            Request::Send(request) => self.ask(cx, id, Waiting::Message, Call::Message(request.data)),
+            Request::Refresh(request) => self.refresh(cx, id, request.token),
+            Request::SubRefresh(request) => self.sub_refresh(cx, id, *request),
+        }
+    }
+
+    /// Takes the answer to a call. One that nobody waits for any more is dropped, and undone where it holds
+    /// something.
+    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, token: u32, outcome: Outcome) {
+        if let Outcome::PresenceAdded { channel, client, ok } = outcome {
+            return self.on_presence_added(cx, token, channel, client, ok);
+        }
+        if let Outcome::ServerSubRefresh { channel, outcome } = outcome {
+            return self.on_server_sub_refresh(cx, &channel.name, outcome);
+        }
+        let Some(busy) = self.busy.take_if(|busy| busy.token == token) else {
+            return self.on_unasked_outcome(cx, token, outcome);
+        };
+        let Busy { id, what, .. } = *busy;
+        match (what, outcome) {
+            (_, Outcome::Panicked) => self.close(cx, DisconnectCode::SERVER_ERROR),
+            (Waiting::Connect(request), Outcome::Connect(outcome)) => self.on_connect(cx, id, *request, outcome),
+            (Waiting::Subscribe(request), Outcome::Subscribe(outcome)) => self.on_subscribe(cx, id, *request, outcome),
+            (Waiting::Refresh, Outcome::Refresh(outcome)) => self.on_refresh(cx, id, outcome),
+            (Waiting::SubRefresh(channel), Outcome::SubRefresh(outcome)) => {
+                self.on_sub_refresh(cx, id, &channel, outcome);
+            }
+            (Waiting::Publish, Outcome::Done(outcome)) => self.on_published(cx, id, outcome),
+            (Waiting::Message, Outcome::Done(outcome)) => {
+                if let Err(refusal) = outcome {
+                    self.refuse(cx, id, refusal);
+                }
+            }
+            (Waiting::Presence, Outcome::Members(outcome)) => self.on_members(cx, id, outcome),
+            (Waiting::PresenceStats, Outcome::Stats(outcome)) => self.on_stats(cx, id, outcome),
+            (Waiting::History, Outcome::History(outcome)) => self.on_history(cx, id, outcome),
+            (Waiting::Rpc, Outcome::Rpc(outcome)) => self.on_rpc(cx, id, outcome),
+            _ => {
+                debug_assert!(false, "a call was answered with the outcome of another");
+                self.close(cx, DisconnectCode::SERVER_ERROR);
+            }
+        }
+    }
+
+    fn on_pong(&mut self, cx: &mut Cx<'_>) {
+        // A pong that nobody asked for is a client that does not follow the protocol.
+        if self.pong_by == 0 || self.phase != Phase::Connected {
+            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        }
+        self.pong_by = 0;
+    }
+
+    fn publish(&mut self, cx: &mut Cx<'_>, id: u32, request: PublishRequest) {
+        if request.channel.is_empty() {
+            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        }
+        let own = self.subscription(cx, &request.channel);
+        let chan_info = own.and_then(|own| own.info.clone());
+        let subscribed = own.is_some();
+        let request =
+            Publishing { channel: request.channel, data: request.data, subscribed, kind: request.r#type };
+        self.ask(cx, id, Waiting::Publish, Call::Publish { request, chan_info });
+    }
+
+    fn presence(&mut self, cx: &mut Cx<'_>, id: u32, channel: String, stats: bool) {
+        if channel.is_empty() {
+            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        }
+        let subscribed = self.subscription(cx, &channel).is_some();
+        let what = if stats { Waiting::PresenceStats } else { Waiting::Presence };
+        self.ask(cx, id, what, Call::Presence(PresenceAsked { channel, subscribed, stats }));
+    }
+
+    fn history(&mut self, cx: &mut Cx<'_>, id: u32, request: HistoryRequest) {
+        if request.channel.is_empty() {
+            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        }
+        let subscribed = self.subscription(cx, &request.channel).is_some();
+        let HistoryRequest { channel, limit, since, reverse } = request;
+        let asked = HistoryAsked { channel, limit, since, reverse, subscribed };
+        self.ask(cx, id, Waiting::History, Call::History(asked));
+    }
+
+    fn refresh(&mut self, cx: &mut Cx<'_>, id: u32, token: String) {
+        if token.is_empty() {
+            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        }
+        let request = Refreshing { token, server_side_channels: self.server_side_channels(cx) };
+        self.ask(cx, id, Waiting::Refresh, Call::Refresh(request));
+    }
+
+    fn sub_refresh(&mut self, cx: &mut Cx<'_>, id: u32, request: SubRefreshRequest) {
+        if request.channel.is_empty() {
+            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        }
+        let Some(own) = self.subscription(cx, &request.channel) else {
+            return self.error(cx, id, &ErrorCode::PERMISSION_DENIED);
+        };
+        if request.r#type != 0 || request.token.is_empty() {
+            return self.error(cx, id, &ErrorCode::BAD_REQUEST);
+        }
+        let Some(local) = cx.channels.get(own.channel) else {
+            return self.error(cx, id, &ErrorCode::INTERNAL);
+        };
+        let channel = local.record.clone();
+        let call = Call::SubRefresh { channel: channel.clone(), token: request.token };
+        self.ask(cx, id, Waiting::SubRefresh(channel), call);
+    }
+
+    fn unsubscribe(&mut self, cx: &mut Cx<'_>, id: u32, channel: &str) {
+        if channel.is_empty() {
+            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        }
+        self.leave_channel(cx, channel, &spinward_wire::code::UnsubscribeCode::CLIENT);
+        self.reply(cx, &Reply { id, unsubscribe: Some(Default::default()), ..Reply::default() });
+    }
+}

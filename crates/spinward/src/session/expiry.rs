@@ -1,0 +1,103 @@
+//! When access ends. One small pure state, for connections and for subscriptions.
+
+use crate::clock::Now;
+
+/// The end of a login or of a subscription, in unix seconds.
+///
+/// Nothing clears it but a refresh that the application accepted. What falls due is told by the wall clock;
+/// the timer that has it looked at runs on the monotonic one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Expiry(i64);
+
+/// Where a login or subscription stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    Valid,
+    /// Expired, and may still be refreshed.
+    Grace,
+    /// Over: nothing may be delivered.
+    Over,
+}
+
+impl Expiry {
+    pub(crate) const NEVER: Self = Self(0);
+
+    /// Unix seconds; 0 is never. Negative numbers are long ago, not never.
+    pub(crate) const fn at(unix: i64) -> Self {
+        Self(unix)
+    }
+
+    pub(crate) const fn is_never(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether it had expired already when it was given.
+    pub(crate) const fn is_past(self, now: Now) -> bool {
+        self.0 != 0 && self.0 <= now.unix()
+    }
+
+    /// Seconds that are left, at least 1: what `ttl` tells the client. Absent when there is no end.
+    pub(crate) fn ttl(self, now: Now) -> Option<u32> {
+        (self.0 != 0).then(|| u32::try_from((self.0.saturating_sub(now.unix())).max(1)).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) const fn standing(self, now: Now, grace_ms: u64) -> Standing {
+        if self.0 == 0 || now.wall < self.0.saturating_mul(1000) {
+            Standing::Valid
+        } else if now.wall < self.0.saturating_mul(1000).saturating_add(grace_ms as i64) {
+            Standing::Grace
+        } else {
+            Standing::Over
+        }
+    }
+
+    /// When to look again, on the monotonic clock; `u64::MAX` is never.
+    pub(crate) const fn deadline(self, now: Now, grace_ms: u64) -> u64 {
+        if self.0 == 0 {
+            return u64::MAX;
+        }
+        let left = self.0.saturating_mul(1000).saturating_add(grace_ms as i64).saturating_sub(now.wall);
+        if left <= 0 { now.mono } else { now.mono.saturating_add(left as u64) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(unix: i64, ms: i64) -> Now {
+        Now { mono: 1_000_000, wall: unix * 1000 + ms }
+    }
+
+    #[test]
+    fn stands_valid_then_in_grace_then_over() {
+        let expiry = Expiry::at(100);
+        assert_eq!(expiry.standing(at(99, 999), 25_000), Standing::Valid);
+        assert_eq!(expiry.standing(at(100, 0), 25_000), Standing::Grace);
+        assert_eq!(expiry.standing(at(124, 999), 25_000), Standing::Grace);
+        assert_eq!(expiry.standing(at(125, 0), 25_000), Standing::Over);
+    }
+
+    #[test]
+    fn never_is_only_zero() {
+        assert_eq!(Expiry::NEVER.standing(at(i64::from(u32::MAX), 0), 0), Standing::Valid);
+        assert_eq!(Expiry::at(-5).standing(at(0, 0), 0), Standing::Over);
+        assert_eq!(Expiry::at(i64::MAX).standing(at(100, 0), 1), Standing::Valid);
+    }
+
+    #[test]
+    fn ttl_counts_whole_seconds_and_never_says_zero() {
+        assert_eq!(Expiry::at(110).ttl(at(100, 0)), Some(10));
+        assert_eq!(Expiry::at(100).ttl(at(100, 0)), Some(1));
+        assert_eq!(Expiry::NEVER.ttl(at(100, 0)), None);
+    }
+
+    #[test]
+    fn the_deadline_is_the_moment_that_standing_changes() {
+        let expiry = Expiry::at(100);
+        let now = at(90, 500);
+        assert_eq!(expiry.deadline(now, 2_000), now.mono + 11_500);
+        let then = Now { mono: now.mono + 11_500, wall: now.wall + 11_500 };
+        assert_eq!(expiry.standing(then, 2_000), Standing::Over);
+    }
+}

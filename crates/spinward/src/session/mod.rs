@@ -1,0 +1,237 @@
+//! The state of one connection. Events go in; replies, calls and the end of the connection come out.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: all that comes with the [`Cx`]. The same
+//! code runs under a socket and under the simulation.
+
+mod calls;
+mod connect;
+mod control;
+mod dispatch;
+pub(crate) mod expiry;
+mod subscribe;
+mod subscription;
+mod timers;
+
+use crate::clock::Now;
+use crate::config::Config;
+use crate::handle::Handle;
+use crate::hooks::{Handshake, Refusal};
+use crate::hub::Hub;
+use crate::hub::local::{LocalTable, Moved};
+use crate::id::ClientId;
+use crate::identity::{Identity, Transport};
+use crate::metrics::ShardMetrics;
+use crate::node::call::{Call, Called};
+use expiry::Expiry;
+use spinward_wire::Protocol;
+use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+use spinward_wire::message::{self, Push, Reply};
+use std::sync::Arc;
+use subscribe::Join;
+use subscription::Subscription;
+
+/// What a session may use while it handles an event.
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Now,
+    pub(crate) handle: Handle,
+    pub(crate) hub: &'a Hub,
+    pub(crate) config: &'a Config,
+    pub(crate) channels: &'a mut LocalTable,
+    pub(crate) calls: &'a mut Vec<Called>,
+    /// Replies and pushes of this event, in order, still without a transport frame.
+    pub(crate) out: &'a mut Vec<u8>,
+    pub(crate) moved: &'a mut Vec<Moved>,
+    pub(crate) metrics: &'a ShardMetrics,
+    /// The session ended with this.
+    pub(crate) closed: Option<DisconnectCode>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// No connect command yet.
+    New,
+    /// The application is asked whether it may log in, or its subscriptions are being set up.
+    Connecting,
+    Connected,
+    Closed,
+}
+
+/// The state of one connection.
+pub(crate) struct Session {
+    id: ClientId,
+    protocol: Protocol,
+    transport: Transport,
+    phase: Phase,
+    /// Expiry is not told to the client; the application is asked instead.
+    server_side_refresh: bool,
+    /// A refresh that the node asked for by itself is under way.
+    refreshing: bool,
+    next_token: u32,
+    identity: Option<Arc<Identity>>,
+    /// The HTTP side; dropped once the client is logged in.
+    handshake: Option<Arc<Handshake>>,
+    /// The command under way, while something outside is asked about it.
+    busy: Option<Box<Busy>>,
+    subscriptions: Vec<Subscription>,
+    joins: Vec<Join>,
+    /// Before login: when it must be done. After: when the next ping is due, `u64::MAX` for never.
+    ping_at: u64,
+    /// When the outstanding ping must be answered; 0 if none is outstanding.
+    pong_by: u64,
+    expiry: Expiry,
+}
+
+/// A command that waits for an outcome.
+struct Busy {
+    token: u32,
+    id: u32,
+    what: Waiting,
+}
+
+enum Waiting {
+    Connect(Box<message::ConnectRequest>),
+    /// Subscriptions of the connect reply are being set up.
+    ConnectJoins { reply: Box<message::ConnectResult>, left: usize },
+    Refresh,
+    Subscribe(Box<message::SubscribeRequest>),
+    /// A subscription is being entered.
+    Join,
+    SubRefresh(Arc<crate::hub::directory::Channel>),
+    Publish,
+    Presence,
+    PresenceStats,
+    History,
+    Rpc,
+    Message,
+}
+
+impl Session {
+    pub(crate) fn new(id: ClientId, protocol: Protocol, transport: Transport, handshake: Arc<Handshake>, config: &Config, now: Now) -> Self {
+        let stale = config.stale_close_delay.as_millis() as u64;
+        Self {
+            id,
+            protocol,
+            transport,
+            phase: Phase::New,
+            server_side_refresh: false,
+            refreshing: false,
+            next_token: 0,
+            identity: None,
+            handshake: Some(handshake),
+            busy: None,
+            subscriptions: Vec::new(),
+            joins: Vec::new(),
+            ping_at: if stale == 0 { u64::MAX } else { now.mono + stale },
+            pong_by: 0,
+            expiry: Expiry::NEVER,
+        }
+    }
+
+    pub(crate) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    pub(crate) const fn id(&self) -> ClientId {
+        self.id
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected)
+    }
+
+    /// A command is under way: the next one has to wait.
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    fn token(&mut self) -> u32 {
+        self.next_token = self.next_token.wrapping_add(1).max(1);
+        self.next_token
+    }
+
+    /// Asks something outside about a command; the next command waits for the outcome.
+    fn ask(&mut self, cx: &mut Cx<'_>, id: u32, what: Waiting, call: Call) {
+        let token = self.token();
+        self.busy = Some(Box::new(Busy { token, id, what }));
+        self.call(cx, token, call);
+    }
+
+    /// Asks something outside without waiting.
+    fn tell(&self, cx: &mut Cx<'_>, call: Call) {
+        self.call(cx, 0, call);
+    }
+
+    fn call(&self, cx: &mut Cx<'_>, token: u32, call: Call) {
+        cx.calls.push(Called { handle: cx.handle, token, identity: self.identity.clone(), call });
+    }
+
+    fn reply(&self, cx: &mut Cx<'_>, reply: &Reply) {
+        let first = cx.out.is_empty();
+        spinward_wire::append_reply(self.protocol, reply, cx.out, first);
+    }
+
+    fn push(&self, cx: &mut Cx<'_>, push: &Push) {
+        let first = cx.out.is_empty();
+        spinward_wire::append_push(self.protocol, push, cx.out, first);
+    }
+
+    /// A reply with nothing in it is a ping.
+    fn ping(&self, cx: &mut Cx<'_>) {
+        self.reply(cx, &Reply::default());
+    }
+
+    fn error(&self, cx: &mut Cx<'_>, id: u32, code: &ErrorCode) {
+        cx.metrics.reply_error(code.code);
+        let error = message::Error { code: code.code, message: code.message.as_ref().to_owned(), temporary: code.temporary };
+        self.reply(cx, &Reply { id, error: Some(error), ..Reply::default() });
+    }
+
+    /// Tells a client what was decided against it.
+    fn refuse(&mut self, cx: &mut Cx<'_>, id: u32, refusal: Refusal) {
+        match refusal {
+            Refusal::Error(code) => self.error(cx, id, &code),
+            Refusal::Disconnect(code) => self.close(cx, code),
+        }
+    }
+
+    /// Ends the connection. Whatever it holds is given back; nothing is sent to it any more.
+    pub(crate) fn close(&mut self, cx: &mut Cx<'_>, code: DisconnectCode) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let was_in = self.identity.is_some();
+        self.phase = Phase::Closed;
+        self.busy = None;
+        self.handshake = None;
+        self.leave_all(cx);
+        if let Some(identity) = &self.identity {
+            cx.hub.users.unregister(&identity.user, cx.handle);
+            cx.metrics.clients_down();
+        }
+        if was_in {
+            self.tell(cx, Call::Disconnected(code.clone()));
+        }
+        cx.metrics.disconnect(code.code);
+        cx.closed = Some(code);
+    }
+
+    fn leave_all(&mut self, cx: &mut Cx<'_>) {
+        while let Some(subscription) = self.subscriptions.pop() {
+            self.leave(cx, subscription, &UnsubscribeCode::DISCONNECTED);
+        }
+        while let Some(join) = self.joins.pop() {
+            self.abandon(cx, join);
+        }
+    }
+
+    /// Another subscriber left and this session's took its place in the list of a channel.
+    pub(crate) fn moved(&mut self, moved: Moved) {
+        if let Some(own) = self.subscriptions.iter_mut().find(|own| own.channel == moved.channel) {
+            own.place = moved.place;
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! How a subscription begins: asked for, decided, entered, told.
+
+use super::expiry::Expiry;
+use super::subscription::Subscription;
+use super::{Busy, Cx, Phase, Session, Waiting};
+use crate::hooks::{Refusal, SubscribeOptions, Subscribing};
+use crate::hub::Engine;
+use crate::hub::directory::Channel;
+use crate::hub::encoded::{patch, payload, to_wire};
+use crate::hub::join::{Entered, Recover, Start, Ticket, Wish};
+use crate::hub::local::{Joiner, Subscriber};
+use crate::id::ClientId;
+use crate::node::call::Call;
+use crate::publication::{Position, Publication};
+use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+use spinward_wire::filter::Filter;
+use spinward_wire::message::{self, Push, Reply, SubscribeRequest, SubscribeResult};
+use spinward_wire::{Protocol, json};
+use std::sync::Arc;
+
+/// Subscribe flag: answer error 112 in place of `recovered: false`.
+const REJECT_UNRECOVERED: i64 = 2;
+
+/// A subscription on its way into a channel.
+pub(super) struct Join {
+    number: u32,
+    pub(super) channel: Arc<str>,
+    purpose: Purpose,
+    options: Box<SubscribeOptions>,
+    asked: Asked,
+    stage: Stage,
+}
+
+enum Stage {
+    /// A remote broker is asked. The place in the channel is held.
+    Entering { record: Arc<Channel>, local: u32 },
+    /// It is in; the presence store is asked, under this token.
+    Listing { token: u32, result: Box<SubscribeResult> },
+}
+
+/// Who wants it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A subscribe command with this id.
+    Command(u32),
+    /// The connect reply.
+    Connect,
+    /// The server, while the connection lives.
+    Server,
+}
+
+/// What the client asked for.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) recover: bool,
+    pub(super) since: Position,
+    delta: bool,
+    join_leave: bool,
+    filter: Option<Filter>,
+    flag: i64,
+}
+
+impl Session {
+    pub(super) fn subscribe(&mut self, cx: &mut Cx<'_>, id: u32, mut request: Box<SubscribeRequest>) {
+        if request.channel.is_empty() || !matches!(request.delta.as_str(), "" | "fossil") {
+            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        }
+        if self.has_channel(cx, &request.channel) {
+            return self.error(cx, id, &ErrorCode::ALREADY_SUBSCRIBED);
+        }
+        if self.is_full(cx) {
+            return self.error(cx, id, &ErrorCode::LIMIT_EXCEEDED);
+        }
+        let asked = Subscribing {
+            channel: request.channel.clone(),
+            token: std::mem::take(&mut request.token),
+            data: std::mem::take(&mut request.data),
+            positioned: request.positioned,
+            recoverable: request.recoverable,
+            join_leave: request.join_leave,
+            recover: request.recover,
+            delta: request.delta.clone(),
+            filter: request.tf.clone(),
+            kind: request.r#type,
+        };
+        self.ask(cx, id, Waiting::Subscribe(request), Call::Subscribe(Box::new(asked)));
+    }
+
+    fn has_channel(&self, cx: &Cx<'_>, channel: &str) -> bool {
+        self.subscription(cx, channel).is_some() || self.joins.iter().any(|join| &*join.channel == channel)
+    }
+
+    pub(super) fn is_full(&self, cx: &Cx<'_>) -> bool {
+        let limit = cx.config.channel_limit;
+        limit > 0 && self.subscriptions.len() + self.joins.len() >= limit
+    }
+
+    pub(super) fn on_subscribe(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u32,
+        request: SubscribeRequest,
+        outcome: Result<Box<SubscribeOptions>, Refusal>,
+    ) {
+        let options = match outcome {
+            Ok(options) => options,
+            Err(refusal) => return self.refuse(cx, id, refusal),
+        };
+        if Expiry::at(options.expire_at).is_past(cx.now) {
+            return self.error(cx, id, &ErrorCode::EXPIRED);
+        }
+        let filter = match &request.tf {
+            None => None,
+            Some(_) if !options.tags_filter => return self.error(cx, id, &ErrorCode::BAD_REQUEST),
+            Some(node) => match Filter::compile(node) {
+                Ok(filter) => Some(filter),
+                Err(_) => return self.error(cx, id, &ErrorCode::BAD_REQUEST),
+            },
+        };
+        // The server may have subscribed the connection while the application was asked.
+        if self.has_channel(cx, &request.channel) {
+            return self.error(cx, id, &ErrorCode::ALREADY_SUBSCRIBED);
+        }
+        let asked = Asked {
+            recover: request.recover,
+            since: Position { offset: request.offset, epoch: request.epoch.as_str().into() },
+            delta: request.delta == "fossil",
+            join_leave: request.join_leave,
+            filter,
+            flag: request.flag,
+        };
+        self.enter(cx, request.channel.into(), Purpose::Command(id), options, asked);
+    }
+
+    /// Enters a channel. A command waits for it.
+    pub(super) fn enter(&mut self, cx: &mut Cx<'_>, channel: Arc<str>, purpose: Purpose, options: Box<SubscribeOptions>, asked: Asked) {
+        let number = self.token();
+        let wish = wish(&options, &asked, cx.config.recovery_max_publication_limit);
+        let shard = cx.handle.shard() as u8;
+        match &cx.hub.engine {
+            Engine::Memory(memory) => {
+                let Entered { record, seq, occupied, start } = cx.hub.enter_memory(memory, &channel, shard, &wish, cx.now);
+                let (local, fresh) = match cx.channels.find_id(record.id) {
+                    Some(local) => (local, false),
+                    None => (cx.channels.insert(record.clone(), seq), true),
+                };
+                if occupied {
+                    self.tell(cx, Call::Occupied(record.clone()));
+                }
+                if let Some(channel) = cx.channels.get_mut(local)
+                    && wish.positioned
+                    && (fresh || (channel.epoch().is_none() && channel.seen == seq))
+                {
+                    channel.set_position(start.top.offset, &start.top.epoch);
+                }
+                let join = Join { number, channel, purpose, options, asked, stage: Stage::Entering { record, local } };
+                self.entered(cx, join, Ok(start), seq);
+            }
+            Engine::Remote(_) => {
+                let (entered, ask, held) = cx.hub.enter_remote(&channel, shard);
+                let record = entered.record;
+                let local = match cx.channels.find_id(record.id) {
+                    Some(local) => local,
+                    None => cx.channels.insert(record.clone(), entered.seq),
+                };
+                if entered.occupied {
+                    self.tell(cx, Call::Occupied(record.clone()));
+                }
+                let history = cx.hub.with_meta_ttl(wish.history);
+                let ticket = Ticket { handle: cx.handle, join: number, wish, tries: 0 };
+                let mut read = None;
+                if let Some(channel) = cx.channels.get_mut(local) {
+                    let joining = channel.start_joining();
+                    if held {
+                        let filter = read_filter(&ticket.wish);
+                        read = joining.read(ticket).map(|read| (read, filter));
+                    } else {
+                        joining.waiting.push(ticket);
+                    }
+                }
+                if let Some((read, filter)) = read {
+                    self.tell(cx, Call::Slice { channel: record.clone(), read, filter, options: history });
+                }
+                if let Some(ask) = ask {
+                    self.tell(cx, Call::Interest { channel: record.clone(), ask });
+                }
+                self.joins.push(Join { number, channel, purpose, options, asked, stage: Stage::Entering { record, local } });
+                if let Purpose::Command(id) = purpose {
+                    self.busy = Some(Box::new(Busy { token: number, id, what: Waiting::Join }));
+                }
+            }
+        }
+    }
+
+    /// A remote broker has answered for a subscription that is entering.
+    pub(crate) fn on_entered(&mut self, cx: &mut Cx<'_>, number: u32, start: Result<Start, ErrorCode>, seq: u64) {
+        let waits = |join: &Join| join.number == number && matches!(join.stage, Stage::Entering { .. });
+        let Some(at) = self.joins.iter().position(waits) else { return };
+        let join = self.joins.swap_remove(at);
+        self.busy.take_if(|busy| busy.token == number);
+        self.entered(cx, join, start, seq);
+    }
+
+    /// The start is known: takes the place in the channel, or gives it back.
+    fn entered(&mut self, cx: &mut Cx<'_>, join: Join, start: Result<Start, ErrorCode>, seq: u64) {
+        let reject = join.asked.flag & REJECT_UNRECOVERED != 0 && join.asked.recover && join.options.recovery && !join.options.cache;
+        let start = match start {
+            Ok(start) if reject && !start.recovered => Err(ErrorCode::UNRECOVERABLE_POSITION),
+            other => other,
+        };
+        let start = match start {
+            Ok(start) => start,
+            Err(code) => {
+                let purpose = join.purpose;
+                self.abandon(cx, join);
+                return self.join_failed(cx, purpose, code);
+            }
+        };
+        let Stage::Entering { record, local } = join.stage else { return };
+        let Join { number, channel, purpose, options, mut asked, .. } = join;
+        let Some(entry) = cx.channels.get_mut(local) else {
+            return self.join_failed(cx, purpose, ErrorCode::INTERNAL);
+        };
+        let delta = options.delta && asked.delta;
+        let mut flags = 0;
+        for (wanted, flag) in [
+            (options.positioning || options.recovery, Subscriber::POSITIONED),
+            (options.push_join_leave, Subscriber::JOIN_LEAVE),
+            (delta, Subscriber::DELTA),
+        ] {
+            flags |= if wanted { flag } else { 0 };
+        }
+        let base = if asked.filter.is_none() { start.last.clone().filter(|_| !start.publications.is_empty()) } else { None };
+        let filter = if entry.has_room_for_filter() { asked.filter.take() } else { None };
+        let place = entry.add(Joiner { slot: cx.handle.slot(), flags, filter, joined_at: seq, base });
+        cx.metrics.subscriptions_up();
+        if let (Some(identity), true) = (&self.identity, asked.recover && options.recovery) {
+            let _ = identity;
+            cx.metrics.recovered(start.recovered, !start.publications.is_empty());
+        }
+        let mut flags = 0;
+        for (wanted, flag) in [
+            (!matches!(purpose, Purpose::Command(_)), Subscription::SERVER_SIDE),
+            (options.presence, Subscription::PRESENCE),
+            (options.join_leave, Subscription::JOIN_LEAVE),
+            (options.server_side_refresh, Subscription::SERVER_REFRESH),
+        ] {
+            flags |= if wanted { flag } else { 0 };
+        }
+        let seen = options.presence || options.join_leave || !options.info.is_empty();
+        let info = self
+            .identity
+            .as_ref()
+            .filter(|_| seen)
+            .map(|identity| Arc::new(identity.client_info(options.info.clone())));
+        let expiry = Expiry::at(options.expire_at);
+        self.subscriptions.push(Subscription { channel: local, place, flags, expiry, info: info.clone() });
+        let result = self.result(cx, &options, &asked, &start, delta);
+        match info {
+            Some(info) if options.presence => {
+                let token = self.token();
+                let call = Call::PresenceAdd { channel: record, client: self.id, info };
+                let stage = Stage::Listing { token, result: Box::new(result) };
+                self.joins.push(Join { number, channel, purpose, options, asked, stage });
+                if let Purpose::Command(id) = purpose {
+                    self.busy = Some(Box::new(Busy { token, id, what: Waiting::Join }));
+                }
+                self.call(cx, token, call);
+            }
+            _ => self.joined(cx, &channel, purpose, result),
+        }
+    }
+
+    /// The presence store has answered.
+    pub(super) fn on_presence_added(&mut self, cx: &mut Cx<'_>, token: u32, channel: Arc<Channel>, client: ClientId, ok: bool) {
+        let waits = |join: &Join| matches!(join.stage, Stage::Listing { token: own, .. } if own == token);
+        let Some(at) = self.joins.iter().position(waits) else {
+            // The subscription ended meanwhile: what was added is taken back.
+            if ok && self.subscription(cx, &channel.name).is_none_or(|own| !own.is(Subscription::PRESENCE)) {
+                self.tell(cx, Call::PresenceRemove { channel, client });
+            }
+            return;
+        };
+        let join = self.joins.swap_remove(at);
+        self.busy.take_if(|busy| busy.token == token);
+        let Stage::Listing { result, .. } = join.stage else { return };
+        if ok {
+            self.joined(cx, &join.channel, join.purpose, *result);
+        } else {
+            self.leave_channel(cx, &join.channel, &UnsubscribeCode::INSUFFICIENT_STATE);
+            self.join_failed(cx, join.purpose, ErrorCode::INTERNAL);
+        }
+    }
+
+    /// It is in: tells the client, then the channel.
+    fn joined(&mut self, cx: &mut Cx<'_>, channel: &str, purpose: Purpose, result: SubscribeResult) {
+        match purpose {
+            Purpose::Command(id) => self.reply(cx, &Reply { id, subscribe: Some(result), ..Reply::default() }),
+            Purpose::Connect => return self.connect_joined(cx, channel, result),
+            Purpose::Server => {
+                let SubscribeResult { recoverable, epoch, offset, positioned, data, .. } = result;
+                let subscribe = message::Subscribe { recoverable, epoch, offset, positioned, data };
+                self.push(cx, &Push { channel: channel.to_owned(), subscribe: Some(subscribe), ..Push::default() });
+            }
+        }
+        self.announce(cx, channel);
+    }
+
+    /// Tells a channel that this client came.
+    pub(super) fn announce(&self, cx: &mut Cx<'_>, channel: &str) {
+        let Some(own) = self.subscription(cx, channel) else { return };
+        let (true, Some(info)) = (own.is(Subscription::JOIN_LEAVE), own.info.clone()) else { return };
+        let Some(record) = cx.channels.get(own.channel).map(|channel| channel.record.clone()) else { return };
+        self.tell(cx, Call::JoinLeave { channel: record, info, join: true });
+    }
+
+    fn join_failed(&mut self, cx: &mut Cx<'_>, purpose: Purpose, code: ErrorCode) {
+        match purpose {
+            Purpose::Command(id) => self.error(cx, id, &code),
+            Purpose::Connect => self.close(cx, DisconnectCode::SERVER_ERROR),
+            Purpose::Server => self.close(cx, DisconnectCode::INSUFFICIENT_STATE),
+        }
+    }
+
+    /// Gives back what a subscription on its way holds.
+    pub(super) fn abandon(&self, cx: &mut Cx<'_>, join: Join) {
+        let Stage::Entering { record, local } = join.stage else { return };
+        let mut done = false;
+        if let Some(joining) = cx.channels.get_mut(local).and_then(|channel| channel.joining()) {
+            joining.waiting.retain(|ticket| (ticket.handle, ticket.join) != (cx.handle, join.number));
+            for read in &mut joining.reads {
+                read.tickets.retain(|ticket| (ticket.handle, ticket.join) != (cx.handle, join.number));
+            }
+            joining.reads.retain(|read| !read.tickets.is_empty());
+            done = joining.is_done();
+        }
+        if done && let Some(channel) = cx.channels.get_mut(local) {
+            channel.stop_joining();
+        }
+        self.leave_record(cx, local, &record);
+    }
+
+    fn result(&self, cx: &Cx<'_>, options: &SubscribeOptions, asked: &Asked, start: &Start, delta: bool) -> SubscribeResult {
+        let positioned = options.positioning || options.recovery;
+        let recovered = options.recovery && start.recovered;
+        let expiry = Expiry::at(options.expire_at);
+        let ttl = if options.server_side_refresh { None } else { expiry.ttl(cx.now) };
+        SubscribeResult {
+            expires: ttl.is_some(),
+            ttl: ttl.unwrap_or_default(),
+            recoverable: options.recovery,
+            positioned,
+            epoch: start.top.epoch.as_ref().to_owned(),
+            // A client that is brought up to date counts on from where it was.
+            offset: if recovered { asked.since.offset } else { start.top.offset },
+            publications: if recovered { self.publications(start, delta) } else { Vec::new() },
+            recovered,
+            was_recovering: asked.recover || options.recovery && options.cache && options.auto_recover,
+            data: payload(&options.data, self.protocol),
+            delta,
+            ..SubscribeResult::default()
+        }
+    }
+
+    /// What the client missed; under deltas the first whole and each next as a patch of the one before.
+    fn publications(&self, start: &Start, delta: bool) -> Vec<message::Publication> {
+        let mut base: Option<&Arc<Publication>> = None;
+        let mut out = Vec::with_capacity(start.publications.len());
+        for publication in &start.publications {
+            let mut wire = to_wire(publication, &start.top.epoch, self.protocol);
+            if delta {
+                let patched = base.and_then(|base| patch(&base.data, &publication.data));
+                wire.delta = patched.is_some();
+                wire.data = patched.unwrap_or_else(|| publication.data.clone());
+                if self.protocol == Protocol::Json {
+                    wire.data = json::escape_string(&wire.data);
+                }
+                base = Some(publication);
+            }
+            out.push(wire);
+        }
+        out
+    }
+
+    /// Subscriptions of the connect reply are entered one by one; `busy` counts them.
+    fn connect_joined(&mut self, cx: &mut Cx<'_>, channel: &str, result: SubscribeResult) {
+        debug_assert!(self.phase == Phase::Connecting);
+        let Some(busy) = &mut self.busy else { return };
+        let Waiting::ConnectJoins { reply, left } = &mut busy.what else { return };
+        reply.subs.insert(channel.to_owned(), result);
+        *left -= 1;
+        if *left == 0 {
+            self.finish_connect(cx);
+        }
+    }
+}
+
+fn wish(options: &SubscribeOptions, asked: &Asked, limit: usize) -> Wish {
+    let auto = options.cache && options.auto_recover;
+    let recover = (options.recovery && (asked.recover || auto)).then(|| Recover {
+        since: asked.since.clone(),
+        cache: options.cache,
+        limit,
+    });
+    Wish {
+        positioned: options.positioning || options.recovery,
+        history: options.history,
+        recover,
+        filter: asked.filter.clone(),
+    }
+}
+
+/// What to read of a remote stream for a subscriber.
+pub(crate) fn read_filter(wish: &Wish) -> crate::broker::HistoryFilter {
+    use crate::broker::HistoryFilter;
+    match &wish.recover {
+        None => HistoryFilter { limit: 0, since: None, reverse: false },
+        Some(recover) if recover.cache => HistoryFilter { limit: if wish.filter.is_some() { -1 } else { 1 }, since: None, reverse: true },
+        Some(recover) => {
+            // One more than the limit tells that there are too many.
+            let limit = if recover.limit == 0 { -1 } else { i64::try_from(recover.limit + 1).unwrap_or(i64::MAX) };
+            HistoryFilter { limit, since: Some(recover.since.clone()), reverse: false }
+        }
+    }
+}

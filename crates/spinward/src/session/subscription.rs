@@ -1,0 +1,120 @@
+//! The subscriptions of one connection, and how they end.
+
+use super::expiry::Expiry;
+use super::{Cx, Session};
+use crate::hub::directory::Channel;
+use crate::node::call::Call;
+use crate::publication::ClientInfo;
+use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
+use spinward_wire::message::{Push, Unsubscribe};
+use std::sync::Arc;
+
+/// One subscription of a connection.
+pub(super) struct Subscription {
+    /// Number of the channel in the shard's table.
+    pub(super) channel: u32,
+    /// Place in the channel's list of subscribers.
+    pub(super) place: u32,
+    pub(super) flags: u8,
+    pub(super) expiry: Expiry,
+    /// What others see with it, where anything of it is seen.
+    pub(super) info: Option<Arc<ClientInfo>>,
+}
+
+impl Subscription {
+    /// Made by the server: its loss is told by a disconnect, since the client cannot subscribe again.
+    pub(super) const SERVER_SIDE: u8 = 1;
+    /// Listed in the channel's presence.
+    pub(super) const PRESENCE: u8 = 2;
+    /// The channel is told of its coming and going.
+    pub(super) const JOIN_LEAVE: u8 = 4;
+    /// The application is asked when it expires; the client is not told.
+    pub(super) const SERVER_REFRESH: u8 = 8;
+    /// Such a question is under way.
+    pub(super) const REFRESHING: u8 = 16;
+
+    pub(super) const fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+impl Session {
+    /// The subscription to a channel, if there is one.
+    pub(super) fn subscription(&self, cx: &Cx<'_>, channel: &str) -> Option<&Subscription> {
+        let number = cx.channels.find(channel)?;
+        self.subscriptions.iter().find(|own| own.channel == number)
+    }
+
+    pub(super) fn server_side_channels(&self, cx: &Cx<'_>) -> Vec<String> {
+        self.subscriptions
+            .iter()
+            .filter(|own| own.is(Subscription::SERVER_SIDE))
+            .filter_map(|own| cx.channels.get(own.channel))
+            .map(|channel| channel.record.name.to_string())
+            .collect()
+    }
+
+    /// Ends the subscription to a channel, and any that is being entered, without a word to the client.
+    pub(super) fn leave_channel(&mut self, cx: &mut Cx<'_>, channel: &str, code: &UnsubscribeCode) -> bool {
+        while let Some(at) = self.joins.iter().position(|join| &*join.channel == channel) {
+            let join = self.joins.swap_remove(at);
+            self.abandon(cx, join);
+        }
+        let Some(number) = cx.channels.find(channel) else { return false };
+        let Some(at) = self.subscriptions.iter().position(|own| own.channel == number) else { return false };
+        let own = self.subscriptions.swap_remove(at);
+        self.leave(cx, own, code);
+        true
+    }
+
+    /// Gives back everything that a subscription holds.
+    pub(super) fn leave(&self, cx: &mut Cx<'_>, own: Subscription, code: &UnsubscribeCode) {
+        if let Some(moved) = cx.channels.remove_subscriber(own.channel, own.place) {
+            cx.moved.push(moved);
+        }
+        let Some(record) = cx.channels.get(own.channel).map(|channel| channel.record.clone()) else { return };
+        self.leave_record(cx, own.channel, &record);
+        cx.metrics.subscriptions_down();
+        if own.is(Subscription::PRESENCE) {
+            self.tell(cx, Call::PresenceRemove { channel: record.clone(), client: self.id });
+        }
+        if let Some(info) = own.info
+            && own.is(Subscription::JOIN_LEAVE)
+        {
+            self.tell(cx, Call::JoinLeave { channel: record.clone(), info, join: false });
+        }
+        self.tell(cx, Call::Unsubscribed { channel: record, code: code.clone() });
+    }
+
+    /// Gives back a place in a channel: the shard's, and through it the node's.
+    pub(super) fn leave_record(&self, cx: &mut Cx<'_>, number: u32, record: &Arc<Channel>) {
+        let shard_empty = cx.channels.remove_idle(number).is_some();
+        let (vacated, ask) = cx.hub.leave(record, cx.handle.shard() as u8, shard_empty, cx.now);
+        if let Some(ask) = ask {
+            self.tell(cx, Call::Interest { channel: record.clone(), ask });
+        }
+        if vacated {
+            self.tell(cx, Call::Vacated(record.clone()));
+        }
+    }
+
+    /// The server ends a subscription: the client is told.
+    pub(super) fn end_subscription(&mut self, cx: &mut Cx<'_>, channel: &str, code: &UnsubscribeCode) {
+        if self.leave_channel(cx, channel, code) {
+            cx.metrics.server_unsubscribe(code.code);
+            let unsubscribe = Unsubscribe { code: code.code, reason: code.reason.as_ref().to_owned() };
+            let push = Push { channel: channel.to_owned(), unsubscribe: Some(unsubscribe), ..Push::default() };
+            self.push(cx, &push);
+        }
+    }
+
+    /// Publications of a channel were lost on the way to this connection.
+    pub(crate) fn on_gap(&mut self, cx: &mut Cx<'_>, channel: u32) {
+        let Some(own) = self.subscriptions.iter().find(|own| own.channel == channel) else { return };
+        if own.is(Subscription::SERVER_SIDE) {
+            return self.close(cx, DisconnectCode::INSUFFICIENT_STATE);
+        }
+        let Some(name) = cx.channels.get(channel).map(|channel| channel.record.name.clone()) else { return };
+        self.end_subscription(cx, &name, &UnsubscribeCode::INSUFFICIENT_STATE);
+    }
+}

@@ -1,0 +1,137 @@
+//! What happens to a connection by the clock alone.
+
+use super::expiry::Standing;
+use super::subscription::Subscription;
+use super::{Cx, Phase, Session};
+use crate::hooks::Refreshing;
+use crate::node::call::Call;
+use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
+
+/// How long to wait before the application is asked again whether an expired login may go on.
+const ASK_AGAIN_MS: u64 = 1_000;
+
+impl Session {
+    /// When to call [`Session::on_timer`], on the monotonic clock; `u64::MAX` is never.
+    pub(crate) fn deadline(&self, cx: &Cx<'_>) -> u64 {
+        if self.phase == Phase::Closed {
+            return u64::MAX;
+        }
+        let mut deadline = self.ping_at;
+        // While a command waits nothing is read, so a pong cannot arrive: its deadline stands still.
+        if self.pong_by != 0 && self.busy.is_none() {
+            deadline = deadline.min(self.pong_by);
+        }
+        let grace = if self.server_side_refresh && !self.refreshing { 0 } else { millis(cx.config.expired_close_delay) };
+        deadline = deadline.min(self.expiry.deadline(cx.now, grace).max(self.ask_floor(cx, grace)));
+        for own in &self.subscriptions {
+            let asks = own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING);
+            let grace = if asks { 0 } else { millis(cx.config.expired_sub_close_delay) };
+            deadline = deadline.min(own.expiry.deadline(cx.now, grace));
+        }
+        deadline
+    }
+
+    fn ask_floor(&self, cx: &Cx<'_>, grace: u64) -> u64 {
+        let waiting = grace == 0 && self.expiry.standing(cx.now, 0) != Standing::Valid;
+        if waiting { cx.now.mono + ASK_AGAIN_MS } else { 0 }
+    }
+
+    /// The clock has moved to the deadline or past it.
+    pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>) {
+        match self.phase {
+            Phase::Closed => return,
+            Phase::New if cx.now.mono >= self.ping_at => return self.close(cx, DisconnectCode::STALE),
+            Phase::Connecting if cx.now.mono >= self.ping_at => {
+                // The application has not answered in time: that is not the client's fault.
+                return self.close(cx, DisconnectCode::STALE);
+            }
+            _ => {}
+        }
+        self.check_pong_and_ping(cx);
+        if self.phase != Phase::Closed {
+            self.check_expiry(cx);
+        }
+        if self.phase != Phase::Closed {
+            self.check_subscriptions(cx);
+        }
+    }
+
+    /// The first ping comes after a part of the interval that depends on the connection, so that many that
+    /// came at once are not pinged at once ever after.
+    pub(super) fn start_pings(&mut self, cx: &Cx<'_>) {
+        let interval = millis(cx.config.ping_interval);
+        self.ping_at = if interval == 0 {
+            u64::MAX
+        } else {
+            let part = interval * u64::from(self.id.spread()) / u64::from(u32::MAX);
+            cx.now.mono + interval / 2 + part / 2
+        };
+    }
+
+    fn check_pong_and_ping(&mut self, cx: &mut Cx<'_>) {
+        if self.pong_by != 0 && cx.now.mono >= self.pong_by {
+            if self.busy.is_none() {
+                return self.close(cx, DisconnectCode::NO_PONG);
+            }
+            // What it sent meanwhile is read once its command is answered.
+            self.pong_by = cx.now.mono + millis(cx.config.pong_timeout);
+        }
+        if self.phase == Phase::Connected && cx.now.mono >= self.ping_at {
+            self.ping_at = cx.now.mono + millis(cx.config.ping_interval);
+            let timeout = millis(cx.config.pong_timeout);
+            if timeout != 0 && self.pong_by == 0 {
+                self.pong_by = cx.now.mono + timeout;
+            }
+            self.ping(cx);
+        }
+    }
+
+    fn check_expiry(&mut self, cx: &mut Cx<'_>) {
+        match self.expiry.standing(cx.now, millis(cx.config.expired_close_delay)) {
+            Standing::Valid => {}
+            Standing::Grace if self.server_side_refresh && !self.refreshing && self.phase == Phase::Connected => {
+                self.refreshing = true;
+                let token = self.token();
+                let server_side_channels = self.server_side_channels(cx);
+                let request = Refreshing { token: String::new(), server_side_channels };
+                self.call(cx, token, Call::Refresh(request));
+            }
+            Standing::Grace => {}
+            Standing::Over => self.close(cx, DisconnectCode::EXPIRED),
+        }
+    }
+
+    fn check_subscriptions(&mut self, cx: &mut Cx<'_>) {
+        let grace = millis(cx.config.expired_sub_close_delay);
+        let mut over = Vec::new();
+        let mut asks = Vec::new();
+        for own in &mut self.subscriptions {
+            match own.expiry.standing(cx.now, grace) {
+                Standing::Valid => {}
+                Standing::Grace if own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING) => {
+                    own.flags |= Subscription::REFRESHING;
+                    asks.push(own.channel);
+                }
+                Standing::Grace => {}
+                Standing::Over if own.is(Subscription::SERVER_SIDE) => {
+                    return self.close(cx, DisconnectCode::SUBSCRIPTION_EXPIRED);
+                }
+                Standing::Over => over.push(own.channel),
+            }
+        }
+        for channel in asks {
+            if let Some(channel) = cx.channels.get(channel).map(|local| local.record.clone()) {
+                self.tell(cx, Call::SubRefresh { channel, token: String::new() });
+            }
+        }
+        for channel in over {
+            if let Some(name) = cx.channels.get(channel).map(|local| local.record.name.clone()) {
+                self.end_subscription(cx, &name, &UnsubscribeCode::EXPIRED);
+            }
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

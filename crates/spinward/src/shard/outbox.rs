@@ -1,0 +1,105 @@
+//! What waits to be sent to one connection.
+
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+
+/// Bytes on their way to one socket, in order. An idle connection has none and owns no heap.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    queue: Queue,
+    bytes: usize,
+    /// The first piece is sent in part.
+    partial: bool,
+}
+
+#[derive(Default)]
+enum Queue {
+    #[default]
+    Empty,
+    One(Bytes),
+    Many(Box<VecDeque<Bytes>>),
+}
+
+impl Outbox {
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.queue = match std::mem::take(&mut self.queue) {
+            Queue::Empty => Queue::One(bytes),
+            Queue::One(first) => Queue::Many(Box::new(VecDeque::from([first, bytes]))),
+            Queue::Many(mut queue) => {
+                queue.push_back(bytes);
+                Queue::Many(queue)
+            }
+        };
+    }
+
+    /// Bytes waiting.
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// How many pieces wait.
+    pub(crate) fn pieces(&self) -> usize {
+        match &self.queue {
+            Queue::Empty => 0,
+            Queue::One(_) => 1,
+            Queue::Many(queue) => queue.len(),
+        }
+    }
+
+    /// The pieces, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        let (one, many) = match &self.queue {
+            Queue::Empty => (None, None),
+            Queue::One(bytes) => (Some(bytes), None),
+            Queue::Many(queue) => (None, Some(queue.iter())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// The first `count` bytes are sent.
+    pub(crate) fn advance(&mut self, mut count: usize) {
+        count = count.min(self.bytes);
+        self.bytes -= count;
+        if self.bytes == 0 {
+            self.queue = Queue::Empty;
+            self.partial = false;
+            return;
+        }
+        match &mut self.queue {
+            Queue::Empty => {}
+            Queue::One(bytes) => {
+                self.partial |= count > 0;
+                bytes.advance(count);
+            }
+            Queue::Many(queue) => {
+                while let Some(first) = queue.front_mut() {
+                    if count < first.len() {
+                        first.advance(count);
+                        self.partial = count > 0 || self.partial;
+                        break;
+                    }
+                    self.partial = false;
+                    count -= first.len();
+                    queue.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Drops all that waits but for a frame that is sent in part, which must be finished lest the peer read
+    /// garbage.
+    pub(crate) fn abandon(&mut self) {
+        let first = if self.partial { self.iter().next().cloned() } else { None };
+        let partial = self.partial;
+        *self = Self::default();
+        if let Some(first) = first {
+            self.push(first);
+            self.partial = partial;
+        }
+    }
+}
