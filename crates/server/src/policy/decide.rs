@@ -34,7 +34,7 @@ impl Rules {
 ///
 /// Pure: the same rules and the same request give the same decision, and nothing else is looked at.
 #[must_use]
-pub fn decide<'a>(rules: &'a Rules, request: &'a Request<'a>) -> Decision<'a> {
+pub fn decide<'a>(rules: &Rules, request: &Request<'a>) -> Decision<'a> {
     let mut case = Case { rules, request, trail: Trail::new() };
     let result = match &request.action {
         Action::Subscribe(facts) => case.subscribe(facts),
@@ -52,9 +52,9 @@ pub fn decide<'a>(rules: &'a Rules, request: &'a Request<'a>) -> Decision<'a> {
 }
 
 /// A request under way.
-struct Case<'a> {
-    rules: &'a Rules,
-    request: &'a Request<'a>,
+struct Case<'r, 'a> {
+    rules: &'r Rules,
+    request: &'r Request<'a>,
     trail: Trail,
 }
 
@@ -71,8 +71,8 @@ enum Code {
 
 type Granted<'a> = Result<(Grant<'a>, Rule), Refused>;
 
-impl<'a> Case<'a> {
-    fn subscribe(&mut self, facts: &'a SubscribeFacts<'a>) -> Granted<'a> {
+impl<'a> Case<'_, 'a> {
+    fn subscribe(&mut self, facts: &SubscribeFacts<'a>) -> Granted<'a> {
         self.name_required()?;
         let resolved = self.rules.registry.resolve(self.request.channel);
         let kind = self.known_type(&resolved, facts.wishes.kind)?;
@@ -99,8 +99,8 @@ impl<'a> Case<'a> {
     fn subscription(
         &mut self,
         resolved: &Resolved<'_>,
-        options: &'a Options,
-        token: &'a SubscriptionToken<'a>,
+        options: &Options,
+        token: &SubscriptionToken<'a>,
     ) -> Result<(SubscribeGrant<'a>, Rule), Refused> {
         let by = |source| SubscribeGrant::of(options, source);
         if resolved.name.private {
@@ -112,9 +112,9 @@ impl<'a> Case<'a> {
 
         // A token decides alone: a bad one refuses even where none was needed.
         if let Some(claims) = self.token(token, || Code::Error(ErrorCode::PERMISSION_DENIED), true)? {
-            self.claims(claims)?;
+            self.claims(&claims)?;
             self.trail.push(Rule::SubscriptionToken, Outcome::Allow);
-            return Ok((by(Source::SubscriptionToken).with_claims(claims), Rule::SubscriptionToken));
+            return Ok((by(Source::SubscriptionToken).with_claims(&claims), Rule::SubscriptionToken));
         }
 
         // Who is not on the list of a user-limited channel gets in by no option of the namespace.
@@ -192,7 +192,7 @@ impl<'a> Case<'a> {
         Ok(grant)
     }
 
-    fn sub_refresh(&mut self, token: &'a SubscriptionToken<'a>) -> Granted<'a> {
+    fn sub_refresh(&mut self, token: &SubscriptionToken<'a>) -> Granted<'a> {
         self.name_required()?;
         let subscribed = self.request.subscribed;
         self.require(Rule::Subscribed, subscribed, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
@@ -200,7 +200,7 @@ impl<'a> Case<'a> {
         self.require(Rule::RefreshToken, brought, || Code::Error(ErrorCode::BAD_REQUEST))?;
         let grant = match self.token(token, || Code::Disconnect(DisconnectCode::INVALID_TOKEN), false)? {
             Some(claims) => {
-                self.claims(claims)?;
+                self.claims(&claims)?;
                 SubRefreshGrant::Prolonged {
                     expire_at: claims.expire_at,
                     info: claims.info,
@@ -267,7 +267,7 @@ impl<'a> Case<'a> {
         Ok(kind)
     }
 
-    fn namespace<'r>(&mut self, resolved: &Resolved<'r>) -> Result<&'r Arc<Namespace>, Refused> {
+    fn namespace<'n>(&mut self, resolved: &Resolved<'n>) -> Result<&'n Arc<Namespace>, Refused> {
         let Some(namespace) = resolved.namespace else {
             return Err(self.refuse(Rule::Namespace, Code::Error(ErrorCode::UNKNOWN_CHANNEL)));
         };
@@ -280,12 +280,12 @@ impl<'a> Case<'a> {
     /// The claims of a token, if one was brought and is good. An expired one is an error, or `None`.
     fn token(
         &mut self,
-        token: &'a SubscriptionToken<'a>,
+        token: &SubscriptionToken<'a>,
         invalid: impl Fn() -> Code,
         expired_is_error: bool,
-    ) -> Result<Option<&'a TokenClaims<'a>>, Refused> {
+    ) -> Result<Option<TokenClaims<'a>>, Refused> {
         let code = match token {
-            SubscriptionToken::Verified(claims) => return Ok(Some(claims)),
+            SubscriptionToken::Verified(claims) => return Ok(Some(*claims)),
             SubscriptionToken::None => {
                 self.trail.push(Rule::SubscriptionToken, Outcome::Off);
                 return Ok(None);
@@ -446,7 +446,7 @@ impl Access {
     }
 
     /// Whether anything allows it, with the subscription taken for granted; leaves no trail.
-    fn any(&self, case: &Case<'_>, subscribed: bool, token: Allow) -> bool {
+    fn any(&self, case: &Case<'_, '_>, subscribed: bool, token: Allow) -> bool {
         let known = !case.request.user.is_empty() || self.anonymous;
         (self.client || self.subscriber && subscribed) && known
             || token.contains(self.allow)

@@ -88,7 +88,7 @@ pub fn personal(rules: &Rules, namespace: &str, user: &str) -> Option<(String, D
 /// The client gets what it could subscribe to by itself without a token. An unknown namespace ends the
 /// connection (3501); any other error is not told to anyone: the channel is left out.
 #[must_use]
-pub fn requested<'a>(rules: &'a Rules, request: &'a Request<'a>) -> Decision<'a> {
+pub fn requested<'a>(rules: &Rules, request: &Request<'a>) -> Decision<'a> {
     let mut decision = decide(rules, request);
     match &mut decision.verdict {
         Verdict::Allow(Grant::Subscribe(grant)) => {

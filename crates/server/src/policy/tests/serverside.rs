@@ -1,0 +1,125 @@
+//! Subscriptions that the application makes.
+
+use super::server_side::{ServerSide, personal, requested, server_side};
+use super::*;
+use bytes::Bytes;
+
+#[test]
+fn the_application_needs_no_permission_but_a_namespace() {
+    let rules = rules(json!({"namespaces": [{"name": "deny"}, {"name": "map", "subscription_type": "map"}]}));
+    for (channel, code) in [
+        ("deny:x", None),
+        ("$deny:x", None),
+        ("deny:é", None),
+        ("x", None),
+        ("deny:a#someone", None),
+        ("nope:x", Some(102)),
+        ("", Some(107)),
+        ("map:x", Some(107)),
+    ] {
+        for source in [Source::ConnectionToken, Source::ServerApi] {
+            let decision = server_side(&rules, channel, &ServerSide::new(source));
+            assert_eq!(decision.code(), code, "{channel}");
+            if code.is_none() {
+                assert_eq!(granted(&decision).source, source);
+            }
+        }
+    }
+}
+
+#[test]
+fn overrides_hold_over_the_namespace() {
+    let rules = one(json!({
+        "presence": true, "history_size": 1, "history_ttl": "1s", "force_recovery": true,
+        "force_recovery_mode": "cache", "auto_cache_recover": true, "allowed_delta_types": ["fossil"],
+        "allow_tags_filter": true,
+    }));
+    let (info, data) = (Bytes::from_static(b"1"), Bytes::from_static(b"2"));
+    let wanted = ServerSide {
+        overrides: Override {
+            presence: Some(false.into()),
+            force_push_join_leave: Some(true.into()),
+            ..Override::NONE
+        },
+        expire_at: NOW + 1,
+        info: Some(&info),
+        data: Some(&data),
+        ..ServerSide::new(Source::ConnectionToken)
+    };
+    let grant = granted(&server_side(&rules, "ns:x", &wanted));
+    assert!(!grant.presence && grant.push_join_leave && grant.recovery && grant.auto_cache_recover);
+    assert_eq!((grant.expire_at, grant.info, grant.data), (NOW + 1, Some(&info), Some(&data)));
+    // Nobody is there to agree on these with.
+    assert!(!grant.delta && !grant.tags_filter);
+    let by_api = granted(&server_side(&rules, "ns:x", &ServerSide::new(Source::ServerApi)));
+    assert!(by_api.recovery && !by_api.auto_cache_recover);
+    let overrides = Override { force_recovery: Some(false.into()), ..Override::NONE };
+    let off = ServerSide { overrides, ..ServerSide::new(Source::ConnectionToken) };
+    let grant = granted(&server_side(&rules, "ns:x", &off));
+    assert!(!grant.recovery && !grant.auto_cache_recover);
+}
+
+#[test]
+fn personal_channels() {
+    let rules = one(json!({"presence": true}));
+    let (channel, decision) = personal(&rules, "ns", "42").unwrap();
+    assert_eq!(channel, "ns:#42");
+    let grant = granted(&decision);
+    assert!(grant.presence);
+    assert_eq!(grant.source, Source::UserPersonal);
+    assert_eq!(personal(&rules, "", "42").unwrap().0, "#42");
+    assert_eq!(personal(&rules, "nope", "42").unwrap().1.code(), Some(102));
+    assert!(personal(&rules, "ns", "").is_none());
+}
+
+#[test]
+fn a_unidirectional_client_gets_what_it_could_subscribe_to() {
+    let rules = rules(json!({"namespaces": [
+        {"name": "open", "allow_subscribe_for_client": true, "allowed_delta_types": ["fossil"]},
+        {"name": "list", "allow_user_limited_channels": true}, {"name": "deny"},
+    ]}));
+    for (channel, user, code) in [
+        ("open:x", "u", None),
+        ("open:x", "", Some(103)),
+        ("list:x#u", "u", None),
+        ("list:x#", "", Some(103)),
+        ("deny:x", "u", Some(103)),
+        ("$open:x", "u", Some(103)),
+        ("open:é", "u", Some(107)),
+        ("nope:x", "u", Some(3501)),
+        ("", "u", Some(3501)),
+    ] {
+        let request = Request::new(plain(), channel, user, NOW);
+        let decision = requested(&rules, &request);
+        assert_eq!(decision.code(), code, "{channel} {user}");
+        if code.is_none() {
+            let grant = granted(&decision);
+            assert_eq!((grant.source, grant.delta), (Source::UniConnect, false));
+        }
+    }
+}
+
+#[test]
+fn api_grants_follow_the_parameters() {
+    let rules = one(json!({"history_size": 3, "history_ttl": "1s"}));
+    let grant = |skip_history, delta| match api::check(
+        &rules,
+        "ns:x",
+        &api::Call::Publish { data: b"{}", skip_history, delta },
+    )
+    .verdict
+    {
+        Verdict::Allow(Grant::Publish(grant)) => grant,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((grant(false, false).history.size, grant(false, false).delta), (3, false));
+    assert_eq!((grant(true, true).history.size, grant(true, true).delta), (0, true));
+    assert!(grant(true, false).history.ttl.is_zero());
+}
+
+#[test]
+fn the_server_api_publishes_into_streams_alone() {
+    let rules = one(json!({"subscription_type": "shared_poll"}));
+    let call = api::Call::Publish { data: b"1", skip_history: false, delta: false };
+    assert_eq!(api::check(&rules, "ns:x", &call).code(), Some(107));
+}
