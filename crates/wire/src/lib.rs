@@ -1,12 +1,26 @@
 //! Centrifugo's client protocol as bytes and values.
 //!
-//! Bytes in, values out, and back: no sockets, no clocks, no policy. [`message`] has the messages,
-//! [`json`] and [`protobuf`] the two codecs over them, [`framing`] splits a transport message into
-//! commands and joins replies, [`ws`] is the server side of RFC 6455, [`delta`] is Fossil delta,
-//! [`filter`] matches publication tags and [`code`] is the catalogue of error, unsubscribe and disconnect codes.
+//! Bytes in, values out, and back: no sockets, no clocks, no policy. [`message`] has the messages, [`Commands`]
+//! and [`Replies`] read them from a transport message in either [`Protocol`], [`append_reply`] and its like
+//! write them. [`ws`] is RFC 6455, [`delta`] is Fossil delta, [`filter`] selects publications by their tags,
+//! and [`code`] is the catalogue of error, unsubscribe and disconnect codes.
 
 pub mod code;
+mod command;
 pub mod delta;
+mod error;
 pub mod filter;
+mod framing;
+pub mod json;
 pub mod message;
+mod protobuf;
+mod protocol;
 pub mod ws;
+
+pub use command::{Incoming, Request};
+pub use error::DecodeError;
+pub use framing::{
+    Commands, Messages, Replies, append_bare_push, append_command, append_publication_push, append_push, append_reply,
+    ping,
+};
+pub use protocol::Protocol;

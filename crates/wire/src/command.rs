@@ -1,0 +1,129 @@
+//! One command of a client, decoded.
+
+use crate::message::{
+    Command, ConnectRequest, HistoryRequest, PresenceRequest, PresenceStatsRequest, PublishRequest, RPCRequest,
+    RefreshRequest, SendRequest, SubRefreshRequest, SubscribeRequest, UnsubscribeRequest,
+};
+use std::fmt;
+
+/// One command.
+///
+/// Without a request and with `id` 0 it is a pong. Centrifugo v6.9 takes *every* command with `id` 0 for a
+/// pong, unless it is a [`Request::Send`], whatever else it asks for: allowed while a ping is unanswered,
+/// disconnect 3501 otherwise.
+#[derive(Debug, Default, PartialEq)]
+pub struct Incoming {
+    /// Identifier that the reply repeats; 0 if the command has none.
+    pub id: u32,
+    /// What is asked for.
+    pub request: Option<Request>,
+}
+
+/// What a command asks for. The big and rare ones are boxed.
+#[derive(Clone, PartialEq)]
+pub enum Request {
+    /// Log in.
+    Connect(Box<ConnectRequest>),
+    /// Begin a subscription.
+    Subscribe(Box<SubscribeRequest>),
+    /// End a subscription.
+    Unsubscribe(UnsubscribeRequest),
+    /// Publish to a channel.
+    Publish(PublishRequest),
+    /// Who is in a channel.
+    Presence(PresenceRequest),
+    /// How many are in a channel.
+    PresenceStats(PresenceStatsRequest),
+    /// Read the stream of a channel.
+    History(HistoryRequest),
+    /// In the schema, but Centrifugo v6.9 answers it with disconnect 3501.
+    Ping,
+    /// A message to the application, unanswered.
+    Send(SendRequest),
+    /// Call a method of the application.
+    Rpc(RPCRequest),
+    /// Prolong the connection.
+    Refresh(RefreshRequest),
+    /// Prolong a subscription.
+    SubRefresh(Box<SubRefreshRequest>),
+}
+
+impl Request {
+    /// Key of the request in a JSON command.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Subscribe(_) => "subscribe",
+            Self::Unsubscribe(_) => "unsubscribe",
+            Self::Publish(_) => "publish",
+            Self::Presence(_) => "presence",
+            Self::PresenceStats(_) => "presence_stats",
+            Self::History(_) => "history",
+            Self::Ping => "ping",
+            Self::Send(_) => "send",
+            Self::Rpc(_) => "rpc",
+            Self::Refresh(_) => "refresh",
+            Self::SubRefresh(_) => "sub_refresh",
+        }
+    }
+
+    /// Place among the requests of one command: the lowest is served, the others are ignored, as
+    /// Centrifugo v6.9 does it.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Self::Connect(_) => 0,
+            Self::Subscribe(_) => 1,
+            Self::Unsubscribe(_) => 2,
+            Self::Publish(_) => 3,
+            Self::Presence(_) => 4,
+            Self::PresenceStats(_) => 5,
+            Self::History(_) => 6,
+            Self::Rpc(_) => 7,
+            Self::Send(_) => 8,
+            Self::Refresh(_) => 9,
+            Self::SubRefresh(_) => 10,
+            Self::Ping => 11,
+        }
+    }
+}
+
+/// Only the name: requests carry tokens and data of users.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl From<Command> for Incoming {
+    fn from(command: Command) -> Self {
+        let Command {
+            id,
+            connect,
+            subscribe,
+            unsubscribe,
+            publish,
+            presence,
+            presence_stats,
+            history,
+            ping,
+            send,
+            rpc,
+            refresh,
+            sub_refresh,
+        } = command;
+        let request = None
+            .or_else(|| connect.map(|r| Request::Connect(Box::new(r))))
+            .or_else(|| subscribe.map(|r| Request::Subscribe(Box::new(r))))
+            .or_else(|| unsubscribe.map(Request::Unsubscribe))
+            .or_else(|| publish.map(Request::Publish))
+            .or_else(|| presence.map(Request::Presence))
+            .or_else(|| presence_stats.map(Request::PresenceStats))
+            .or_else(|| history.map(Request::History))
+            .or_else(|| rpc.map(Request::Rpc))
+            .or_else(|| send.map(Request::Send))
+            .or_else(|| refresh.map(Request::Refresh))
+            .or_else(|| sub_refresh.map(|r| Request::SubRefresh(Box::new(r))))
+            .or_else(|| ping.map(|_| Request::Ping));
+        Self { id, request }
+    }
+}

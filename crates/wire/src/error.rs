@@ -1,0 +1,29 @@
+//! Why bytes are no message.
+
+/// Why bytes could not be decoded. Whoever sent them gets disconnect 3501, see [`crate::code`].
+///
+/// It says nothing of what the bytes were: they may hold a token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// A transport message without a single command.
+    #[error("the message is empty")]
+    Empty,
+    /// The text is no JSON, or ends too early.
+    #[error("the text is no JSON object")]
+    Syntax,
+    /// JSON of another type than the field has.
+    #[error("a field has the wrong type")]
+    Type,
+    /// An integer that its field cannot hold, or one with a fraction or an exponent.
+    #[error("a number is no integer or out of range")]
+    Number,
+    /// Typed messages nested deeper than [`crate::framing::MAX_DEPTH`]. Payloads may be as deep as they like.
+    #[error("a message is nested too deep")]
+    Depth,
+    /// A length prefix that is malformed or longer than what follows.
+    #[error("the message ends before its length")]
+    Length,
+    /// The bytes are no Protobuf message of this type.
+    #[error("the bytes are no Protobuf message")]
+    Protobuf,
+}
