@@ -1,0 +1,22 @@
+import { useState } from "preact/hooks";
+import { Choice, CopyButton } from "../ui";
+import { Card } from "../ui";
+
+type Piece = "curl" | "html" | "token";
+
+/** Lines to copy: the same things done from a terminal and from a page of one's own. */
+export function TakeHome(props: { curl: string; html: string; token: string }) {
+  const [piece, setPiece] = useState<Piece>("curl");
+  const options: [Piece, string][] = [["curl", "Terminal"], ["html", "HTML page"]];
+  if (props.token) options.push(["token", "Token"]);
+  const text = { curl: props.curl, html: props.html, token: props.token }[piece];
+  return (
+    <Card title="Take it home" testid="take-home"
+      side={<Choice testid="piece" label="What to copy" value={piece} options={options} onChange={setPiece} />}>
+      <div class="copyable">
+        <pre data-testid="piece-text">{text}</pre>
+        <CopyButton text={text} testid="piece-copy" />
+      </div>
+    </Card>
+  );
+}
