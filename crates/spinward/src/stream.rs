@@ -127,7 +127,13 @@ impl Stream {
     ///
     /// A limit of 0 is none; a subscriber that missed more than the limit is not recovered. An empty epoch
     /// stands for the present one.
-    pub(crate) fn recover(&mut self, since_offset: u64, since_epoch: &str, limit: usize, now_ms: u64) -> Recovery {
+    pub(crate) fn recover(
+        &mut self,
+        since_offset: u64,
+        since_epoch: &str,
+        limit: usize,
+        now_ms: u64,
+    ) -> Recovery {
         self.touch_again(now_ms);
         self.expire_entries(now_ms);
         let nothing = |complete| Recovery { publications: Vec::new(), complete };
@@ -142,9 +148,10 @@ impl Stream {
             return nothing(false);
         }
         match &self.kept {
-            Some(kept) if since_offset + 1 >= kept.oldest() => {
-                Recovery { publications: kept.after(since_offset, usize::MAX).cloned().collect(), complete: true }
-            }
+            Some(kept) if since_offset + 1 >= kept.oldest() => Recovery {
+                publications: kept.after(since_offset, usize::MAX).cloned().collect(),
+                complete: true,
+            },
             _ => nothing(false),
         }
     }
@@ -231,10 +238,8 @@ impl Stream {
                 return false;
             }
         }
-        self.version = Some(Box::new(Version {
-            number: options.version,
-            epoch: options.version_epoch.as_str().into(),
-        }));
+        self.version =
+            Some(Box::new(Version { number: options.version, epoch: options.version_epoch.as_str().into() }));
         true
     }
 }

@@ -6,7 +6,6 @@ use crate::id::ClientId;
 use crate::publication::ClientInfo;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use parking_lot::Mutex;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -40,7 +39,8 @@ impl MemoryPresence {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
-        Self { hasher, shards: std::array::from_fn(|_| Mutex::new(Map::with_hasher(hasher))) }
+        let shards = std::array::from_fn(|_| Mutex::new(Map::with_hasher(hasher.clone())));
+        Self { hasher, shards }
     }
 
     fn shard(&self, channel: &str) -> &Mutex<Channels> {
@@ -51,9 +51,18 @@ impl MemoryPresence {
 }
 
 impl PresenceStore for MemoryPresence {
-    fn add(&self, channel: &str, client: ClientId, info: Arc<ClientInfo>) -> Answer<Result<(), PresenceError>> {
+    fn add(
+        &self,
+        channel: &str,
+        client: ClientId,
+        info: Arc<ClientInfo>,
+    ) -> Answer<Result<(), PresenceError>> {
         let mut channels = self.shard(channel).lock();
-        channels.entry_ref(channel).or_insert_with(|| Members::new(self.hasher)).add(client, info);
+        if let Some(members) = channels.get_mut(channel) {
+            members.add(client, info);
+        } else {
+            channels.entry(channel.into()).or_insert_with(|| Members::new(&self.hasher)).add(client, info);
+        }
         Answer::Now(Ok(()))
     }
 
@@ -71,7 +80,9 @@ impl PresenceStore for MemoryPresence {
 
     fn members(&self, channel: &str) -> Answer<Result<Vec<Arc<ClientInfo>>, PresenceError>> {
         let channels = self.shard(channel).lock();
-        Answer::Now(Ok(channels.get(channel).map_or_else(Vec::new, |m| m.clients.values().cloned().collect())))
+        Answer::Now(Ok(channels
+            .get(channel)
+            .map_or_else(Vec::new, |m| m.clients.values().cloned().collect())))
     }
 
     fn stats(&self, channel: &str) -> Answer<Result<PresenceStats, PresenceError>> {
@@ -85,12 +96,12 @@ impl PresenceStore for MemoryPresence {
 }
 
 impl Members {
-    fn new(hasher: FixedState) -> Self {
-        Self { clients: Map::with_hasher(hasher), users: Map::with_hasher(hasher) }
+    fn new(hasher: &FixedState) -> Self {
+        Self { clients: Map::with_hasher(hasher.clone()), users: Map::with_hasher(hasher.clone()) }
     }
 
     fn add(&mut self, client: ClientId, info: Arc<ClientInfo>) {
-        *self.users.entry_ref(&info.user).or_insert(0) += 1;
+        *self.users.entry(Arc::clone(&info.user)).or_insert(0) += 1;
         if let Some(former) = self.clients.insert(client, info) {
             self.forget_user(&former.user);
         }
@@ -104,11 +115,11 @@ impl Members {
         }
     }
 
-    fn forget_user(&mut self, user: &Arc<str>) {
-        if let Entry::Occupied(mut count) = self.users.entry(Arc::clone(user)) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
+    fn forget_user(&mut self, user: &str) {
+        if let Some(connections) = self.users.get_mut(user) {
+            *connections -= 1;
+            if *connections == 0 {
+                self.users.remove(user);
             }
         }
     }
