@@ -52,7 +52,7 @@ export function App() {
       <TopBar session={session} info={info} />
       <main>
         <div class="side">
-          <Connection session={session} form={form} change={change} readyToken={ready} canRenew={canRenew} connect={connect} />
+          <Connection session={session} form={form} change={change} readyToken={ready} canRenew={canRenew} ask={info != null} connect={connect} />
           <Channels session={session} name={channel} setName={setChannel} />
           <Publish session={session} socket={form.url} channel={named} readyKey={info?.api_key} />
         </div>

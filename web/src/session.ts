@@ -200,7 +200,8 @@ export class Session extends Store {
   presence(name: string): Promise<boolean> {
     return this.#call(name, "presence", async (client) => {
       const { clients } = await client.presence(name);
-      const people = Object.values(clients);
+      // The JSON client also leaves the names of the wire on these objects.
+      const people = Object.values(clients).map(({ user, client: id, connInfo, chanInfo }) => ({ user, client: id, connInfo, chanInfo }));
       return { title: `Presence: ${people.length} online`, detail: readableDeep(people), keep: true };
     });
   }
@@ -215,7 +216,7 @@ export class Session extends Store {
   history(name: string, limit: number): Promise<boolean> {
     return this.#call(name, "history", async (client) => {
       const page = await client.history(name, { limit, reverse: true });
-      const publications = page.publications.map(({ offset, data, tags, info }) => ({ offset, data, tags, info }));
+      const publications = page.publications.map(({ offset, data, tags, info }) => ({ offset, data, tags: filled(tags), info }));
       const title = `History: newest ${publications.length}, up to offset ${page.offset}`;
       return { title, detail: readableDeep({ epoch: page.epoch, offset: page.offset, publications }), keep: true };
     });
@@ -278,7 +279,8 @@ export class Session extends Store {
   #publication(channel: Channel, context: PublicationContext): void {
     channel.received += 1;
     if (context.offset !== undefined) channel.offset = context.offset;
-    const { data, info, tags, offset } = context;
+    const { data, info, offset } = context;
+    const tags = filled(context.tags);
     const detail = info || tags ? readableDeep({ data, info, tags }) : readableDeep(data);
     this.log.add("pub", context.channel, oneLine(data), { detail, offset });
     this.changed();
@@ -304,4 +306,9 @@ export class Session extends Store {
     this.log.add(code === 0 ? "conn" : "error", "", text, { detail: meaning.advice });
     this.changed();
   }
+}
+
+/** The Protobuf client gives an empty map where there are no tags. */
+function filled(tags?: Record<string, string>): Record<string, string> | undefined {
+  return tags && Object.keys(tags).length > 0 ? tags : undefined;
 }

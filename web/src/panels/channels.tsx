@@ -114,9 +114,14 @@ function Row({ session, channel }: { session: Session; channel: Channel }) {
           {channel.origin === "server" && <span class="tag">server-side</span>}
           {channel.granted.map((grant) => <span class="tag">{grant}</span>)}
         </span>
-        <span class="dim figures">
-          <span data-testid="channel-received">{channel.received}</span> received
-          {channel.offset !== undefined && ` · offset ${channel.offset}`}
+        <span class="corner">
+          <span class="dim figures">
+            <span data-testid="channel-received">{channel.received}</span> received
+            {channel.offset !== undefined && ` · offset ${channel.offset}`}
+          </span>
+          {channel.origin === "client" && (
+            <button type="button" class="bare" data-testid="remove" title="Remove" aria-label={`Remove ${name}`} onClick={() => session.remove(name)}>×</button>
+          )}
         </span>
       </div>
       {channel.note && <p class="note bad" data-testid="channel-note">{channel.note}</p>}
@@ -130,7 +135,6 @@ function Row({ session, channel }: { session: Session; channel: Channel }) {
             {channel.state === "unsubscribed"
               ? <button type="button" class="quiet" data-testid="resubscribe" onClick={() => session.resubscribe(name)}>Subscribe</button>
               : <button type="button" class="quiet" data-testid="unsubscribe" onClick={() => session.unsubscribe(name)}>Unsubscribe</button>}
-            <button type="button" class="quiet" data-testid="remove" aria-label={`Remove ${name}`} onClick={() => session.remove(name)}>×</button>
           </>
         )}
       </div>
@@ -138,7 +142,7 @@ function Row({ session, channel }: { session: Session; channel: Channel }) {
         <div class="result" data-testid="channel-result">
           <div class="row between">
             <b>{channel.result.title}</b>
-            <button type="button" class="quiet" aria-label="Close" onClick={() => {
+            <button type="button" class="bare" aria-label="Close" onClick={() => {
               channel.result = undefined;
               session.changed();
             }}>×</button>

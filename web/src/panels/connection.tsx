@@ -17,6 +17,8 @@ export function Connection(props: {
   change: (part: Partial<ConnectionForm>) => void;
   readyToken?: string;
   canRenew: boolean;
+  /** Whether the server may be asked about tokens. */
+  ask: boolean;
   connect: () => void;
 }) {
   const session = useStore(props.session);
@@ -78,7 +80,7 @@ export function Connection(props: {
             onInput={(event) => change({ token: event.currentTarget.value })}
           />
         </label>
-        <TokenView token={form.token} />
+        <TokenView token={form.token} ask={props.ask} />
         <div class="row between">
           <Choice
             testid="protocol"

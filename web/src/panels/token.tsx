@@ -5,10 +5,10 @@ import { useSeconds } from "../store";
 import { claimMeaning, claimTime, inspect } from "../token";
 
 /** What the token says: read here in the page, and explained by the server where it offers that. */
-export function TokenView({ token }: { token: string }) {
+export function TokenView({ token, ask }: { token: string; ask: boolean }) {
   const now = useSeconds(token !== "");
   const seen = inspect(token, now);
-  const account = useAccount(token);
+  const account = useAccount(token, ask);
 
   if (seen.kind === "empty") {
     return <p class="note" data-testid="token-note">No token: the server must allow anonymous connections.</p>;
@@ -52,11 +52,11 @@ export function TokenView({ token }: { token: string }) {
   );
 }
 
-function useAccount(token: string): unknown {
+function useAccount(token: string, ask: boolean): unknown {
   const [account, setAccount] = useState<unknown>(null);
   useEffect(() => {
     setAccount(null);
-    if (token.trim() === "") return;
+    if (!ask || token.trim() === "") return;
     let wanted = true;
     const timer = setTimeout(async () => {
       const answer = await explainToken(token.trim());
@@ -66,7 +66,7 @@ function useAccount(token: string): unknown {
       wanted = false;
       clearTimeout(timer);
     };
-  }, [token]);
+  }, [token, ask]);
   return account;
 }
 
