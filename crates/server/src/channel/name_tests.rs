@@ -83,8 +83,8 @@ fn reference(channel: &str, user: &str) -> (bool, Option<String>, String, Option
     let private = chars.first() == Some(&'$');
     let start = usize::from(private);
     let mut boundary = None;
-    for at in start..chars.len() {
-        if chars[at] == ':' {
+    for (at, c) in chars.iter().enumerate().skip(start) {
+        if *c == ':' {
             boundary = Some(at);
             break;
         }

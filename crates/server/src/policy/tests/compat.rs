@@ -41,7 +41,7 @@ impl Recorded {
     /// The last answer that the first connection of a case got, pushes aside.
     fn answer(&self, case: &str) -> Answer {
         let events = self.lane(case, "A");
-        let answers = events.iter().filter_map(|event| {
+        let mut answers = events.iter().filter_map(|event| {
             if let Some(close) = event["close"].as_array() {
                 return Some(Answer::Code(close[0].as_u64().unwrap()));
             }
@@ -53,7 +53,7 @@ impl Recorded {
                 .iter()
                 .find_map(|name| Some(Answer::Result(reply.get(*name)?.clone())))
         });
-        answers.last().unwrap_or_else(|| panic!("{case} has no answer"))
+        answers.next_back().unwrap_or_else(|| panic!("{case} has no answer"))
     }
 
     fn check(&self, case: &str, request: &Request<'_>) {
