@@ -1,1 +1,39 @@
-//! spinward
+//! Embeddable real-time messaging: clients connect, subscribe to channels and receive what is published, with
+//! history, recovery after a dropped connection, presence, and join and leave events. It speaks Centrifugo's
+//! client protocol, so that every official Centrifugo SDK works with it.
+//!
+//! A [`Node`] holds the connections. The application decides through [`hooks::Hooks`] who may connect,
+//! subscribe and publish; [`Node::websocket`] is a tower service to mount in any HTTP server. Publishing and
+//! everything else that a backend does is a method of [`Node`].
+//!
+//! The library reads no configuration files, verifies no tokens, and starts no runtime but its own shards.
+
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod broker;
+pub mod client;
+pub mod clock;
+pub mod config;
+mod expiry;
+mod handle;
+pub mod hooks;
+mod hub;
+pub mod id;
+pub mod identity;
+mod metrics;
+mod node;
+pub mod presence;
+pub mod publication;
+mod session;
+mod shard;
+mod stream;
+pub mod transport;
+
+pub use answer::Answer;
+pub use client::Client;
+pub use config::Config;
+pub use metrics::Snapshot;
+pub use node::{BuildError, ClientFilter, Node, NodeBuilder, NodeInfo, ServerSubscribe};
+pub use publication::{ClientInfo, Position, Publication};
+pub use spinward_wire as wire;

@@ -206,3 +206,8 @@ impl ShardMetrics {
         add(&self.recoveries[usize::from(recovered) | usize::from(publications) << 1], 1);
     }
 }
+
+/// Adds one to a counter that many threads write.
+pub(crate) fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,8 +1,8 @@
 //! One command of a client, decoded.
 
 use crate::message::{
-    Command, ConnectRequest, HistoryRequest, PresenceRequest, PresenceStatsRequest, PublishRequest, RPCRequest,
-    RefreshRequest, SendRequest, SubRefreshRequest, SubscribeRequest, UnsubscribeRequest,
+    Command, ConnectRequest, HistoryRequest, PresenceRequest, PresenceStatsRequest, PublishRequest,
+    RPCRequest, RefreshRequest, SendRequest, SubRefreshRequest, SubscribeRequest, UnsubscribeRequest,
 };
 use std::fmt;
 

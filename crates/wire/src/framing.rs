@@ -1,132 +1,127 @@
-//! Messages of a transport into commands or replies, and back.
+//! A transport message and the commands or replies in it.
+//!
+//! JSON messages stand on lines of their own, with exactly one newline between two and at most one at the
+//! end. Protobuf messages stand behind their varint length.
 
 use crate::command::Incoming;
 use crate::error::DecodeError;
-use crate::json::{self, JsonMessage};
-use crate::message::{Command, Publication, Push, Reply};
-use crate::{Protocol, protobuf};
-use prost::Message;
-use std::marker::PhantomData;
+use crate::message::Reply;
+use crate::protocol::Protocol;
+use crate::{json, protobuf};
+use std::iter::FusedIterator;
 
-/// The commands of one transport message, decoded one at a time.
+/// How deep typed messages may nest, in both encodings. Only tags filters can: no other message gets
+/// beyond seven.
+pub const MAX_DEPTH: u32 = 100;
+
+/// The commands of one transport message, decoded one by one as they are asked for.
 ///
-/// A server that has to wait after a command keeps [`Messages::rest`] and goes on from there.
-pub type Commands<'a> = Messages<'a, Command, Incoming>;
-
-/// The replies of one transport message.
-pub type Replies<'a> = Messages<'a, Reply, Reply>;
-
-/// The messages of one transport message, decoded one at a time. After an error there are no more.
+/// An empty message gives one `Err(DecodeError::Empty)`: a transport message must hold a command. After an
+/// error there are no more items and no rest.
 #[derive(Debug)]
-pub struct Messages<'a, M, T> {
-    protocol: Protocol,
-    rest: &'a [u8],
-    started: bool,
-    kind: PhantomData<fn() -> (M, T)>,
+pub struct Commands<'a> {
+    frames: Frames<'a>,
 }
 
-impl<'a, M, T> Messages<'a, M, T> {
-    /// Reads a transport message. An empty one gives [`DecodeError::Empty`].
-    #[must_use]
-    pub const fn new(protocol: Protocol, bytes: &'a [u8]) -> Self {
-        Self { protocol, rest: bytes, started: false, kind: PhantomData }
+impl<'a> Commands<'a> {
+    /// The commands of `message`.
+    pub fn new(protocol: Protocol, message: &'a [u8]) -> Self {
+        Self { frames: Frames { protocol, rest: message, ended: false } }
     }
 
-    /// What is not decoded yet.
-    #[must_use]
-    pub const fn rest(&self) -> &'a [u8] {
-        self.rest
+    /// What is not decoded yet. When it is not empty, `new(protocol, rest)` goes on where this one stopped;
+    /// when it is empty, the message is done.
+    pub fn rest(&self) -> &'a [u8] {
+        if self.frames.ended { &[] } else { self.frames.rest }
     }
 }
 
-impl<M: Message + Default + JsonMessage, T: From<M>> Iterator for Messages<'_, M, T> {
-    type Item = Result<T, DecodeError>;
+impl Iterator for Commands<'_> {
+    type Item = Result<Incoming, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.frames.next_with(|protocol, frame| match protocol {
+            Protocol::Json => json::decode_command(frame),
+            Protocol::Protobuf => protobuf::decode_command(frame),
+        })
+    }
+}
+
+impl FusedIterator for Commands<'_> {}
+
+/// The replies of one transport message, for clients. Empty replies are pings.
+///
+/// Stricter than [`Commands`]: nothing may follow a reply on its line.
+#[derive(Debug)]
+pub struct Replies<'a> {
+    frames: Frames<'a>,
+}
+
+impl<'a> Replies<'a> {
+    /// The replies of `message`.
+    pub fn new(protocol: Protocol, message: &'a [u8]) -> Self {
+        Self { frames: Frames { protocol, rest: message, ended: false } }
+    }
+}
+
+impl Iterator for Replies<'_> {
+    type Item = Result<Reply, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.frames.next_with(decode_reply)
+    }
+}
+
+impl FusedIterator for Replies<'_> {}
+
+/// One reply, without framing.
+///
+/// # Errors
+/// When `bytes` are not exactly one reply.
+pub fn decode_reply(protocol: Protocol, bytes: &[u8]) -> Result<Reply, DecodeError> {
+    match protocol {
+        Protocol::Json => json::decode(bytes),
+        Protocol::Protobuf => protobuf::decode(bytes),
+    }
+}
+
+#[derive(Debug)]
+struct Frames<'a> {
+    protocol: Protocol,
+    rest: &'a [u8],
+    ended: bool,
+}
+
+impl<'a> Frames<'a> {
+    fn next_with<T>(
+        &mut self,
+        decode: impl FnOnce(Protocol, &'a [u8]) -> Result<T, DecodeError>,
+    ) -> Option<Result<T, DecodeError>> {
+        if self.ended {
+            return None;
+        }
+        let item = self.take().and_then(|frame| decode(self.protocol, frame));
+        self.ended = item.is_err() || self.rest.is_empty();
+        Some(item)
+    }
+
+    fn take(&mut self) -> Result<&'a [u8], DecodeError> {
         if self.rest.is_empty() {
-            return (!std::mem::replace(&mut self.started, true)).then_some(Err(DecodeError::Empty));
+            return Err(DecodeError::Empty);
         }
-        self.started = true;
-        let decoded = match self.protocol {
-            Protocol::Json => {
-                let end = memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len());
-                let line = &self.rest[..end];
-                self.rest = self.rest.get(end + 1..).unwrap_or_default();
-                json::decode::<M>(line)
+        let (frame, rest) = match self.protocol {
+            Protocol::Json => match memchr::memchr(b'\n', self.rest) {
+                Some(newline) => (self.rest.get(..newline), self.rest.get(newline + 1..)),
+                None => (Some(self.rest), None),
+            },
+            Protocol::Protobuf => {
+                let (length, begin) = protobuf::read_varint(self.rest, 0).ok_or(DecodeError::Length)?;
+                let body = self.rest.get(begin..).unwrap_or_default();
+                let length = usize::try_from(length).map_err(|_| DecodeError::Length)?;
+                (body.get(..length), body.get(length..))
             }
-            Protocol::Protobuf => protobuf::split(self.rest).and_then(|(message, rest)| {
-                self.rest = rest;
-                protobuf::decode::<M>(message)
-            }),
         };
-        if decoded.is_err() {
-            self.rest = &[];
-        }
-        Some(decoded.map(T::from))
-    }
-}
-
-/// Appends a reply to a transport message; `first` tells that it is the first in it.
-pub fn append_reply(protocol: Protocol, reply: &Reply, out: &mut Vec<u8>, first: bool) {
-    append(protocol, reply, out, first);
-}
-
-/// Appends a push, in the envelope that bidirectional transports have.
-pub fn append_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bool) {
-    append(protocol, &Reply { push: Some(push.clone()), ..Reply::default() }, out, first);
-}
-
-/// Appends a push without an envelope, as unidirectional transports have it.
-pub fn append_bare_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bool) {
-    append(protocol, push, out, first);
-}
-
-/// Appends a command: the client's side, for tests and load generators.
-pub fn append_command(protocol: Protocol, command: &Command, out: &mut Vec<u8>, first: bool) {
-    append(protocol, command, out, first);
-}
-
-/// Appends the push of a publication, in its envelope. The same bytes as [`append_push`] gives, without
-/// putting a message together first.
-pub fn append_publication_push(protocol: Protocol, channel: &str, publication: &Publication, out: &mut Vec<u8>, first: bool) {
-    match protocol {
-        Protocol::Json => {
-            separate(out, first);
-            out.extend_from_slice(b"{\"push\":{");
-            if !channel.is_empty() {
-                out.extend_from_slice(b"\"channel\":");
-                json::append_string(channel, out);
-                out.push(b',');
-            }
-            out.extend_from_slice(b"\"pub\":");
-            publication.write(out);
-            out.extend_from_slice(b"}}");
-        }
-        Protocol::Protobuf => protobuf::append_publication_push(channel, publication, out),
-    }
-}
-
-/// A ping, as one whole transport message.
-#[must_use]
-pub const fn ping(protocol: Protocol) -> &'static [u8] {
-    match protocol {
-        Protocol::Json => b"{}",
-        Protocol::Protobuf => &[0],
-    }
-}
-
-fn append<M: Message + JsonMessage>(protocol: Protocol, message: &M, out: &mut Vec<u8>, first: bool) {
-    match protocol {
-        Protocol::Json => {
-            separate(out, first);
-            message.write(out);
-        }
-        Protocol::Protobuf => protobuf::append(message, out),
-    }
-}
-
-fn separate(out: &mut Vec<u8>, first: bool) {
-    if !first {
-        out.push(b'\n');
+        self.rest = rest.unwrap_or_default();
+        frame.ok_or(DecodeError::Length)
     }
 }

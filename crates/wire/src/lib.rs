@@ -8,9 +8,10 @@
 pub mod code;
 mod command;
 pub mod delta;
+mod encode;
 mod error;
 pub mod filter;
-mod framing;
+pub mod framing;
 pub mod json;
 pub mod message;
 mod protobuf;
@@ -18,9 +19,7 @@ mod protocol;
 pub mod ws;
 
 pub use command::{Incoming, Request};
+pub use encode::{append_bare_push, append_command, append_publication_push, append_push, append_reply, ping};
 pub use error::DecodeError;
-pub use framing::{
-    Commands, Messages, Replies, append_bare_push, append_command, append_publication_push, append_push, append_reply,
-    ping,
-};
+pub use framing::{Commands, Replies, decode_reply};
 pub use protocol::Protocol;

@@ -1,57 +1,52 @@
-//! The Protobuf encoding: each message with its length before it, as a varint.
+//! The Protobuf form of the protocol: `prost` over the same messages, and the little it does not do.
 
+mod mend;
+
+use crate::command::Incoming;
 use crate::error::DecodeError;
-use crate::message::Publication;
-use bytes::Bytes;
+use crate::message::Command;
 use prost::Message;
-use prost::encoding::{encode_key, encode_varint, encoded_len_varint, key_len, WireType};
 
-/// Splits the first message off.
-pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
-    let mut rest = bytes;
-    let len = prost::decode_length_delimiter(&mut rest).map_err(|_| DecodeError::Malformed)?;
-    if len > rest.len() {
-        return Err(DecodeError::Truncated);
-    }
-    Ok(rest.split_at(len))
+/// Reads a command. Strings that are no UTF-8 are taken with U+FFFD in place of each wrong byte: Centrifugo
+/// v6.9 takes them as well.
+pub(crate) fn decode_command(bytes: &[u8]) -> Result<Incoming, DecodeError> {
+    let command = match Command::decode(bytes) {
+        Ok(command) => command,
+        Err(_) => mend::command(bytes).and_then(|bytes| decode(&bytes))?,
+    };
+    Ok(command.into())
 }
 
-/// Decodes one message. Its payloads share the one copy that is made of it.
+/// Reads a message that is the whole of `bytes`.
 pub(crate) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, DecodeError> {
-    M::decode(Bytes::copy_from_slice(bytes)).map_err(|_| DecodeError::Malformed)
+    M::decode(bytes).map_err(|_| DecodeError::Protobuf)
 }
 
-pub(crate) fn append<M: Message>(message: &M, out: &mut Vec<u8>) {
-    let len = message.encoded_len();
-    out.reserve(len + 10);
-    encode_varint(len as u64, out);
-    message.encode_raw(out);
-}
-
-/// Field numbers on the way to a publication: `Reply.push`, `Push.channel`, `Push.pub`.
-const PUSH: u32 = 4;
-const CHANNEL: u32 = 2;
-const PUB: u32 = 4;
-
-pub(crate) fn append_publication_push(channel: &str, publication: &Publication, out: &mut Vec<u8>) {
-    let publication_len = publication.encoded_len();
-    let channel_len = if channel.is_empty() { 0 } else { sized(CHANNEL, channel.len()) };
-    let push_len = channel_len + sized(PUB, publication_len);
-    let reply_len = sized(PUSH, push_len);
-    out.reserve(reply_len + 10);
-    encode_varint(reply_len as u64, out);
-    encode_key(PUSH, WireType::LengthDelimited, out);
-    encode_varint(push_len as u64, out);
-    if !channel.is_empty() {
-        encode_key(CHANNEL, WireType::LengthDelimited, out);
-        encode_varint(channel.len() as u64, out);
-        out.extend_from_slice(channel.as_bytes());
+/// The varint at `at`, and the position after it.
+pub(crate) fn read_varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let mut value = 0u64;
+    for (index, &byte) in bytes.get(at..)?.iter().take(10).enumerate() {
+        if index == 9 && byte > 1 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            return Some((value, at + index + 1));
+        }
     }
-    encode_key(PUB, WireType::LengthDelimited, out);
-    encode_varint(publication_len as u64, out);
-    publication.encode_raw(out);
+    None
 }
 
-fn sized(tag: u32, len: usize) -> usize {
-    key_len(tag) + encoded_len_varint(len as u64) + len
+/// Appends a varint.
+pub(crate) fn append_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Bytes that [`append_varint`] takes.
+pub(crate) fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }

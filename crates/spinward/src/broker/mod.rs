@@ -1,5 +1,7 @@
 //! Where publications are stored and how they travel between nodes.
 
+pub(crate) mod idempotency;
+
 use crate::answer::Answer;
 use crate::publication::{ClientInfo, Position, Publication, Tags};
 use bytes::Bytes;

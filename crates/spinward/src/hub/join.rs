@@ -131,7 +131,7 @@ fn start_from_cache(stream: &mut Stream, recover: &Recover, filter: Option<&Filt
     let at_top = recover.since == top && !top.epoch.is_empty() && top.offset > 0;
     let latest = match filter {
         None => stream.latest(now.mono),
-        Some(filter) => stream.latest_matching(now.mono, |publication| passes(publication, filter)),
+        Some(filter) => stream.latest_matching(recover.limit, now.mono, |publication| passes(publication, filter)),
     };
     let last = stream.latest(now.mono);
     let publications = if at_top { Vec::new() } else { latest.into_iter().collect::<Vec<_>>() };
@@ -267,6 +267,8 @@ fn start_from_slice(history: &crate::broker::History, fresh: Vec<Arc<Publication
     };
     let mut all = history.publications.clone();
     all.extend(fresh);
+    // A read for the cache comes newest first.
+    all.sort_by_key(|publication| publication.offset);
     let last = all.last().cloned();
     if recover.cache {
         let at_top = recover.since == top && !top.epoch.is_empty() && top.offset > 0;

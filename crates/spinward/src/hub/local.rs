@@ -129,10 +129,6 @@ impl LocalChannel {
         self.subscribers.is_empty() && self.more.as_ref().is_none_or(|more| more.joining.is_none())
     }
 
-    pub(crate) fn has_positioned(&self) -> bool {
-        self.subscribers.iter().any(|subscriber| subscriber.is(Subscriber::POSITIONED))
-    }
-
     /// Adds a subscriber; answers its place.
     pub(crate) fn add(&mut self, joiner: Joiner) -> u32 {
         let mut flags = joiner.flags;
@@ -358,9 +354,5 @@ impl LocalTable {
             entry.remove();
         }
         Some(channel.record)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.channels.len() - self.free.len()
     }
 }

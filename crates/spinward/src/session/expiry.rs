@@ -27,10 +27,6 @@ impl Expiry {
         Self(unix)
     }
 
-    pub(crate) const fn is_never(self) -> bool {
-        self.0 == 0
-    }
-
     /// Whether it had expired already when it was given.
     pub(crate) const fn is_past(self, now: Now) -> bool {
         self.0 != 0 && self.0 <= now.unix()

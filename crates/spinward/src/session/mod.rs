@@ -28,6 +28,7 @@ use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use spinward_wire::message::{self, Push, Reply};
 use std::sync::Arc;
 use subscribe::Join;
+pub(crate) use subscribe::read_filter;
 use subscription::Subscription;
 
 /// What a session may use while it handles an event.
@@ -135,17 +136,9 @@ impl Session {
         self.id
     }
 
-    pub(crate) const fn is_connected(&self) -> bool {
-        matches!(self.phase, Phase::Connected)
-    }
-
     /// A command is under way: the next one has to wait.
     pub(crate) const fn is_busy(&self) -> bool {
         self.busy.is_some()
-    }
-
-    pub(crate) fn subscription_count(&self) -> usize {
-        self.subscriptions.len()
     }
 
     fn token(&mut self) -> u32 {

@@ -54,10 +54,9 @@ pub(super) enum Purpose {
 pub(super) struct Asked {
     pub(super) recover: bool,
     pub(super) since: Position,
-    delta: bool,
-    join_leave: bool,
-    filter: Option<Filter>,
-    flag: i64,
+    pub(super) delta: bool,
+    pub(super) filter: Option<Filter>,
+    pub(super) flag: i64,
 }
 
 impl Session {
@@ -125,7 +124,6 @@ impl Session {
             recover: request.recover,
             since: Position { offset: request.offset, epoch: request.epoch.as_str().into() },
             delta: request.delta == "fossil",
-            join_leave: request.join_leave,
             filter,
             flag: request.flag,
         };

@@ -75,12 +75,11 @@ impl Session {
         let Some(record) = cx.channels.get(own.channel).map(|channel| channel.record.clone()) else { return };
         self.leave_record(cx, own.channel, &record);
         cx.metrics.subscriptions_down();
+        let announced = own.is(Subscription::JOIN_LEAVE);
         if own.is(Subscription::PRESENCE) {
             self.tell(cx, Call::PresenceRemove { channel: record.clone(), client: self.id });
         }
-        if let Some(info) = own.info
-            && own.is(Subscription::JOIN_LEAVE)
-        {
+        if let (Some(info), true) = (own.info, announced) {
             self.tell(cx, Call::JoinLeave { channel: record.clone(), info, join: false });
         }
         self.tell(cx, Call::Unsubscribed { channel: record, code: code.clone() });

@@ -142,6 +142,7 @@ impl Core {
         let entry = &mut self.slots[slot as usize];
         entry.state = State::Open;
         entry.session = Some(Box::new(session));
+        self.hub.inboxes[usize::from(self.shard)].connections().fetch_add(1, Ordering::Relaxed);
         self.rearm(slot, now);
         Some(slot)
     }
@@ -226,6 +227,7 @@ impl Core {
             self.free.push(slot);
         }
         self.hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        self.hub.inboxes[usize::from(self.shard)].connections().fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Bytes of a connection.
@@ -329,7 +331,11 @@ impl Core {
             Entry::Outcome { handle, token, outcome } => self.outcome(handle, token, *outcome, now, exec),
             Entry::Interest { channel, ok } => self.interest(channel, ok, now, exec),
             Entry::Slice { channel, read, slice } => self.slice(channel, read, *slice, now, exec),
-            Entry::Control { handle, client, control } => self.control(handle, client.as_deref(), *control, now, exec),
+            Entry::Control { handle, client, except, control } => {
+                if self.is_meant(handle, client.as_deref(), except.as_deref()) {
+                    self.control(handle, *control, now, exec);
+                }
+            }
             Entry::Shutdown => self.shutdown(now, exec),
         }
     }
@@ -372,12 +378,19 @@ impl Core {
         }
     }
 
-    fn control(&mut self, handle: Handle, client: Option<&str>, control: Control, now: Now, exec: &mut impl Execute) {
-        let Some(slot) = self.resolve(handle) else { return };
-        let Some(session) = &self.slots[slot as usize].session else { return };
-        if client.is_some_and(|client| session.id().to_string() != client) {
-            return;
+    fn is_meant(&self, handle: Handle, client: Option<&str>, except: Option<&[String]>) -> bool {
+        let Some(session) = self.resolve(handle).and_then(|slot| self.slots[slot as usize].session.as_ref()) else {
+            return false;
+        };
+        if client.is_none() && except.is_none() {
+            return true;
         }
+        let id = session.id().to_string();
+        client.is_none_or(|client| client == id) && !except.is_some_and(|except| except.contains(&id))
+    }
+
+    fn control(&mut self, handle: Handle, control: Control, now: Now, exec: &mut impl Execute) {
+        let Some(slot) = self.resolve(handle) else { return };
         self.with(slot, now, |session, cx| session.on_control(cx, control));
         self.settle(slot, now, exec);
         self.settle_event(slot, now);

@@ -27,8 +27,8 @@ pub(crate) enum Entry {
     Interest { channel: u64, ok: bool },
     /// The remote broker answered a read for subscribers that are joining a channel.
     Slice { channel: u64, read: u32, slice: Box<Result<crate::broker::History, crate::broker::BrokerError>> },
-    /// Do something to one connection. `client` narrows it to that client id.
-    Control { handle: Handle, client: Option<Arc<str>>, control: Box<Control> },
+    /// Do something to one connection. `client` narrows it to that client id, `except` spares some.
+    Control { handle: Handle, client: Option<Arc<str>>, except: Option<Arc<[String]>>, control: Box<Control> },
     /// The node goes down: close every connection.
     Shutdown,
 }
@@ -57,6 +57,8 @@ pub(crate) struct Inbox {
     queue: Mutex<VecDeque<Entry>>,
     bytes: AtomicUsize,
     max_bytes: usize,
+    /// Connections of the shard, for placing new ones.
+    connections: AtomicUsize,
     woken: AtomicBool,
     wake: Notify,
     room: Notify,
@@ -68,6 +70,7 @@ impl Inbox {
             queue: Mutex::new(VecDeque::new()),
             bytes: AtomicUsize::new(0),
             max_bytes,
+            connections: AtomicUsize::new(0),
             woken: AtomicBool::new(false),
             wake: Notify::new(),
             room: Notify::new(),
@@ -77,6 +80,15 @@ impl Inbox {
     /// Appends an entry. The shard does not notice until [`Inbox::wake`].
     pub(crate) fn push(&self, entry: Entry) {
         self.queue.lock().push_back(entry);
+    }
+
+    /// About how many connections the shard holds.
+    pub(crate) fn load(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn connections(&self) -> &AtomicUsize {
+        &self.connections
     }
 
     /// Appends a publication and counts its bytes.

@@ -72,7 +72,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an array, giving the reader at each element.
-    fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
+    fn array(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
         self.enter(b'[')?;
         if self.take(b']') {
             return self.leave();
@@ -349,7 +352,8 @@ fn unescape(inner: &str) -> Cow<'_, str> {
             b'u' => {
                 let unit = hex4(bytes, at).unwrap_or_default();
                 at += 4;
-                let low = bytes.get(at..).filter(|rest| rest.starts_with(b"\\u")).and_then(|_| hex4(bytes, at + 2));
+                let low =
+                    bytes.get(at..).filter(|rest| rest.starts_with(b"\\u")).and_then(|_| hex4(bytes, at + 2));
                 match (unit, low) {
                     (0xd800..=0xdbff, Some(low @ 0xdc00..=0xdfff)) => {
                         at += 6;

@@ -1,0 +1,139 @@
+//! What an application may do to a node.
+
+use super::Node;
+use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
+use crate::hooks::SubscribeOptions;
+use crate::hub::Engine;
+use crate::metrics::Snapshot;
+use crate::presence::{PresenceError, PresenceStats};
+use crate::publication::{ClientInfo, Position};
+use crate::shard::inbox::Control;
+use bytes::Bytes;
+use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which connections of a user are meant.
+#[derive(Clone, Debug, Default)]
+pub struct ClientFilter {
+    /// Only the connection with this id.
+    pub client: Option<String>,
+    /// Not the connections with these ids.
+    pub except: Vec<String>,
+}
+
+/// A subscription that the server makes.
+#[derive(Clone, Debug, Default)]
+pub struct ServerSubscribe {
+    /// How it behaves.
+    pub options: SubscribeOptions,
+    /// The client is brought up to date from here.
+    pub since: Option<Position>,
+}
+
+/// Facts about a node.
+#[derive(Clone, Debug)]
+pub struct NodeInfo {
+    /// Its counters.
+    pub counters: Snapshot,
+    /// How long it runs.
+    pub uptime: Duration,
+    /// Threads that hold connections.
+    pub shards: usize,
+}
+
+impl Node {
+    /// Publishes to a channel.
+    ///
+    /// # Errors
+    /// The broker failed. The memory broker never does.
+    pub async fn publish(&self, channel: &str, data: Bytes, options: PublishOptions) -> Result<Published, BrokerError> {
+        self.inner.publish(channel, data, options).wait().await
+    }
+
+    /// Reads the stream of a channel.
+    ///
+    /// # Errors
+    /// [`BrokerError::UnrecoverablePosition`] if `since` is of another epoch; or the broker failed.
+    pub async fn history(&self, channel: &str, filter: HistoryFilter, options: HistoryOptions) -> Result<History, BrokerError> {
+        self.inner.history(channel, filter, options).wait().await
+    }
+
+    /// Drops the stored publications of a channel; offsets go on.
+    ///
+    /// # Errors
+    /// The broker failed.
+    pub async fn remove_history(&self, channel: &str) -> Result<(), BrokerError> {
+        match &self.inner.hub.engine {
+            Engine::Memory(_) => {
+                self.inner.hub.remove_history_memory(channel);
+                Ok(())
+            }
+            Engine::Remote(broker) => broker.remove_history(channel).wait().await,
+        }
+    }
+
+    /// Who is in a channel.
+    ///
+    /// # Errors
+    /// The presence store failed.
+    pub async fn presence(&self, channel: &str) -> Result<Vec<Arc<ClientInfo>>, PresenceError> {
+        self.inner.presence.members(channel).wait().await
+    }
+
+    /// How many are in a channel.
+    ///
+    /// # Errors
+    /// The presence store failed.
+    pub async fn presence_stats(&self, channel: &str) -> Result<PresenceStats, PresenceError> {
+        self.inner.presence.stats(channel).wait().await
+    }
+
+    /// Closes connections of a user.
+    pub fn disconnect(&self, user: &str, filter: &ClientFilter, code: DisconnectCode) {
+        self.control(user, filter, &Control::Disconnect(code));
+    }
+
+    /// Ends a subscription of a user's connections, or all of their subscriptions.
+    pub fn unsubscribe(&self, user: &str, filter: &ClientFilter, channel: Option<&str>, code: UnsubscribeCode) {
+        self.control(user, filter, &Control::Unsubscribe { channel: channel.map(Arc::from), code });
+    }
+
+    /// Subscribes a user's connections to a channel.
+    pub fn subscribe(&self, user: &str, filter: &ClientFilter, channel: &str, subscribe: ServerSubscribe) {
+        let ServerSubscribe { options, since } = subscribe;
+        let control = Control::Subscribe { channel: channel.into(), options: Arc::new(options), since };
+        self.control(user, filter, &control);
+    }
+
+    /// Prolongs the login of a user's connections (0 is for ever), or ends it.
+    pub fn refresh(&self, user: &str, filter: &ClientFilter, expired: bool, expire_at: i64, info: Option<Bytes>) {
+        self.control(user, filter, &Control::Refresh { expired, expire_at, info });
+    }
+
+    fn control(&self, user: &str, filter: &ClientFilter, control: &Control) {
+        let hub = &self.inner.hub;
+        let only: Option<Arc<str>> = filter.client.as_deref().map(Arc::from);
+        let except: Arc<[String]> = filter.except.as_slice().into();
+        for handle in hub.users.handles(user) {
+            hub.control_except(handle, only.clone(), &except, control.clone());
+        }
+    }
+
+    /// Channels that have subscribers here, and how many. Costs a walk through all channels.
+    #[must_use]
+    pub fn channels(&self, wanted: impl FnMut(&str) -> bool) -> Vec<(Box<str>, u32)> {
+        self.inner.hub.directory.occupied(wanted)
+    }
+
+    /// Facts and counters.
+    #[must_use]
+    pub fn info(&self) -> NodeInfo {
+        let hub = &self.inner.hub;
+        NodeInfo {
+            counters: hub.metrics.snapshot(hub.users.len(), hub.directory.len()),
+            uptime: Duration::from_millis(hub.clock.now().mono - self.inner.started_ms),
+            shards: hub.inboxes.len(),
+        }
+    }
+}

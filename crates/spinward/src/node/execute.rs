@@ -1,0 +1,324 @@
+//! Makes the calls of sessions: asks the application, the broker and the presence store.
+
+use super::Inner;
+use super::call::{Call, Called, Outcome};
+use crate::answer::Answer;
+use crate::broker::{History, HistoryFilter, HistoryOptions, PublishOptions};
+use crate::client::Client;
+use crate::handle::Handle;
+use crate::hooks::{HistoryAsked, PresenceAsked, Publish, Publishing, Refusal};
+use crate::hub::Engine;
+use crate::hub::interest::Ask;
+use crate::publication::{ClientInfo, Position};
+use crate::shard::core::Execute;
+use crate::shard::inbox::Entry;
+use spinward_wire::code::{DisconnectCode, ErrorCode};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Makes the calls of one shard.
+#[derive(Clone)]
+pub(crate) struct Executor {
+    inner: Arc<Inner>,
+    runtime: tokio::runtime::Handle,
+    /// Answers that may be outstanding at once.
+    in_flight: Arc<Semaphore>,
+}
+
+impl Executor {
+    pub(crate) fn new(inner: Arc<Inner>, runtime: tokio::runtime::Handle) -> Self {
+        let in_flight = Arc::new(Semaphore::new(inner.hub.config.max_calls_in_flight));
+        Self { inner, runtime, in_flight }
+    }
+
+    /// Sends the outcome of a future into the shard's inbox.
+    fn spawn(&self, handle: Handle, token: u32, future: crate::answer::BoxFuture<Outcome>) {
+        let (hub, in_flight) = (Arc::clone(&self.inner.hub), Arc::clone(&self.in_flight));
+        let task = self.runtime.spawn(async move {
+            let _permit = in_flight.acquire_owned().await;
+            future.await
+        });
+        self.runtime.spawn(async move {
+            // A future that panicked costs the connection that it was made for.
+            let outcome = task.await.unwrap_or(Outcome::Panicked);
+            hub.send(handle.shard(), Entry::Outcome { handle, token, outcome: Box::new(outcome) });
+        });
+    }
+}
+
+impl Execute for Executor {
+    fn execute(&mut self, called: Called) -> Option<Outcome> {
+        let Called { handle, token, identity, call } = called;
+        let client = identity.map(|identity| Client { identity, handle, hub: Arc::clone(&self.inner.hub) });
+        let answer = catch_unwind(AssertUnwindSafe(|| self.inner.ask(client.as_ref(), handle, call)));
+        match answer {
+            Err(_) => Some(Outcome::Panicked),
+            Ok(None) => None,
+            Ok(Some(Answer::Now(outcome))) => Some(outcome),
+            Ok(Some(Answer::Later(future))) => {
+                self.spawn(handle, token, future);
+                None
+            }
+        }
+    }
+}
+
+fn no_client() -> Outcome {
+    Outcome::Done(Err(Refusal::Disconnect(DisconnectCode::SERVER_ERROR)))
+}
+
+impl Inner {
+    /// Asks; `None` where no outcome is of interest.
+    fn ask(self: &Arc<Self>, client: Option<&Client>, handle: Handle, call: Call) -> Option<Answer<Outcome>> {
+        let call = match call {
+            Call::Connect(request) => {
+                return Some(self.hooks.connecting(*request).map(|outcome| Outcome::Connect(outcome.map(Box::new))));
+            }
+            Call::Interest { channel, ask } => {
+                self.ask_interest(channel, ask);
+                return None;
+            }
+            Call::Slice { channel, read, filter, options } => {
+                self.read_slice(channel, handle, read, filter, options);
+                return None;
+            }
+            Call::PresenceAdd { channel, client, info } => {
+                let added = self.presence.add(&channel.name, client, info);
+                return Some(added.map(move |added| Outcome::PresenceAdded { channel, client, ok: added.is_ok() }));
+            }
+            Call::PresenceRemove { channel, client } => {
+                self.forget(self.presence.remove(&channel.name, client));
+                return None;
+            }
+            Call::JoinLeave { channel, info, join } => {
+                self.join_leave(&channel.name, info, join);
+                return None;
+            }
+            Call::Occupied(channel) => {
+                self.hooks.channel_occupied(&channel.name);
+                return None;
+            }
+            Call::Vacated(channel) => {
+                self.hooks.channel_vacated(&channel.name);
+                return None;
+            }
+            other => other,
+        };
+        let Some(client) = client else { return Some(Answer::Now(no_client())) };
+        Some(match call {
+            Call::Refresh(request) => {
+                self.hooks.refresh(client, request).map(|outcome| Outcome::Refresh(outcome.map(Box::new)))
+            }
+            Call::Subscribe(request) => {
+                self.hooks.subscribe(client, *request).map(|outcome| Outcome::Subscribe(outcome.map(Box::new)))
+            }
+            Call::SubRefresh { channel, token } if token.is_empty() => self
+                .hooks
+                .sub_refresh(client, &channel.name, token)
+                .map(move |outcome| Outcome::ServerSubRefresh { channel, outcome }),
+            Call::SubRefresh { channel, token } => {
+                self.hooks.sub_refresh(client, &channel.name, token).map(Outcome::SubRefresh)
+            }
+            Call::Publish { request, chan_info } => self.publish_for(client, request, chan_info),
+            Call::Presence(request) => self.presence_for(client, request),
+            Call::History(request) => self.history_for(client, request),
+            Call::Rpc(request) => self.hooks.rpc(client, request).map(Outcome::Rpc),
+            Call::Message(data) => self.hooks.message(client, data).map(Outcome::Done),
+            Call::Connected => {
+                self.hooks.connected(client);
+                return None;
+            }
+            Call::Unsubscribed { channel, code } => {
+                self.hooks.unsubscribed(client, &channel.name, &code);
+                return None;
+            }
+            Call::Disconnected(code) => {
+                self.hooks.disconnected(client, &code);
+                return None;
+            }
+            _ => return None,
+        })
+    }
+
+    fn publish_for(self: &Arc<Self>, client: &Client, request: Publishing, chan_info: Option<Arc<ClientInfo>>) -> Answer<Outcome> {
+        let channel = request.channel.clone();
+        let (inner, client_clone) = (Arc::clone(self), client.clone());
+        let publish = move |decision: Result<Publish, Refusal>| match decision {
+            Err(refusal) => Answer::Now(Outcome::Done(Err(refusal))),
+            Ok(Publish { data, mut options }) => {
+                let identity = &client_clone.identity;
+                options.info = Some(chan_info.unwrap_or_else(|| Arc::new(identity.client_info(bytes::Bytes::new()))));
+                inner
+                    .publish(&channel, data, options)
+                    .map(|published| Outcome::Done(published.map(|_| ()).map_err(Refusal::from)))
+            }
+        };
+        self.hooks.publish(client, request).then(publish)
+    }
+
+    fn presence_for(self: &Arc<Self>, client: &Client, request: PresenceAsked) -> Answer<Outcome> {
+        let (channel, stats) = (request.channel.clone(), request.stats);
+        let inner = Arc::clone(self);
+        self.hooks.presence(client, request).then(move |decision| {
+            let failed = |_| Refusal::from(ErrorCode::INTERNAL);
+            match decision {
+                Err(refusal) if stats => Answer::Now(Outcome::Stats(Err(refusal))),
+                Err(refusal) => Answer::Now(Outcome::Members(Err(refusal))),
+                Ok(()) if stats => {
+                    inner.presence.stats(&channel).map(move |stats| Outcome::Stats(stats.map_err(failed)))
+                }
+                Ok(()) => {
+                    inner.presence.members(&channel).map(move |members| Outcome::Members(members.map_err(failed)))
+                }
+            }
+        })
+    }
+
+    fn history_for(self: &Arc<Self>, client: &Client, request: HistoryAsked) -> Answer<Outcome> {
+        let channel = request.channel.clone();
+        let filter = HistoryFilter {
+            limit: self.capped(request.limit),
+            since: request
+                .since
+                .as_ref()
+                .map(|since| Position { offset: since.offset, epoch: since.epoch.as_str().into() }),
+            reverse: request.reverse,
+        };
+        let inner = Arc::clone(self);
+        self.hooks.history(client, request).then(move |decision| match decision {
+            Err(refusal) => Answer::Now(Outcome::History(Err(refusal))),
+            Ok(options) => inner
+                .history(&channel, filter, options)
+                .map(|history| Outcome::History(history.map(Box::new).map_err(Refusal::from))),
+        })
+    }
+
+    /// What a client may ask of history at most.
+    fn capped(&self, limit: i32) -> i64 {
+        let max = i64::try_from(self.hub.config.history_max_publication_limit).unwrap_or(i64::MAX);
+        let limit = i64::from(limit);
+        if max > 0 && (limit < 0 || limit > max) { max } else { limit }
+    }
+
+    /// Publishes; the memory broker answers at once unless the shards are full.
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        channel: &str,
+        data: bytes::Bytes,
+        options: PublishOptions,
+    ) -> Answer<Result<crate::broker::Published, crate::broker::BrokerError>> {
+        crate::metrics::bump(&self.hub.metrics.published);
+        match &self.hub.engine {
+            Engine::Remote(broker) => broker.publish(channel, data, options),
+            Engine::Memory(memory) if self.hub.has_room() => {
+                let now = self.hub.clock.now();
+                let published = self.hub.publish_memory(memory, channel, data, options, now);
+                Answer::Now(Ok(published))
+            }
+            Engine::Memory(_) => {
+                let (inner, channel) = (Arc::clone(self), channel.to_owned());
+                Answer::later(async move {
+                    inner.hub.room().await;
+                    let Engine::Memory(memory) = &inner.hub.engine else {
+                        return Err(crate::broker::BrokerError::NotSupported);
+                    };
+                    let now = inner.hub.clock.now();
+                    Ok(inner.hub.publish_memory(memory, &channel, data, options, now))
+                })
+            }
+        }
+    }
+
+    /// Reads a stream.
+    pub(crate) fn history(
+        self: &Arc<Self>,
+        channel: &str,
+        filter: HistoryFilter,
+        options: HistoryOptions,
+    ) -> Answer<Result<History, crate::broker::BrokerError>> {
+        match &self.hub.engine {
+            Engine::Remote(broker) => broker.history(channel, filter, options),
+            Engine::Memory(memory) => {
+                let now = self.hub.clock.now();
+                let history = self.hub.history_memory(memory, channel, &filter, options, now);
+                Answer::Now(history)
+            }
+        }
+    }
+
+    fn join_leave(self: &Arc<Self>, channel: &str, info: Arc<ClientInfo>, join: bool) {
+        crate::metrics::bump(if join { &self.hub.metrics.joined } else { &self.hub.metrics.left });
+        match &self.hub.engine {
+            Engine::Remote(broker) => self.forget(broker.publish_join_leave(channel, info, join)),
+            Engine::Memory(_) => {
+                let wake = self.hub.directory.with_existing(channel, |record, state| {
+                    record.deliver_join_leave(state, &self.hub.inboxes, &info, join)
+                });
+                if let Some(wake) = wake {
+                    wake.wake(&self.hub.inboxes);
+                }
+            }
+        }
+    }
+
+    /// Does what nobody waits for.
+    fn forget<T: Send + 'static, E: std::fmt::Display + Send + 'static>(&self, answer: Answer<Result<T, E>>) {
+        match answer {
+            Answer::Now(Ok(_)) => {}
+            Answer::Now(Err(error)) => tracing::warn!(%error, "a store or broker failed"),
+            Answer::Later(future) => {
+                self.runtime.spawn(async move {
+                    if let Err(error) = future.await {
+                        tracing::warn!(%error, "a store or broker failed");
+                    }
+                });
+            }
+        }
+    }
+
+    fn ask_interest(self: &Arc<Self>, channel: Arc<crate::hub::directory::Channel>, ask: Ask) {
+        let Engine::Remote(broker) = &self.hub.engine else { return };
+        let answer = match ask {
+            Ask::Subscribe => broker.subscribe(&channel.name),
+            Ask::Unsubscribe => broker.unsubscribe(&channel.name),
+        };
+        let inner = Arc::clone(self);
+        let answered = move |result: Result<(), crate::broker::BrokerError>| {
+            if let Err(error) = &result {
+                tracing::warn!(%error, "the broker did not take a request for a channel");
+            }
+            if let Some(next) = inner.hub.interest_answered(&channel, ask, result.is_ok()) {
+                inner.ask_interest(channel, next);
+            }
+        };
+        match answer {
+            Answer::Now(result) => answered(result),
+            Answer::Later(future) => {
+                self.runtime.spawn(async move { answered(future.await) });
+            }
+        }
+    }
+
+    fn read_slice(
+        self: &Arc<Self>,
+        channel: Arc<crate::hub::directory::Channel>,
+        handle: Handle,
+        read: u32,
+        filter: HistoryFilter,
+        options: HistoryOptions,
+    ) {
+        let answer = self.history(&channel.name, filter, options);
+        let hub = Arc::clone(&self.hub);
+        let send = move |slice| {
+            let entry = Entry::Slice { channel: channel.id, read, slice: Box::new(slice) };
+            hub.send(handle.shard(), entry);
+        };
+        match answer {
+            Answer::Now(slice) => send(slice),
+            Answer::Later(future) => {
+                self.runtime.spawn(async move { send(future.await) });
+            }
+        }
+    }
+}

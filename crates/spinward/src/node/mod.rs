@@ -1,0 +1,74 @@
+//! A node: shards, what they share, and the application's way to both.
+
+mod api;
+mod builder;
+pub(crate) mod call;
+pub(crate) mod execute;
+
+pub use api::{ClientFilter, NodeInfo, ServerSubscribe};
+pub use builder::{BuildError, NodeBuilder};
+
+use crate::hooks::Hooks;
+use crate::hub::Hub;
+use crate::presence::PresenceStore;
+use crate::shard::inbox::Entry;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A node: the whole of a messaging server but for its HTTP side. Cheap to clone.
+///
+/// ```no_run
+/// use spinward::{Node, hooks::Hooks};
+///
+/// struct Open;
+/// impl Hooks for Open {}
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let node = Node::builder(Open).build()?;
+/// node.publish("news", "{\"hello\":1}".into(), Default::default()).await?;
+/// node.shutdown(std::time::Duration::from_secs(5)).await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Node {
+    pub(crate) inner: Arc<Inner>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// What the parts of a node hold on to.
+pub(crate) struct Inner {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) presence: Arc<dyn PresenceStore>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// When the node was made, on the monotonic clock.
+    pub(crate) started_ms: u64,
+}
+
+impl Node {
+    /// Begins a node with the application's decisions.
+    pub fn builder(hooks: impl Hooks) -> NodeBuilder {
+        NodeBuilder::new(Arc::new(hooks))
+    }
+
+    /// Closes every connection with 3001, waits until they have taken leave, and stops the shards. What has
+    /// not taken leave by the deadline is dropped.
+    pub async fn shutdown(&self, deadline: Duration) {
+        for shard in 0..self.inner.hub.inboxes.len() {
+            self.inner.hub.send(shard, Entry::Shutdown);
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a shard ended in a panic");
+                }
+            }
+        });
+        if tokio::time::timeout(deadline, joined).await.is_err() {
+            tracing::warn!("some connections did not take leave in time");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! A shard: one thread that holds connections, with everything that they need in its own memory.
+
+pub(crate) mod core;
+pub(crate) mod inbox;
+pub(crate) mod outbox;
+#[cfg(target_os = "linux")]
+mod poll;
+mod task;
+mod wheel;
+
+use crate::clock::Now;
+use crate::hooks::Handshake;
+use crate::hub::Hub;
+use crate::id::ClientId;
+use crate::identity::Transport;
+use crate::metrics::add;
+use crate::node::execute::Executor;
+use bytes::Bytes;
+use core::{Core, State};
+use inbox::Entry;
+use spinward_wire::Protocol;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use task::Tasks;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection whose WebSocket handshake is done.
+pub(crate) struct Accepted {
+    pub(crate) id: ClientId,
+    pub(crate) protocol: Protocol,
+    pub(crate) transport: Transport,
+    pub(crate) handshake: Arc<Handshake>,
+    pub(crate) io: Io,
+    /// What was received behind the upgrade request.
+    pub(crate) leftover: Bytes,
+}
+
+/// What carries the bytes of a connection.
+pub(crate) enum Io {
+    /// A plain TCP socket: the poller moves its bytes.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the poller is for Linux"))]
+    Tcp(std::net::TcpStream),
+    /// Anything else: a task of its own moves its bytes.
+    Stream(Box<dyn Stream>),
+}
+
+/// Any byte stream.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+/// Entries, reads and sends of one turn, so that none of them starves the others.
+const ENTRIES_PER_TURN: usize = 512;
+const SENDS_PER_SLICE: usize = 256;
+#[cfg(target_os = "linux")]
+const READS_PER_TURN: usize = 256;
+/// How much is read from a socket, or sent to one, at a time.
+const SCRATCH: usize = 64 << 10;
+
+/// The part of a shard that touches sockets, around its pure core.
+pub(crate) struct Driver {
+    core: Core,
+    exec: Executor,
+    hub: Arc<Hub>,
+    shard: usize,
+    entries: VecDeque<Entry>,
+    scratch: Box<[u8]>,
+    #[cfg(target_os = "linux")]
+    poller: poll::Poller,
+    tasks: Tasks,
+    stopping: bool,
+}
+
+/// Starts the thread of a shard.
+///
+/// # Errors
+/// The thread or its runtime could not be made.
+pub(crate) fn spawn(shard: usize, hub: Arc<Hub>, exec: Executor) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    #[cfg(target_os = "linux")]
+    let (poller, epoll) = poll::Poller::new()?;
+    std::thread::Builder::new().name(format!("shard-{shard}")).spawn(move || {
+        let now = hub.clock.now();
+        let driver = Driver {
+            core: Core::new(shard as u8, Arc::clone(&hub), now),
+            exec,
+            shard,
+            entries: VecDeque::new(),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            #[cfg(target_os = "linux")]
+            poller,
+            tasks: Tasks::default(),
+            stopping: false,
+            hub,
+        };
+        tokio::task::LocalSet::new().block_on(
+            &runtime,
+            run(
+                driver,
+                #[cfg(target_os = "linux")]
+                epoll,
+            ),
+        );
+    })
+}
+
+async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
+    let hub = Arc::clone(&driver.hub);
+    let inbox = Arc::clone(&hub.inboxes[driver.shard]);
+    #[cfg(target_os = "linux")]
+    let mut epoll = match poll::Poller::watch(epoll) {
+        Ok(epoll) => epoll,
+        Err(error) => {
+            tracing::error!(%error, "a shard cannot watch its sockets");
+            return;
+        }
+    };
+    let driver = Rc::new(RefCell::new(driver));
+    loop {
+        let (more, deadline) = {
+            let mut driver_ref = driver.borrow_mut();
+            driver_ref.turn(
+                &driver,
+                #[cfg(target_os = "linux")]
+                epoll.get_mut(),
+            );
+            if driver_ref.stopping && driver_ref.core.connections() == 0 {
+                return;
+            }
+            (driver_ref.has_more(), driver_ref.core.next_deadline())
+        };
+        if more {
+            // Tasks of this shard get their turn too.
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let now = hub.clock.now().mono;
+        let sleep = Duration::from_millis(deadline.map_or(3_600_000, |deadline| deadline.saturating_sub(now)));
+        #[cfg(target_os = "linux")]
+        tokio::select! {
+            biased;
+            () = inbox.ready() => {}
+            guard = epoll.readable() => {
+                if let Ok(mut guard) = guard {
+                    guard.clear_ready();
+                }
+                driver.borrow_mut().poller.woken();
+            }
+            () = tokio::time::sleep(sleep) => {}
+        }
+        #[cfg(not(target_os = "linux"))]
+        tokio::select! {
+            biased;
+            () = inbox.ready() => {}
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+}
+
+impl Driver {
+    /// One round through everything there is to do, each part bounded.
+    fn turn(&mut self, own: &Rc<RefCell<Self>>, #[cfg(target_os = "linux")] epoll: &mut mio::Poll) {
+        let now = self.hub.clock.now();
+        self.core.tick(now, &mut self.exec);
+        self.take_entries(now, own);
+        self.flush();
+        #[cfg(target_os = "linux")]
+        self.read_sockets(epoll);
+        self.resume();
+        self.flush();
+    }
+
+    fn has_more(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if self.poller.has_ready() {
+            return true;
+        }
+        !self.entries.is_empty() || self.core.has_dirty()
+    }
+
+    fn take_entries(&mut self, now: Now, own: &Rc<RefCell<Self>>) {
+        if self.entries.is_empty() {
+            self.hub.inboxes[self.shard].drain(&mut self.entries);
+        }
+        for _ in 0..ENTRIES_PER_TURN {
+            match self.entries.pop_front() {
+                None => return,
+                Some(Entry::Accept(accepted)) => self.accept(*accepted, now, own),
+                Some(Entry::Shutdown) => {
+                    self.stopping = true;
+                    self.core.entry(Entry::Shutdown, now, &mut self.exec);
+                }
+                Some(entry) => self.core.entry(entry, now, &mut self.exec),
+            }
+        }
+    }
+
+    fn accept(&mut self, accepted: Accepted, now: Now, own: &Rc<RefCell<Self>>) {
+        let Some(slot) = self.core.open(&accepted, now) else {
+            self.hub.metrics.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            return;
+        };
+        let metrics = &self.hub.metrics.shards[self.shard];
+        match accepted.io {
+            #[cfg(target_os = "linux")]
+            Io::Tcp(stream) => {
+                add(&metrics.poller_accepted, 1);
+                if let Err(error) = self.poller.add(slot, stream) {
+                    tracing::warn!(%error, "a socket cannot be watched");
+                    self.core.eof(slot, now, &mut self.exec);
+                    return;
+                }
+            }
+            #[cfg(not(target_os = "linux"))]
+            Io::Tcp(stream) => {
+                add(&metrics.task_accepted, 1);
+                match stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream)) {
+                    Ok(stream) => self.tasks.start(slot, Box::new(stream), own),
+                    Err(_) => return self.core.eof(slot, now, &mut self.exec),
+                }
+            }
+            Io::Stream(stream) => {
+                add(&metrics.task_accepted, 1);
+                self.tasks.start(slot, stream, own);
+            }
+        }
+        if !accepted.leftover.is_empty() {
+            let mut leftover = accepted.leftover.to_vec();
+            self.core.input(slot, &mut leftover, now, &mut self.exec);
+        }
+    }
+
+    /// Slots whose command is answered read on.
+    fn resume(&mut self) {
+        while let Some(slot) = self.core.take_resumed() {
+            #[cfg(target_os = "linux")]
+            if self.poller.resume(slot) {
+                continue;
+            }
+            self.tasks.wake(slot);
+        }
+    }
+
+    /// Sends what is to be sent, a slice at a time.
+    fn flush(&mut self) {
+        for _ in 0..SENDS_PER_SLICE {
+            let Some(slot) = self.core.take_dirty() else { return };
+            if self.tasks.wake(slot) {
+                continue;
+            }
+            #[cfg(target_os = "linux")]
+            self.flush_socket(slot);
+        }
+    }
+
+    /// The connection is let go of.
+    fn release(&mut self, slot: u32) {
+        self.tasks.forget(slot);
+        #[cfg(target_os = "linux")]
+        self.poller.remove(slot);
+        self.core.release(slot);
+    }
+
+    fn is(&self, slot: u32, state: State) -> bool {
+        self.core.state(slot) == state
+    }
+}
+
+/// Picks the emptier of two shards for a new connection.
+pub(crate) fn place(hub: &Hub, id: ClientId) -> usize {
+    let shards = hub.inboxes.len();
+    let (one, other) = (id.spread() as usize % shards, (id.spread() >> 16) as usize % shards);
+    if hub.inboxes[one].load() <= hub.inboxes[other].load() { one } else { other }
+}

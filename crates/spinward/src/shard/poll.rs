@@ -1,0 +1,237 @@
+//! The poller: moves the bytes of plain TCP sockets, which own no buffer and no task.
+
+use super::core::State;
+use super::{Driver, READS_PER_TURN, SCRATCH};
+use crate::metrics::add;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Registry, Token};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+
+/// The sockets of a shard, watched by an epoll instance of their own, which the runtime watches in turn.
+pub(super) struct Poller {
+    registry: Registry,
+    events: Events,
+    sockets: Vec<Option<Socket>>,
+    /// Sockets that have input.
+    ready: VecDeque<u32>,
+    /// The epoll instance may have events.
+    woken: bool,
+}
+
+struct Socket {
+    stream: TcpStream,
+    /// There may be input: readiness is told once, at the edge.
+    readable: bool,
+    queued: bool,
+    /// The write side is shut down.
+    shut: bool,
+}
+
+impl Poller {
+    /// A poller, and the epoll instance that tells it what is ready.
+    pub(super) fn new() -> std::io::Result<(Self, Poll)> {
+        let poll = Poll::new()?;
+        let poller = Self {
+            registry: poll.registry().try_clone()?,
+            events: Events::with_capacity(1024),
+            sockets: Vec::new(),
+            ready: VecDeque::new(),
+            woken: false,
+        };
+        Ok((poller, poll))
+    }
+
+    /// Has the runtime watch the epoll instance. Within a runtime only.
+    pub(super) fn watch(poll: Poll) -> std::io::Result<AsyncFd<Poll>> {
+        #[expect(deprecated, reason = "what replaces it asks for an unsafe promise that the descriptor stays open while it \
+            is watched; it does, because the instance that owns it is moved in here and never replaced")]
+        AsyncFd::with_interest(poll, tokio::io::Interest::READABLE)
+    }
+
+    pub(super) const fn woken(&mut self) {
+        self.woken = true;
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(super) fn add(&mut self, slot: u32, stream: std::net::TcpStream) -> std::io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream);
+        stream.set_nodelay(true)?;
+        self.registry.register(&mut stream, Token(slot as usize), Interest::READABLE | Interest::WRITABLE)?;
+        let index = slot as usize;
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        self.sockets[index] = Some(Socket { stream, readable: false, queued: false, shut: false });
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) {
+        if let Some(entry) = self.sockets.get_mut(slot as usize)
+            && let Some(mut socket) = entry.take()
+        {
+            // Closing the descriptor takes it out of the epoll instance too; an error here changes nothing.
+            let _ = self.registry.deregister(&mut socket.stream);
+        }
+    }
+
+    fn socket(&mut self, slot: u32) -> Option<&mut Socket> {
+        self.sockets.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn queue(&mut self, slot: u32) {
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if socket.readable && !socket.queued {
+            socket.queued = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// A slot may read again. Says whether it is one of this poller's.
+    pub(super) fn resume(&mut self, slot: u32) -> bool {
+        let ours = self.socket(slot).is_some();
+        self.queue(slot);
+        ours
+    }
+}
+
+impl Driver {
+    /// Takes the events there are, and reads from sockets that have input.
+    pub(super) fn read_sockets(&mut self, poll: &mut Poll) {
+        if std::mem::take(&mut self.poller.woken) {
+            self.take_events(poll);
+        }
+        for _ in 0..READS_PER_TURN {
+            let Some(slot) = self.poller.ready.pop_front() else { return };
+            if let Some(socket) = self.poller.socket(slot) {
+                socket.queued = false;
+                self.read_socket(slot);
+            }
+        }
+    }
+
+    fn take_events(&mut self, poll: &mut Poll) {
+        loop {
+            if let Err(error) = poll.poll(&mut self.poller.events, Some(Duration::ZERO)) {
+                if error.kind() != ErrorKind::Interrupted {
+                    tracing::error!(%error, "a shard cannot poll its sockets");
+                }
+                return;
+            }
+            let mut count = 0;
+            let events = std::mem::replace(&mut self.poller.events, Events::with_capacity(0));
+            for event in &events {
+                count += 1;
+                let slot = event.token().0 as u32;
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    if let Some(socket) = self.poller.socket(slot) {
+                        socket.readable = true;
+                    }
+                    self.poller.queue(slot);
+                }
+                if event.is_writable() && self.poller.socket(slot).is_some() {
+                    self.core.set_blocked(slot, false);
+                }
+            }
+            self.poller.events = events;
+            // The edge is told once: come back until there is nothing left.
+            if count < 1024 {
+                return;
+            }
+        }
+    }
+
+    fn read_socket(&mut self, slot: u32) {
+        if !self.core.wants_input(slot) {
+            return;
+        }
+        let Some(socket) = self.poller.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match socket.stream.read(&mut self.scratch) {
+            Ok(0) => {
+                socket.readable = false;
+                let now = self.hub.clock.now();
+                self.core.eof(slot, now, &mut self.exec);
+            }
+            Ok(count) => {
+                // A short read has emptied the socket; what comes after it is a new edge.
+                socket.readable = count == self.scratch.len();
+                if self.core.state(slot) == State::Open {
+                    let now = self.hub.clock.now();
+                    self.core.input(slot, &mut self.scratch[..count], now, &mut self.exec);
+                }
+                self.poller.queue(slot);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.poller.queue(slot),
+            Err(_) => {
+                socket.readable = false;
+                let now = self.hub.clock.now();
+                self.core.eof(slot, now, &mut self.exec);
+            }
+        }
+    }
+
+    /// Sends what waits for a socket, with one call where the kernel takes it.
+    pub(super) fn flush_socket(&mut self, slot: u32) {
+        if self.is(slot, State::Gone) {
+            return self.release(slot);
+        }
+        let closing = self.is(slot, State::Closing);
+        let Some(socket) = self.poller.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        loop {
+            let outbox = self.core.outbox(slot);
+            if outbox.is_empty() {
+                break;
+            }
+            let (sent, wanted) = {
+                let mut pieces = outbox.iter();
+                let first = pieces.next().map_or(&[][..], |first| &first[..]);
+                if outbox.pieces() == 1 || first.len() >= SCRATCH {
+                    (socket.stream.write(first), first.len())
+                } else {
+                    let mut filled = 0;
+                    for piece in outbox.iter() {
+                        let end = filled + piece.len();
+                        if end > self.scratch.len() {
+                            break;
+                        }
+                        self.scratch[filled..end].copy_from_slice(piece);
+                        filled = end;
+                    }
+                    (socket.stream.write(&self.scratch[..filled]), filled)
+                }
+            };
+            let metrics = &self.hub.metrics.shards[self.shard];
+            match sent {
+                Ok(count) => {
+                    add(&metrics.sends, 1);
+                    add(&metrics.bytes_sent, count as u64);
+                    outbox.advance(count);
+                    if count < wanted {
+                        return self.core.set_blocked(slot, true);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.core.set_blocked(slot, true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    let now = self.hub.clock.now();
+                    return self.core.eof(slot, now, &mut self.exec);
+                }
+            }
+        }
+        if closing && !socket.shut {
+            socket.shut = true;
+            // The peer reads the close frame, closes in turn, and is then let go of.
+            let _ = socket.stream.shutdown(Shutdown::Write);
+            socket.readable = true;
+            self.poller.queue(slot);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! WebSocket: a tower service that any hyper or axum application can mount, and a way in for any byte stream.
+
+use super::rate::Rate;
+use crate::hooks::Handshake;
+use crate::identity::{Credentials, Transport};
+use crate::node::{Inner, Node};
+use crate::shard::inbox::Entry;
+use crate::shard::{Accepted, Io, Stream, place};
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use spinward_wire::Protocol;
+use spinward_wire::ws::handshake;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use tokio::net::TcpStream;
+
+/// The subprotocol of Protobuf clients.
+const PROTOBUF: &str = "centrifuge-protobuf";
+/// The subprotocol of JSON clients, which may also name none.
+const JSON: &str = "centrifuge-json";
+
+/// Serves WebSocket connections of a node.
+///
+/// A `tower::Service` over HTTP requests. [`Credentials`] in a request's extensions log the connection in
+/// without a token; a [`SocketAddr`] there is told to the hooks as the peer's address.
+#[derive(Clone)]
+pub struct WebSocket {
+    inner: Arc<Inner>,
+    rate: Arc<Rate>,
+}
+
+impl Node {
+    /// The WebSocket service of this node.
+    #[must_use]
+    pub fn websocket(&self) -> WebSocket {
+        let rate = Arc::new(Rate::new(self.inner.hub.config.connection_rate_limit));
+        WebSocket { inner: Arc::clone(&self.inner), rate }
+    }
+
+    /// Serves one client over any byte stream on which the WebSocket handshake is done.
+    ///
+    /// A task on a shard moves its bytes.
+    pub fn serve_stream(&self, stream: impl Stream, protocol: Protocol, handshake: Handshake) {
+        let inner = &self.inner;
+        inner.hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        hand_over(inner, Io::Stream(Box::new(stream)), protocol, Arc::new(handshake), Bytes::new());
+    }
+}
+
+impl WebSocket {
+    /// Answers an upgrade request; the connection goes on in a shard once the response is sent.
+    pub fn upgrade<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
+        let headers = request.headers();
+        let text = |name: &http::header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        if request.method() != Method::GET {
+            return refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET request");
+        }
+        let checked = handshake::check(text(&SEC_WEBSOCKET_VERSION), text(&SEC_WEBSOCKET_KEY), text(&UPGRADE), text(&CONNECTION));
+        if let Err(error) = checked {
+            let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            let mut response = refuse(status, &error.to_string());
+            if status == StatusCode::UPGRADE_REQUIRED {
+                response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            return response;
+        }
+        if headers.get_all(SEC_WEBSOCKET_KEY).iter().count() != 1 {
+            return refuse(StatusCode::BAD_REQUEST, "exactly one Sec-WebSocket-Key is needed");
+        }
+        let accept = handshake::accept_key(text(&SEC_WEBSOCKET_KEY).unwrap_or_default());
+        let (protocol, subprotocol) = choose(headers, request.uri());
+        if !self.admit() {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "connection limit reached");
+        }
+        let handshake = Arc::new(Handshake {
+            headers: request.headers().clone(),
+            uri: request.uri().clone(),
+            credentials: request.extensions().get::<Credentials>().cloned(),
+            peer: request.extensions().get::<SocketAddr>().copied(),
+        });
+        let upgrade = hyper::upgrade::on(&mut request);
+        let inner = Arc::clone(&self.inner);
+        self.inner.runtime.spawn(async move {
+            match upgrade.await {
+                Ok(upgraded) => {
+                    let (io, leftover) = take_back(upgraded);
+                    hand_over(&inner, io, protocol, handshake, leftover);
+                }
+                Err(error) => {
+                    inner.hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+                    tracing::debug!(%error, "a client went away during the WebSocket handshake");
+                }
+            }
+        });
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        if let Ok(accept) = HeaderValue::from_str(&accept) {
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        if let Some(subprotocol) = subprotocol {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+        }
+        response
+    }
+
+    /// Counts the connection in, unless the node's limits forbid it.
+    fn admit(&self) -> bool {
+        let hub = &self.inner.hub;
+        let limit = hub.config.connection_limit;
+        let before = hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        let admitted = (limit == 0 || before < limit) && self.rate.admit(hub.clock.now());
+        if !admitted {
+            hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+            crate::metrics::bump(&hub.metrics.refused_connections);
+        }
+        admitted
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for WebSocket {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.upgrade(request)))
+    }
+}
+
+fn refuse(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(why.to_owned()));
+    *response.status_mut() = status;
+    response
+}
+
+/// The encoding: by subprotocol, or by `format` or `cf_protocol` in the query as older SDKs have it.
+fn choose(headers: &HeaderMap, uri: &Uri) -> (Protocol, Option<&'static str>) {
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
+    let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim);
+    if let Some(chosen) = offered.find_map(|name| [JSON, PROTOBUF].into_iter().find(|ours| *ours == name)) {
+        let protocol = if chosen == PROTOBUF { Protocol::Protobuf } else { Protocol::Json };
+        return (protocol, Some(chosen));
+    }
+    let protobuf = uri.query().is_some_and(|query| {
+        query.split('&').any(|pair| matches!(pair, "format=protobuf" | "cf_protocol=protobuf"))
+    });
+    (if protobuf { Protocol::Protobuf } else { Protocol::Json }, None)
+}
+
+/// Gets the bare socket out of an upgraded connection, where it is one.
+fn take_back(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes) {
+    let parts = match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => Ok((parts.io, parts.read_buf)),
+        Err(upgraded) => upgraded.downcast::<TokioIo<TcpStream>>().map(|parts| (parts.io, parts.read_buf)),
+    };
+    match parts {
+        Ok((io, leftover)) => match io.into_inner().into_std() {
+            Ok(stream) => (Io::Tcp(stream), leftover),
+            Err(_) => (Io::Stream(Box::new(tokio::io::empty())), Bytes::new()),
+        },
+        Err(upgraded) => (Io::Stream(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+    }
+}
+
+fn hand_over(inner: &Inner, io: Io, protocol: Protocol, handshake: Arc<Handshake>, leftover: Bytes) {
+    let id = inner.hub.entropy.client_id();
+    let accepted = Accepted { id, protocol, transport: Transport::WebSocket, handshake, io, leftover };
+    inner.hub.send(place(&inner.hub, id), Entry::Accept(Box::new(accepted)));
+}

@@ -1,0 +1,131 @@
+//! Messages appended to what goes out.
+//!
+//! Every function takes the buffer of one transport message: in JSON a newline goes before each message
+//! but the `first`, in Protobuf the length goes before every message. Payloads in JSON follow the rules of
+//! [`crate::json::payload`], so that one message can never break another.
+
+use crate::json::{self, append_object};
+use crate::message::{Command, Publication, Push, Reply};
+use crate::protobuf::{append_varint, varint_len};
+use crate::protocol::Protocol;
+use prost::Message;
+
+/// The server's ping, and the client's pong, as a transport message of its own.
+pub fn ping(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Json => b"{}",
+        Protocol::Protobuf => &[0],
+    }
+}
+
+/// Appends a reply.
+pub fn append_reply(protocol: Protocol, reply: &Reply, out: &mut Vec<u8>, first: bool) {
+    append(protocol, reply, out, first);
+}
+
+/// Appends a push inside its reply, for bidirectional transports.
+pub fn append_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bool) {
+    match protocol {
+        Protocol::Json => {
+            separate(out, first);
+            out.extend_from_slice(b"{\"push\":");
+            append_object(push, out);
+            out.push(b'}');
+        }
+        Protocol::Protobuf => {
+            append_reply_head(push.encoded_len(), out);
+            append_raw(push, out);
+        }
+    }
+}
+
+/// Appends a push as it is, for unidirectional transports.
+pub fn append_bare_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bool) {
+    append(protocol, push, out, first);
+}
+
+/// Appends a command, for clients.
+pub fn append_command(protocol: Protocol, command: &Command, out: &mut Vec<u8>, first: bool) {
+    append(protocol, command, out, first);
+}
+
+/// Appends the push of a publication: the same bytes as [`append_push`], without building the messages
+/// around it.
+pub fn append_publication_push(
+    protocol: Protocol,
+    channel: &str,
+    publication: &Publication,
+    out: &mut Vec<u8>,
+    first: bool,
+) {
+    match protocol {
+        Protocol::Json => {
+            out.reserve(channel.len() + publication.data.len() + 96);
+            separate(out, first);
+            out.extend_from_slice(b"{\"push\":{");
+            if !channel.is_empty() {
+                out.extend_from_slice(b"\"channel\":");
+                json::append_string(channel, out);
+                out.push(b',');
+            }
+            out.extend_from_slice(b"\"pub\":");
+            append_object(publication, out);
+            out.extend_from_slice(b"}}");
+        }
+        Protocol::Protobuf => {
+            let publication_len = publication.encoded_len();
+            let channel_len = if channel.is_empty() { 0 } else { delimited_len(channel.len()) };
+            append_reply_head(channel_len + delimited_len(publication_len), out);
+            if !channel.is_empty() {
+                out.push(PUSH_CHANNEL);
+                append_varint(channel.len() as u64, out);
+                out.extend_from_slice(channel.as_bytes());
+            }
+            out.push(PUSH_PUBLICATION);
+            append_varint(publication_len as u64, out);
+            append_raw(publication, out);
+        }
+    }
+}
+
+// Keys of length-delimited fields: number << 3 | 2.
+const REPLY_PUSH: u8 = 4 << 3 | 2;
+const PUSH_CHANNEL: u8 = 2 << 3 | 2;
+const PUSH_PUBLICATION: u8 = 4 << 3 | 2;
+
+fn append<M: json::Fields + Message>(protocol: Protocol, message: &M, out: &mut Vec<u8>, first: bool) {
+    match protocol {
+        Protocol::Json => {
+            separate(out, first);
+            append_object(message, out);
+        }
+        Protocol::Protobuf => {
+            append_varint(message.encoded_len() as u64, out);
+            append_raw(message, out);
+        }
+    }
+}
+
+fn separate(out: &mut Vec<u8>, first: bool) {
+    if !first {
+        out.push(b'\n');
+    }
+}
+
+/// Length and beginning of a reply that holds nothing but a push of `push_len` bytes.
+fn append_reply_head(push_len: usize, out: &mut Vec<u8>) {
+    let reply_len = delimited_len(push_len);
+    out.reserve(reply_len + varint_len(reply_len as u64));
+    append_varint(reply_len as u64, out);
+    out.push(REPLY_PUSH);
+    append_varint(push_len as u64, out);
+}
+
+/// Length of a field with a one-byte key.
+fn delimited_len(len: usize) -> usize {
+    1 + varint_len(len as u64) + len
+}
+
+fn append_raw<M: Message>(message: &M, out: &mut Vec<u8>) {
+    message.encode_raw(out);
+}
