@@ -40,6 +40,6 @@ pub(crate) fn decode<M: Fields + Default>(bytes: &[u8]) -> Result<M, DecodeError
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(text::replace_invalid(bytes)),
+        Err(_) => Cow::Owned(replace_invalid(bytes)),
     }
 }
