@@ -1,0 +1,316 @@
+//! One connection: its socket, how far its handshake is, what it has received.
+
+use crate::frame;
+use crate::payload;
+use crate::plan::Plan;
+use crate::protocol::{self, Encoding, Kind, Position};
+use crate::{clock, histogram::Histogram};
+use mio::net::TcpStream;
+use socket2::{Domain, Protocol, Socket, Type};
+use spinward_wire::message::Command;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Duration;
+
+/// What a set of connections has seen since the last reset.
+pub(crate) struct Tally {
+    pub(crate) deliveries: u64,
+    /// Pushes that carry no number.
+    pub(crate) other_pushes: u64,
+    /// Numbers that were left out before the one that came.
+    pub(crate) missing: u64,
+    /// Numbers that came again or too late.
+    pub(crate) repeated: u64,
+    pub(crate) bytes: u64,
+    pub(crate) frames: u64,
+    pub(crate) reads: u64,
+    pub(crate) pings: u64,
+    pub(crate) replies: u64,
+    pub(crate) errors: BTreeMap<u32, u64>,
+    /// Close codes; 0 for an end without a close frame.
+    pub(crate) closed: BTreeMap<u16, u64>,
+    pub(crate) recovered: u64,
+    pub(crate) recovered_publications: u64,
+    pub(crate) latency: Histogram,
+    /// Distance of the numbers that one subscriber gets: the channels that are published to in turn.
+    pub(crate) step: u64,
+    /// When the last delivery came.
+    pub(crate) last: u64,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            deliveries: 0,
+            other_pushes: 0,
+            missing: 0,
+            repeated: 0,
+            bytes: 0,
+            frames: 0,
+            reads: 0,
+            pings: 0,
+            replies: 0,
+            errors: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            recovered: 0,
+            recovered_publications: 0,
+            latency: Histogram::new(),
+            step: 1,
+            last: 0,
+        }
+    }
+
+    pub(crate) fn reset(&mut self, step: u64) {
+        let mut latency = std::mem::replace(&mut self.latency, Histogram::new());
+        latency.clear();
+        *self = Self { latency, step, ..Self::new() };
+    }
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Connecting,
+    Upgrading,
+    /// So many replies of the handshake are still to come.
+    Joining(u32),
+    Live,
+    Closed,
+}
+
+/// One connection.
+pub(crate) struct Conn {
+    pub(crate) stream: TcpStream,
+    pub(crate) state: State,
+    encoding: Encoding,
+    /// Start of a message that is not whole yet.
+    spill: Vec<u8>,
+    /// What the socket did not take.
+    unsent: Vec<u8>,
+    last_number: Option<u64>,
+    pub(crate) position: Option<Position>,
+    /// The command of a closed loop, sent again after each reply until then.
+    looping: Option<(Box<[u8]>, u64)>,
+}
+
+impl Conn {
+    /// Starts to connect.
+    pub(crate) fn open(plan: &Plan, index: usize, position: Option<Position>) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        // A reset at the end leaves no TIME_WAIT behind that the next round would trip over.
+        socket.set_linger(Some(Duration::ZERO))?;
+        if plan.may_stall(index) {
+            socket.set_recv_buffer_size(4096)?;
+        }
+        if plan.address.ip().is_loopback() {
+            socket.bind(&plan.source(index).into())?;
+        }
+        match socket.connect(&plan.address.into()) {
+            Ok(()) => {}
+            // EINPROGRESS has no name of its own in std.
+            Err(e) if e.kind() == ErrorKind::WouldBlock || e.raw_os_error() == Some(115) => {}
+            Err(e) => return Err(e),
+        }
+        Ok(Self {
+            stream: TcpStream::from_std(socket.into()),
+            state: State::Connecting,
+            encoding: plan.encoding,
+            spill: Vec::new(),
+            unsent: Vec::new(),
+            last_number: None,
+            position,
+            looping: None,
+        })
+    }
+
+    pub(crate) fn forget_number(&mut self) {
+        self.last_number = None;
+    }
+
+    /// The socket may take bytes.
+    pub(crate) fn writable(&mut self, plan: &Plan) -> io::Result<()> {
+        if self.state == State::Connecting {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error);
+            }
+            if plan.raw {
+                self.state = State::Live;
+                return Ok(());
+            }
+            self.state = State::Upgrading;
+            self.unsent = protocol::upgrade(&plan.address.to_string(), plan.encoding);
+        }
+        self.flush()
+    }
+
+    /// The socket has bytes. `Ok(false)`: it has ended.
+    pub(crate) fn readable(
+        &mut self,
+        plan: &Plan,
+        index: usize,
+        tally: &mut Tally,
+        scratch: &mut [u8],
+    ) -> io::Result<bool> {
+        loop {
+            let n = match self.stream.read(scratch) {
+                Ok(0) => return Ok(false),
+                Ok(n) => n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            tally.reads += 1;
+            tally.bytes += n as u64;
+            if self.spill.is_empty() {
+                let used = self.take(plan, index, tally, &scratch[..n])?;
+                self.spill.extend_from_slice(&scratch[used..n]);
+            } else {
+                let mut spill = std::mem::take(&mut self.spill);
+                spill.extend_from_slice(&scratch[..n]);
+                let used = self.take(plan, index, tally, &spill)?;
+                if used < spill.len() {
+                    spill.drain(..used);
+                    self.spill = spill;
+                }
+            }
+            // A short read has emptied the socket, and with edges the next bytes raise the next one.
+            if n < scratch.len() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Starts a closed loop: `command` goes out now and after each reply until `until`.
+    pub(crate) fn start_loop(&mut self, command: &Command, until: u64) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        self.encoding.write(&mut bytes, std::slice::from_ref(command));
+        self.unsent.extend_from_slice(&bytes);
+        self.looping = Some((bytes.into(), until));
+        self.flush()
+    }
+
+    fn take(&mut self, plan: &Plan, index: usize, tally: &mut Tally, bytes: &[u8]) -> io::Result<usize> {
+        let mut used = 0;
+        if self.state == State::Upgrading {
+            let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(0) };
+            if !bytes.starts_with(b"HTTP/1.1 101") {
+                let line = bytes.split(|b| *b == b'\r').next().unwrap_or_default();
+                return Err(io::Error::other(format!("no upgrade: {}", String::from_utf8_lossy(line))));
+            }
+            used = end + 4;
+            self.join(plan, index)?;
+        }
+        loop {
+            let frame = frame::read(&bytes[used..]).map_err(io::Error::other)?;
+            let Some(frame) = frame else { return Ok(used) };
+            used += frame.length;
+            self.frame(tally, frame.opcode, frame.body)?;
+        }
+    }
+
+    /// Sends connect and all subscribes in one frame.
+    fn join(&mut self, plan: &Plan, index: usize) -> io::Result<()> {
+        let token = plan.signer.as_ref().map(|signer| signer.token(&plan.user(index)));
+        let mut commands = vec![protocol::connect(1, token)];
+        let mut id = 1;
+        for subscription in 0..plan.subscriptions {
+            id += 1;
+            commands.push(protocol::subscribe(id, plan.channel(index, subscription), self.position.as_ref()));
+        }
+        self.encoding.write(&mut self.unsent, &commands);
+        self.state = State::Joining(id);
+        self.flush()
+    }
+
+    fn frame(&mut self, tally: &mut Tally, opcode: u8, body: &[u8]) -> io::Result<()> {
+        match opcode {
+            frame::TEXT | frame::BINARY => {
+                tally.frames += 1;
+                self.messages(tally, body);
+            }
+            frame::PING => frame::write(&mut self.unsent, frame::PONG, body),
+            frame::CLOSE => {
+                let code = body.first_chunk().map_or(1005, |raw| u16::from_be_bytes(*raw));
+                *tally.closed.entry(code).or_default() += 1;
+                self.state = State::Closed;
+                return Ok(());
+            }
+            frame::PONG => {}
+            _ => return Err(io::Error::other("unknown opcode")),
+        }
+        if self.unsent.is_empty() { Ok(()) } else { self.flush() }
+    }
+
+    fn messages(&mut self, tally: &mut Tally, body: &[u8]) {
+        let Self { encoding, state, unsent, last_number, position, looping, .. } = self;
+        encoding.messages(body, |kind, message| match kind {
+            Kind::Push => {
+                let Some((number, due)) = payload::read(message) else {
+                    tally.other_pushes += 1;
+                    return;
+                };
+                let now = clock::now();
+                tally.deliveries += 1;
+                tally.last = now;
+                tally.latency.record(now.saturating_sub(due));
+                match *last_number {
+                    Some(last) if number <= last => tally.repeated += 1,
+                    Some(last) => tally.missing += (number - last) / tally.step - 1,
+                    None => {}
+                }
+                *last_number = Some(number);
+                if let Some(position) = position {
+                    position.offset += 1;
+                }
+            }
+            Kind::Ping => {
+                tally.pings += 1;
+                unsent.extend_from_slice(&encoding.pong());
+            }
+            Kind::Reply => {
+                tally.replies += 1;
+                if let State::Joining(left) = *state {
+                    let answer = encoding.answer(message);
+                    if let Some(code) = answer.error {
+                        *tally.errors.entry(code).or_default() += 1;
+                    }
+                    tally.recovered += u64::from(answer.recovered);
+                    tally.recovered_publications += answer.publications;
+                    if let Some(mut at) = answer.position {
+                        if answer.recovered {
+                            at.offset = at
+                                .offset
+                                .max(position.as_ref().map_or(0, |old| old.offset) + answer.publications);
+                        }
+                        *position = Some(at);
+                    }
+                    *state = if left == 1 { State::Live } else { State::Joining(left - 1) };
+                } else if let Some((command, until)) = looping {
+                    if let Some(code) = encoding.quick_error(message) {
+                        *tally.errors.entry(code).or_default() += 1;
+                    }
+                    if clock::now() < *until {
+                        unsent.extend_from_slice(command);
+                    } else {
+                        *looping = None;
+                    }
+                }
+            }
+        });
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(n) if n == self.unsent.len() => self.unsent = Vec::new(),
+                Ok(n) => drop(self.unsent.drain(..n)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}

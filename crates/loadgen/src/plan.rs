@@ -1,0 +1,89 @@
+//! What one set of connections is to be: where to, how many, which channels.
+
+use crate::control::{Error, flag, number, text};
+use crate::protocol::{Encoding, Signer};
+use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Connections from one loopback address. More make the kernel search long for a free port, which slows
+/// connecting and is charged to the server as well.
+const PER_SOURCE: usize = 2_000;
+
+/// A set of connections, as the command `connect` describes it.
+pub(crate) struct Plan {
+    /// Where to connect to.
+    pub(crate) address: SocketAddr,
+    /// How many.
+    pub(crate) count: usize,
+    /// Codec.
+    pub(crate) encoding: Encoding,
+    /// A bare TCP connection that only reads: the floor's subscriber.
+    pub(crate) raw: bool,
+    /// Signs the tokens; `None` connects without.
+    pub(crate) signer: Option<Signer>,
+    /// Subscriptions of each.
+    pub(crate) subscriptions: usize,
+    /// Channel names are this and a number.
+    prefix: String,
+    /// That many subscriptions in a row share a channel.
+    share: usize,
+    /// So many channels at most, then from the first again.
+    channels: usize,
+    /// Handshakes under way at a time.
+    pub(crate) window: usize,
+    /// Every n-th connection gets a small receive buffer and can be stalled; 0 for none.
+    pub(crate) stall_every: usize,
+    /// Subscriptions remember their position and ask for what they missed when they come again.
+    pub(crate) recover: bool,
+    /// First connection number, so that several processes differ in users, channels and source addresses.
+    first: usize,
+}
+
+impl Plan {
+    pub(crate) fn from_command(command: &Value) -> Result<Self, Error> {
+        let address = text(command, "address", "");
+        let address = address.parse().map_err(|e| format!("address {address}: {e}"))?;
+        let encoding = match text(command, "encoding", "json") {
+            "json" => Encoding::Json,
+            "protobuf" => Encoding::Protobuf,
+            other => return Err(format!("encoding {other}: json or protobuf").into()),
+        };
+        let size = |name, default| usize::try_from(number(command, name, default)).unwrap_or(usize::MAX);
+        Ok(Self {
+            address,
+            count: size("count", 1),
+            encoding,
+            raw: flag(command, "raw"),
+            signer: command.get("secret").and_then(Value::as_str).map(Signer::new),
+            subscriptions: size("subscriptions", 0),
+            prefix: text(command, "channel", "bench").to_owned(),
+            share: size("share", 1).max(1),
+            channels: size("channels", u64::MAX).max(1),
+            window: size("window", 200).max(1),
+            stall_every: size("stall_every", 0),
+            recover: flag(command, "recover"),
+            first: size("first", 0),
+        })
+    }
+
+    /// Channel of the given subscription of the given connection.
+    pub(crate) fn channel(&self, connection: usize, subscription: usize) -> String {
+        let number = (self.first + connection) * self.subscriptions.max(1) + subscription;
+        format!("{}{}", self.prefix, number / self.share % self.channels)
+    }
+
+    pub(crate) fn user(&self, connection: usize) -> String {
+        format!("u{}", self.first + connection)
+    }
+
+    /// The loopback address a connection leaves from.
+    pub(crate) fn source(&self, connection: usize) -> SocketAddr {
+        let block = (self.first + connection) / PER_SOURCE;
+        let (high, low) = (block / 200 % 200, block % 200);
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, high as u8, 2 + low as u8)), 0)
+    }
+
+    pub(crate) fn may_stall(&self, connection: usize) -> bool {
+        self.stall_every > 0 && connection.is_multiple_of(self.stall_every)
+    }
+}
