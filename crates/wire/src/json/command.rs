@@ -20,7 +20,11 @@ pub(crate) fn decode_command(line: &[u8]) -> Result<Incoming, DecodeError> {
         if let Some(request) = present
             && request.name() == key
         {
-            read_request(request, reader)?;
+            if reader.take_null() {
+                *present = None;
+            } else {
+                read_request(request, reader)?;
+            }
             return Ok(true);
         }
         let Some(mut request) = empty_request(key) else { return Ok(false) };

@@ -1,5 +1,6 @@
 //! Reading JSON into messages, with the leniency of Centrifugo v6.9: keys in any case, unknown keys
-//! ignored, `null` leaves a field alone, a key given twice is read twice into the same field.
+//! ignored, a key given twice is read twice into the same field. `null` leaves a string, a number or a flag
+//! alone, empties a list or a map, takes a message away, and is itself a payload.
 
 use super::scan::{hex4, next_special, skip_spaces, skip_string, skip_value};
 use crate::error::DecodeError;
@@ -233,6 +234,7 @@ impl Read for Bytes {
 impl<M: Fields + Default> Read for Option<M> {
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         if reader.take_null() {
+            *self = None;
             return Ok(());
         }
         self.get_or_insert_default().read_object(reader)
