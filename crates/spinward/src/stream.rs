@@ -297,3 +297,6 @@ impl Kept {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(NEVER)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
