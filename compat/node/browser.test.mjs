@@ -1,0 +1,240 @@
+// The manual's page and the console, in a real Chromium.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import { openBrowser, openPage, shots } from "./browser.mjs";
+import { API_KEY, CONSOLE_CSP, config, consoleDir, inSeconds, isSpinward, jwt, startServer, unique, webHost } from "./server.mjs";
+
+const sdk = path.join(path.dirname(createRequire(import.meta.url).resolve("centrifuge")), "../dist");
+
+let server, browser;
+before(async () => {
+  server = await startServer(config());
+  browser = await openBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+describe("the manual's page in Chromium", () => {
+  for (const bundle of ["centrifuge.js", "centrifuge.protobuf.js"]) {
+    const page = (token) => `<!doctype html><meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">
+      <script src="/${bundle}"></script>
+      <script>
+        const token = ${JSON.stringify(token)};
+        var centrifuge = new Centrifuge("ws://127.0.0.1:${server.port}/connection/websocket");
+        centrifuge.setToken(token);
+        const said = (text) => document.body.append(Object.assign(document.createElement("p"), { textContent: text }));
+        addEventListener("load", () => {
+          centrifuge.on("connected", () => said("connected"));
+          centrifuge.on("disconnected", ({ code }) => said("disconnected " + code));
+          centrifuge.connect();
+          const sub = centrifuge.newSubscription("news");
+          sub.on("subscribed", () => said("subscribed"));
+          sub.on("publication", ({ data }) => said("got " + (data instanceof Uint8Array ? new TextDecoder().decode(data) : JSON.stringify(data))));
+          sub.subscribe();
+        });
+      </script><body></body>`;
+
+    const open = async (token) => {
+      const host = await webHost({
+        csp: "default-src 'self' 'unsafe-inline' data:; connect-src *",
+        pages: { "/index.html": page(token), [`/${bundle}`]: await readFile(path.join(sdk, bundle)) },
+      });
+      const opened = await openPage(browser);
+      await opened.page.goto(host.url);
+      return { ...opened, close: async () => (await opened.context.close(), host.close()) };
+    };
+
+    for (const [name, claims] of [
+      ["the simplest token", { sub: "42" }],
+      ["exp in five minutes", { sub: "42", exp: inSeconds(300) }],
+      ["info", { sub: "42", info: { name: "Alexander" } }],
+    ]) {
+      test(`${bundle}, ${name}: connects, subscribes and receives what the backend publishes`, async () => {
+        const { page, complaints, close } = await open(jwt(claims));
+        await page.getByText("subscribed", { exact: true }).waitFor();
+        await server.api("publish", { channel: "news", data: { hello: name } });
+        await page.getByText(`got ${JSON.stringify({ hello: name })}`).waitFor();
+        assert.deepEqual(complaints, []);
+        await close();
+      });
+    }
+
+    test(`${bundle}: a wrong secret is refused`, async () => {
+      const { page, close } = await open(jwt({ sub: "42" }, { key: "wrong" }));
+      await page.getByText("disconnected 3500").waitFor();
+      await close();
+    });
+  }
+
+  test("a page from an origin that is not allowed stays out, one that is allowed is in", async () => {
+    const strict = await startServer(config({ allowed_origins: ["http://localhost:1"] }));
+    const opened = await openPage(browser);
+    const host = await webHost({ csp: "default-src * 'unsafe-inline'", pages: { "/index.html": "<!doctype html><p>x" } });
+    try {
+      await opened.page.goto(host.url);
+      const outcome = (url) => opened.page.evaluate((target) => new Promise((resolve) => {
+        const socket = new WebSocket(target);
+        socket.onopen = () => resolve("open");
+        socket.onerror = () => resolve("refused");
+      }), url);
+      assert.equal(await outcome(strict.ws), "refused");
+      assert.equal(await outcome(server.ws), "open");
+    } finally {
+      await opened.context.close();
+      await host.close();
+      await strict.stop();
+    }
+  });
+});
+
+describe("the console", () => {
+  // Spinward serves the console itself in `dev`; in front of any other server a small host does.
+  let place;
+  before(async () => {
+    if (isSpinward) {
+      const dev = await startServer(null, { args: (port) => ["dev", "--port", String(port)] });
+      const info = await (await fetch(`${dev.http}/dev/info`)).json();
+      place = { url: dev.http, info, close: () => dev.stop() };
+      return;
+    }
+    const pages = {};
+    const host = await webHost({ dir: consoleDir, target: server.port, pages });
+    const info = {
+      token: jwt({ sub: "42", exp: inSeconds(300), info: { name: "Ada" } }), api_key: API_KEY, websocket: "/connection/websocket",
+      version: "0.0.0", user: "42", channel: "room:lobby",
+      curl: `curl -X POST ${host.url}/api/publish -H 'X-API-Key: ${API_KEY}' -d '{"channel": "room:lobby", "data": {"text": "hello"}}'`,
+    };
+    pages["/dev/info"] = JSON.stringify(info);
+    pages["/dev/explain"] = JSON.stringify({ summary: "This token connects as user 42." });
+    place = { url: host.url, info, close: () => host.close() };
+  });
+  after(() => place?.close());
+
+  const sizes = {
+    desktop: { viewport: { width: 1280, height: 900 }, colorScheme: "light" },
+    phone: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2, colorScheme: "dark" },
+  };
+
+  const byState = (page, state) => page.locator(`[data-testid=state][data-state=${state}]`);
+  const publications = (page) => page.locator("[data-testid=event][data-kind=pub] [data-testid=event-text]");
+
+  for (const [size, options] of Object.entries(sizes)) {
+    for (const protocol of ["json", "protobuf"]) {
+      test(`${size}, ${protocol}: connect, subscribe, publish, see the event, disconnect`, async () => {
+        const { page, context, complaints } = await openPage(browser, options);
+        const shot = (name) => page.screenshot({ path: path.join(shots, `console-${size}-${protocol}-${name}.png`), fullPage: true });
+        await page.goto(place.url);
+        await page.getByTestId("token-user").getByText(place.info.user, { exact: true }).waitFor();
+        await shot("1-start");
+        await page.getByTestId(`protocol-${protocol}`).click();
+        await page.getByTestId("connect").click();
+        await byState(page, "connected").waitFor();
+        await page.getByTestId("subscribe").click();
+        await page.locator(`[data-testid=channel-row][data-channel="${place.info.channel}"][data-state=subscribed]`).waitFor();
+
+        const text = unique("<b>hello</b> ");
+        await page.getByTestId("publish-data").fill(JSON.stringify({ text }));
+        await page.getByTestId("publish").click();
+        await publications(page).getByText(text).waitFor();
+        await publications(page).first().click();
+        assert.deepEqual(JSON.parse(await page.getByTestId("event-detail").first().textContent()), { text });
+        assert.equal(await page.locator("[data-testid=log] b").count(), 0, "outside text is text, not markup");
+
+        // What the copied curl line does, done without a shell.
+        const [, target] = place.info.curl.match(/(https?:\/\/[^\s'"]+)/);
+        const fromOutside = unique("from a terminal ");
+        await fetch(target, {
+          method: "POST",
+          headers: { "x-api-key": place.info.api_key },
+          body: JSON.stringify({ channel: place.info.channel, data: { text: fromOutside } }),
+        });
+        await publications(page).getByText(fromOutside).waitFor();
+        await shot("2-live");
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(wide <= 0, `the page is ${wide} px wider than the window`);
+
+        await page.getByTestId("disconnect").click();
+        await byState(page, "disconnected").waitFor();
+        assert.equal(await page.getByTestId("ending-code").textContent(), "0");
+        assert.deepEqual(complaints, []);
+        await context.close();
+      });
+    }
+  }
+
+  test("presence, history and the end of a channel are shown, refusals with their reason", async () => {
+    const { page, context } = await openPage(browser, sizes.desktop);
+    await page.goto(place.url);
+    await page.getByTestId("token-user").waitFor();
+    await page.getByTestId("connect").click();
+    await byState(page, "connected").waitFor();
+    await page.getByTestId("channel").fill("no_such_namespace:x");
+    await page.getByTestId("subscribe").click();
+    await page.getByTestId("channel-note").getByText("102 unknown channel").waitFor();
+    await page.getByTestId("remove").click();
+    await page.getByTestId("channel").fill(place.info.channel);
+    await page.getByTestId("subscribe").click();
+    await page.locator("[data-testid=channel-row][data-state=subscribed]").waitFor();
+    await page.getByTestId("presence").click();
+    await page.getByTestId("channel-result").getByText("1 online").waitFor();
+    await page.getByTestId("unsubscribe").click();
+    await page.locator("[data-testid=channel-row][data-state=unsubscribed]").waitFor();
+    await page.getByTestId("resubscribe").click();
+    await page.locator("[data-testid=channel-row][data-state=subscribed]").waitFor();
+    await page.screenshot({ path: path.join(shots, "console-channels.png"), fullPage: true });
+    await context.close();
+  });
+
+  test("a bad token is named by the inspector and by the server", async () => {
+    const { page, context } = await openPage(browser, sizes.desktop);
+    await page.goto(place.url);
+    await page.getByTestId("token-user").waitFor();
+    await page.getByTestId("token").fill(jwt({ sub: 42, exp: inSeconds(-5) }, { key: "wrong" }));
+    await page.getByTestId("token-verdict").getByText("sub must be a string").waitFor();
+    await page.getByTestId("token").fill(jwt({ sub: "42" }, { key: "wrong" }));
+    await page.getByTestId("connect").click();
+    await page.getByTestId("ending-code").getByText("3500").waitFor();
+    assert.match(await page.getByTestId("ending-advice").textContent(), /hmac_secret_key/);
+    await page.screenshot({ path: path.join(shots, "console-refused.png"), fullPage: true });
+    await page.getByTestId("use-ready-token").click();
+    await page.getByTestId("connect").click();
+    await byState(page, "connected").waitFor();
+    await context.close();
+  });
+
+  test("where no server tells about itself, address and token are typed in", async () => {
+    const host = await webHost({ dir: consoleDir });
+    const { page, context } = await openPage(browser, sizes.phone);
+    await page.goto(host.url);
+    await page.getByTestId("url").fill("not an address");
+    await page.getByTestId("connect").click();
+    await page.getByTestId("url-problem").waitFor();
+    await page.getByTestId("url").fill(server.ws);
+    await page.getByTestId("token").fill(jwt({ sub: "7" }));
+    await page.getByTestId("connect").click();
+    await byState(page, "connected").waitFor();
+    await page.getByTestId("channel").fill("room:manual");
+    await page.getByTestId("subscribe").click();
+    await page.locator("[data-testid=channel-row][data-state=subscribed]").waitFor();
+    await page.getByTestId("publish").click();
+    await publications(page).getByText("hello").waitFor();
+    await context.close();
+    await host.close();
+  });
+
+  test("the built page is the one that is served, with its licences", { skip: !isSpinward && "served by the test itself" }, async () => {
+    for (const name of ["index.html", "app.js", "app.css", "centrifuge.js", "LICENSES.txt"]) {
+      const answer = await fetch(`${place.url}/${name === "index.html" ? "" : name}`);
+      assert.equal(answer.status, 200, name);
+      assert.deepEqual(Buffer.from(await answer.arrayBuffer()), await readFile(path.join(consoleDir, name)), name);
+      if (name === "index.html") assert.ok(answer.headers.get("content-security-policy"), `expected a policy like ${CONSOLE_CSP}`);
+    }
+  });
+});
+
+after(() => console.log(`# screenshots: ${shots}`));
