@@ -815,7 +815,7 @@ pub struct FilterNode {
     pub vals: Vec<String>,
     /// Nodes.
     #[prost(message, repeated, tag = "6")]
-    pub nodes: Vec<FilterNode>,
+    pub nodes: Vec<Self>,
 }
 
 /// The subscription ended.

@@ -3,6 +3,8 @@
 //! `frames/verdicts.jsonl` has a frame a line: `text` (or `hex`), whether the client is `connected` already,
 //! the ids that were `replied` to, and the code the connection was `closed` with.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 use serde::Deserialize;
 use spinward_wire::{Commands, Protocol, Request};
 

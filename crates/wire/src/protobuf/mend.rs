@@ -11,7 +11,7 @@ use crate::json;
 /// Which fields of a message are strings, and which are messages.
 struct Shape {
     strings: &'static [u64],
-    messages: &'static [(u64, &'static Shape)],
+    messages: &'static [(u64, &'static Self)],
 }
 
 /// The bytes of a command with its strings mended.
