@@ -52,9 +52,10 @@ impl ExpiryQueue {
             due.push(self.pop_first());
         }
         if self.heap.capacity() > 64 && self.heap.len() < self.heap.capacity() / 8 {
-            let half = self.heap.capacity() / 2;
-            self.heap.shrink_to(half);
-            self.places.shrink_to(half);
+            // Twice what is needed, and only below an eighth: constant cost on average.
+            let room = 2 * self.heap.len();
+            self.heap.shrink_to(room);
+            self.places.shrink_to(room);
         }
         due
     }
@@ -62,11 +63,6 @@ impl ExpiryQueue {
     /// When the next id falls due.
     pub(crate) fn next_due(&self) -> Option<u64> {
         self.heap.first().map(|entry| entry.due_ms)
-    }
-
-    /// How many ids are queued.
-    pub(crate) fn len(&self) -> usize {
-        self.heap.len()
     }
 
     /// The heap must not be empty.
@@ -112,5 +108,82 @@ impl ExpiryQueue {
     fn put(&mut self, at: usize, entry: Entry) {
         self.heap[at] = entry;
         self.places.insert(entry.id, at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::tests::config;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    #[test]
+    fn of_two_due_times_the_earlier_counts() {
+        let mut queue = ExpiryQueue::new(1);
+        queue.schedule(7, 50);
+        queue.schedule(7, 90);
+        assert_eq!((queue.heap.len(), queue.next_due()), (1, Some(50)));
+        queue.schedule(7, 20);
+        assert_eq!((queue.heap.len(), queue.next_due()), (1, Some(20)));
+        assert_eq!(queue.pop_due(19, 9), []);
+        assert_eq!(queue.pop_due(20, 9), [7]);
+        assert_eq!((queue.heap.len(), queue.next_due()), (0, None));
+    }
+
+    #[test]
+    fn a_crowd_that_has_left_gives_its_memory_back() {
+        let mut queue = ExpiryQueue::new(1);
+        for id in 0..10_000 {
+            queue.schedule(id, id);
+        }
+        for _ in 0..100 {
+            assert_eq!(queue.pop_due(u64::MAX, 100).len(), 100);
+        }
+        assert!(queue.heap.capacity() <= 64 && queue.places.capacity() <= 256, "{}", queue.places.capacity());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Schedule(u64, u64),
+        Pop(u64, usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0_u64..40, 0_u64..200).prop_map(|(id, due)| Step::Schedule(id, due)),
+            1 => (0_u64..200, 0_usize..8).prop_map(|(now, max)| Step::Pop(now, max)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn a_queue_does_what_a_sorted_map_does(
+            seed in any::<u64>(),
+            steps in prop::collection::vec(step(), 1..200),
+        ) {
+            let mut queue = ExpiryQueue::new(seed);
+            let mut model = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Schedule(id, due) => {
+                        queue.schedule(id, due);
+                        model.entry(id).and_modify(|held: &mut u64| *held = due.min(*held)).or_insert(due);
+                    }
+                    Step::Pop(now, max) => {
+                        let sorted: BTreeSet<_> = model.iter().map(|(id, due)| (*due, *id)).collect();
+                        let due: Vec<u64> =
+                            sorted.into_iter().filter(|(due, _)| *due <= now).take(max).map(|(_, id)| id).collect();
+                        model.retain(|id, _| !due.contains(id));
+                        prop_assert_eq!(queue.pop_due(now, max), due);
+                    }
+                }
+                prop_assert_eq!(queue.heap.len(), model.len());
+                prop_assert_eq!(queue.places.len(), model.len());
+                prop_assert_eq!(queue.next_due(), model.values().min().copied());
+            }
+        }
     }
 }

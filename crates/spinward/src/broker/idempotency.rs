@@ -60,11 +60,14 @@ impl Idempotency {
     }
 
     /// Remembers what the first publish with this key did, and answers when the key will be forgotten. The
-    /// channel must keep its id until then.
+    /// channel must keep its id until then, and until what was answered before.
     ///
-    /// A publish that was suppressed for its version leaves no trace here (as in Centrifugo v6.9).
+    /// A publish that was suppressed for its version leaves no trace (as in Centrifugo v6.9): the answer is now.
     pub(crate) fn put(&mut self, channel_id: u64, key: &str, published: &Published, now_ms: u64) -> u64 {
         self.forget_expired(now_ms);
+        if published.suppressed {
+            return now_ms;
+        }
         if let Some(entry) = self.find(channel_id, key)
             && entry.expires_at > now_ms
         {
@@ -86,11 +89,6 @@ impl Idempotency {
         }
         while self.bytes > self.max_bytes && self.forget_first() {}
         expires_at
-    }
-
-    /// Bytes held, about.
-    pub(crate) const fn weight(&self) -> usize {
-        self.bytes
     }
 
     fn find(&self, channel_id: u64, key: &str) -> Option<&Entry> {
@@ -123,13 +121,13 @@ impl Idempotency {
         true
     }
 
-    /// Halving below an eighth keeps the cost constant on average.
+    /// Leaves twice what is needed, and only below an eighth: constant cost on average.
     fn give_back(&mut self) {
         if self.queue.capacity() > 1024 && self.queue.len() < self.queue.capacity() / 8 {
-            let half = self.queue.capacity() / 2;
-            self.queue.shrink_to(half);
+            let room = 2 * self.queue.len();
+            self.queue.shrink_to(room);
             let (queue, first, hasher) = (&self.queue, self.first, &self.hasher);
-            self.numbers.shrink_to(half, |n| queue[at(first, *n)].hash(hasher));
+            self.numbers.shrink_to(room, |n| queue[at(first, *n)].hash(hasher));
         }
     }
 }
@@ -159,3 +157,146 @@ fn at(first: u64, number: u64) -> usize {
 }
 
 const TTL_MS: u64 = IDEMPOTENCY_TTL.as_millis() as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::tests::config;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn published(offset: u64) -> Published {
+        Published { position: Position { offset, epoch: "E".into() }, suppressed: false }
+    }
+
+    fn offset(known: Option<Published>) -> Option<u64> {
+        known.map(|published| {
+            assert!(published.suppressed);
+            published.position.offset
+        })
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_channel_for_five_minutes() {
+        let mut keys = Idempotency::new(1, usize::MAX);
+        assert_eq!(keys.put(1, "i", &published(5), 1_000), 301_000);
+        assert_eq!(offset(keys.get(1, "i", 300_999)), Some(5));
+        assert_eq!(keys.get(2, "i", 1_000), None);
+        assert_eq!(keys.get(1, "", 1_000), None);
+        assert_eq!(keys.get(1, "i", 301_000), None);
+        assert_eq!(keys.bytes, 0, "what is expired is gone");
+    }
+
+    #[test]
+    fn the_first_publish_counts() {
+        let mut keys = Idempotency::new(1, usize::MAX);
+        keys.put(1, "i", &published(5), 0);
+        assert_eq!(keys.put(1, "i", &published(6), 10), 300_000);
+        assert_eq!(offset(keys.get(1, "i", 10)), Some(5));
+    }
+
+    #[test]
+    fn a_suppressed_publish_leaves_no_trace() {
+        let mut keys = Idempotency::new(1, usize::MAX);
+        keys.put(1, "i", &Published { suppressed: true, ..published(5) }, 0);
+        assert_eq!(keys.get(1, "i", 0), None);
+        assert_eq!(keys.bytes, 0);
+    }
+
+    #[test]
+    fn a_burst_is_forgotten_in_small_steps_and_its_memory_given_back() {
+        let mut keys = Idempotency::new(1, usize::MAX);
+        for n in 0..20_000_u64 {
+            keys.put(n % 7, &n.to_string(), &published(n), 0);
+        }
+        assert_eq!(keys.get(0, "0", TTL_MS), None);
+        assert!(keys.queue.len() > 19_000, "one call pays for a few");
+        // A key whose expired entry still waits is free again, and stays when that entry goes.
+        keys.put(19_999 % 7, "19999", &published(1), TTL_MS);
+        for n in 0..2_000 {
+            keys.get(9, "none", TTL_MS + n);
+        }
+        assert_eq!((keys.queue.len(), keys.numbers.len()), (1, 1));
+        assert_eq!(offset(keys.get(19_999 % 7, "19999", TTL_MS)), Some(1));
+        assert!(keys.queue.capacity() <= 1024 && keys.numbers.capacity() <= 2048);
+    }
+
+    #[test]
+    fn no_two_pairs_are_taken_for_one() {
+        // Pairs that would be one if channel and key were written one after the other.
+        let mut keys = Idempotency::new(3, usize::MAX);
+        let mut seen = HashSet::new();
+        let mut state = 1_u64;
+        for n in 0..200_000_u64 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let channel = (state >> 33) % 2_000;
+            let key = format!("{}{}", ["", "_", ":", "1"][(state >> 20) as usize % 4], (state >> 45) % 2_000);
+            assert_eq!(
+                keys.get(channel, &key, 0).is_none(),
+                seen.insert((channel, key.clone())),
+                "{channel} {key}"
+            );
+            keys.put(channel, &key, &published(n), 0);
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Wait(u64),
+        Get(u64, String),
+        Put(u64, String),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let pair = || (0_u64..4, "[ab1]{0,3}");
+        prop_oneof![
+            1 => (0_u64..TTL_MS / 8).prop_map(Step::Wait),
+            3 => pair().prop_map(|(channel, key)| Step::Get(channel, key)),
+            3 => pair().prop_map(|(channel, key)| Step::Put(channel, key)),
+        ]
+    }
+
+    /// Channel, key, offset, expiry and weight, oldest first.
+    type Model = Vec<(u64, String, u64, u64, usize)>;
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn keys_do_what_a_plain_list_does(
+            seed in any::<u64>(),
+            max_bytes in prop_oneof![Just(usize::MAX), 0_usize..4_000],
+            steps in prop::collection::vec(step(), 1..120),
+        ) {
+            let mut keys = Idempotency::new(seed, max_bytes);
+            let mut model = Model::new();
+            let mut now = 0;
+            for (number, step) in steps.into_iter().enumerate() {
+                let number = number as u64;
+                match step {
+                    Step::Wait(millis) => now += millis,
+                    Step::Get(channel, key) => {
+                        let expected = model.iter().find(|e| e.0 == channel && e.1 == key && e.3 > now);
+                        prop_assert_eq!(offset(keys.get(channel, &key, now)), expected.map(|e| e.2));
+                    }
+                    Step::Put(channel, key) => {
+                        model.retain(|e| e.3 > now);
+                        let until = keys.put(channel, &key, &published(number), now);
+                        if let Some(held) = model.iter().find(|e| e.0 == channel && e.1 == key) {
+                            prop_assert_eq!(until, held.3);
+                        } else {
+                            prop_assert_eq!(until, now + TTL_MS);
+                            let weight = 2 * (size_of::<Entry>() + 9) + key.len() + 16;
+                            model.push((channel, key, number, until, weight));
+                        }
+                        while model.iter().map(|e| e.4).sum::<usize>() > max_bytes {
+                            model.remove(0);
+                        }
+                    }
+                }
+                prop_assert!(keys.bytes <= max_bytes);
+                prop_assert_eq!(keys.bytes, keys.queue.iter().map(Entry::weight).sum::<usize>());
+            }
+        }
+    }
+}

@@ -133,10 +133,163 @@ fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-/// Shrinks a table that a crowd has left. Halving below an eighth keeps the cost of a removal constant on
-/// average.
+/// Shrinks a table that a crowd has left: to twice what is needed, and only below an eighth, so that the cost
+/// of a removal stays constant on average.
 fn give_back<K: Eq + std::hash::Hash, V>(map: &mut Map<K, V>) {
     if map.capacity() > 64 && map.len() < map.capacity() / 8 {
-        map.shrink_to(map.capacity() / 2);
+        map.shrink_to(2 * map.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::tests::config;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn client(number: u8) -> ClientId {
+        ClientId::from_random([number; 16])
+    }
+
+    /// The tag tells infos of one connection apart.
+    fn info(user: &str, number: u8, tag: u8) -> Arc<ClientInfo> {
+        Arc::new(ClientInfo {
+            user: user.into(),
+            client: client(number).to_string().into(),
+            conn_info: vec![tag].into(),
+            ..ClientInfo::default()
+        })
+    }
+
+    fn now<T>(answer: Answer<Result<T, PresenceError>>) -> T {
+        match answer {
+            Answer::Now(Ok(value)) => value,
+            _ => panic!("memory answers at once"),
+        }
+    }
+
+    fn stats(store: &MemoryPresence, channel: &str) -> (u32, u32) {
+        let stats = now(store.stats(channel));
+        (stats.clients, stats.users)
+    }
+
+    #[test]
+    fn empty_channels_leave_nothing_behind() {
+        let store = MemoryPresence::new(1);
+        assert_eq!(store.refresh_interval(), None);
+        for number in 0..200 {
+            now(store.add(&format!("c{number}"), client(number), info("u", number, 0)));
+            now(store.add("crowd", client(number), info("u", number, 0)));
+        }
+        assert_eq!(stats(&store, "crowd"), (200, 1));
+        for number in 0..200 {
+            now(store.remove(&format!("c{number}"), client(number)));
+            now(store.remove("crowd", client(number)));
+            now(store.remove("never", client(number)));
+        }
+        for shard in &store.shards {
+            assert_eq!(shard.lock().len(), 0);
+        }
+        assert_eq!(stats(&store, "crowd"), (0, 0));
+        assert_eq!(now(store.members("crowd")), []);
+    }
+
+    #[test]
+    fn channels_spread_over_the_shards() {
+        let store = MemoryPresence::new(1);
+        for number in 0..1_600 {
+            now(store.add(&format!("c{number}"), client(1), info("u", 1, 0)));
+        }
+        for shard in &store.shards {
+            assert!((50..200).contains(&shard.lock().len()));
+        }
+    }
+
+    #[test]
+    fn adding_again_replaces_the_info_and_keeps_the_counts() {
+        let store = MemoryPresence::new(1);
+        now(store.add("c", client(1), info("a", 1, 0)));
+        now(store.add("c", client(2), info("a", 2, 0)));
+        now(store.add("c", client(1), info("a", 1, 7)));
+        assert_eq!(stats(&store, "c"), (2, 1));
+        now(store.add("c", client(1), info("", 1, 8)));
+        assert_eq!(stats(&store, "c"), (2, 2), "the anonymous count as one user");
+        now(store.remove("c", client(2)));
+        assert_eq!(now(store.members("c")), [info("", 1, 8)]);
+        assert_eq!(stats(&store, "c"), (1, 1));
+    }
+
+    #[test]
+    fn a_crowd_that_has_left_gives_its_memory_back() {
+        let store = MemoryPresence::new(1);
+        let id = |number: u16| {
+            let mut bytes = [0; 16];
+            bytes[..2].copy_from_slice(&number.to_le_bytes());
+            ClientId::from_random(bytes)
+        };
+        for number in 0..5_000 {
+            now(store.add("c", id(number), info(&number.to_string(), 0, 0)));
+        }
+        for number in 1..5_000 {
+            now(store.remove("c", id(number)));
+        }
+        let channels = store.shard("c").lock();
+        let members = &channels["c"];
+        assert!(members.clients.capacity() <= 64 && members.users.capacity() <= 64);
+        assert_eq!(members.stats(), PresenceStats { clients: 1, users: 1 });
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Add(&'static str, u8, &'static str, u8),
+        Remove(&'static str, u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let channel = || prop::sample::select(vec!["a", "b", "ab"]);
+        prop_oneof![
+            3 => (channel(), 0_u8..6, prop::sample::select(vec!["", "u", "v"]), any::<u8>())
+                .prop_map(|(channel, client, user, tag)| Step::Add(channel, client, user, tag)),
+            2 => (channel(), 0_u8..6).prop_map(|(channel, client)| Step::Remove(channel, client)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn presence_does_what_a_plain_map_does(
+            seed in any::<u64>(),
+            steps in prop::collection::vec(step(), 1..100),
+        ) {
+            let store = MemoryPresence::new(seed);
+            let mut model: BTreeMap<(&str, u8), (&str, u8)> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Add(channel, number, user, tag) => {
+                        model.insert((channel, number), (user, tag));
+                        now(store.add(channel, client(number), info(user, number, tag)));
+                    }
+                    Step::Remove(channel, number) => {
+                        model.remove(&(channel, number));
+                        now(store.remove(channel, client(number)));
+                    }
+                }
+                for channel in ["a", "b", "ab"] {
+                    let there: Vec<_> = model.iter().filter(|(at, _)| at.0 == channel).collect();
+                    let users: BTreeSet<_> = there.iter().map(|(_, info)| info.0).collect();
+                    prop_assert_eq!(stats(&store, channel), (there.len() as u32, users.len() as u32));
+                    let mut expected: Vec<_> =
+                        there.iter().map(|(at, (user, tag))| info(user, at.1, *tag)).collect();
+                    let mut members = now(store.members(channel));
+                    expected.sort_by(|a, b| a.client.cmp(&b.client));
+                    members.sort_by(|a, b| a.client.cmp(&b.client));
+                    prop_assert_eq!(members, expected);
+                }
+                let channels: BTreeSet<_> = model.keys().map(|at| at.0).collect();
+                prop_assert_eq!(store.shards.iter().map(|shard| shard.lock().len()).sum::<usize>(), channels.len());
+            }
+        }
     }
 }
