@@ -115,7 +115,8 @@ impl Hub {
             let (published, wake) = self.store_and_deliver(memory, channel, state, publication, &options, now);
             if !options.idempotency_key.is_empty() {
                 let key = &options.idempotency_key;
-                state.hold_until = memory.idempotency(channel.id).lock().put(channel.id, key, &published, now.mono);
+                let until = memory.idempotency(channel.id).lock().put(channel.id, key, &published, now.mono);
+                state.hold_until = state.hold_until.max(until);
             }
             memory.schedule(channel, state);
             (published, wake)
