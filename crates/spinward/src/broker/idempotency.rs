@@ -211,6 +211,7 @@ mod tests {
         }
         assert_eq!(keys.get(0, "0", TTL_MS), None);
         assert!(keys.queue.len() > 19_000, "one call pays for a few");
+        assert_eq!(keys.get(19_998 % 7, "19998", TTL_MS), None, "expired, though it still waits");
         // A key whose expired entry still waits is free again, and stays when that entry goes.
         keys.put(19_999 % 7, "19999", &published(1), TTL_MS);
         for n in 0..2_000 {
@@ -219,6 +220,17 @@ mod tests {
         assert_eq!((keys.queue.len(), keys.numbers.len()), (1, 1));
         assert_eq!(offset(keys.get(19_999 % 7, "19999", TTL_MS)), Some(1));
         assert!(keys.queue.capacity() <= 1024 && keys.numbers.capacity() <= 2048);
+    }
+
+    #[test]
+    fn hashes_that_collide_are_told_apart() {
+        // One table group, tags of seven bits: of ten thousand channels, many look the same to the table.
+        let mut keys = Idempotency::new(1, usize::MAX);
+        keys.put(0, "i", &published(1), 0);
+        for channel in 1..10_000 {
+            assert_eq!(keys.get(channel, "i", 0), None, "{channel}");
+            assert_eq!(keys.get(0, &format!("i{channel}"), 0), None, "{channel}");
+        }
     }
 
     #[test]
