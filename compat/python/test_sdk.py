@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from centrifuge import Client, ClientEventHandler, CentrifugeError, DeltaType, Filter, SubscriptionEventHandler, UnauthorizedError
+from centrifuge import CentrifugeError, Client, ClientEventHandler, DeltaType, Filter, SubscriptionEventHandler, UnauthorizedError
 
 from server import Server, config
 from wire import jwt
