@@ -27,6 +27,8 @@ pub mod presence;
 pub mod publication;
 mod session;
 mod shard;
+#[cfg(feature = "simulation")]
+pub mod sim;
 mod stream;
 pub mod transport;
 

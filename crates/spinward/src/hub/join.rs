@@ -84,6 +84,10 @@ impl Hub {
             }
         };
         memory.schedule(record, state);
+        #[cfg(feature = "planted-faults")]
+        if wish.recover.is_some() && !start.recovered && crate::sim::planted::holds(crate::sim::planted::Fault::FalseRecovered) {
+            return Start { recovered: true, ..start };
+        }
         start
     }
 
@@ -255,7 +259,11 @@ impl Joining {
         if self.overflowed && self.ring.front().is_some_and(|first| first.offset > history.top.offset + 1) {
             return None;
         }
-        Some(start_from_slice(history, fresh, top, wish))
+        #[cfg_attr(not(feature = "planted-faults"), expect(unused_mut, reason = "planted faults change it"))]
+        let mut start = start_from_slice(history, fresh, top, wish);
+        #[cfg(feature = "planted-faults")]
+        crate::sim::planted::on_merged(&mut start.publications);
+        Some(start)
     }
 }
 

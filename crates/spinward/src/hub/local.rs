@@ -30,6 +30,9 @@ impl Subscriber {
     const BASE_KNOWN: u16 = 8;
     /// Joined at a delivery that this shard has yet to process: see `young`.
     const YOUNG: u16 = 16;
+    /// A planted fault: gets nothing.
+    #[cfg(feature = "planted-faults")]
+    const LOST: u16 = 32;
 
     pub(crate) const fn is(self, flag: u16) -> bool {
         self.flags & flag != 0
@@ -151,6 +154,11 @@ impl LocalChannel {
                 }
             }
         }
+        #[cfg(feature = "planted-faults")]
+        if crate::sim::planted::strikes(crate::sim::planted::Fault::LostSubscriber) {
+            flags |= Subscriber::LOST;
+            self.more();
+        }
         self.subscribers.push(Subscriber { slot: joiner.slot, flags, filter });
         self.subscribers.len() as u32 - 1
     }
@@ -240,6 +248,10 @@ impl LocalChannel {
         }
         let More { young, base, deltas, filters, .. } = &mut **more;
         for subscriber in &mut self.subscribers {
+            #[cfg(feature = "planted-faults")]
+            if subscriber.is(Subscriber::LOST) {
+                continue;
+            }
             if subscriber.is(Subscriber::YOUNG) {
                 let slot = subscriber.slot;
                 if young.get(&slot).is_some_and(|joined_at| *joined_at >= delivery.seq) {

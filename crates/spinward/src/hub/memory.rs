@@ -44,6 +44,10 @@ impl Memory {
 
     /// An epoch that no other stream of this or any other life of the process has.
     fn epoch(&self) -> Arc<str> {
+        #[cfg(feature = "planted-faults")]
+        if crate::sim::planted::holds(crate::sim::planted::Fault::ReusedEpoch) {
+            return "reused".into();
+        }
         format!("{}-{}", self.incarnation, base36(self.streams.fetch_add(1, Ordering::Relaxed))).into()
     }
 

@@ -1,6 +1,7 @@
 //! How a node is made.
 
 use super::execute::Executor;
+use super::runtime::Runtime;
 use super::{Inner, Node};
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -97,10 +98,10 @@ impl NodeBuilder {
             shards @ 1..=64 => shards,
             _ => return Err(BuildError::Shards),
         };
-        let runtime = match self.runtime.take() {
+        let runtime = Runtime::Tokio(match self.runtime.take() {
             Some(runtime) => runtime,
             None => tokio::runtime::Handle::try_current().map_err(BuildError::NoRuntime)?,
-        };
+        });
         let hub = Arc::new(Hub::new(Arc::new(self.config), self.clock, self.entropy, self.broker, shards));
         if let crate::hub::Engine::Remote(broker) = &hub.engine {
             broker.attach(hub.clone());

@@ -2,7 +2,8 @@
 
 use super::Inner;
 use super::call::{Call, Called, Outcome};
-use crate::answer::Answer;
+use super::runtime::Runtime;
+use crate::answer::{Answer, BoxFuture};
 use crate::broker::{History, HistoryFilter, HistoryOptions, PublishOptions};
 use crate::client::Client;
 use crate::handle::Handle;
@@ -13,36 +14,39 @@ use crate::publication::{ClientInfo, Position};
 use crate::shard::core::Execute;
 use crate::shard::inbox::Entry;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::sync::Semaphore;
 
 /// Makes the calls of one shard.
 #[derive(Clone)]
 pub(crate) struct Executor {
     inner: Arc<Inner>,
-    runtime: tokio::runtime::Handle,
+    runtime: Runtime,
     /// Answers that may be outstanding at once.
     in_flight: Arc<Semaphore>,
 }
 
 impl Executor {
-    pub(crate) fn new(inner: Arc<Inner>, runtime: tokio::runtime::Handle) -> Self {
+    pub(crate) fn new(inner: Arc<Inner>, runtime: Runtime) -> Self {
         let in_flight = Arc::new(Semaphore::new(inner.hub.config.max_calls_in_flight));
         Self { inner, runtime, in_flight }
     }
 
     /// Sends the outcome of a future into the shard's inbox.
-    fn spawn(&self, handle: Handle, token: u32, future: crate::answer::BoxFuture<Outcome>) {
+    fn spawn(&self, handle: Handle, token: u32, mut future: BoxFuture<Outcome>) {
         let (hub, in_flight) = (Arc::clone(&self.inner.hub), Arc::clone(&self.in_flight));
-        let task = self.runtime.spawn(async move {
-            let _permit = in_flight.acquire_owned().await;
-            future.await
-        });
         self.runtime.spawn(async move {
-            // A future that panicked costs the connection that it was made for.
-            let outcome = task.await.unwrap_or(Outcome::Panicked);
-            hub.send(handle.shard(), Entry::Outcome { handle, token, outcome: Box::new(outcome) });
+            let _permit = in_flight.acquire_owned().await;
+            // A future that panics costs the connection that it was made for.
+            let outcome = poll_fn(|cx| {
+                let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+                polled.unwrap_or(Poll::Ready(Outcome::Panicked))
+            });
+            let outcome = Box::new(outcome.await);
+            hub.send(handle.shard(), Entry::Outcome { handle, token, outcome });
         });
     }
 }

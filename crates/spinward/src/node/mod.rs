@@ -4,6 +4,7 @@ mod api;
 mod builder;
 pub(crate) mod call;
 pub(crate) mod execute;
+pub(crate) mod runtime;
 
 pub use api::{ClientFilter, NodeInfo, ServerSubscribe};
 pub use builder::{BuildError, NodeBuilder};
@@ -42,7 +43,7 @@ pub(crate) struct Inner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) presence: Arc<dyn PresenceStore>,
-    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) runtime: runtime::Runtime,
     /// When the node was made, on the monotonic clock.
     pub(crate) started_ms: u64,
 }
@@ -51,6 +52,12 @@ impl Node {
     /// Begins a node with the application's decisions.
     pub fn builder(hooks: impl Hooks) -> NodeBuilder {
         NodeBuilder::new(Arc::new(hooks))
+    }
+
+    /// A node whose shards are stepped by hand.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn simulated(inner: Arc<Inner>) -> Self {
+        Self { inner, threads: Arc::default() }
     }
 
     /// Closes every connection with 3001, waits until they have taken leave, and stops the shards. What has

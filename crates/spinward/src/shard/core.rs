@@ -463,7 +463,10 @@ impl Core {
             if entry.state != State::Open {
                 return;
             }
-            entry.outbox.push(delivery.frame(&record.name, session.protocol(), form));
+            let frame = delivery.frame(&record.name, session.protocol(), form);
+            #[cfg(feature = "planted-faults")]
+            let Some(frame) = crate::sim::planted::on_frame(record.id, slot, frame) else { return };
+            entry.outbox.push(frame);
             count += 1;
             if entry.outbox.len() > limit && entry.outbox.pieces() > 1 {
                 slow.push(slot);

@@ -93,8 +93,16 @@ impl Inbox {
 
     /// Appends a publication and counts its bytes.
     pub(crate) fn push_publication(&self, channel: u64, delivery: Arc<Delivery>) {
-        self.bytes.fetch_add(delivery.weight(), Ordering::Relaxed);
-        self.push(Entry::Publication { channel, delivery });
+        #[cfg(feature = "planted-faults")]
+        for delivery in crate::sim::planted::on_entry(std::ptr::from_ref(self) as usize, channel, delivery) {
+            self.bytes.fetch_add(delivery.weight(), Ordering::Relaxed);
+            self.push(Entry::Publication { channel, delivery });
+        }
+        #[cfg(not(feature = "planted-faults"))]
+        {
+            self.bytes.fetch_add(delivery.weight(), Ordering::Relaxed);
+            self.push(Entry::Publication { channel, delivery });
+        }
     }
 
     /// Wakes the shard, once per turn of it.

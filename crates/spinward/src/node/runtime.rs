@@ -1,0 +1,25 @@
+//! Where slow answers run.
+
+use std::future::Future;
+
+/// What polls the futures that hooks, brokers and stores answer with.
+#[derive(Clone)]
+pub(crate) enum Runtime {
+    Tokio(tokio::runtime::Handle),
+    /// One thread steps everything, in an order drawn from a seed.
+    #[cfg(feature = "simulation")]
+    Simulated(crate::sim::Tasks),
+}
+
+impl Runtime {
+    /// Runs a future to its end; nobody waits for it here.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Self::Tokio(handle) => {
+                handle.spawn(future);
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(tasks) => tasks.spawn(future),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Runs the production code of nodes under a simulation: sessions, shard cores, hub and executor as they are,
+//! with no thread, no socket and no runtime.
+//!
+//! Whoever simulates decides what happens next: which shard takes how many entries of its inbox, which answer
+//! comes, how many bytes of which connection move. Everything else follows from that, the manual
+//! [`Clock`] and the seeded [`Entropy`], so a run is repeated exactly by repeating the decisions.
+
+#[cfg(feature = "planted-faults")]
+pub mod planted;
+mod tasks;
+
+pub use tasks::{Tasks, give_way};
+
+use crate::broker::Broker;
+use crate::clock::{Clock, Now};
+use crate::config::Config;
+use crate::hooks::{Handshake, Hooks};
+use crate::hub::{Engine, Hub};
+use crate::id::Entropy;
+use crate::identity::{Credentials, Transport};
+use crate::node::execute::Executor;
+use crate::node::runtime::Runtime;
+use crate::node::{Inner, Node};
+use crate::presence::{MemoryPresence, PresenceStore};
+use crate::shard::core::{Core, State};
+use crate::shard::inbox::Entry;
+use crate::shard::{Accepted, Io, place};
+use bytes::Bytes;
+use spinward_wire::Protocol;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a simulated node is made of.
+pub struct Parts {
+    /// The application's decisions.
+    pub hooks: Arc<dyn Hooks>,
+    /// Limits and timings; `shards` counts, 0 being one.
+    pub config: Config,
+    /// Shared by everything in the simulation.
+    pub clock: Clock,
+    /// Shared by everything in the simulation.
+    pub entropy: Entropy,
+    /// A simulated remote broker, or none for the memory broker.
+    pub broker: Option<Arc<dyn Broker>>,
+    /// A presence store, or none for the memory one.
+    pub presence: Option<Arc<dyn PresenceStore>>,
+    /// Where answers that come later are polled.
+    pub tasks: Tasks,
+}
+
+/// One node under simulation.
+pub struct SimNode {
+    node: Node,
+    hub: Arc<Hub>,
+    shards: Vec<Shard>,
+    serial: u64,
+}
+
+/// Names a connection of a simulated node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conn {
+    shard: usize,
+    slot: u32,
+    serial: u64,
+}
+
+struct Shard {
+    core: Core,
+    exec: Executor,
+    entries: VecDeque<Entry>,
+    /// By slot.
+    wires: Vec<Option<Wire>>,
+}
+
+/// The bytes of one connection on their way.
+struct Wire {
+    serial: u64,
+    to_server: VecDeque<u8>,
+    to_client: VecDeque<u8>,
+    /// Most bytes on their way to the client.
+    room: usize,
+    /// The server sends no more.
+    shut: bool,
+}
+
+impl SimNode {
+    /// Makes a node. Nothing of it moves by itself.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { hooks, config, clock, entropy, broker, presence, tasks } = parts;
+        let count = config.shards.clamp(1, 64);
+        let hub = Arc::new(Hub::new(Arc::new(config), clock, entropy, broker, count));
+        if let Engine::Remote(broker) = &hub.engine {
+            broker.attach(hub.clone());
+        }
+        let presence = presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(hub.entropy.number())));
+        let now = hub.clock.now();
+        let runtime = Runtime::Simulated(tasks);
+        let inner = Arc::new(Inner {
+            hub: Arc::clone(&hub),
+            hooks,
+            presence,
+            runtime: runtime.clone(),
+            started_ms: now.mono,
+        });
+        let shards = (0..count)
+            .map(|shard| Shard {
+                core: Core::new(shard as u8, Arc::clone(&hub), now),
+                exec: Executor::new(Arc::clone(&inner), runtime.clone()),
+                entries: VecDeque::new(),
+                wires: Vec::new(),
+            })
+            .collect();
+        Self { node: Node::simulated(inner), hub, shards, serial: 0 }
+    }
+
+    /// What an application may do to the node. Its futures are for [`Tasks`].
+    #[must_use]
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub const fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn now(&self) -> Now {
+        self.hub.clock.now()
+    }
+
+    /// A client connects, its WebSocket handshake done. At most `room` bytes are on their way to it at once.
+    ///
+    /// `None` while the node goes down.
+    pub fn connect(
+        &mut self,
+        protocol: Protocol,
+        credentials: Option<Credentials>,
+        room: usize,
+    ) -> Option<Conn> {
+        let now = self.now();
+        let id = self.hub.entropy.client_id();
+        let shard = place(&self.hub, id);
+        let handshake =
+            Handshake { headers: http::HeaderMap::new(), uri: http::Uri::default(), credentials, peer: None };
+        let accepted = Accepted {
+            id,
+            protocol,
+            transport: Transport::WebSocket,
+            handshake: Arc::new(handshake),
+            io: Io::Stream(Box::new(tokio::io::empty())),
+            leftover: Bytes::new(),
+        };
+        let target = &mut self.shards[shard];
+        let slot = target.core.open(&accepted, now)?;
+        self.hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        self.serial += 1;
+        let serial = self.serial;
+        let wire = Wire { serial, to_server: VecDeque::new(), to_client: VecDeque::new(), room, shut: false };
+        if target.wires.len() <= slot as usize {
+            target.wires.resize_with(slot as usize + 1, || None);
+        }
+        target.wires[slot as usize] = Some(wire);
+        Some(Conn { shard, slot, serial })
+    }
+
+    fn wire(&mut self, conn: Conn) -> Option<&mut Wire> {
+        let wire = self.shards[conn.shard].wires.get_mut(conn.slot as usize)?.as_mut()?;
+        (wire.serial == conn.serial).then_some(wire)
+    }
+
+    /// The client writes. The bytes stay on their way until [`SimNode::read`].
+    pub fn write(&mut self, conn: Conn, bytes: &[u8]) {
+        if let Some(wire) = self.wire(conn) {
+            wire.to_server.extend(bytes);
+        }
+    }
+
+    /// The server reads at most `max` bytes of what the client wrote. Answers how many it took.
+    pub fn read(&mut self, conn: Conn, max: usize) -> usize {
+        let now = self.now();
+        if self.wire(conn).is_none() {
+            return 0;
+        }
+        let shard = &mut self.shards[conn.shard];
+        let Some(wire) = shard.wires[conn.slot as usize].as_mut() else { return 0 };
+        if !shard.core.wants_input(conn.slot) {
+            return 0;
+        }
+        let count = max.min(wire.to_server.len());
+        let mut bytes: Vec<u8> = wire.to_server.drain(..count).collect();
+        if count > 0 && shard.core.state(conn.slot) == State::Open {
+            shard.core.input(conn.slot, &mut bytes, now, &mut shard.exec);
+        }
+        count
+    }
+
+    /// How many bytes of the client the server has yet to read.
+    #[must_use]
+    pub fn unread(&mut self, conn: Conn) -> usize {
+        self.wire(conn).map_or(0, |wire| wire.to_server.len())
+    }
+
+    /// The client takes at most `max` bytes. `None` is the end of the stream.
+    pub fn receive(&mut self, conn: Conn, max: usize) -> Option<Vec<u8>> {
+        let wire = self.wire(conn)?;
+        if wire.to_client.is_empty() && wire.shut {
+            return None;
+        }
+        let count = max.min(wire.to_client.len());
+        let bytes = wire.to_client.drain(..count).collect();
+        if count > 0 {
+            self.shards[conn.shard].core.set_blocked(conn.slot, false);
+        }
+        Some(bytes)
+    }
+
+    /// How many bytes the client has yet to take.
+    #[must_use]
+    pub fn waiting(&mut self, conn: Conn) -> usize {
+        self.wire(conn).map_or(0, |wire| wire.to_client.len())
+    }
+
+    /// How many bytes may be on their way to the client at once, from here on.
+    pub fn set_room(&mut self, conn: Conn, room: usize) {
+        if let Some(wire) = self.wire(conn) {
+            wire.room = room;
+            self.shards[conn.shard].core.set_blocked(conn.slot, false);
+        }
+    }
+
+    /// The client is gone; what was on its way is lost.
+    pub fn drop_conn(&mut self, conn: Conn) {
+        let now = self.now();
+        if self.wire(conn).is_some() {
+            let shard = &mut self.shards[conn.shard];
+            shard.core.eof(conn.slot, now, &mut shard.exec);
+        }
+    }
+
+    /// A shard handles at most `max` entries of its inbox. Answers how many there were.
+    pub fn take_entries(&mut self, shard: usize, max: usize) -> usize {
+        let now = self.now();
+        let target = &mut self.shards[shard];
+        if target.entries.is_empty() {
+            self.hub.inboxes[shard].drain(&mut target.entries);
+        }
+        for taken in 0..max {
+            let Some(entry) = target.entries.pop_front() else { return taken };
+            target.core.entry(entry, now, &mut target.exec);
+        }
+        max
+    }
+
+    /// A shard runs the timers that are due.
+    pub fn tick(&mut self, shard: usize) {
+        let now = self.now();
+        let target = &mut self.shards[shard];
+        target.core.tick(now, &mut target.exec);
+    }
+
+    /// A shard sends what waits, for at most `max` connections. Answers for how many.
+    pub fn flush(&mut self, shard: usize, max: usize) -> usize {
+        let Shard { core, wires, .. } = &mut self.shards[shard];
+        while core.take_resumed().is_some() {}
+        for done in 0..max {
+            let Some(slot) = core.take_dirty() else { return done };
+            let Some(entry) = wires.get_mut(slot as usize) else { continue };
+            if core.state(slot) == State::Gone {
+                *entry = None;
+                core.release(slot);
+                continue;
+            }
+            let Some(wire) = entry else { continue };
+            let outbox = core.outbox(slot);
+            let mut room = wire.room.saturating_sub(wire.to_client.len());
+            let mut sent = 0;
+            for piece in outbox.iter() {
+                let count = piece.len().min(room);
+                wire.to_client.extend(&piece[..count]);
+                (sent, room) = (sent + count, room - count);
+            }
+            outbox.advance(sent);
+            if !outbox.is_empty() {
+                core.set_blocked(slot, true);
+            } else if core.state(slot) == State::Closing {
+                wire.shut = true;
+            }
+        }
+        max
+    }
+
+    /// Whether a shard has entries to take or something to send.
+    pub fn has_work(&mut self, shard: usize) -> bool {
+        let target = &mut self.shards[shard];
+        if target.entries.is_empty() {
+            self.hub.inboxes[shard].drain(&mut target.entries);
+        }
+        !target.entries.is_empty() || target.core.has_dirty()
+    }
+
+    /// When a shard's next timer is due, on the monotonic clock.
+    #[must_use]
+    pub fn next_deadline(&self, shard: usize) -> Option<u64> {
+        self.shards[shard].core.next_deadline()
+    }
+
+    /// Lets go of expired history.
+    pub fn expire(&self) {
+        self.hub.expire_memory(self.now());
+    }
+}

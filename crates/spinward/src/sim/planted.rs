@@ -1,0 +1,156 @@
+//! Faults on purpose: the teeth of the delivery checker are proved by having it catch each of them.
+//!
+//! Chosen per thread, since a simulation is one thread.
+
+use crate::hub::encoded::Delivery;
+use crate::publication::Publication;
+use bytes::Bytes;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// One subscriber is not given one publication.
+    LocalDrop,
+    /// One subscriber is given one publication twice.
+    LocalRepeat,
+    /// One subscriber is given two publications in the wrong order.
+    LocalSwap,
+    /// A shard's inbox loses one publication.
+    InboxDrop,
+    /// A shard's inbox has one publication twice, under two delivery numbers.
+    InboxRepeat,
+    /// A shard's inbox has two publications in the wrong order.
+    InboxSwap,
+    /// One publication is left out when history and ring are put together.
+    MergeDrop,
+    /// One publication is doubled there.
+    MergeRepeat,
+    /// Two are swapped there.
+    MergeSwap,
+    /// Whoever cannot be brought up to date is told that it is.
+    FalseRecovered,
+    /// A new stream of the memory broker gets the epoch of an old one.
+    ReusedEpoch,
+    /// One subscriber gets nothing any more.
+    LostSubscriber,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::LocalDrop,
+        Self::LocalRepeat,
+        Self::LocalSwap,
+        Self::InboxDrop,
+        Self::InboxRepeat,
+        Self::InboxSwap,
+        Self::MergeDrop,
+        Self::MergeRepeat,
+        Self::MergeSwap,
+        Self::FalseRecovered,
+        Self::ReusedEpoch,
+        Self::LostSubscriber,
+    ];
+}
+
+thread_local! {
+    static CHOSEN: Cell<Option<Fault>> = const { Cell::new(None) };
+    static AFTER: Cell<u32> = const { Cell::new(0) };
+    static STRUCK: Cell<bool> = const { Cell::new(false) };
+    static HELD_FRAME: RefCell<Option<(u64, u32, Bytes)>> = const { RefCell::new(None) };
+    static HELD_ENTRY: RefCell<Option<(usize, u64, Arc<Delivery>)>> = const { RefCell::new(None) };
+}
+
+/// Chooses the fault of this thread, to happen once so many occasions have passed.
+pub fn plant(fault: Option<Fault>, after: u32) {
+    CHOSEN.set(fault);
+    AFTER.set(after);
+    STRUCK.set(false);
+    HELD_FRAME.take();
+    HELD_ENTRY.take();
+}
+
+/// Whether the fault has happened.
+#[must_use]
+pub fn struck() -> bool {
+    STRUCK.get()
+}
+
+/// Says once that this fault is to happen now.
+pub(crate) fn strikes(fault: Fault) -> bool {
+    if CHOSEN.get() != Some(fault) || STRUCK.get() {
+        return false;
+    }
+    if AFTER.get() > 0 {
+        AFTER.set(AFTER.get() - 1);
+        return false;
+    }
+    STRUCK.set(true);
+    true
+}
+
+/// Says so from now on.
+pub(crate) fn holds(fault: Fault) -> bool {
+    CHOSEN.get() == Some(fault) && (STRUCK.get() || strikes(fault))
+}
+
+/// A frame on its way to a subscriber.
+pub(crate) fn on_frame(channel: u64, slot: u32, frame: Bytes) -> Option<Bytes> {
+    let same = |held: &Option<(u64, u32, Bytes)>| {
+        held.as_ref().is_some_and(|held| (held.0, held.1) == (channel, slot))
+    };
+    if HELD_FRAME.with_borrow(same) {
+        let held = HELD_FRAME.take().map(|held| held.2).unwrap_or_default();
+        return Some([&frame[..], &held[..]].concat().into());
+    }
+    if strikes(Fault::LocalDrop) {
+        return None;
+    }
+    if strikes(Fault::LocalRepeat) {
+        return Some([&frame[..], &frame[..]].concat().into());
+    }
+    if strikes(Fault::LocalSwap) {
+        HELD_FRAME.replace(Some((channel, slot, frame)));
+        return None;
+    }
+    Some(frame)
+}
+
+/// A publication on its way into an inbox.
+pub(crate) fn on_entry(inbox: usize, channel: u64, delivery: Arc<Delivery>) -> Vec<Arc<Delivery>> {
+    let same = |held: &Option<(usize, u64, Arc<Delivery>)>| {
+        held.as_ref().is_some_and(|held| (held.0, held.1) == (inbox, channel))
+    };
+    if HELD_ENTRY.with_borrow(same) {
+        return std::iter::once(delivery).chain(HELD_ENTRY.take().map(|held| held.2)).collect();
+    }
+    if strikes(Fault::InboxDrop) {
+        return Vec::new();
+    }
+    if strikes(Fault::InboxRepeat) {
+        let again =
+            Delivery::new(Arc::clone(&delivery.publication), delivery.seq + 1, delivery.epoch.clone());
+        return vec![delivery, Arc::new(again)];
+    }
+    if strikes(Fault::InboxSwap) {
+        HELD_ENTRY.replace(Some((inbox, channel, delivery)));
+        return Vec::new();
+    }
+    vec![delivery]
+}
+
+/// What history and ring gave together.
+pub(crate) fn on_merged(publications: &mut Vec<Arc<Publication>>) {
+    if !publications.is_empty() && strikes(Fault::MergeDrop) {
+        publications.remove(publications.len() / 2);
+    }
+    if !publications.is_empty() && strikes(Fault::MergeRepeat) {
+        let at = publications.len() / 2;
+        publications.insert(at, Arc::clone(&publications[at]));
+    }
+    if publications.len() > 1 && strikes(Fault::MergeSwap) {
+        publications.swap(0, 1);
+    }
+}
