@@ -1,0 +1,108 @@
+//! What stands open, and what `production` makes of it.
+
+use crate::auth::weak::{Warning as Weak, weak_secret};
+use crate::config::catalogue::{Field, Kind, Section as _, each};
+use crate::config::normalise::join;
+use crate::config::report::{Level, Report};
+use crate::config::typed::{Config, Token};
+use serde_json::{Map, Value};
+
+/// Fewest bytes of a password or API key: nobody guesses 128 bits over the network.
+const PASSWORD_BYTES: usize = 16;
+
+pub(super) fn check(report: &mut Report<'_>, config: &Config) {
+    switches(report, Config::fields(), "", &config.to_section());
+    keys(report, "client.token", &config.client.token);
+    if config.client.subscription_token.enabled {
+        keys(report, "client.subscription_token", &config.client.subscription_token.token);
+    }
+    let api = &config.http_api;
+    if !api.disabled && !api.insecure {
+        if api.key.is_empty() {
+            report.note("http_api.key", "not set: every call of the API is refused");
+        } else {
+            password(report, "http_api.key", api.key.expose());
+        }
+    }
+    if config.admin.enabled && !config.admin.insecure {
+        password(report, "admin.password", config.admin.password.expose());
+        password(report, "admin.secret", config.admin.secret.expose());
+    }
+    if !config.client.user_id_http_header.is_empty() {
+        let text = "whoever sets this header is the user it names: let no client reach this server but through a \
+                    proxy that always sets it";
+        report.note("client.user_id_http_header", text);
+    }
+    if config.production {
+        refuse(report);
+    }
+}
+
+/// Every switch named `insecure…` that is on.
+fn switches(report: &mut Report<'_>, fields: &'static [Field], path: &str, values: &Map<String, Value>) {
+    for field in each(fields) {
+        let path = join(path, field.name);
+        match (field.kind, values.get(field.name)) {
+            (Kind::Bool, Some(Value::Bool(true))) if field.name.starts_with("insecure") => {
+                report.insecure(&path, format!("INSECURE: {}", meaning(&path)));
+            }
+            (Kind::Section(inner), Some(Value::Object(values))) => switches(report, inner(), &path, values),
+            (Kind::List(inner), Some(Value::Array(items))) => {
+                for (index, item) in items.iter().enumerate() {
+                    let Some(values) = item.as_object() else { continue };
+                    let name = values.get("name").and_then(Value::as_str);
+                    let path = format!("{path}[{}]", name.map_or_else(|| index.to_string(), str::to_owned));
+                    switches(report, inner(), &path, values);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn meaning(path: &str) -> &'static str {
+    match path {
+        "client.insecure" => "everybody may connect, subscribe, publish and see everything",
+        "client.insecure_skip_token_signature_verify" => {
+            "tokens are believed without looking at their signature: anybody may be anybody"
+        }
+        "http_api.insecure" => "everybody may call the API",
+        "admin.insecure" => "everybody is admin",
+        _ if path.ends_with("insecure_skip_verify") => "any certificate is accepted",
+        _ => "a check is switched off",
+    }
+}
+
+fn keys(report: &mut Report<'_>, path: &str, token: &Token) {
+    for (name, key) in [
+        ("hmac_secret_key", &token.hmac_secret_key),
+        ("hmac_previous_secret_key", &token.hmac_previous_secret_key),
+    ] {
+        if key.is_empty() {
+            continue;
+        }
+        if let Some(weak) = weak_secret(key.expose()) {
+            report.insecure(&format!("{path}.{name}"), format!("this secret {weak}"));
+        }
+    }
+}
+
+fn password(report: &mut Report<'_>, option: &str, password: &str) {
+    let weak = match weak_secret(password) {
+        Some(Weak::Short(bytes)) if bytes >= PASSWORD_BYTES => None,
+        Some(Weak::Short(bytes)) => Some(format!("has {bytes} bytes: use at least {PASSWORD_BYTES}")),
+        Some(Weak::WellKnown) => Some("is a well-known one: anybody can guess it".to_owned()),
+        other => other.map(|weak| weak.to_string()),
+    };
+    if let Some(weak) = weak {
+        report.insecure(option, format!("this secret {weak}"));
+    }
+}
+
+/// Turns what stands open into problems.
+fn refuse(report: &mut Report<'_>) {
+    let open: Vec<_> = report.warnings.iter().filter(|warning| warning.level == Level::Insecure).cloned().collect();
+    for warning in open {
+        report.problem(&warning.option, format!("{} (refused, because `production` is on)", warning.text));
+    }
+}

@@ -1,0 +1,230 @@
+//! Rules that no single option can break by itself, and warnings about what stands open.
+
+mod channels;
+mod codes;
+mod exposure;
+mod status;
+
+use super::report::Report;
+use super::typed::{Config, Proxy, Token};
+use crate::channel::regex::Regex;
+use globset::GlobBuilder;
+
+/// Checks a whole configuration.
+pub(super) fn check(report: &mut Report<'_>, config: &Config) {
+    server(report, config);
+    client(report, config);
+    engines(report, config);
+    channels::check(report, config);
+    rpc(report, config);
+    consumers(report, config);
+    codes::check(report, config);
+    prefixes(report, config);
+    status::check(report, config);
+    exposure::check(report, config);
+}
+
+fn server(report: &mut Report<'_>, config: &Config) {
+    let http = &config.http_server;
+    let internal: Option<u16> = match http.internal_port.as_str() {
+        "" => None,
+        text => match text.parse() {
+            Ok(port) => Some(port),
+            Err(_) => return report.problem("http_server.internal_port", format!("{text:?} is not a port")),
+        },
+    };
+    if http.h2c_external {
+        if internal.is_none_or(|port| port == http.port) {
+            report.problem("http_server.h2c_external", "needs `http_server.internal_port` to be a port of its own");
+        }
+        if http.tls.enabled {
+            report.problem("http_server.h2c_external", "cannot be used together with `http_server.tls.enabled`");
+        }
+    }
+}
+
+fn client(report: &mut Report<'_>, config: &Config) {
+    let client = &config.client;
+    // Zero switches pings off, and then there is nothing to wait for.
+    if !client.ping_interval.is_zero() && client.ping_interval <= client.pong_timeout {
+        report.problem("client.pong_timeout", "must be shorter than `client.ping_interval`");
+    }
+    for (index, origin) in client.allowed_origins.iter().enumerate() {
+        origin_pattern(report, &format!("client.allowed_origins[{index}]"), origin);
+    }
+    token(report, "client.token", &client.token);
+    token(report, "client.subscription_token", &client.subscription_token.token);
+    for (name, event) in [("connect", &client.proxy.connect), ("refresh", &client.proxy.refresh)] {
+        if event.enabled {
+            proxy(report, &format!("client.proxy.{name}"), &event.proxy);
+        }
+    }
+}
+
+/// A pattern that cannot match, or is no glob.
+fn origin_pattern(report: &mut Report<'_>, option: &str, pattern: &str) {
+    let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
+    if let Err(error) = glob {
+        report.problem(option, format!("{pattern:?} is not a pattern: {}", error.kind()));
+    } else if pattern.is_empty() || pattern.contains(char::is_whitespace) {
+        report.problem(option, format!("{pattern:?} can match no origin"));
+    } else if !pattern.contains("://") && !pattern.contains('*') {
+        report.note(option, format!("matches no origin without a scheme; write for example \"https://{pattern}\""));
+    }
+}
+
+fn token(report: &mut Report<'_>, path: &str, token: &Token) {
+    let claim = &token.user_id_claim;
+    if !claim.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') {
+        report.problem(&format!("{path}.user_id_claim"), format!("{claim:?} must be letters and underscores"));
+    }
+    for (name, exact, expression) in [
+        ("audience", &token.audience, &token.audience_regex),
+        ("issuer", &token.issuer, &token.issuer_regex),
+    ] {
+        if !exact.is_empty() && !expression.is_empty() {
+            report.problem(&format!("{path}.{name}_regex"), format!("cannot be used together with `{path}.{name}`"));
+        }
+        regex(report, &format!("{path}.{name}_regex"), expression);
+    }
+    if !token.leeway.is_whole_seconds() {
+        report.problem(&format!("{path}.leeway"), format!("{} must be whole seconds", token.leeway));
+    }
+    if token.hmac_previous_secret_key_valid_until < 0 {
+        report.problem(&format!("{path}.hmac_previous_secret_key_valid_until"), "cannot be negative");
+    }
+}
+
+fn engines(report: &mut Report<'_>, config: &Config) {
+    let kinds = [
+        ("engine.type", true, &config.engine.r#type),
+        ("broker.type", config.broker.enabled, &config.broker.r#type),
+        ("presence_manager.type", config.presence_manager.enabled, &config.presence_manager.r#type),
+    ];
+    for (option, used, kind) in kinds {
+        // To go on in memory would lose messages between nodes without a word.
+        if used && kind != "memory" {
+            report.problem(option, format!("{kind:?} is not built yet; \"memory\" is the only one"));
+        }
+    }
+    if config.controller.enabled {
+        report.problem("controller.enabled", "there are no controllers yet");
+    }
+}
+
+fn rpc(report: &mut Report<'_>, config: &Config) {
+    let known = proxies(report, config);
+    let mut names = Vec::new();
+    let default = &config.rpc.without_namespace;
+    let mut scopes = vec![("rpc.without_namespace".to_owned(), default)];
+    for namespace in &config.rpc.namespaces {
+        let path = format!("rpc.namespaces[{}]", namespace.name);
+        name(report, &path, &namespace.name, &mut names);
+        scopes.push((path, &namespace.options));
+    }
+    for (path, options) in scopes {
+        proxy_name(report, &format!("{path}.proxy_name"), &options.proxy_name, &known);
+        if options.proxy_enabled && options.proxy_name == "default" {
+            proxy(report, "rpc.proxy", &config.rpc.proxy);
+        }
+    }
+}
+
+/// The names of proxies, `default` among them, and the faults of the named ones.
+fn proxies(report: &mut Report<'_>, config: &Config) -> Vec<String> {
+    let mut names = Vec::new();
+    for named in &config.proxies {
+        let path = format!("proxies[{}]", named.name);
+        if named.name == "default" {
+            report.problem(&format!("{path}.name"), "this name is reserved");
+        }
+        name(report, &path, &named.name, &mut names);
+        proxy(report, &path, &named.proxy);
+    }
+    names.push("default".to_owned());
+    names
+}
+
+fn proxy(report: &mut Report<'_>, path: &str, proxy: &Proxy) {
+    if proxy.endpoint.is_empty() {
+        report.problem_once(&format!("{path}.endpoint"), "must be set, because the proxy is used");
+    }
+    if proxy.timeout.is_zero() {
+        report.problem_once(&format!("{path}.timeout"), "must be more than zero");
+    }
+}
+
+fn proxy_name(report: &mut Report<'_>, option: &str, name: &str, known: &[String]) {
+    if !name.is_empty() && !known.iter().any(|known| known == name) {
+        report.problem(option, format!("there is no proxy {name:?} in `proxies`"));
+    }
+}
+
+fn consumers(report: &mut Report<'_>, config: &Config) {
+    let mut names: Vec<&str> = Vec::new();
+    for consumer in &config.consumers {
+        let option = format!("consumers[{}].name", consumer.name);
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if consumer.name.len() < 2 || !consumer.name.bytes().all(fits) {
+            report.problem(&option, "must be two or more letters, digits or `_`");
+        }
+        if names.contains(&consumer.name.as_str()) {
+            report.problem(&option, "this name is there twice");
+        }
+        if consumer.r#type.is_empty() {
+            report.problem(&format!("consumers[{}].type", consumer.name), "must be set");
+        }
+        names.push(&consumer.name);
+    }
+}
+
+/// A name of a namespace or proxy: `^[-a-zA-Z0-9_.]{2,}$`, once.
+fn name(report: &mut Report<'_>, path: &str, name: &str, seen: &mut Vec<String>) {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.len() < 2 || !name.bytes().all(fits) {
+        let reason = format!("{name:?} must be two or more letters, digits, `-`, `_` or `.`");
+        report.problem(&format!("{path}.name"), reason);
+    }
+    if seen.iter().any(|seen| seen == name) {
+        report.problem(&format!("{path}.name"), "this name is there twice");
+    }
+    seen.push(name.to_owned());
+}
+
+fn regex(report: &mut Report<'_>, option: &str, expression: &str) {
+    if let Err(error) = Regex::new(expression) {
+        report.problem(option, error.to_string());
+    }
+}
+
+fn prefixes(report: &mut Report<'_>, config: &Config) {
+    let endpoints = [
+        ("websocket", !config.websocket.disabled, &config.websocket.handler_prefix),
+        ("http_api", !config.http_api.disabled, &config.http_api.handler_prefix),
+        ("sse", config.sse.enabled, &config.sse.handler_prefix),
+        ("http_stream", config.http_stream.enabled, &config.http_stream.handler_prefix),
+        ("uni_sse", config.uni_sse.enabled, &config.uni_sse.handler_prefix),
+        ("uni_http_stream", config.uni_http_stream.enabled, &config.uni_http_stream.handler_prefix),
+        ("uni_websocket", config.uni_websocket.enabled, &config.uni_websocket.handler_prefix),
+        ("prometheus", config.prometheus.enabled, &config.prometheus.handler_prefix),
+        ("health", config.health.enabled, &config.health.handler_prefix),
+        ("swagger", config.swagger.enabled, &config.swagger.handler_prefix),
+        ("debug", config.debug.enabled, &config.debug.handler_prefix),
+        ("init", config.init.enabled, &config.init.handler_prefix),
+        ("emulation", config.sse.enabled || config.http_stream.enabled, &config.emulation.handler_prefix),
+    ];
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for (section, used, prefix) in endpoints {
+        let option = format!("{section}.handler_prefix");
+        if !used {
+            continue;
+        }
+        let bare = prefix.trim_end_matches('/');
+        if !prefix.starts_with('/') || prefix.contains(|c: char| c.is_whitespace() || "?#{}*".contains(c)) {
+            report.problem(&option, format!("{prefix:?} must be a path that begins with /"));
+        } else if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == bare) {
+            report.problem(&option, format!("{prefix:?} is the path of `{other}` too"));
+        }
+        seen.push((section, bare));
+    }
+}

@@ -1,0 +1,184 @@
+//! Options from the environment and from flags.
+//!
+//! `SPINWARD_` or `CENTRIFUGO_`, then the option's name in upper case with `_` for each dot. An empty variable is
+//! not set. Lists are separated by spaces; maps and lists of objects are JSON. An object of a list that has a name
+//! can be changed option by option: `…_CHANNEL_NAMESPACES_<NAME>_PRESENCE`. Where both prefixes set an option,
+//! `SPINWARD_` wins.
+
+use super::catalogue::{Field, Fields, Kind, Section as _, each};
+use super::normalise::{self, join};
+use super::report::{Level, Report};
+use super::typed::Config;
+use super::{Vars, era, suggest};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The prefixes, the stronger one last.
+pub const PREFIXES: [&str; 2] = ["CENTRIFUGO_", "SPINWARD_"];
+
+/// Puts what the environment says over a tree in catalogue form.
+pub(super) fn apply(report: &mut Report<'_>, vars: &Vars, tree: &mut Map<String, Value>) {
+    let mut known = BTreeSet::new();
+    let plain = names(Config::fields);
+    for prefix in PREFIXES {
+        for (suffix, option) in &plain {
+            let name = format!("{prefix}{suffix}");
+            let Some(text) = vars.get(&name).filter(|text| !text.is_empty()) else { continue };
+            known.insert(name.clone());
+            if text.starts_with("tcp://") && matches!(option.field.kind, Kind::Int(..)) {
+                report.note(&name, "looks like a variable that Kubernetes made for a service; ignored");
+                continue;
+            }
+            set(report, tree, &option.path, option.field, &format!("{} ({name})", option.path), text);
+        }
+    }
+    // After the plain ones, because those may have brought the lists.
+    for prefix in PREFIXES {
+        for (suffix, option) in &plain {
+            if let Kind::List(inner) = option.field.kind {
+                named(report, vars, tree, &format!("{prefix}{suffix}_"), &option.path, inner, &mut known);
+            }
+        }
+    }
+    unknown(report, vars, &known, &plain);
+}
+
+/// Puts one option over a tree, given as text: from a flag.
+pub(super) fn apply_flag(report: &mut Report<'_>, tree: &mut Map<String, Value>, path: &str, text: &str) {
+    match super::catalogue::find(Config::fields(), path) {
+        Some(field) => set(report, tree, path, field, &format!("{path} (flag)"), text),
+        None => report.problem(path, "there is no such option"),
+    }
+}
+
+/// The options of a section that the environment can set, by the end of the variable's name.
+pub(super) fn names(fields: Fields) -> BTreeMap<String, Named> {
+    let mut names = BTreeMap::new();
+    collect(fields, "", &mut names);
+    names
+}
+
+/// An option with its full name.
+pub(super) struct Named {
+    pub(super) path: String,
+    pub(super) field: &'static Field,
+}
+
+fn collect(fields: Fields, path: &str, names: &mut BTreeMap<String, Named>) {
+    for field in each(fields()) {
+        let path = join(path, field.name);
+        match field.kind {
+            Kind::Section(inner) => collect(inner, &path, names),
+            _ => {
+                names.insert(upper(&path), Named { path, field });
+            }
+        }
+    }
+}
+
+/// A name as it stands in a variable.
+pub(super) fn upper(name: &str) -> String {
+    name.replace(['.', '-'], "_").to_uppercase()
+}
+
+/// Options of the named objects of a list.
+fn named(
+    report: &mut Report<'_>,
+    vars: &Vars,
+    tree: &mut Map<String, Value>,
+    prefix: &str,
+    path: &str,
+    inner: Fields,
+    known: &mut BTreeSet<String>,
+) {
+    // Most environments name no object at all: look before building the names of every option.
+    if !vars.iter().any(|(name, text)| name.starts_with(prefix) && !text.is_empty()) {
+        return;
+    }
+    let Some(items) = at(tree, path).and_then(Value::as_array_mut) else { return };
+    let names = names(inner);
+    for item in items {
+        let Some(item) = item.as_object_mut() else { continue };
+        let Some(name) = item.get("name").and_then(Value::as_str).map(str::to_owned) else { continue };
+        for (suffix, option) in &names {
+            let var = format!("{prefix}{}_{suffix}", upper(&name));
+            let Some(text) = vars.get(&var).filter(|text| !text.is_empty()) else { continue };
+            set(report, item, &option.path, option.field, &format!("{path}[{name}].{} ({var})", option.path), text);
+            known.insert(var);
+        }
+    }
+}
+
+fn set(
+    report: &mut Report<'_>,
+    tree: &mut Map<String, Value>,
+    path: &str,
+    field: &Field,
+    label: &str,
+    text: &str,
+) {
+    let given = match field.kind {
+        Kind::List(_) | Kind::Map => match serde_json::from_str(text) {
+            Ok(value) => value,
+            Err(_) => return report.problem(label, "this is not JSON"),
+        },
+        Kind::Texts => text.split_whitespace().map(Value::from).collect(),
+        _ => Value::from(text),
+    };
+    if let Some(value) = normalise::option(report, field, label, given) {
+        put(tree, path, value);
+    }
+}
+
+/// Puts a value into a tree under a dotted name.
+pub(super) fn put(tree: &mut Map<String, Value>, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            tree.insert(path.to_owned(), value);
+        }
+        Some((head, rest)) => {
+            let inner = tree.entry(head.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+            if !inner.is_object() {
+                *inner = Value::Object(Map::new());
+            }
+            if let Value::Object(inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// The value under a dotted name.
+pub(super) fn at<'a>(tree: &'a mut Map<String, Value>, path: &str) -> Option<&'a mut Value> {
+    match path.split_once('.') {
+        None => tree.get_mut(path),
+        Some((head, rest)) => at(tree.get_mut(head)?.as_object_mut()?, rest),
+    }
+}
+
+fn unknown(report: &mut Report<'_>, vars: &Vars, known: &BTreeSet<String>, plain: &BTreeMap<String, Named>) {
+    for (name, text) in vars.iter() {
+        let Some((prefix, suffix)) = PREFIXES.iter().find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)))
+        else {
+            continue;
+        };
+        let empty_but_known = text.is_empty() && plain.contains_key(suffix);
+        if known.contains(name) || empty_but_known || suffix.starts_with("VAR_") || kubernetes(suffix) {
+            continue;
+        }
+        let text = if let Some(path) = era::current_name(&suffix.to_lowercase()) {
+            format!("unknown variable, ignored; since v6 it is called {prefix}{}", upper(path))
+        } else if let Some(near) = suggest::closest(suffix, plain.keys().map(String::as_str)) {
+            format!("unknown variable, ignored; did you mean {prefix}{near}?")
+        } else {
+            "unknown variable, ignored".to_owned()
+        };
+        report.warn(Level::Unknown, name, text);
+    }
+}
+
+/// Whether Kubernetes makes such variables for services: `…_PORT`, `…_PORT_8000_TCP`, `…_SERVICE_HOST`.
+fn kubernetes(suffix: &str) -> bool {
+    let suffix = format!("_{suffix}");
+    ["_PORT", "_SERVICE_"].iter().any(|part| suffix.contains(part))
+}

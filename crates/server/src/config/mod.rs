@@ -1,0 +1,199 @@
+//! Configuration: from file, environment and flags to typed structs, through one catalogue of options.
+//!
+//! Flags go over the environment, the environment over the file, the file over defaults. Names, types and
+//! defaults are Centrifugo v6's; options of our own are marked `ours` in the catalogue.
+//!
+//! # Files of older versions
+//!
+//! A key that once existed has a range of major versions. The era of a file is what all its keys have in common:
+//!
+//! | the file has | what happens |
+//! |---|---|
+//! | no old key | a v6 file, read as it is |
+//! | keys whose ranges do not meet (`secret` of v2 and `client` of v6, `history_lifetime` and `allow_recovery`) | refused; the error names both keys |
+//! | old keys, none of which ended with v2 (`token_hmac_secret_key`, `namespaces`, `publish`) | each is translated and warned about; nothing else follows |
+//! | a key that ended with v2 (`secret`, `anonymous`, `history_lifetime`, …) | each is translated, and the file keeps the meaning of v2, below |
+//!
+//! The meaning of v2, each part with a warning that shows the line to write in v6 form:
+//!
+//! - clients with a user may subscribe (`allow_subscribe_for_client`), save where `server_side` or a subscribe
+//!   proxy stood in the way;
+//! - `anonymous: true` admits anonymous subscribers to the channels for which it stands;
+//! - `chat#42` stays limited to user 42 (`allow_user_limited_channels`): without this the line before would open it;
+//! - subscribers may ask for presence and history where those were on and not disabled for clients;
+//! - join and leave events go to every subscriber;
+//! - no `allowed_origins` means any origin;
+//! - bare numbers are seconds.
+//!
+//! Only the file has an era. Variables and flags are those of v6, and an old name among them does nothing but
+//! give a warning. An old key never weakens another: set twice with different values, it is refused.
+
+pub mod catalogue;
+mod check;
+pub mod doc;
+pub mod duration;
+mod env;
+mod era;
+pub mod generate;
+mod normalise;
+pub mod pem;
+mod read;
+mod report;
+mod suggest;
+pub mod typed;
+
+pub use duration::Duration;
+pub use env::PREFIXES;
+pub use read::{Format, ReadError};
+pub use report::{Level, Problem, Warning};
+pub use typed::Config;
+
+use catalogue::Section as _;
+use report::Report;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Where a configuration comes from.
+#[derive(Debug, Default)]
+pub struct Source<'a> {
+    /// The file, if any.
+    pub file: Option<&'a Path>,
+    /// The environment.
+    pub vars: Vars,
+    /// Options set by flags: full name and text.
+    pub flags: Vec<(String, String)>,
+}
+
+/// The variables of the environment. They hold secrets, so there is no way to print them.
+#[derive(Clone, Default)]
+pub struct Vars(BTreeMap<String, String>);
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The options.
+    pub config: Config,
+    /// The file alone, in v6 form, with what is set in it. It holds secrets: print it through [`doc::mask`].
+    pub file: Map<String, Value>,
+    /// Whether the file exists.
+    pub found: bool,
+    /// Whether the file had to be translated.
+    pub translated: bool,
+    /// What the operator should know, the loudest last.
+    pub warnings: Vec<Warning>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Keys of the file belong to versions that have nothing in common.
+    #[error(
+        "`{older}` ({older_era}) and `{newer}` ({newer_era}) cannot stand in one file: \
+         write the file for one version. {advice}"
+    )]
+    Eras {
+        /// The key that ended earlier.
+        older: String,
+        /// When it existed.
+        older_era: String,
+        /// The key that began later.
+        newer: String,
+        /// When it existed.
+        newer_era: String,
+        /// What the older key is called today.
+        advice: String,
+    },
+    /// Options are wrong.
+    #[error("the configuration is not valid:{}", lines(.0))]
+    Options(Vec<Problem>),
+}
+
+/// Loads a configuration.
+///
+/// # Errors
+/// The file cannot be read, mixes eras, or an option is wrong. All wrong options are told at once.
+pub fn load(source: &Source<'_>) -> Result<Loaded, Error> {
+    let read = source.file.map(read::file).transpose()?.flatten();
+    let found = read.is_some();
+    let mut loaded = from_tree(read.unwrap_or_default(), &source.vars, &source.flags)?;
+    loaded.found = found;
+    Ok(loaded)
+}
+
+/// Loads a configuration whose file has been read already.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_tree(
+    tree: Map<String, Value>,
+    vars: &Vars,
+    flags: &[(String, String)],
+) -> Result<Loaded, Error> {
+    let mut report = Report::new(vars);
+    let (tree, translated) = era::translate(&mut report, tree)?;
+    let file = normalise::section(&mut report, Config::fields, "", tree);
+    let mut tree = file.clone();
+    env::apply(&mut report, vars, &mut tree);
+    for (path, text) in flags {
+        env::apply_flag(&mut report, &mut tree, path, text);
+    }
+    if !report.problems.is_empty() {
+        return Err(Error::Options(report.problems));
+    }
+    let config: Config = serde_json::from_value(Value::Object(tree)).map_err(|_| {
+        // The tree is in catalogue form, so a failure is a disagreement of struct and catalogue. Tests rule it out.
+        Error::Options(vec![Problem { option: "(all)".to_owned(), reason: "cannot be read".to_owned() }])
+    })?;
+    check::check(&mut report, &config);
+    if !report.problems.is_empty() {
+        return Err(Error::Options(report.problems));
+    }
+    let mut warnings = report.warnings;
+    warnings.sort_by_key(|warning| warning.level);
+    Ok(Loaded { config, file, found: true, translated, warnings })
+}
+
+impl Vars {
+    /// The variables of this process. What is not UTF-8 is left out.
+    #[must_use]
+    pub fn system() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+            .collect()
+    }
+
+    /// The text of a variable.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter()
+    }
+}
+
+impl FromIterator<(String, String)> for Vars {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(vars: T) -> Self {
+        Self(vars.into_iter().collect())
+    }
+}
+
+impl std::fmt::Debug for Vars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Vars({} variables)", self.0.len())
+    }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().fold(String::new(), |mut text, problem| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {problem}");
+        text
+    })
+}

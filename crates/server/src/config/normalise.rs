@@ -1,0 +1,217 @@
+//! From the tree of a file to the tree of the catalogue: known options alone, each in the one form of its kind.
+//!
+//! Everything a value can be wrong about is found here or in `check`, with the full name of the option.
+
+use super::catalogue::{Field, Fields, Kind, each};
+use super::duration::{Duration, DurationError};
+use super::report::Report;
+use super::suggest;
+use serde_json::{Map, Value};
+
+/// Reads one section. What is unknown, null or wrong is left out and reported.
+pub(super) fn section(
+    report: &mut Report<'_>,
+    fields: Fields,
+    path: &str,
+    given: Map<String, Value>,
+) -> Map<String, Value> {
+    let known = each(fields());
+    let mut section = Map::new();
+    for (name, value) in given {
+        // Centrifugo's loader does not mind upper case in names.
+        let lower = name.to_ascii_lowercase();
+        let Some(field) = known.iter().find(|field| field.name == lower) else {
+            report.unknown(&join(path, &name), suggest::field(&lower, &known, path));
+            continue;
+        };
+        if let Some(value) = option(report, field, &join(path, field.name), value) {
+            section.insert(field.name.to_owned(), value);
+        }
+    }
+    section
+}
+
+/// Reads one option. `None` is a value that is null or wrong.
+pub(super) fn option(report: &mut Report<'_>, field: &Field, path: &str, given: Value) -> Option<Value> {
+    if given.is_null() {
+        return None;
+    }
+    let read = match (field.kind, given) {
+        (Kind::Section(inner), Value::Object(given)) => Ok(Value::Object(section(report, inner, path, given))),
+        (Kind::List(inner), Value::Array(given)) => Ok(list(report, inner, path, given)),
+        (Kind::Section(_), given) => Err(wrong("an object", &given)),
+        (Kind::List(_), given) => Err(wrong("a list of objects", &given)),
+        (_, given) => scalar(report, field, path, given),
+    };
+    match read {
+        Ok(value) => Some(value),
+        Err(reason) => {
+            report.problem(path, reason);
+            None
+        }
+    }
+}
+
+fn list(report: &mut Report<'_>, inner: Fields, path: &str, given: Vec<Value>) -> Value {
+    let mut items = Vec::with_capacity(given.len());
+    for (index, item) in given.into_iter().enumerate() {
+        let name = item.get("name").and_then(Value::as_str).map(str::to_owned);
+        let path = match name {
+            Some(name) if !name.is_empty() => format!("{path}[{name}]"),
+            _ => format!("{path}[{index}]"),
+        };
+        match item {
+            Value::Object(item) => items.push(Value::Object(section(report, inner, &path, item))),
+            other => report.problem(&path, wrong("an object", &other)),
+        }
+    }
+    Value::Array(items)
+}
+
+fn scalar(report: &mut Report<'_>, field: &Field, path: &str, given: Value) -> Result<Value, String> {
+    let value = match field.kind {
+        Kind::Bool => boolean(&given)?,
+        Kind::Int(low, high) => integer(field, low, high, &given)?,
+        Kind::Duration => duration(report, path, &given)?,
+        Kind::Text | Kind::Pem => Value::String(report.expand(path, text(given)?)),
+        Kind::Texts => match given {
+            Value::Array(items) => {
+                let mut texts = Vec::with_capacity(items.len());
+                for item in items {
+                    texts.push(Value::String(report.expand(path, text(item)?)));
+                }
+                Value::Array(texts)
+            }
+            one => Value::Array(vec![Value::String(report.expand(path, text(one)?))]),
+        },
+        Kind::Map => map(report, path, given)?,
+        Kind::Section(_) | Kind::Flat(_) | Kind::List(_) => given,
+    };
+    if !field.choices.is_empty() {
+        let texts = match &value {
+            Value::Array(texts) => texts.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for text in texts.iter().filter_map(Value::as_str) {
+            if !field.choices.contains(&text) {
+                return Err(format!("{text:?} is not one of {}", choices(field.choices)));
+            }
+        }
+    }
+    Ok(value)
+}
+
+/// Reads a map of texts, either as an object or as a list of `{key, value}`.
+fn map(report: &mut Report<'_>, path: &str, given: Value) -> Result<Value, String> {
+    let pairs: Vec<(String, Value)> = match given {
+        Value::Object(map) => map.into_iter().collect(),
+        Value::Array(items) => {
+            let mut pairs = Vec::with_capacity(items.len());
+            for mut item in items {
+                match (item["key"].take(), item["value"].take()) {
+                    (Value::String(key), value @ Value::String(_)) => pairs.push((key, value)),
+                    _ => return Err("each item must be an object with the texts `key` and `value`".to_owned()),
+                }
+            }
+            pairs
+        }
+        other => return Err(wrong("an object", &other)),
+    };
+    let mut map = Map::new();
+    for (key, value) in pairs {
+        let value = Value::String(report.expand(path, text(value)?));
+        if map.insert(key.to_lowercase(), value).is_some() {
+            return Err(format!("{key:?} is set twice"));
+        }
+    }
+    Ok(Value::Object(map))
+}
+
+fn text(given: Value) -> Result<String, String> {
+    match given {
+        Value::String(text) => Ok(text),
+        // YAML and TOML make numbers of texts that look like one; Centrifugo takes them as they are written.
+        Value::Number(number) => Ok(number.to_string()),
+        other => Err(wrong("a text", &other)),
+    }
+}
+
+fn boolean(given: &Value) -> Result<Value, String> {
+    let truth = match given {
+        Value::Bool(truth) => Some(*truth),
+        Value::Number(number) => number.as_i64().map(|number| number != 0),
+        Value::String(text) => match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+            "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    };
+    truth.map(Value::from).ok_or_else(|| wrong("true or false", given))
+}
+
+fn integer(field: &Field, low: i64, high: i64, given: &Value) -> Result<Value, String> {
+    let (low, high) = field.range.unwrap_or((low, high));
+    let number = match given {
+        Value::Number(number) => {
+            // A float that is whole, as in `8000.0`, is a whole number.
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15);
+            number.as_i64().or(whole.map(|float| float as i64))
+        }
+        Value::String(text) if text.is_empty() => Some(0),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    match number {
+        Some(number) if (low..=high).contains(&number) => Ok(Value::from(number)),
+        Some(number) => Err(format!("{number} is not between {low} and {high}")),
+        None => Err(wrong("a whole number", given)),
+    }
+}
+
+fn duration(report: &mut Report<'_>, path: &str, given: &Value) -> Result<Value, String> {
+    let duration = match given {
+        Value::String(text) if text.is_empty() => Duration::default(),
+        Value::String(text) => {
+            Duration::parse(text).map_err(|error| format!("{text:?} is not right: {error}"))?
+        }
+        Value::Number(number) => match number.as_u64() {
+            Some(0) => Duration::default(),
+            Some(nanos) => {
+                let duration = Duration::nanos(nanos);
+                report.note(path, format!("a bare number is nanoseconds; write {:?}", duration.to_string()));
+                duration
+            }
+            None if number.as_i64().is_some() => return Err(DurationError::Negative.to_string()),
+            None => return Err(DurationError::Form.to_string()),
+        },
+        other => return Err(wrong("a duration", other)),
+    };
+    Ok(Value::from(duration.to_string()))
+}
+
+/// What was expected and what kind of thing was found. Never the value, which may be a secret.
+fn wrong(expected: &str, given: &Value) -> String {
+    let found = match given {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    match (expected, found) {
+        (_, "a text") | ("a whole number", "a number") => format!("this is not {expected}"),
+        _ => format!("expected {expected}, found {found}"),
+    }
+}
+
+fn choices(choices: &[&str]) -> String {
+    let quoted: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
+    quoted.join(", ")
+}
+
+/// The name of an option within a section.
+pub(super) fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}

@@ -1,0 +1,125 @@
+//! What loading found out: problems, warnings, unknown names.
+
+use super::Vars;
+use std::fmt;
+
+/// Something wrong with one option. The configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Full name of the option to change.
+    pub option: String,
+    /// What is wrong with it, without the value of a secret.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.option, self.reason)
+    }
+}
+
+/// Something that the operator should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// How loud it is.
+    pub level: Level,
+    /// Full name of the option, or of the environment variable.
+    pub option: String,
+    /// What about it, without the value of a secret.
+    pub text: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.option, self.text)
+    }
+}
+
+/// How loud a warning is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Works as it is; there is a better way.
+    Note,
+    /// The option is known, but what it switches on is not built yet.
+    Planned,
+    /// A name that means nothing, and was perhaps misspelt. `checkconfig --strict` fails on these.
+    Unknown,
+    /// Something stands open. `production` refuses these.
+    Insecure,
+}
+
+/// Collects what is found on the way.
+pub(super) struct Report<'a> {
+    vars: &'a Vars,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(vars: &'a Vars) -> Self {
+        Self { vars, problems: Vec::new(), warnings: Vec::new() }
+    }
+
+    pub(super) fn problem(&mut self, option: &str, reason: impl Into<String>) {
+        self.problems.push(Problem { option: option.to_owned(), reason: reason.into() });
+    }
+
+    /// A problem that several users of an option may find.
+    pub(super) fn problem_once(&mut self, option: &str, reason: impl Into<String>) {
+        if !self.problems.iter().any(|problem| problem.option == option) {
+            self.problem(option, reason);
+        }
+    }
+
+    /// A report to throw away.
+    pub(super) fn quiet(&self) -> Report<'a> {
+        Report::new(self.vars)
+    }
+
+    pub(super) fn warn(&mut self, level: Level, option: &str, text: impl Into<String>) {
+        let warning = Warning { level, option: option.to_owned(), text: text.into() };
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    pub(super) fn note(&mut self, option: &str, text: impl Into<String>) {
+        self.warn(Level::Note, option, text);
+    }
+
+    pub(super) fn insecure(&mut self, option: &str, text: impl Into<String>) {
+        self.warn(Level::Insecure, option, text);
+    }
+
+    pub(super) fn unknown(&mut self, option: &str, suggestion: Option<String>) {
+        let text = match suggestion {
+            Some(suggestion) => format!("unknown option, ignored; {suggestion}"),
+            None => "unknown option, ignored".to_owned(),
+        };
+        self.warn(Level::Unknown, option, text);
+    }
+
+    /// Replaces `${CENTRIFUGO_VAR_…}` and `${SPINWARD_VAR_…}` by what the environment holds.
+    pub(super) fn expand(&mut self, option: &str, text: String) -> String {
+        let mut rest = text.as_str();
+        let mut expanded = String::new();
+        while let Some((before, after)) = rest.split_once("${") {
+            expanded.push_str(before);
+            // An opening without an end is plain text.
+            let Some((name, tail)) = after.split_once('}') else {
+                rest = &rest[before.len()..];
+                break;
+            };
+            rest = tail;
+            if !(name.starts_with("CENTRIFUGO_VAR_") || name.starts_with("SPINWARD_VAR_")) {
+                expanded.push_str(&format!("${{{name}}}"));
+            } else if let Some(value) = self.vars.get(name) {
+                expanded.push_str(value);
+            } else {
+                self.problem(option, format!("the environment variable {name} is not set"));
+            }
+        }
+        expanded.push_str(rest);
+        expanded
+    }
+}

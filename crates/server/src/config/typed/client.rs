@@ -1,0 +1,158 @@
+//! `client`: connections, tokens, limits and timers.
+
+use super::Proxy;
+use crate::config::catalogue::options;
+use crate::config::duration::Duration;
+use crate::secret::Secret;
+
+options! {
+    /// Client connections.
+    pub struct Client {
+        /// Events of connections that go to the application's back end.
+        proxy: ClientProxy;
+        /// Origins that browsers may connect from, as globs; `*` admits any. A request without an origin passes.
+        allowed_origins: Vec<String> => since("2.8.3");
+        /// Connection tokens, and subscription tokens unless those have keys of their own.
+        token: Token;
+        /// Subscription tokens.
+        subscription_token: SubscriptionToken => since("5.0.0");
+        /// Admit clients without a token, as anonymous.
+        allow_anonymous_connect_without_token: bool;
+        /// Refuse tokens without a user.
+        disallow_anonymous_connection_tokens: bool => since("4.1.1");
+        /// How often a client is pinged.
+        ping_interval: Duration = Duration::secs(25) => since("4.0.0");
+        /// How long a client may take to answer a ping; shorter than `ping_interval`.
+        pong_timeout: Duration = Duration::secs(8) => since("4.0.0");
+        /// How long an expired connection may take to refresh.
+        expired_close_delay: Duration = Duration::secs(25);
+        /// How long an expired subscription may take to refresh.
+        expired_sub_close_delay: Duration = Duration::secs(25);
+        /// How long a connection may take to send its connect command.
+        stale_close_delay: Duration = Duration::secs(10);
+        /// Most channels that a connection may subscribe to.
+        channel_limit: u32 = 128u32;
+        /// Most bytes waiting to be sent to a connection.
+        queue_max_size: u64 = 1_048_576u64;
+        /// How often presence is renewed and expiry is looked at.
+        presence_update_interval: Duration = Duration::secs(27);
+        /// More than 1 runs so many commands of a connection at once.
+        concurrency: u32 => planned since("2.8.0");
+        /// How often the position of a subscription is compared with the broker's.
+        channel_position_check_delay: Duration = Duration::secs(40) => since("3.0.0");
+        /// How far a subscription may lag behind before its position counts as lost.
+        channel_position_max_time_lag: Duration => planned since("5.4.0");
+        /// Most connections of this node; 0 sets no limit.
+        connection_limit: u32 => since("3.0.0");
+        /// Most connections of a user on this node; 0 sets no limit.
+        user_connection_limit: u32;
+        /// Most new connections a second on this node; 0 sets no limit.
+        connection_rate_limit: u32 => since("4.1.1");
+        /// Put the server's time into the connect reply.
+        connect_include_server_time: bool => since("5.4.0");
+        /// Most publications in the answer to a history call.
+        history_max_publication_limit: u32 = 300u32 => since("3.0.0");
+        /// Most publications that are recovered; more than that is not recovered at all.
+        recovery_max_publication_limit: u32 = 300u32 => since("3.0.0");
+        /// Accept tokens without looking at their signature. Insecure.
+        insecure_skip_token_signature_verify: bool => since("5.0.4");
+        /// Header from which the user is taken. Only safe behind a proxy that always sets it.
+        user_id_http_header: String => since("5.1.1");
+        /// Admit everybody to everything. Insecure.
+        insecure: bool;
+        /// A channel of its own for each user.
+        subscribe_to_user_personal_channel: PersonalChannel;
+        /// Other disconnect codes for unidirectional clients whose connect fails.
+        connect_code_to_unidirectional_disconnect: ConnectCodeToDisconnect => planned;
+    }
+
+    /// Proxied events of connections.
+    pub struct ClientProxy {
+        /// Ask whether a client without a token may connect.
+        connect: ClientEventProxy => planned;
+        /// Ask whether an expiring connection may go on.
+        refresh: ClientEventProxy => planned;
+    }
+
+    /// A proxy with a switch.
+    pub struct ClientEventProxy {
+        /// Use this proxy.
+        enabled: bool;
+        /// The proxy.
+        #[serde(flatten)]
+        proxy: Proxy;
+    }
+
+    /// How tokens are checked.
+    pub struct Token {
+        /// Key of HS256, HS384 and HS512.
+        hmac_secret_key: Secret;
+        /// Key that is being replaced, still accepted.
+        hmac_previous_secret_key: Secret => since("6.6.1");
+        /// Until when the key before is accepted, in Unix seconds; 0 sets no end.
+        hmac_previous_secret_key_valid_until: i64 => since("6.6.1");
+        /// Public key of RS256, RS384 and RS512, in PEM.
+        rsa_public_key: String => since("2.3.0");
+        /// Public key of ES256, ES384 and ES512, in PEM.
+        ecdsa_public_key: String => since("2.8.2");
+        /// Address of a JWKS; replaces the keys above.
+        jwks_public_endpoint: String => since("2.8.2");
+        /// Audience that tokens must name.
+        audience: String => since("3.2.0");
+        /// Expression that a token's audience must match.
+        audience_regex: String => since("4.1.3");
+        /// Issuer that tokens must name.
+        issuer: String => since("3.2.0");
+        /// Expression that a token's issuer must match.
+        issuer_regex: String => since("4.1.3");
+        /// Claim to take the user from instead of `sub`; letters and underscores.
+        user_id_claim: String => since("5.4.6");
+        /// Do not check what is put into the JWKS address. Insecure.
+        insecure_skip_jwks_endpoint_safety_check: bool => since("6.7.0");
+        /// How far clocks may differ when times in tokens are checked, in whole seconds.
+        leeway: Duration => ours;
+    }
+
+    /// How subscription tokens are checked, if not as connection tokens.
+    pub struct SubscriptionToken {
+        /// Check subscription tokens by what follows alone.
+        enabled: bool;
+        /// Keys and claims.
+        #[serde(flatten)]
+        token: Token;
+    }
+
+    /// A channel of its own for each user.
+    pub struct PersonalChannel {
+        /// Subscribe each user to its personal channel.
+        enabled: bool;
+        /// Namespace of personal channels; empty for none.
+        personal_channel_namespace: String;
+        /// Keep one connection for each user, closing older ones. Needs presence in the channel.
+        single_connection: bool;
+    }
+
+    /// Other disconnect codes for unidirectional clients.
+    pub struct ConnectCodeToDisconnect {
+        /// Use the list.
+        enabled: bool;
+        /// What becomes of which code.
+        transforms: Vec<ConnectCodeTransform>;
+    }
+
+    /// What becomes of an error code.
+    pub struct ConnectCodeTransform {
+        /// Error code of a failed connect.
+        code: u32;
+        /// Disconnect to give instead.
+        to: DisconnectCode;
+    }
+
+    /// A disconnect.
+    pub struct DisconnectCode {
+        /// Its code.
+        code: u32;
+        /// Its reason, in ASCII, at most 123 bytes.
+        reason: String;
+    }
+}
