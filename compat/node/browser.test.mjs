@@ -110,7 +110,7 @@ describe("the console", () => {
       curl: `curl -X POST ${host.url}/api/publish -H 'X-API-Key: ${API_KEY}' -d '{"channel": "room:lobby", "data": {"text": "hello"}}'`,
     };
     pages["/dev/info"] = JSON.stringify(info);
-    pages["/dev/explain"] = JSON.stringify({ summary: "This token connects as user 42." });
+
     place = { url: host.url, info, close: () => host.close() };
   });
   after(() => place?.close());
@@ -187,6 +187,17 @@ describe("the console", () => {
     await page.getByTestId("resubscribe").click();
     await page.locator("[data-testid=channel-row][data-state=subscribed]").waitFor();
     await page.screenshot({ path: path.join(shots, "console-channels.png"), fullPage: true });
+    await context.close();
+  });
+
+  test("the server's account of a token is shown where there is one", async () => {
+    const { page, context } = await openPage(browser, sizes.desktop);
+    await page.route("**/dev/explain", (route) =>
+      route.fulfill({ json: { summary: "This token connects as user 42.", steps: [{ ok: false, text: "exp: passed" }], algorithm: "<i>HS256</i>" } }));
+    await page.goto(place.url);
+    await page.getByTestId("token-inspector").locator("summary").click();
+    await page.getByTestId("token-account").getByText("This token connects as user 42.").waitFor();
+    assert.match(await page.getByTestId("token-account").textContent(), /exp: passed.*<i>HS256<\/i>/s);
     await context.close();
   });
 

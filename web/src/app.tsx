@@ -8,7 +8,7 @@ import { TakeHome } from "./panels/take-home";
 import { Session } from "./session";
 import { useSeconds, useStore } from "./store";
 import { nextTheme, showTheme, storedTheme, type Theme } from "./theme";
-import { distance } from "./token";
+import { duration } from "./token";
 
 export function App() {
   const session = useMemo(() => new Session(), []);
@@ -87,7 +87,7 @@ function TopBar(props: { session: Session; info: DevInfo | null | undefined }) {
       {session.state === "connected" && (
         <span class="dim facts">
           <span>{session.protocol === "json" ? "JSON" : "Protobuf"}</span>
-          <span>{distance(now - session.connectedAt / 1000).replace("in ", "") }</span>
+          <span>{duration(now - session.connectedAt / 1000)}</span>
           <code data-testid="client-id" title="client id">{session.clientId}</code>
         </span>
       )}

@@ -24,7 +24,7 @@ const CLOSE: Record<number, [string, string]> = {
   3012: ["No pong", "The server's ping was not answered within client.pong_timeout. A sleeping tab or a broken network."],
   3013: ["Too many requests", "A rate limit was exceeded. The SDK reconnects later."],
   3014: ["State invalidated", "Token and saved positions are void. The SDK asks for a new token and starts afresh."],
-  3500: ["Invalid token", "The signature or a claim is wrong: usually another secret than client.token.hmac_secret_key, or a token changed on its way. The token inspector below may show it. The SDK does not reconnect."],
+  3500: ["Invalid token", "The signature or a claim is wrong: usually another secret than client.token.hmac_secret_key, or a token changed on its way. The claims under the token may show it. The SDK does not reconnect."],
   3501: ["Bad request", "A malformed command, or no credentials at all. Paste a token, or set client.allow_anonymous_connect_without_token."],
   3502: ["Stale", "The connection did not log in within client.stale_close_delay."],
   3503: ["Disconnected by the backend", "The server API's disconnect was called for this user. The SDK does not reconnect."],

@@ -22,8 +22,11 @@ export async function devInfo(): Promise<DevInfo | null> {
   }
 }
 
+let explains = true;
+
 /** The server's own account of a token, or null where it gives none. */
 export async function explainToken(token: string): Promise<unknown> {
+  if (!explains) return null;
   try {
     const answer = await fetch("dev/explain", {
       method: "POST",
@@ -31,6 +34,8 @@ export async function explainToken(token: string): Promise<unknown> {
       body: JSON.stringify({ token }),
       cache: "no-store",
     });
+    // A server that does not know the address is not asked again.
+    explains = answer.status !== 404;
     const type = answer.headers.get("content-type") ?? "";
     return answer.ok && type.includes("json") ? await answer.json() : null;
   } catch {

@@ -71,16 +71,21 @@ export function claimTime(name: string, value: unknown, now: number): string {
 }
 
 export function distance(seconds: number): string {
-  const size = Math.abs(Math.round(seconds));
+  if (Math.abs(seconds) < 1) return "now";
+  return seconds < 0 ? `${duration(-seconds)} ago` : `in ${duration(seconds)}`;
+}
+
+/** Two units at most: "4 min 59 s". */
+export function duration(seconds: number): string {
+  const size = Math.max(0, Math.round(seconds));
   const pieces: [number, string][] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   const at = pieces.findIndex(([unit]) => size >= unit);
-  if (at < 0) return "now";
+  if (at < 0) return "0 s";
   const [unit, name] = pieces[at];
   const whole = Math.floor(size / unit);
   const next = pieces[at + 1];
   const rest = next ? Math.floor((size - whole * unit) / next[0]) : 0;
-  const text = `${whole} ${name}${next && rest && at > 0 ? ` ${rest} ${next[1]}` : ""}`;
-  return seconds < 0 ? `${text} ago` : `in ${text}`;
+  return `${whole} ${name}${rest ? ` ${rest} ${next[1]}` : ""}`;
 }
 
 function notes(header: Record<string, unknown>, claims: Record<string, unknown>, signature: string, now: number): Note[] {
