@@ -3,11 +3,13 @@
 //! `cargo xtask fuzz [--seconds N] [--teeth]` builds every target with LLVM's coverage counters and the
 //! address sanitizer, as cargo-fuzz would (which is not needed, but works as well), runs each for N seconds,
 //! as many at a time as there are cores, and prints executions and covered edges per target. What a run learns
-//! stays in `fuzz/corpus`; an input that fails is kept in `fuzz/artifacts`. The golden messages of `wire` are
-//! read as seeds where they lie.
+//! stays in `fuzz/corpus`; an input that fails is kept in `fuzz/artifacts`. The golden messages of `wire`
+//! are the seeds, `fuzz/dictionaries` holds words worth trying.
 //!
 //! With `--teeth` the targets are built with `--cfg planted_fault`: each then holds one fault, and fails the
 //! run if it does not find it within the N seconds, starting from the seeds alone.
+
+mod seeds;
 
 use std::error::Error;
 use std::fs;
@@ -94,7 +96,7 @@ fn build(fuzz: &Path, teeth: bool) -> Result<PathBuf, Box<dyn Error>> {
     }
     // The explicit target keeps the flags away from build scripts and macros.
     let status = cargo
-        .args(["build", "--release", "--locked", "--target", host, "--manifest-path"])
+        .args(["build", "--release", "--target", host, "--manifest-path"])
         .arg(fuzz.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target_dir)
@@ -162,9 +164,15 @@ fn fuzz_one(
         .arg(&corpus)
         // Rust's and LLVM's copies of the same constants are no violation.
         .env("ASAN_OPTIONS", "detect_odr_violation=0");
+    let dictionary = fuzz.join("dictionaries").join(format!("{target}.dict"));
+    if dictionary.is_file() {
+        command.arg(format!("-dict={}", dictionary.display()));
+    }
     let golden = fuzz.join("../crates/wire/tests/golden");
     if golden.is_dir() {
-        command.arg(golden);
+        let seeds = fuzz.join("target/seeds").join(target);
+        seeds::write(&golden, target, &seeds)?;
+        command.arg(seeds);
     }
     let output = command.output()?;
     let report = Report::new(&output);
