@@ -1,4 +1,11 @@
-//! server
+//! The Spinward server: configuration, tokens, permissions and the server API around the `spinward` library.
 
+pub mod api;
+pub mod app;
+pub mod auth;
 pub mod channel;
+pub mod cli;
+pub mod config;
 pub mod policy;
+pub mod secret;
+pub mod session;

@@ -1,0 +1,206 @@
+//! The calls of the server API: one table of methods behind every door.
+
+use super::params::{Malformed, Params};
+use crate::policy::Override;
+use base64::Engine;
+use bytes::Bytes;
+use serde::Deserialize;
+use spinward::publication::Tags;
+
+/// A call, its parameters read.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Publish to a channel.
+    Publish { channel: String, message: Message },
+    /// Publish the same to many channels.
+    Broadcast { channels: Vec<String>, message: Message },
+    /// Subscribe a user's connections.
+    Subscribe(Box<Subscribe>),
+    /// End subscriptions of a user's connections.
+    Unsubscribe { who: Who, channel: String },
+    /// Close a user's connections.
+    Disconnect { who: Who, whitelist: Vec<String>, code: Option<Disconnect> },
+    /// Prolong or end logins of a user's connections.
+    Refresh { who: Who, expired: bool, expire_at: i64, info: Option<Bytes> },
+    /// Who is in a channel.
+    Presence { channel: String },
+    /// How many are in a channel.
+    PresenceStats { channel: String },
+    /// Read the stream of a channel.
+    History { channel: String, limit: i32, since: Option<Since>, reverse: bool },
+    /// Drop the stream of a channel.
+    HistoryRemove { channel: String },
+    /// Channels that match a pattern.
+    Channels { pattern: String },
+    /// Facts about the nodes.
+    Info,
+    /// Call a method that an extension registered.
+    Rpc { method: String },
+    /// A method of channels of other kinds than streams.
+    OtherKind { channel: String },
+}
+
+/// What is published.
+#[derive(Debug, Clone, Default)]
+pub struct Message {
+    /// Payload; `None` if its base64 is broken.
+    pub data: Option<Bytes>,
+    /// Store nothing.
+    pub skip_history: bool,
+    /// Labels.
+    pub tags: Tags,
+    /// See [`spinward::broker::PublishOptions::idempotency_key`].
+    pub idempotency_key: String,
+    /// It may be sent as a delta.
+    pub delta: bool,
+    /// See [`spinward::broker::PublishOptions::version`].
+    pub version: u64,
+    /// See [`spinward::broker::PublishOptions::version_epoch`].
+    pub version_epoch: String,
+}
+
+/// Which connections are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Who {
+    /// Of this user; empty is the anonymous one.
+    pub user: String,
+    /// Only the one with this id.
+    pub client: String,
+    /// Only the one with this session.
+    pub session: String,
+}
+
+/// A subscription to make.
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    /// For these connections.
+    pub who: Who,
+    /// To this channel.
+    pub channel: String,
+    /// Unix seconds at which it ends; 0 never.
+    pub expire_at: i64,
+    /// What others see with it; `None` if its base64 is broken.
+    pub info: Option<Bytes>,
+    /// Payload of the push; `None` if its base64 is broken.
+    pub data: Option<Bytes>,
+    /// Recover from here.
+    pub recover_since: Option<Since>,
+    /// Options that differ from the namespace's.
+    pub overrides: Override,
+}
+
+/// A position.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Since {
+    /// Offset.
+    pub offset: u64,
+    /// Epoch.
+    pub epoch: String,
+}
+
+/// A code to close connections with.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Disconnect {
+    /// Number.
+    pub code: u32,
+    /// Text.
+    pub reason: String,
+}
+
+/// Names of methods. The place in the list is the number in Centrifugo's table, where it has one.
+const METHODS: [&str; 13] = [
+    "publish", "broadcast", "unsubscribe", "disconnect", "presence", "presence_stats", "history", "history_remove",
+    "channels", "info", "rpc", "subscribe", "refresh",
+];
+
+/// Methods of channels of other kinds than streams.
+const OTHER_KINDS: [&str; 7] = [
+    "map_publish", "map_remove", "map_read_state", "map_read_stream", "map_stats", "map_clear", "shared_poll_publish",
+];
+
+/// The method with this number in the legacy form.
+#[must_use]
+pub fn by_number(number: u64) -> Option<&'static str> {
+    usize::try_from(number).ok().and_then(|number| METHODS.get(number)).copied()
+}
+
+/// The method of this name, as it is written in the table.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static str> {
+    METHODS.iter().chain(&OTHER_KINDS).find(|known| **known == name).copied()
+}
+
+impl Command {
+    /// Reads the parameters of a method of the table.
+    ///
+    /// # Errors
+    /// The parameters are malformed.
+    pub fn read(method: &'static str, params: &Params<'_>) -> Result<Self, Malformed> {
+        let channel = || params.string("channel");
+        Ok(match method {
+            "publish" => Self::Publish { channel: channel()?, message: message(params)? },
+            "broadcast" => Self::Broadcast { channels: params.get("channels")?, message: message(params)? },
+            "subscribe" => Self::Subscribe(Box::new(Subscribe {
+                who: who(params)?,
+                channel: channel()?,
+                expire_at: params.get("expire_at")?,
+                info: binary(params, "info", "b64info")?,
+                data: binary(params, "data", "b64data")?,
+                recover_since: params.get("recover_since")?,
+                overrides: params.get::<Option<Override>>("override")?.unwrap_or_default(),
+            })),
+            "unsubscribe" => Self::Unsubscribe { who: who(params)?, channel: channel()? },
+            "disconnect" => Self::Disconnect {
+                who: who(params)?,
+                whitelist: params.get("whitelist")?,
+                code: params.get("disconnect")?,
+            },
+            "refresh" => Self::Refresh {
+                who: who(params)?,
+                expired: params.get("expired")?,
+                expire_at: params.get("expire_at")?,
+                info: Some(params.payload("info")).filter(|info| !info.is_empty()),
+            },
+            "presence" => Self::Presence { channel: channel()? },
+            "presence_stats" => Self::PresenceStats { channel: channel()? },
+            "history" => Self::History {
+                channel: channel()?,
+                limit: params.get("limit")?,
+                since: params.get("since")?,
+                reverse: params.get("reverse")?,
+            },
+            "history_remove" => Self::HistoryRemove { channel: channel()? },
+            "channels" => Self::Channels { pattern: params.string("pattern")? },
+            "info" => Self::Info,
+            "rpc" => Self::Rpc { method: params.string("method")? },
+            _ => Self::OtherKind { channel: channel()? },
+        })
+    }
+}
+
+fn message(params: &Params<'_>) -> Result<Message, Malformed> {
+    Ok(Message {
+        data: binary(params, "data", "b64data")?,
+        skip_history: params.get("skip_history")?,
+        tags: params.tags()?,
+        idempotency_key: params.string("idempotency_key")?,
+        delta: params.get("delta")?,
+        version: params.get("version")?,
+        version_epoch: params.string("version_epoch")?,
+    })
+}
+
+fn who(params: &Params<'_>) -> Result<Who, Malformed> {
+    Ok(Who { user: params.string("user")?, client: params.string("client")?, session: params.string("session")? })
+}
+
+/// A payload in JSON or, preferred, in standard base64 with padding. `None`: the base64 is broken.
+fn binary(params: &Params<'_>, plain: &'static str, encoded: &'static str) -> Result<Option<Bytes>, Malformed> {
+    let text = params.string(encoded)?;
+    if text.is_empty() {
+        return Ok(Some(params.payload(plain)));
+    }
+    Ok(base64::engine::general_purpose::STANDARD.decode(text).ok().map(Bytes::from))
+}

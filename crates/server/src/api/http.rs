@@ -1,0 +1,264 @@
+//! The server API over HTTP: a path per method, `batch`, and the old single endpoint.
+
+use super::Api;
+use super::command::{Command, by_name, by_number};
+use super::params::{Malformed, Params};
+use super::reply::{ApiError, Reply, append_error};
+use crate::secret::Secret;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http_body_util::Full;
+use serde_json::value::RawValue;
+
+/// How the HTTP door behaves.
+#[derive(Debug)]
+pub struct HttpSettings {
+    /// `http_api.handler_prefix`.
+    pub prefix: String,
+    /// `http_api.key`; empty refuses everyone.
+    pub key: Secret,
+    /// `http_api.insecure`: no key is asked for.
+    pub insecure: bool,
+    /// `http_api.disable_query_key`: the key is not taken from the query.
+    pub no_query_key: bool,
+    /// `http_api.error_mode` is `transport`.
+    pub transport_errors: bool,
+    /// Most bytes of a body.
+    pub max_body: usize,
+    /// Most commands of a batch, and channels of a broadcast.
+    pub max_batch: usize,
+}
+
+/// A response with its body in memory.
+pub type Answer = Response<Full<Bytes>>;
+
+impl HttpSettings {
+    /// The part of a path behind the prefix: `Some("")` is the old endpoint, `Some("publish")` a method.
+    #[must_use]
+    pub fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.prefix.as_str())?;
+        if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
+    }
+
+    /// Whether a request shows the key. Compared in constant time.
+    #[must_use]
+    pub fn admits(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        if self.insecure {
+            return true;
+        }
+        let header = |name: &http::HeaderName| headers.get(name).map(HeaderValue::as_bytes);
+        let shown = header(&http::HeaderName::from_static("x-api-key"))
+            .map(<[u8]>::to_vec)
+            .or_else(|| {
+                let value = header(&AUTHORIZATION)?;
+                let (scheme, key) = value.split_at_checked(7)?;
+                scheme.eq_ignore_ascii_case(b"apikey ").then(|| key.trim_ascii().to_vec())
+            })
+            .or_else(|| {
+                let query = uri.query().filter(|_| !self.no_query_key)?;
+                let value = query.split('&').find_map(|pair| pair.strip_prefix("api_key="))?;
+                Some(percent_decode(value))
+            });
+        let key = self.key.expose().as_bytes();
+        !key.is_empty() && shown.is_some_and(|shown| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key)))
+    }
+}
+
+fn percent_decode(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let escaped = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match (byte, escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
+            (b'%', Some(value)) => {
+                out.push(value);
+                at += 3;
+            }
+            (b'+', _) => {
+                out.push(b' ');
+                at += 1;
+            }
+            (byte, _) => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+impl Api {
+    /// Answers a request below the prefix whose key is checked and whose body is read.
+    pub async fn serve(&self, settings: &HttpSettings, path: &str, method: &Method, headers: &HeaderMap, body: &[u8]) -> Answer {
+        let transport = settings.transport_errors
+            || headers.get("x-centrifugo-error-mode").is_some_and(|mode| mode.as_bytes() == b"transport");
+        let name = match path {
+            "" => "",
+            "batch" => "batch",
+            path => match by_name(path) {
+                Some(name) => name,
+                None => return plain(StatusCode::NOT_FOUND, "404 page not found"),
+            },
+        };
+        if method != Method::POST {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+        }
+        // Bytes that are no UTF-8 are replaced, as JSON texts have none.
+        let text = String::from_utf8_lossy(body);
+        let answer = match name {
+            "" => self.serve_legacy(settings, &text).await,
+            "batch" => self.serve_batch(settings, &text).await,
+            name => self.serve_method(settings, name, &text, transport).await,
+        };
+        answer.unwrap_or_else(|malformed| {
+            tracing::debug!(error = %malformed, "a call of the server API is malformed");
+            plain(StatusCode::BAD_REQUEST, "Bad Request")
+        })
+    }
+
+    async fn serve_method(&self, settings: &HttpSettings, name: &'static str, text: &str, transport: bool) -> Result<Answer, Malformed> {
+        let command = read(settings, name, &Params::parse(text)?)?;
+        let reply = self.call(command).await;
+        let mut out = Vec::with_capacity(64);
+        if let (Err(error), true) = (&reply, transport) {
+            append_error(error, &mut out);
+            return Ok(json(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), out));
+        }
+        append_envelope(&reply, None, &mut out);
+        Ok(json(StatusCode::OK, out))
+    }
+
+    /// Commands one after another; replies in their order. `parallel` changes nothing that a caller could see:
+    /// each command is answered from memory.
+    async fn serve_batch(&self, settings: &HttpSettings, text: &str) -> Result<Answer, Malformed> {
+        let params = Params::parse(text)?;
+        let commands = match params.raw("commands") {
+            None | Some("null") => Vec::new(),
+            Some(text) => serde_json::from_str::<Vec<&RawValue>>(text).map_err(|_| Malformed("commands"))?,
+        };
+        let _: bool = params.get("parallel")?;
+        if commands.len() > settings.max_batch {
+            return Err(Malformed("commands"));
+        }
+        let mut parsed = Vec::with_capacity(commands.len());
+        for command in &commands {
+            parsed.push(if command.get() == "null" { Err(ApiError::BAD_REQUEST) } else { one_of(settings, command.get())? });
+        }
+        let mut out = b"{".to_vec();
+        if !parsed.is_empty() {
+            out.extend_from_slice(b"\"replies\":[");
+            for (at, command) in parsed.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                self.append_batch_reply(command, &mut out).await;
+            }
+            out.push(b']');
+        }
+        out.push(b'}');
+        Ok(json(StatusCode::OK, out))
+    }
+
+    async fn append_batch_reply(&self, command: Result<(&'static str, Command), ApiError>, out: &mut Vec<u8>) {
+        let (name, reply) = match command {
+            Ok((name, command)) => (name, self.call(command).await),
+            Err(error) => ("", Err(error)),
+        };
+        match reply {
+            Ok(reply) => {
+                out.extend_from_slice(b"{\"");
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":");
+                reply.append(out);
+            }
+            Err(error) => {
+                out.extend_from_slice(b"{\"error\":");
+                append_error(&error, out);
+            }
+        }
+        out.push(b'}');
+    }
+
+    /// Lines of `{"id","method","params"}`, answered line by line.
+    async fn serve_legacy(&self, settings: &HttpSettings, text: &str) -> Result<Answer, Malformed> {
+        let mut commands = Vec::new();
+        for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+            let value = value.map_err(|_| Malformed(""))?;
+            let envelope = Params::parse(value.get())?;
+            let id: u32 = envelope.get("id")?;
+            let name = match envelope.raw("method") {
+                None | Some("null") => "publish",
+                Some(text) if text.starts_with('"') => {
+                    by_name(&envelope.string("method")?).ok_or(Malformed("method"))?
+                }
+                Some(_) => by_number(envelope.get("method")?).ok_or(Malformed("method"))?,
+            };
+            let params = Params::parse(envelope.raw("params").unwrap_or("null"))?;
+            commands.push((id, read(settings, name, &params)?));
+        }
+        if commands.is_empty() || commands.len() > settings.max_batch {
+            return Err(Malformed(""));
+        }
+        let mut out = Vec::new();
+        for (at, (id, command)) in commands.into_iter().enumerate() {
+            if at > 0 {
+                out.push(b'\n');
+            }
+            let reply = self.call(command).await;
+            append_envelope(&reply, (id > 0).then_some(id), &mut out);
+        }
+        Ok(json(StatusCode::OK, out))
+    }
+}
+
+fn read(settings: &HttpSettings, name: &'static str, params: &Params<'_>) -> Result<Command, Malformed> {
+    match Command::read(name, params)? {
+        Command::Broadcast { channels, .. } if channels.len() > settings.max_batch => Err(Malformed("channels")),
+        command => Ok(command),
+    }
+}
+
+/// A command of a batch: the first method of the table that it names.
+fn one_of(settings: &HttpSettings, text: &str) -> Result<Result<(&'static str, Command), ApiError>, Malformed> {
+    let params = Params::parse(text)?;
+    let named = params.fields().find_map(|(key, value)| Some((by_name(key)?, value)));
+    match named {
+        Some((name, value)) => Ok(Ok((name, read(settings, name, &Params::parse(value)?)?))),
+        None => Ok(Err(ApiError::NOT_FOUND)),
+    }
+}
+
+fn append_envelope(reply: &Result<Reply, ApiError>, id: Option<u32>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    if let Some(id) = id {
+        out.extend_from_slice(format!("\"id\":{id},").as_bytes());
+    }
+    match reply {
+        Ok(reply) => {
+            out.extend_from_slice(b"\"result\":");
+            reply.append(out);
+        }
+        Err(error) => {
+            out.extend_from_slice(b"\"error\":");
+            append_error(error, out);
+        }
+    }
+    out.push(b'}');
+}
+
+fn json(status: StatusCode, body: Vec<u8>) -> Answer {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A short text for people.
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {
+    let mut response = Response::new(Full::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

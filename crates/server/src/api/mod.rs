@@ -1,0 +1,212 @@
+//! The server API: what an application's backend may do. HTTP is one door to it; others call the same
+//! [`Api::call`].
+
+pub mod command;
+pub mod http;
+pub mod params;
+pub mod reply;
+
+use crate::policy::api::{Call, check};
+use crate::policy::server_side::{ServerSide, server_side};
+use crate::policy::{Grant, HistoryGrant, PublishGrant, Rules, Source, Verdict};
+use crate::session::options;
+use command::{Command, Message, Since, Subscribe, Who};
+use reply::{ApiError, Node as NodeFacts, Reply};
+use spinward::broker::{BrokerError, HistoryFilter, HistoryOptions, PublishOptions, Published};
+use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
+use spinward::{ClientFilter, Node, Position, ServerSubscribe};
+use std::sync::Arc;
+
+/// The server API of one node.
+#[derive(Clone)]
+pub struct Api {
+    node: Node,
+    rules: crate::session::SharedRules,
+    facts: Arc<Facts>,
+}
+
+/// What `info` tells of a node besides its counters.
+#[derive(Debug)]
+pub struct Facts {
+    /// Random id of this life of the process.
+    pub uid: String,
+    /// `node.name`.
+    pub name: String,
+}
+
+impl Api {
+    /// The API of a node under these rules.
+    #[must_use]
+    pub fn new(node: Node, rules: crate::session::SharedRules, facts: Facts) -> Self {
+        Self { node, rules, facts: Arc::new(facts) }
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// An error of the server API, as the caller is told.
+    pub async fn call(&self, command: Command) -> Result<Reply, ApiError> {
+        let rules = self.rules.get();
+        match command {
+            Command::Publish { channel, message } => self.publish(&rules, &channel, &message).await.map(Reply::Published),
+            Command::Broadcast { channels, message } => {
+                if channels.is_empty() {
+                    return Err(ApiError::BAD_REQUEST);
+                }
+                let mut responses = Vec::with_capacity(channels.len());
+                for channel in &channels {
+                    responses.push(self.publish(&rules, channel, &message).await);
+                }
+                Ok(Reply::Broadcast(responses))
+            }
+            Command::Subscribe(subscribe) => self.subscribe(&rules, &subscribe),
+            Command::Unsubscribe { who, channel } => {
+                allowed(&rules, &channel, &Call::Unsubscribe)?;
+                let channel = (!channel.is_empty()).then_some(channel.as_str());
+                if let Some(filter) = filter(&who, Vec::new()) {
+                    self.node.unsubscribe(&who.user, &filter, channel, UnsubscribeCode::SERVER);
+                }
+                Ok(Reply::Empty)
+            }
+            Command::Disconnect { who, whitelist, code } => {
+                let code = code.filter(|code| code.code != 0).map_or(DisconnectCode::FORCE_DISCONNECT, |code| DisconnectCode {
+                    code: code.code,
+                    reason: code.reason.into(),
+                });
+                if let Some(filter) = filter(&who, whitelist) {
+                    self.node.disconnect(&who.user, &filter, code);
+                }
+                Ok(Reply::Empty)
+            }
+            Command::Refresh { who, expired, expire_at, info } => {
+                if let Some(filter) = filter(&who, Vec::new()) {
+                    self.node.refresh(&who.user, &filter, expired, expire_at, info);
+                }
+                Ok(Reply::Empty)
+            }
+            Command::Presence { channel } => {
+                allowed(&rules, &channel, &Call::Presence)?;
+                self.node.presence(&channel).await.map(Reply::Presence).map_err(|_| ApiError::INTERNAL)
+            }
+            Command::PresenceStats { channel } => {
+                allowed(&rules, &channel, &Call::PresenceStats)?;
+                self.node.presence_stats(&channel).await.map(Reply::Stats).map_err(|_| ApiError::INTERNAL)
+            }
+            Command::History { channel, limit, since, reverse } => {
+                let Grant::History(grant) = allowed(&rules, &channel, &Call::History)? else { return Err(ApiError::INTERNAL) };
+                let filter = HistoryFilter { limit: i64::from(limit), since: since.map(position), reverse };
+                self.node.history(&channel, filter, history(grant)).await.map(Reply::History).map_err(|error| failed(&error))
+            }
+            Command::HistoryRemove { channel } => {
+                allowed(&rules, &channel, &Call::HistoryRemove)?;
+                self.node.remove_history(&channel).await.map(|()| Reply::Empty).map_err(|error| failed(&error))
+            }
+            Command::Channels { pattern } => self.channels(&pattern),
+            Command::Info => Ok(self.info()),
+            Command::Rpc { method } if method.is_empty() => Err(ApiError::BAD_REQUEST),
+            // Nothing registers methods yet.
+            Command::Rpc { .. } => Err(ApiError::NOT_FOUND),
+            Command::OtherKind { channel } => {
+                allowed(&rules, &channel, &Call::Publish { data: b"{}", skip_history: false, delta: false })?;
+                // The channel is one of streams, which have no keys.
+                Err(ApiError::BAD_REQUEST)
+            }
+        }
+    }
+
+    async fn publish(&self, rules: &Rules, channel: &str, message: &Message) -> Result<Published, ApiError> {
+        let data = message.data.clone().ok_or(ApiError::BAD_REQUEST)?;
+        let call = Call::Publish { data: &data, skip_history: message.skip_history, delta: message.delta };
+        let Grant::Publish(grant) = allowed(rules, channel, &call)? else { return Err(ApiError::INTERNAL) };
+        let PublishGrant { history: kept, delta } = grant;
+        let options = PublishOptions {
+            history: history(kept),
+            info: None,
+            tags: (!message.tags.is_empty()).then(|| Arc::new(message.tags.clone())),
+            idempotency_key: message.idempotency_key.clone(),
+            version: message.version,
+            version_epoch: message.version_epoch.clone(),
+            delta,
+        };
+        self.node.publish(channel, data, options).await.map_err(|error| failed(&error))
+    }
+
+    fn subscribe(&self, rules: &Rules, subscribe: &Subscribe) -> Result<Reply, ApiError> {
+        let (Some(info), Some(data)) = (&subscribe.info, &subscribe.data) else { return Err(ApiError::BAD_REQUEST) };
+        let wanted = ServerSide {
+            source: Source::ServerApi,
+            overrides: subscribe.overrides,
+            expire_at: subscribe.expire_at,
+            info: (!info.is_empty()).then_some(info),
+            data: (!data.is_empty()).then_some(data),
+        };
+        let decision = server_side(rules, &subscribe.channel, &wanted);
+        let grant = match decision.verdict {
+            Verdict::Allow(Grant::Subscribe(grant)) => grant,
+            Verdict::Error(code) => return Err(ApiError::from(&code)),
+            Verdict::Allow(_) | Verdict::Disconnect(_) => return Err(ApiError::BAD_REQUEST),
+        };
+        if let Some(filter) = filter(&subscribe.who, Vec::new()) {
+            let made = ServerSubscribe { options: options(&grant), since: subscribe.recover_since.clone().map(position) };
+            self.node.subscribe(&subscribe.who.user, &filter, &subscribe.channel, made);
+        }
+        Ok(Reply::Empty)
+    }
+
+    fn channels(&self, pattern: &str) -> Result<Reply, ApiError> {
+        if pattern.is_empty() {
+            return Ok(Reply::Channels(self.node.channels(|_| true)));
+        }
+        let glob = globset::GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
+        let matcher = glob.map_err(|_| ApiError::INTERNAL)?.compile_matcher();
+        Ok(Reply::Channels(self.node.channels(|channel| matcher.is_match(channel))))
+    }
+
+    fn info(&self) -> Reply {
+        let info = self.node.info();
+        Reply::Info(Box::new(NodeFacts {
+            uid: self.facts.uid.clone(),
+            name: self.facts.name.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            clients: info.counters.clients,
+            users: info.counters.users,
+            channels: info.counters.channels,
+            subscriptions: info.counters.subscriptions,
+            uptime: info.uptime.as_secs(),
+        }))
+    }
+}
+
+/// What the channel can, or why it cannot.
+fn allowed(rules: &Rules, channel: &str, call: &Call<'_>) -> Result<Grant<'static>, ApiError> {
+    match check(rules, channel, call).verdict {
+        Verdict::Allow(grant) => Ok(grant),
+        Verdict::Error(code) => Err(ApiError::from(&code)),
+        Verdict::Disconnect(_) => Err(ApiError::BAD_REQUEST),
+    }
+}
+
+/// `None`: nobody is meant, since WebSocket connections have no session.
+fn filter(who: &Who, except: Vec<String>) -> Option<ClientFilter> {
+    let client = (!who.client.is_empty()).then(|| who.client.clone());
+    who.session.is_empty().then_some(ClientFilter { client, except })
+}
+
+fn history(grant: HistoryGrant) -> HistoryOptions {
+    HistoryOptions { size: grant.size as usize, ttl: grant.ttl, meta_ttl: grant.meta_ttl }
+}
+
+fn position(since: Since) -> Position {
+    Position { offset: since.offset, epoch: since.epoch.into() }
+}
+
+fn failed(error: &BrokerError) -> ApiError {
+    match error {
+        BrokerError::UnrecoverablePosition => ApiError { code: 112, message: "unrecoverable position" },
+        BrokerError::NotSupported => ApiError { code: 108, message: "not available" },
+        BrokerError::Failed(_) => {
+            tracing::error!(%error, "a call of the server API failed");
+            ApiError::INTERNAL
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What calls of the server API answer, and its JSON.
+
+use spinward::broker::{History, Published};
+use spinward::presence::PresenceStats;
+use spinward::wire::code::ErrorCode;
+use spinward::wire::json::{append_string, payload};
+use spinward::{ClientInfo, Publication};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// An error of the server API.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// Number.
+    pub code: u32,
+    /// Text.
+    pub message: &'static str,
+}
+
+impl ApiError {
+    /// Something failed on the server.
+    pub const INTERNAL: Self = Self { code: 100, message: "internal server error" };
+    /// No such method.
+    pub const NOT_FOUND: Self = Self { code: 104, message: "not found" };
+    /// The parameters make no sense.
+    pub const BAD_REQUEST: Self = Self { code: 107, message: "bad request" };
+
+    /// The HTTP status in the transport error mode.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self.code {
+            102 | 104 => 404,
+            107 | 108 => 400,
+            112 => 416,
+            113 => 409,
+            _ => 500,
+        }
+    }
+}
+
+impl From<&ErrorCode> for ApiError {
+    fn from(code: &ErrorCode) -> Self {
+        let known = |wanted: u32, message| (code.code == wanted).then_some(Self { code: wanted, message });
+        known(102, "unknown channel")
+            .or_else(|| known(104, "not found"))
+            .or_else(|| known(107, "bad request"))
+            .or_else(|| known(108, "not available"))
+            .or_else(|| known(112, "unrecoverable position"))
+            .or_else(|| known(113, "conflict"))
+            .unwrap_or(Self::INTERNAL)
+    }
+}
+
+/// What a call answers.
+#[derive(Debug)]
+pub enum Reply {
+    /// Done; there is nothing to tell.
+    Empty,
+    /// A publish.
+    Published(Published),
+    /// A broadcast: one answer per channel, in their order.
+    Broadcast(Vec<Result<Published, ApiError>>),
+    /// Who is there.
+    Presence(Vec<Arc<ClientInfo>>),
+    /// How many are there.
+    Stats(PresenceStats),
+    /// A slice of a stream.
+    History(History),
+    /// Channels and their subscribers.
+    Channels(Vec<(Box<str>, u32)>),
+    /// Facts about nodes.
+    Info(Box<Node>),
+}
+
+/// Facts about one node.
+#[derive(Debug)]
+pub struct Node {
+    /// Random id of this life of the process.
+    pub uid: String,
+    /// `node.name`.
+    pub name: String,
+    /// Version of the server.
+    pub version: &'static str,
+    /// Logged-in connections.
+    pub clients: u64,
+    /// Distinct users.
+    pub users: u64,
+    /// Channels with subscribers.
+    pub channels: u64,
+    /// Subscriptions.
+    pub subscriptions: u64,
+    /// Seconds since the start.
+    pub uptime: u64,
+}
+
+impl Reply {
+    /// Appends the result object.
+    pub fn append(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Empty => out.extend_from_slice(b"{}"),
+            Self::Published(published) => append_published(published, out),
+            Self::Broadcast(responses) => {
+                out.extend_from_slice(b"{\"responses\":[");
+                for (at, response) in responses.iter().enumerate() {
+                    comma(at, out);
+                    match response {
+                        Ok(published) => {
+                            out.extend_from_slice(b"{\"result\":");
+                            append_published(published, out);
+                            out.push(b'}');
+                        }
+                        Err(error) => {
+                            out.extend_from_slice(b"{\"error\":");
+                            append_error(error, out);
+                            out.push(b'}');
+                        }
+                    }
+                }
+                out.extend_from_slice(b"]}");
+            }
+            Self::Presence(members) => {
+                out.extend_from_slice(b"{\"presence\":{");
+                for (at, info) in members.iter().enumerate() {
+                    comma(at, out);
+                    append_string(&info.client, out);
+                    out.push(b':');
+                    append_info(info, out);
+                }
+                out.extend_from_slice(b"}}");
+            }
+            Self::Stats(stats) => {
+                append_format(out, format_args!("{{\"num_clients\":{},\"num_users\":{}}}", stats.clients, stats.users));
+            }
+            Self::History(history) => {
+                out.extend_from_slice(b"{\"publications\":[");
+                for (at, publication) in history.publications.iter().enumerate() {
+                    comma(at, out);
+                    append_publication(publication, out);
+                }
+                out.extend_from_slice(b"],\"epoch\":");
+                append_string(&history.top.epoch, out);
+                append_format(out, format_args!(",\"offset\":{}}}", history.top.offset));
+            }
+            Self::Channels(channels) => {
+                out.extend_from_slice(b"{\"channels\":{");
+                for (at, (channel, clients)) in channels.iter().enumerate() {
+                    comma(at, out);
+                    append_string(channel, out);
+                    append_format(out, format_args!(":{{\"num_clients\":{clients}}}"));
+                }
+                out.extend_from_slice(b"}}");
+            }
+            Self::Info(node) => {
+                out.extend_from_slice(b"{\"nodes\":[{\"uid\":");
+                append_string(&node.uid, out);
+                out.extend_from_slice(b",\"name\":");
+                append_string(&node.name, out);
+                out.extend_from_slice(b",\"version\":");
+                append_string(node.version, out);
+                append_format(
+                    out,
+                    format_args!(
+                        ",\"num_clients\":{},\"num_users\":{},\"num_channels\":{},\"uptime\":{},\"num_subs\":{}}}]}}",
+                        node.clients, node.users, node.channels, node.uptime, node.subscriptions
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// Appends an error object.
+pub fn append_error(error: &ApiError, out: &mut Vec<u8>) {
+    append_format(out, format_args!("{{\"code\":{},\"message\":\"{}\"}}", error.code, error.message));
+}
+
+fn append_published(published: &Published, out: &mut Vec<u8>) {
+    let position = &published.position;
+    if position.epoch.is_empty() {
+        return out.extend_from_slice(b"{}");
+    }
+    append_format(out, format_args!("{{\"offset\":{},\"epoch\":", position.offset));
+    append_string(&position.epoch, out);
+    out.push(b'}');
+}
+
+fn append_publication(publication: &Publication, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"data\":");
+    out.extend_from_slice(&payload(publication.data.clone()));
+    if let Some(info) = &publication.info {
+        out.extend_from_slice(b",\"info\":");
+        append_info(info, out);
+    }
+    append_format(out, format_args!(",\"offset\":{}", publication.offset));
+    if let Some(tags) = publication.tags.as_ref().filter(|tags| !tags.is_empty()) {
+        out.extend_from_slice(b",\"tags\":{");
+        for (at, (key, value)) in tags.iter().enumerate() {
+            comma(at, out);
+            append_string(key, out);
+            out.push(b':');
+            append_string(value, out);
+        }
+        out.push(b'}');
+    }
+    out.push(b'}');
+}
+
+fn append_info(info: &ClientInfo, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"user\":");
+    append_string(&info.user, out);
+    out.extend_from_slice(b",\"client\":");
+    append_string(&info.client, out);
+    for (name, value) in [("conn_info", &info.conn_info), ("chan_info", &info.chan_info)] {
+        if !value.is_empty() {
+            append_format(out, format_args!(",\"{name}\":"));
+            out.extend_from_slice(&payload(value.clone()));
+        }
+    }
+    out.push(b'}');
+}
+
+fn comma(at: usize, out: &mut Vec<u8>) {
+    if at > 0 {
+        out.push(b',');
+    }
+}
+
+fn append_format(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+    struct Sink<'a>(&'a mut Vec<u8>);
+
+    impl Write for Sink<'_> {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+    }
+
+    // Writing to memory does not fail.
+    let _ = Sink(out).write_fmt(arguments);
+}

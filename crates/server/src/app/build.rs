@@ -1,0 +1,234 @@
+//! From the configuration to the parts of a server.
+
+use super::dev::Dev;
+use super::origin::{OriginError, Origins};
+use super::serve::Routes;
+use crate::api::http::HttpSettings;
+use crate::api::{Api, Facts};
+use crate::auth::settings::{Expect, FetchSettings, IssuerSettings, JwksSettings, KeySettings, Timed, TokenSettings};
+use crate::auth::verify::{SettingsError, Verifier};
+use crate::auth::{jwks::Jwks, settings::ClaimSettings};
+use crate::channel::{ChannelConfig, Registry};
+use crate::config::Config;
+use crate::config::catalogue::Section;
+use crate::config::typed::Token;
+use crate::policy::Rules;
+use crate::session::{Keys, Refusals, ServerHooks, Settings, SharedRules};
+use serde_json::Value;
+use spinward::clock::Clock;
+use spinward::id::Entropy;
+use spinward::{Node, NodeBuilder};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The configuration does not make a server.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// Channels or namespaces.
+    #[error(transparent)]
+    Channels(#[from] crate::channel::registry::BuildError),
+    /// A channel option has a value that it cannot have.
+    #[error("channel: {0}")]
+    ChannelOption(#[source] serde_json::Error),
+    /// Keys, or what tokens must say.
+    #[error(transparent)]
+    Tokens(#[from] SettingsError),
+    /// Origins.
+    #[error(transparent)]
+    Origins(#[from] OriginError),
+    /// Limits and timings.
+    #[error(transparent)]
+    Node(#[from] spinward::BuildError),
+}
+
+/// The parts of a server.
+pub(super) struct Built {
+    pub(super) node: Node,
+    rules: SharedRules,
+    refusals: Arc<Refusals>,
+    origins: Arc<Origins>,
+    uid: String,
+}
+
+impl Built {
+    pub(super) fn new(config: &Config) -> Result<Self, BuildError> {
+        let clock = Clock::system();
+        let rules = SharedRules::new(rules(config)?);
+        let refusals = Arc::new(Refusals::new(clock.clone()));
+        let hooks = ServerHooks::new(rules.clone(), keys(config)?, settings(config), clock, Arc::clone(&refusals));
+        let node = node(config, Node::builder(hooks))?;
+        let origins = Arc::new(Origins::new(config.client.allowed_origins.iter().map(String::as_str))?);
+        let uid = Entropy::system().client_id().to_string();
+        Ok(Self { node, rules, refusals, origins, uid })
+    }
+
+    /// The routes of the external port, and those of the internal one where there is one.
+    pub(super) fn routes(&self, config: &Config, dev: Option<Arc<Dev>>, apart: bool) -> (Routes, Option<Routes>) {
+        let none = || Routes {
+            node: self.node.clone(),
+            websocket: None,
+            init: None,
+            api: None,
+            health: None,
+            metrics: None,
+            origins: Arc::clone(&self.origins),
+            refusals: Arc::clone(&self.refusals),
+            dev: None,
+        };
+        let api = || (!config.http_api.disabled).then(|| self.api(config));
+        let outer = Routes {
+            websocket: (!config.websocket.disabled).then(|| (config.websocket.handler_prefix.clone(), self.node.websocket())),
+            init: config.init.enabled.then(|| config.init.handler_prefix.clone()),
+            dev,
+            ..none()
+        };
+        let health = config.health.enabled.then(|| config.health.handler_prefix.clone());
+        let metrics = config.prometheus.enabled.then(|| config.prometheus.handler_prefix.clone());
+        if apart {
+            let outer = Routes { api: if config.http_api.external { api() } else { None }, ..outer };
+            return (outer, Some(Routes { api: api(), health, metrics, ..none() }));
+        }
+        (Routes { api: api(), health, metrics, ..outer }, None)
+    }
+
+    fn api(&self, config: &Config) -> (Api, HttpSettings) {
+        let name = if config.node.name.is_empty() {
+            let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+            let host = host.trim();
+            format!("{}_{}", if host.is_empty() { "node" } else { host }, config.http_server.port)
+        } else {
+            config.node.name.clone()
+        };
+        let api = Api::new(self.node.clone(), self.rules.clone(), Facts { uid: self.uid.clone(), name });
+        let http = &config.http_api;
+        let settings = HttpSettings {
+            prefix: http.handler_prefix.clone(),
+            key: http.key.clone(),
+            insecure: http.insecure,
+            no_query_key: http.disable_query_key,
+            transport_errors: http.error_mode == "transport",
+            max_body: 32 << 20,
+            max_batch: 10_000,
+        };
+        (api, settings)
+    }
+}
+
+/// The rules of channels.
+pub(super) fn rules(config: &Config) -> Result<Rules, BuildError> {
+    let channel: ChannelConfig =
+        serde_json::from_value(Value::Object(config.channel.to_section())).map_err(BuildError::ChannelOption)?;
+    Ok(Rules {
+        registry: Arc::new(Registry::new(channel)?),
+        insecure: config.client.insecure,
+        channel_limit: config.client.channel_limit as usize,
+    })
+}
+
+fn settings(config: &Config) -> Settings {
+    let client = &config.client;
+    let personal = &client.subscribe_to_user_personal_channel;
+    Settings {
+        insecure: client.insecure,
+        anonymous_without_token: client.allow_anonymous_connect_without_token,
+        no_anonymous_tokens: client.disallow_anonymous_connection_tokens,
+        user_header: client.user_id_http_header.clone(),
+        personal: personal.enabled.then(|| personal.personal_channel_namespace.clone()),
+        single_connection: personal.single_connection,
+        ping_method: config.rpc.ping.enabled.then(|| config.rpc.ping.method.clone()),
+        explain: false,
+    }
+}
+
+/// What tokens are checked with.
+pub(crate) fn keys(config: &Config) -> Result<Keys, BuildError> {
+    let jwks = Jwks::default();
+    let client = &config.client;
+    let skip = client.insecure_skip_token_signature_verify;
+    let connection = Verifier::new(&token_settings(&client.token, "client.token", skip), &jwks)?;
+    let separate = &client.subscription_token;
+    let subscription = if separate.enabled {
+        Verifier::new(&token_settings(&separate.token, "client.subscription_token", skip), &jwks)?
+    } else {
+        connection.clone()
+    };
+    Ok(Keys { connection, subscription })
+}
+
+fn token_settings(token: &Token, path: &str, skip: bool) -> TokenSettings {
+    let option = |name: &str| format!("{path}.{name}");
+    let mut keys = KeySettings::default();
+    if !token.hmac_secret_key.is_empty() {
+        keys.hmac.push(Timed::always(option("hmac_secret_key"), token.hmac_secret_key.clone()));
+    }
+    if !token.hmac_previous_secret_key.is_empty() {
+        let until = token.hmac_previous_secret_key_valid_until;
+        keys.hmac.push(Timed::until(option("hmac_previous_secret_key"), token.hmac_previous_secret_key.clone(), until));
+    }
+    for (list, name, pem) in [
+        (&mut keys.rsa, "rsa_public_key", &token.rsa_public_key),
+        (&mut keys.ecdsa, "ecdsa_public_key", &token.ecdsa_public_key),
+    ] {
+        if !pem.is_empty() {
+            list.push(Timed::always(option(name), crate::secret::Secret::new(pem.as_str())));
+        }
+    }
+    if !token.jwks_public_endpoint.is_empty() {
+        keys.jwks = Some(JwksSettings {
+            endpoint: token.jwks_public_endpoint.clone(),
+            insecure_skip_endpoint_safety_check: token.insecure_skip_jwks_endpoint_safety_check,
+            fetch: FetchSettings::default(),
+        });
+    }
+    let expect = |exact: &str, regex: &str| {
+        if !exact.is_empty() {
+            Expect::Exact(exact.to_owned())
+        } else if regex.is_empty() {
+            Expect::Any
+        } else {
+            Expect::Regex(regex.to_owned())
+        }
+    };
+    let issuer = IssuerSettings {
+        path: path.to_owned(),
+        keys,
+        issuer: expect(&token.issuer, &token.issuer_regex),
+        audience: expect(&token.audience, &token.audience_regex),
+        claims: ClaimSettings {
+            user_id: (!token.user_id_claim.is_empty()).then(|| token.user_id_claim.clone()),
+            ..ClaimSettings::default()
+        },
+    };
+    TokenSettings {
+        issuers: vec![issuer],
+        leeway: u32::try_from(token.leeway.get().as_secs()).unwrap_or(u32::MAX),
+        require_exp: false,
+        insecure_skip_signature: skip,
+    }
+}
+
+fn node(config: &Config, builder: NodeBuilder) -> Result<Node, BuildError> {
+    let client = &config.client;
+    let limits = spinward::Config {
+        shards: usize::from(config.shards),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ping_interval: client.ping_interval.get(),
+        pong_timeout: client.pong_timeout.get(),
+        stale_close_delay: client.stale_close_delay.get(),
+        expired_close_delay: client.expired_close_delay.get(),
+        expired_sub_close_delay: client.expired_sub_close_delay.get(),
+        channel_limit: client.channel_limit as usize,
+        queue_max_size: usize::try_from(client.queue_max_size).unwrap_or(usize::MAX),
+        message_size_limit: config.websocket.socket.message_size_limit,
+        channel_position_check_delay: client.channel_position_check_delay.get(),
+        connection_limit: client.connection_limit as usize,
+        connection_rate_limit: client.connection_rate_limit,
+        user_connection_limit: client.user_connection_limit as usize,
+        history_max_publication_limit: client.history_max_publication_limit as usize,
+        recovery_max_publication_limit: client.recovery_max_publication_limit as usize,
+        history_meta_ttl: config.channel.history_meta_ttl.get(),
+        connect_include_server_time: client.connect_include_server_time,
+        ..spinward::Config::default()
+    };
+    Ok(builder.config(limits).build()?)
+}

@@ -1,0 +1,146 @@
+//! `spinward dev`: a server to try things on, with a console at `/`.
+
+use super::serve::typed;
+use crate::api::http::Answer;
+use crate::config::{Config, Duration};
+use crate::secret::Secret;
+use http::HeaderValue;
+use http::header::{CONTENT_SECURITY_POLICY, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use serde_json::json;
+use spinward::id::Entropy;
+use std::net::SocketAddr;
+
+/// The built console, with the licences of what it is made of.
+static FILES: [(&str, &str, &[u8]); 6] = [
+    ("/", "text/html; charset=utf-8", include_bytes!("../../../../web/dist/index.html")),
+    ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../../../../web/dist/app.js")),
+    ("/app.css", "text/css; charset=utf-8", include_bytes!("../../../../web/dist/app.css")),
+    ("/centrifuge.js", "text/javascript; charset=utf-8", include_bytes!("../../../../web/dist/centrifuge.js")),
+    ("/icon.svg", "image/svg+xml", include_bytes!("../../../../web/dist/icon.svg")),
+    ("/LICENSES.txt", "text/plain; charset=utf-8", include_bytes!("../../../../web/dist/LICENSES.txt")),
+];
+
+/// Nothing but the page's own files runs, and it talks to servers only.
+const POLICY: &str = "default-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self' ws: wss: http: https:; frame-ancestors 'none'";
+
+/// What the console is told, and its files.
+pub(super) struct Dev {
+    info: String,
+}
+
+/// Keys and a token, made for one run.
+pub(super) struct Made {
+    token: String,
+    api_key: String,
+}
+
+/// The user of the ready-made token, and a channel to begin with.
+const USER: &str = "developer";
+const CHANNEL: &str = "playground";
+
+/// A configuration in which everything can be tried: for this machine only, since it opens every channel.
+pub(super) fn configure(port: u16) -> (Config, Made) {
+    let secret = || Entropy::system().client_id().to_string();
+    let (token_key, api_key) = (secret() + &secret(), secret());
+    let mut config = Config::default();
+    config.http_server.address = "127.0.0.1".to_owned();
+    config.http_server.port = port;
+    config.client.allowed_origins = vec!["*".to_owned()];
+    config.client.token.hmac_secret_key = Secret::new(token_key.clone());
+    config.http_api.key = Secret::new(api_key.clone());
+    config.health.enabled = true;
+    config.prometheus.enabled = true;
+    let options = &mut config.channel.without_namespace;
+    options.presence = true;
+    options.join_leave = true;
+    options.history_size = 100;
+    options.history_ttl = Duration::secs(3600);
+    options.allow_recovery = true;
+    options.allow_positioning = true;
+    options.allow_tags_filter = true;
+    options.allowed_delta_types = vec!["fossil".to_owned()];
+    options.allow_user_limited_channels = true;
+    options.allow_subscribe_for_client = true;
+    options.allow_publish_for_subscriber = true;
+    options.allow_presence_for_subscriber = true;
+    options.allow_history_for_subscriber = true;
+    let token = crate::auth::sign::hs256(&token_key, &json!({ "sub": USER }));
+    (config, Made { token, api_key })
+}
+
+impl Made {
+    /// Prints what a developer needs, and gives the console its part.
+    #[allow(clippy::print_stdout, reason = "this is for the person at the terminal")]
+    pub(super) fn announce(&self, address: SocketAddr) -> Dev {
+        let ready = Ready { address, token: &self.token, api_key: &self.api_key, user: USER, channel: CHANNEL };
+        println!("Spinward {} in development mode. Keys and token are made for this run.\n", env!("CARGO_PKG_VERSION"));
+        println!("  console   http://{address}/");
+        println!("  token     {}\n", self.token);
+        println!("Publish from another terminal:\n\n{}\n", ready.curl());
+        println!("A page that listens:\n\n{}\n", ready.snippet());
+        Dev::new(&ready)
+    }
+}
+
+/// What a developer needs to begin.
+pub(super) struct Ready<'a> {
+    pub(super) address: SocketAddr,
+    pub(super) token: &'a str,
+    pub(super) api_key: &'a str,
+    pub(super) user: &'a str,
+    pub(super) channel: &'a str,
+}
+
+impl Ready<'_> {
+    /// A line for the shell that publishes.
+    pub(super) fn curl(&self) -> String {
+        format!(
+            "curl -X POST http://{}/api/publish -H 'X-API-Key: {}' -d '{{\"channel\":\"{}\",\"data\":{{\"hello\":\"world\"}}}}'",
+            self.address, self.api_key, self.channel
+        )
+    }
+
+    /// A page that connects and listens, with the official SDK from wherever the application has it.
+    pub(super) fn snippet(&self) -> String {
+        format!(
+            "<!doctype html>\n<script src=\"http://{0}/centrifuge.js\"></script>\n<script>\n  \
+             const centrifuge = new Centrifuge(\"ws://{}/connection/websocket\");\n  \
+             centrifuge.setToken(\"{}\");\n  \
+             const sub = centrifuge.newSubscription(\"{}\");\n  \
+             sub.on(\"publication\", (ctx) => console.log(ctx.data));\n  \
+             sub.subscribe();\n  centrifuge.connect();\n</script>",
+            self.address, self.token, self.channel
+        )
+    }
+}
+
+impl Dev {
+    pub(super) fn new(ready: &Ready<'_>) -> Self {
+        let info = json!({
+            "token": ready.token,
+            "api_key": ready.api_key,
+            "websocket": "/connection/websocket",
+            "version": env!("CARGO_PKG_VERSION"),
+            "user": ready.user,
+            "channel": ready.channel,
+            "curl": ready.curl(),
+            "snippet": ready.snippet(),
+        });
+        Self { info: info.to_string() }
+    }
+
+    /// A file of the console, or what it asks about this server.
+    pub(super) fn file(&self, path: &str) -> Option<Answer> {
+        let mut answer = if path == "/dev/info" {
+            typed("application/json", self.info.clone())
+        } else {
+            let (_, kind, body) = FILES.iter().find(|(name, ..)| *name == path)?;
+            typed(kind, *body)
+        };
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store"));
+        Some(answer)
+    }
+}

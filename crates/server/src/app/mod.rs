@@ -1,0 +1,156 @@
+//! The server put together: configuration in, a running process out.
+
+mod build;
+mod dev;
+mod log;
+mod metrics;
+mod origin;
+mod serve;
+
+pub use build::BuildError;
+pub(crate) use build::keys;
+pub use origin::{OriginError, Origins};
+
+use crate::config::{Config, Warning};
+use build::Built;
+use serve::accept;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// The server could not run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The configuration does not make a server.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A port cannot be listened on.
+    #[error("http_server: cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The runtime could not be started, or signals cannot be heard.
+    #[error("cannot start: {0}")]
+    Start(#[source] std::io::Error),
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// It could not be started.
+pub fn run(config: &Config, warnings: &[Warning]) -> Result<(), RunError> {
+    log::start(&config.log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    runtime()?.block_on(async {
+        let built = Built::new(config)?;
+        serve(config, built, None).await
+    })
+}
+
+/// Runs a server to try things on: with keys made for this run, open channels, and a console at `/`.
+///
+/// # Errors
+/// It could not be started.
+pub fn dev(port: u16) -> Result<(), RunError> {
+    let (config, ready) = dev::configure(port);
+    log::start(&config.log);
+    runtime()?.block_on(async {
+        let built = Built::new(&config)?;
+        serve(&config, built, Some(ready)).await
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
+    raise_file_limit();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Start)
+}
+
+/// Every connection is a descriptor, and the soft limit is often 1,024.
+fn raise_file_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
+            tracing::warn!(limit = ?limit.current, "the limit of open files cannot be raised");
+        }
+    }
+}
+
+async fn serve(config: &Config, built: Built, ready: Option<dev::Made>) -> Result<(), RunError> {
+    let (stop, stopped) = watch::channel(false);
+    let server = &config.http_server;
+    let external = listen(&server.address, server.port).await?;
+    let address = external.local_addr().map_err(RunError::Start)?;
+    let dev = ready.map(|made| Arc::new(made.announce(address)));
+    let internal_port = server.internal_port.parse::<u16>().ok().filter(|port| *port != server.port);
+    let (outer, inner) = built.routes(config, dev, internal_port.is_some());
+    let mut accepting = Vec::new();
+    if let (Some(port), Some(routes)) = (internal_port, inner) {
+        let at = if server.internal_address.is_empty() { &server.address } else { &server.internal_address };
+        let internal = listen(at, port).await?;
+        tracing::info!(address = %show(&internal), "serving internal endpoints");
+        accepting.push(tokio::spawn(accept(internal, Arc::new(routes), stopped.clone())));
+    }
+    write_pid(&config.pid_file)?;
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+    let node = built.node.clone();
+    accepting.push(tokio::spawn(accept(external, Arc::new(outer), stopped)));
+    signal().await.map_err(RunError::Start)?;
+    tracing::info!("stopping");
+    // Nobody listens any longer once the accepting tasks are gone: that is no failure.
+    let _ = stop.send(true);
+    for task in accepting {
+        let _ = task.await;
+    }
+    node.shutdown(config.shutdown.timeout.get()).await;
+    if !config.pid_file.is_empty() {
+        let _ = std::fs::remove_file(&config.pid_file);
+    }
+    Ok(())
+}
+
+async fn listen(address: &str, port: u16) -> Result<TcpListener, RunError> {
+    let failed = |address: String| move |source| RunError::Listen { address, source };
+    if address.is_empty() {
+        // All addresses of both families; a host without IPv6 has the other.
+        match TcpListener::bind(("::", port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(failed(format!("port {port}"))(error)),
+            Err(_) => return TcpListener::bind(("0.0.0.0", port)).await.map_err(failed(format!("port {port}"))),
+        }
+    }
+    TcpListener::bind((address, port)).await.map_err(failed(format!("{address}:{port}")))
+}
+
+fn show(listener: &TcpListener) -> String {
+    listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address: SocketAddr| address.to_string())
+}
+
+fn write_pid(path: &str) -> Result<(), RunError> {
+    if path.is_empty() { Ok(()) } else { std::fs::write(path, std::process::id().to_string()).map_err(RunError::Start) }
+}
+
+/// Waits for the signal to stop.
+async fn signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,145 @@
+//! The HTTP server: accepts connections and routes requests.
+
+use super::dev::Dev;
+use super::origin::Origins;
+use super::metrics;
+use crate::api::Api;
+use crate::api::http::{Answer, HttpSettings, plain};
+use crate::session::Refusals;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use spinward::Node;
+use spinward::transport::websocket::WebSocket;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How long a client may take to send the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What one port serves.
+pub(super) struct Routes {
+    pub(super) node: Node,
+    pub(super) websocket: Option<(String, WebSocket)>,
+    pub(super) init: Option<String>,
+    pub(super) api: Option<(Api, HttpSettings)>,
+    pub(super) health: Option<String>,
+    pub(super) metrics: Option<String>,
+    pub(super) origins: Arc<Origins>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) dev: Option<Arc<Dev>>,
+}
+
+/// Accepts connections until it is told to stop.
+pub(super) async fn accept(listener: TcpListener, routes: Arc<Routes>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                tokio::spawn(connection(stream, peer, Arc::clone(&routes), stop.clone()));
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: those who hold them let go in time, and asking again at once
+                // would only burn the processor.
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, routes: Arc<Routes>, mut stop: watch::Receiver<bool>) {
+    // A socket that cannot be told so is slower, no worse.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let routes = Arc::clone(&routes);
+        async move { Ok::<_, Infallible>(routes.answer(request, peer).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        _ = stop.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, %peer, "an HTTP connection ended badly");
+    }
+}
+
+impl Routes {
+    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let path = request.uri().path();
+        if let Some((at, websocket)) = &self.websocket
+            && path == at
+        {
+            if !self.origins.admit(request.headers()) {
+                return plain(StatusCode::FORBIDDEN, "Forbidden");
+            }
+            request.extensions_mut().insert(peer);
+            return websocket.upgrade(request);
+        }
+        if let Some((api, settings)) = &self.api
+            && let Some(rest) = settings.strip(path)
+        {
+            let rest = rest.to_owned();
+            return self.api(api, settings, &rest, request).await;
+        }
+        let is = |at: &Option<String>| at.as_deref() == Some(path);
+        if is(&self.health) {
+            return typed("application/json", "{}");
+        }
+        if is(&self.metrics) {
+            return typed("text/plain; version=0.0.4; charset=utf-8", metrics::page(&self.node, &self.refusals));
+        }
+        if is(&self.init) {
+            if !self.origins.admit(request.headers()) {
+                return plain(StatusCode::FORBIDDEN, "Forbidden");
+            }
+            return typed("application/json", "{}");
+        }
+        match &self.dev {
+            Some(dev) if request.method() == Method::GET => {
+                dev.file(path).unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "404 page not found"))
+            }
+            _ => plain(StatusCode::NOT_FOUND, "404 page not found"),
+        }
+    }
+
+    async fn api(&self, api: &Api, settings: &HttpSettings, path: &str, request: Request<Incoming>) -> Answer {
+        if !settings.admits(request.headers(), request.uri()) {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            return response;
+        }
+        let (head, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, settings.max_body).collect().await else {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        };
+        api.serve(settings, path, &head.method, &head.headers, &body.to_bytes()).await
+    }
+}
+
+/// A response of this content type.
+pub(super) fn typed(kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,179 @@
+//! Logging in, and staying in.
+
+use super::{Inner, State, options};
+use crate::auth::claims::ConnectToken;
+use crate::auth::reason::{self, Outcome, Use};
+use crate::policy::server_side::{ServerSide, personal, server_side};
+use crate::policy::{Decision as Decided, Grant, Source, Verdict};
+use spinward::answer::Answer;
+use spinward::hooks::{Connected, Connecting, Decision, Refreshed, Refreshing, Refusal, SubscribeOptions};
+use spinward::identity::Credentials;
+use spinward::wire::code::{DisconnectCode, ErrorCode};
+use spinward::Client;
+use std::sync::Arc;
+
+impl Inner {
+    pub(super) fn connecting(self: &Arc<Self>, request: Connecting) -> Decision<Connected> {
+        if request.token.is_empty() {
+            return Answer::Now(self.connect_without_token(&request));
+        }
+        let inner = Arc::clone(self);
+        self.keys.connection.verify_connection(&request.token, self.now()).then(move |verified| {
+            let now = inner.now();
+            let token = verified.and_then(|token| {
+                token.usable(!inner.settings.no_anonymous_tokens, now)?;
+                Ok(token)
+            });
+            Answer::Now(match token {
+                Ok(token) => inner.connect_with(token),
+                Err(refusal) => Err(inner.refused(Use::Connect, "", "", &refusal)),
+            })
+        })
+    }
+
+    /// Anonymous means that there is no credential at all, or a token without a user; never one that failed.
+    fn connect_without_token(&self, request: &Connecting) -> Result<Connected, Refusal> {
+        let settings = &self.settings;
+        let from_header = (!settings.user_header.is_empty())
+            .then(|| request.handshake.headers.get(&settings.user_header))
+            .flatten()
+            .and_then(|value| value.to_str().ok())
+            .filter(|user| !user.is_empty());
+        if let Some(user) = from_header {
+            return self.connected(user.to_owned(), Connected::default());
+        }
+        if let Some(credentials) = &request.handshake.credentials {
+            let connected = Connected { credentials: credentials.clone(), ..Connected::default() };
+            return self.connected(credentials.user.clone(), connected);
+        }
+        if settings.insecure || settings.anonymous_without_token {
+            return self.connected(String::new(), Connected::default());
+        }
+        let refusal = reason::Refusal::new(
+            reason::Reason::TokenMissing,
+            "the client sent no token",
+            "give the client a token, or set client.allow_anonymous_connect_without_token to true",
+        );
+        Err(self.refused(Use::Connect, "", "", &refusal))
+    }
+
+    fn connect_with(&self, token: ConnectToken) -> Result<Connected, Refusal> {
+        let rules = self.rules.get();
+        let mut subscriptions = Vec::with_capacity(token.subs.len());
+        for (channel, sub) in &token.subs {
+            let wanted = ServerSide {
+                source: Source::ConnectionToken,
+                overrides: sub.overrides,
+                expire_at: 0,
+                info: sub.info.as_ref(),
+                data: sub.data.as_ref(),
+            };
+            let decided = server_side(&rules, channel, &wanted);
+            let rule = decided.rule.id();
+            subscriptions.push((channel.clone(), granted(decided).inspect_err(|refusal| {
+                self.refusals.permission("connect", &token.user, channel, rule, code_of(refusal));
+            })?));
+        }
+        let channels = token.subs.keys().cloned().collect();
+        let connected = Connected {
+            credentials: Credentials {
+                user: String::new(),
+                info: token.info.unwrap_or_default(),
+                expire_at: token.expire_at.unwrap_or(0),
+            },
+            meta: token.meta.unwrap_or_default(),
+            subscriptions,
+            extension: Some(Arc::new(State { capabilities: token.caps, channels, ..State::default() })),
+            ..Connected::default()
+        };
+        self.connected(token.user, connected)
+    }
+
+    /// Adds what every login gets.
+    fn connected(&self, user: String, mut connected: Connected) -> Result<Connected, Refusal> {
+        if let Some(namespace) = &self.settings.personal
+            && let Some((channel, decided)) = personal(&self.rules.get(), namespace, &user)
+            && !connected.subscriptions.iter().any(|(name, _)| *name == channel)
+        {
+            connected.subscriptions.push((channel, granted(decided)?));
+            connected.single_connection = self.settings.single_connection;
+        }
+        connected.credentials.user = user;
+        connected.extension.get_or_insert_with(|| Arc::new(State::default()));
+        Ok(connected)
+    }
+
+    pub(super) fn refresh(self: &Arc<Self>, client: &Client, request: Refreshing) -> Decision<Refreshed> {
+        let (inner, client) = (Arc::clone(self), client.clone());
+        self.keys.connection.verify_connection(&request.token, self.now()).then(move |verified| {
+            let now = inner.now();
+            let token = verified.and_then(|token| {
+                token.refreshes(client.user())?;
+                token.usable(!inner.settings.no_anonymous_tokens, now)?;
+                Ok(token)
+            });
+            Answer::Now(match token {
+                Ok(token) => refreshed(&client, token),
+                Err(refusal) => Err(inner.refused(Use::Refresh, client.user(), "", &refusal)),
+            })
+        })
+    }
+
+    /// Tells why, and gives what the client is told.
+    pub(super) fn refused(&self, used: Use, user: &str, channel: &str, refusal: &reason::Refusal) -> Refusal {
+        let outcome = refusal.outcome(used);
+        self.refusals.token(used, user, channel, refusal, outcome.code());
+        match outcome {
+            Outcome::Error(code) => Refusal::Error(code),
+            Outcome::Disconnect(code) if self.settings.explain => {
+                Refusal::Disconnect(DisconnectCode { code: code.code, reason: explained(&code.reason, refusal).into() })
+            }
+            Outcome::Disconnect(code) => Refusal::Disconnect(code),
+        }
+    }
+}
+
+/// The close reason of development mode, cut to what a close frame holds.
+fn explained(reason: &str, refusal: &reason::Refusal) -> String {
+    let mut text = format!("{reason}: {} ({})", refusal.reason.code(), refusal.detail);
+    let mut end = text.len().min(123);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+fn granted(decided: Decided<'_>) -> Result<SubscribeOptions, Refusal> {
+    match decided.verdict {
+        Verdict::Allow(Grant::Subscribe(grant)) => Ok(options(&grant)),
+        Verdict::Allow(_) => Err(ErrorCode::INTERNAL.into()),
+        Verdict::Error(code) => Err(code.into()),
+        Verdict::Disconnect(code) => Err(code.into()),
+    }
+}
+
+const fn code_of(refusal: &Refusal) -> u32 {
+    match refusal {
+        Refusal::Error(code) => code.code,
+        Refusal::Disconnect(code) => code.code,
+    }
+}
+
+fn refreshed(client: &Client, token: ConnectToken) -> Result<Refreshed, Refusal> {
+    let state = client.extension::<State>();
+    let before = state.as_ref().map(|state| state.channels.as_slice()).unwrap_or_default();
+    // Both are in order, since the claims are a sorted map.
+    if !before.iter().eq(token.subs.keys()) {
+        // Only a new connection gets the new set of subscriptions.
+        return Err(DisconnectCode::INSUFFICIENT_STATE.into());
+    }
+    let allows = state.as_ref().map(|state| state.allows.lock().clone()).unwrap_or_default();
+    let fresh = State { capabilities: token.caps, channels: before.to_vec(), allows: allows.into() };
+    Ok(Refreshed {
+        expire_at: token.expire_at.unwrap_or(0),
+        info: token.info,
+        extension: Some(Arc::new(fresh)),
+        unsubscribe: Vec::new(),
+    })
+}

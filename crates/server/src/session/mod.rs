@@ -1,0 +1,221 @@
+//! The server's answers to what sessions ask: tokens are verified, permissions decided, and refusals told.
+
+mod connect;
+mod refusals;
+mod subscribe;
+
+pub use refusals::Refusals;
+
+use crate::auth::verify::Verifier;
+use crate::policy::{Action, Allow, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, SubscribeGrant, Verdict, decide};
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use spinward::answer::Answer;
+use spinward::broker::{HistoryOptions, PublishOptions};
+use spinward::clock::Clock;
+use spinward::hooks::{
+    Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, Refreshed, Refreshing, Refusal,
+    RpcCall, SubRefreshed, SubscribeOptions, Subscribing,
+};
+use spinward::wire::code::{ErrorCode, UnsubscribeCode};
+use spinward::Client;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The rules in force. A reload puts others in their place.
+#[derive(Clone)]
+pub struct SharedRules(Arc<RwLock<Arc<Rules>>>);
+
+impl SharedRules {
+    /// Begins with these.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(rules))))
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn get(&self) -> Arc<Rules> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Puts others in force.
+    pub fn set(&self, rules: Rules) {
+        *self.0.write() = Arc::new(rules);
+    }
+}
+
+/// Options of logging in that are no matter of tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `client.insecure`.
+    pub insecure: bool,
+    /// `client.allow_anonymous_connect_without_token`.
+    pub anonymous_without_token: bool,
+    /// `client.disallow_anonymous_connection_tokens`.
+    pub no_anonymous_tokens: bool,
+    /// `client.user_id_http_header`; empty for none.
+    pub user_header: String,
+    /// Namespace of the personal channel, if users have one.
+    pub personal: Option<String>,
+    /// A user keeps its newest connection only.
+    pub single_connection: bool,
+    /// The built-in RPC method that answers nothing, if it is on.
+    pub ping_method: Option<String>,
+    /// Tell clients in the close reason why they were refused: for development only.
+    pub explain: bool,
+}
+
+/// What tokens are checked with.
+#[derive(Clone)]
+pub struct Keys {
+    /// Connection tokens.
+    pub connection: Verifier,
+    /// Subscription tokens.
+    pub subscription: Verifier,
+}
+
+/// Decides for the server.
+#[derive(Clone)]
+pub struct ServerHooks(Arc<Inner>);
+
+struct Inner {
+    rules: SharedRules,
+    keys: Keys,
+    settings: Settings,
+    clock: Clock,
+    refusals: Arc<Refusals>,
+}
+
+/// What the server remembers of a connection.
+#[derive(Default)]
+struct State {
+    capabilities: Option<Capabilities>,
+    /// Channels that its token named, to notice that a new token names others.
+    channels: Vec<String>,
+    /// What the subscription tokens of its subscriptions allow.
+    allows: Mutex<BTreeMap<String, Allow>>,
+}
+
+impl ServerHooks {
+    /// Decides by these rules, keys and settings.
+    #[must_use]
+    pub fn new(rules: SharedRules, keys: Keys, settings: Settings, clock: Clock, refusals: Arc<Refusals>) -> Self {
+        Self(Arc::new(Inner { rules, keys, settings, clock, refusals }))
+    }
+}
+
+impl Inner {
+    fn now(&self) -> i64 {
+        self.clock.now().unix()
+    }
+
+    /// Decides a request that needs no token.
+    fn decide(&self, client: &Client, channel: &str, subscribed: bool, action: Action<'_>) -> Result<Grant<'static>, Refusal> {
+        let state = client.extension::<State>();
+        let rules = self.rules.get();
+        let name = action.name();
+        let mut request = Request::new(action, channel, client.user(), self.now());
+        request.subscribed = subscribed;
+        request.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
+        request.subscription_allow =
+            state.as_ref().and_then(|state| state.allows.lock().get(channel).copied()).unwrap_or(Allow::NONE);
+        let decision = decide(&rules, &request);
+        match decision.verdict {
+            Verdict::Allow(Grant::Publish(grant)) => Ok(Grant::Publish(grant)),
+            Verdict::Allow(Grant::History(grant)) => Ok(Grant::History(grant)),
+            Verdict::Allow(_) => Ok(Grant::Presence),
+            Verdict::Error(code) => {
+                self.refusals.permission(name, client.user(), channel, decision.rule.id(), code.code);
+                Err(code.into())
+            }
+            Verdict::Disconnect(code) => {
+                self.refusals.permission(name, client.user(), channel, decision.rule.id(), code.code);
+                Err(code.into())
+            }
+        }
+    }
+}
+
+impl Hooks for ServerHooks {
+    fn connecting(&self, request: Connecting) -> Decision<Connected> {
+        self.0.connecting(request)
+    }
+
+    fn refresh(&self, client: &Client, request: Refreshing) -> Decision<Refreshed> {
+        self.0.refresh(client, request)
+    }
+
+    fn subscribe(&self, client: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+        self.0.subscribe(client, request)
+    }
+
+    fn sub_refresh(&self, client: &Client, channel: &str, token: String) -> Decision<SubRefreshed> {
+        self.0.sub_refresh(client, channel, &token)
+    }
+
+    fn publish(&self, client: &Client, request: Publishing) -> Decision<Publish> {
+        let facts = PublishFacts { kind: request.kind, data: &request.data };
+        let decided = self.0.decide(client, &request.channel, request.subscribed, Action::Publish(facts));
+        Answer::Now(match decided {
+            Ok(Grant::Publish(grant)) => {
+                let options = PublishOptions { history: history(grant.history), delta: grant.delta, ..PublishOptions::default() };
+                Ok(Publish { data: request.data, options })
+            }
+            Ok(_) => Err(ErrorCode::INTERNAL.into()),
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    fn presence(&self, client: &Client, request: PresenceAsked) -> Decision<()> {
+        let action = if request.stats { Action::PresenceStats } else { Action::Presence };
+        Answer::Now(self.0.decide(client, &request.channel, request.subscribed, action).map(|_| ()))
+    }
+
+    fn history(&self, client: &Client, request: HistoryAsked) -> Decision<HistoryOptions> {
+        Answer::Now(match self.0.decide(client, &request.channel, request.subscribed, Action::History) {
+            Ok(Grant::History(grant)) => Ok(history(grant)),
+            Ok(_) => Err(ErrorCode::INTERNAL.into()),
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    fn rpc(&self, _: &Client, call: RpcCall) -> Decision<Bytes> {
+        Answer::Now(match &self.0.settings.ping_method {
+            Some(method) if *method == call.method => Ok(Bytes::new()),
+            _ => Err(ErrorCode::METHOD_NOT_FOUND.into()),
+        })
+    }
+
+    fn unsubscribed(&self, client: &Client, channel: &str, _: &UnsubscribeCode) {
+        if let Some(state) = client.extension::<State>() {
+            state.allows.lock().remove(channel);
+        }
+    }
+}
+
+/// How a granted subscription behaves, in the library's terms.
+#[must_use]
+pub fn options(grant: &SubscribeGrant<'_>) -> SubscribeOptions {
+    SubscribeOptions {
+        expire_at: grant.expire_at,
+        info: grant.info.cloned().unwrap_or_default(),
+        data: grant.data.cloned().unwrap_or_default(),
+        presence: grant.presence,
+        join_leave: grant.join_leave,
+        push_join_leave: grant.push_join_leave,
+        positioning: grant.positioning,
+        recovery: grant.recovery,
+        cache: grant.recovery_mode == crate::channel::RecoveryMode::Cache,
+        auto_recover: grant.auto_cache_recover,
+        delta: grant.delta,
+        tags_filter: grant.tags_filter,
+        history: history(grant.history),
+        source: grant.source.number(),
+        server_side_refresh: grant.server_side_refresh,
+    }
+}
+
+fn history(grant: HistoryGrant) -> HistoryOptions {
+    HistoryOptions { size: grant.size as usize, ttl: grant.ttl, meta_ttl: grant.meta_ttl }
+}

@@ -1,0 +1,90 @@
+//! Why clients were refused: in the log, so many a second, and in counters by reason.
+
+use crate::auth::reason::{Refusal, Use};
+use parking_lot::Mutex;
+use spinward::clock::Clock;
+use std::collections::BTreeMap;
+
+/// Refusals that are logged in one second; the others are only counted.
+const LOGGED_PER_SECOND: u32 = 20;
+/// Distinct reasons that are counted apart. They are few; a bound all the same.
+const REASONS: usize = 512;
+
+/// Counts refusals and logs some of them.
+pub struct Refusals {
+    clock: Clock,
+    state: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    second: u64,
+    logged: u32,
+    silent: u64,
+    by_reason: BTreeMap<(&'static str, String), u64>,
+}
+
+impl Refusals {
+    /// None yet.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, state: Mutex::new(Counts::default()) }
+    }
+
+    /// A token was refused. Neither it nor anything of it is logged.
+    pub fn token(&self, used: Use, user: &str, channel: &str, refusal: &Refusal, code: u32) {
+        let reason = refusal.reason.code();
+        if let Some(silent) = self.count(used.name(), &reason) {
+            tracing::info!(
+                action = used.name(), %reason, code, user = short(user), channel = short(channel), silent,
+                detail = %refusal.detail, change = %refusal.fix, "client refused"
+            );
+        }
+    }
+
+    /// A rule said no.
+    pub fn permission(&self, action: &'static str, user: &str, channel: &str, rule: &str, code: u32) {
+        if let Some(silent) = self.count(action, rule) {
+            tracing::info!(
+                action, reason = rule, code, user = short(user), channel = short(channel), silent,
+                change = "see `spinward explain`", "client refused"
+            );
+        }
+    }
+
+    /// Counts one. `Some`: log it, and how many were not logged before it.
+    fn count(&self, action: &'static str, reason: &str) -> Option<u64> {
+        let second = self.clock.now().mono / 1000;
+        let mut state = self.state.lock();
+        let key = (action, reason.to_owned());
+        if state.by_reason.len() < REASONS || state.by_reason.contains_key(&key) {
+            *state.by_reason.entry(key).or_default() += 1;
+        }
+        if state.second != second {
+            state.second = second;
+            state.logged = 0;
+        }
+        if state.logged == LOGGED_PER_SECOND {
+            state.silent += 1;
+            return None;
+        }
+        state.logged += 1;
+        Some(std::mem::take(&mut state.silent))
+    }
+
+    /// How often each action was refused for each reason.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(&'static str, String, u64)> {
+        let state = self.state.lock();
+        state.by_reason.iter().map(|((action, reason), count)| (*action, reason.clone(), *count)).collect()
+    }
+}
+
+/// At most this much of what a client says goes into a log line.
+fn short(text: &str) -> &str {
+    let mut end = text.len().min(256);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

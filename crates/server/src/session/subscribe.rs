@@ -1,0 +1,118 @@
+//! Subscribing, and staying subscribed.
+
+use super::{Inner, State, options};
+use crate::auth::claims::SubscribeToken;
+use crate::auth::reason::{self, Reason, Use};
+use crate::policy::{Action, Allow, Grant, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
+use spinward::Client;
+use spinward::answer::Answer;
+use spinward::hooks::{Decision, Refusal, SubRefreshed, SubscribeOptions, Subscribing};
+use spinward::wire::code::ErrorCode;
+use std::sync::Arc;
+
+type Verified = Option<Result<SubscribeToken, reason::Refusal>>;
+
+impl Inner {
+    pub(super) fn subscribe(self: &Arc<Self>, client: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+        if request.token.is_empty() {
+            return Answer::Now(self.decide_subscribe(client, &request, None));
+        }
+        let (inner, client) = (Arc::clone(self), client.clone());
+        self.keys
+            .subscription
+            .verify_subscription(&request.token, self.now())
+            .then(move |verified| Answer::Now(inner.decide_subscribe(&client, &request, Some(verified))))
+    }
+
+    fn decide_subscribe(&self, client: &Client, request: &Subscribing, token: Verified) -> Result<SubscribeOptions, Refusal> {
+        let now = self.now();
+        let id = client.id().to_string();
+        let token = token.map(|verified| {
+            verified.and_then(|token| {
+                token.usable(client.user(), &request.channel, Some(&id), now)?;
+                Ok(token)
+            })
+        });
+        if let Some(Err(refusal)) = &token {
+            let private_refusal = self.refused(Use::Subscribe, client.user(), &request.channel, refusal);
+            // Faults that are no matter of permissions (another user or channel, an expired or revoked token) are
+            // answered by their reason; for the others the decision says what a bad token means here.
+            if !matches!(facts(&token), SubscriptionToken::Invalid) {
+                return Err(private_refusal);
+            }
+        }
+        let state = client.extension::<State>();
+        let rules = self.rules.get();
+        let wishes = Wishes {
+            positioned: request.positioned,
+            recoverable: request.recoverable,
+            join_leave: request.join_leave,
+            delta: &request.delta,
+            tags_filter: request.filter.is_some(),
+            kind: request.kind,
+        };
+        let subscribe = SubscribeFacts { token: facts(&token), wishes };
+        let mut asked = Request::new(Action::Subscribe(subscribe), &request.channel, client.user(), now);
+        asked.client = Some(&id);
+        asked.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
+        let decision = decide(&rules, &asked);
+        let refuse = |code: u32| {
+            self.refusals.permission("subscribe", client.user(), &request.channel, decision.rule.id(), code);
+        };
+        match decision.verdict {
+            Verdict::Allow(Grant::Subscribe(grant)) => {
+                if let (Some(state), true) = (&state, grant.allow != Allow::NONE) {
+                    state.allows.lock().insert(request.channel.clone(), grant.allow);
+                }
+                Ok(options(&grant))
+            }
+            Verdict::Allow(_) => Err(ErrorCode::INTERNAL.into()),
+            Verdict::Error(code) => {
+                refuse(code.code);
+                Err(code.into())
+            }
+            Verdict::Disconnect(code) => {
+                refuse(code.code);
+                Err(code.into())
+            }
+        }
+    }
+
+    pub(super) fn sub_refresh(self: &Arc<Self>, client: &Client, channel: &str, token: &str) -> Decision<SubRefreshed> {
+        let (inner, client, channel) = (Arc::clone(self), client.clone(), channel.to_owned());
+        self.keys.subscription.verify_subscription(token, self.now()).then(move |verified| {
+            let now = inner.now();
+            let id = client.id().to_string();
+            let token = verified.and_then(|token| {
+                token.usable(client.user(), &channel, Some(&id), now)?;
+                Ok(token)
+            });
+            Answer::Now(match token {
+                Ok(token) => {
+                    if let Some(state) = client.extension::<State>() {
+                        state.allows.lock().insert(channel, token.allow);
+                    }
+                    Ok(SubRefreshed { expire_at: token.expire_at.unwrap_or(0), info: token.info })
+                }
+                Err(refusal) => Err(inner.refused(Use::SubRefresh, client.user(), &channel, &refusal)),
+            })
+        })
+    }
+}
+
+/// What became of a token, as the decision takes it.
+fn facts(token: &Verified) -> SubscriptionToken<'_> {
+    match token {
+        None => SubscriptionToken::None,
+        Some(Ok(token)) => SubscriptionToken::Verified(token.facts()),
+        Some(Err(refusal)) if refusal.is_temporary() => SubscriptionToken::Unavailable,
+        Some(Err(refusal)) => match refusal.reason {
+            Reason::Expired | Reason::NotYetValid => SubscriptionToken::Expired,
+            Reason::UserMismatch
+            | Reason::ChannelMismatch
+            | Reason::ClientMismatch
+            | Reason::CredentialsExpired => SubscriptionToken::Unavailable,
+            _ => SubscriptionToken::Invalid,
+        },
+    }
+}
