@@ -1,0 +1,117 @@
+//! Options that can be set by flags: the ones that Centrifugo's server command has.
+
+use crate::config::catalogue::{Kind, Section as _, find};
+use crate::config::typed::Config;
+use clap::error::Error;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+
+/// The options, with a letter where they have one. Everything else about them is in the catalogue.
+const FLAGS: &[(&str, Option<char>)] = &[
+    ("http_server.address", Some('a')),
+    ("http_server.port", Some('p')),
+    ("http_server.internal_address", None),
+    ("http_server.internal_port", None),
+    ("engine.type", None),
+    ("broker.enabled", None),
+    ("broker.type", None),
+    ("presence_manager.enabled", None),
+    ("presence_manager.type", None),
+    ("map_broker.type", None),
+    ("log.level", None),
+    ("log.file", None),
+    ("pid_file", None),
+    ("debug.enabled", None),
+    ("admin.enabled", None),
+    ("admin.insecure", None),
+    ("admin.external", None),
+    ("prometheus.enabled", None),
+    ("swagger.enabled", None),
+    ("health.enabled", None),
+    ("uni_websocket.enabled", None),
+    ("uni_sse.enabled", None),
+    ("uni_http_stream.enabled", None),
+    ("sse.enabled", None),
+    ("http_stream.enabled", None),
+    ("init.enabled", None),
+    ("client.insecure", None),
+    ("http_api.insecure", None),
+    ("http_api.external", None),
+    ("grpc_api.enabled", None),
+    ("grpc_api.port", None),
+    ("uni_grpc.enabled", None),
+    ("uni_grpc.port", None),
+];
+
+/// The flags that were given: name of the option and text.
+#[derive(Debug, Default)]
+pub(super) struct OptionFlags {
+    pub(super) set: Vec<(String, String)>,
+}
+
+impl Args for OptionFlags {
+    fn augment_args(command: Command) -> Command {
+        FLAGS.iter().fold(command, |command, (path, letter)| {
+            let Some(field) = find(Config::fields(), path) else { return command };
+            let mut arg = Arg::new(*path).long(*path).help(field.doc).value_name(field.kind.label().to_uppercase());
+            if let Some(letter) = letter {
+                arg = arg.short(*letter);
+            }
+            if matches!(field.kind, Kind::Bool) {
+                arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+            }
+            command.arg(arg)
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for OptionFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        for (path, _) in FLAGS {
+            if matches.value_source(path) != Some(ValueSource::CommandLine) {
+                continue;
+            }
+            if let Some(text) = matches.get_one::<String>(path) {
+                self.set.push(((*path).to_owned(), text.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_an_option() {
+        for (path, _) in FLAGS {
+            assert!(find(Config::fields(), path).is_some(), "{path}");
+        }
+    }
+
+    #[test]
+    fn flags_are_taken_as_they_are_given() {
+        let command = OptionFlags::augment_args(Command::new("spinward"));
+        let given = ["spinward", "-p", "9000", "--client.insecure", "--http_api.insecure=false", "--log.level", "none"];
+        let flags = OptionFlags::from_arg_matches(&command.get_matches_from(given)).unwrap();
+        let set: Vec<(&str, &str)> = flags.set.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let expected = [
+            ("http_server.port", "9000"),
+            ("log.level", "none"),
+            ("client.insecure", "true"),
+            ("http_api.insecure", "false"),
+        ];
+        assert_eq!(set, expected);
+    }
+}
