@@ -84,7 +84,7 @@ pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reg
 }
 
 /// Writes an expression of Go's dialect in that of the `regex` crate.
-fn translate(source: &str) -> String {
+pub(crate) fn translate(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + 16);
     let mut chars = source.chars().peekable();
     // Characters since the bracket opened: `]` is plain as the first one, after `^` or not.

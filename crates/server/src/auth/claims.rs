@@ -1,0 +1,531 @@
+//! The claims of connection and subscription tokens.
+//!
+//! What is tolerated is what Centrifugo v6.9 tolerates: `null` is as good as absent (but for `aud`), times may
+//! have a fraction or stand in quotes, `expire_at` is a whole number, base64 is the padded standard alphabet
+//! in which line breaks do not count. Unlike there, a name that comes twice refuses the token.
+
+use super::json::{Object, one_line};
+use super::jws::string;
+use super::reason::{Part, Reason, Refusal};
+use super::settings::ClaimSettings;
+use crate::policy::{Allow, Capabilities, Override, TokenClaims};
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A verified connection token.
+#[derive(Clone, Default)]
+pub struct ConnectToken {
+    /// The user; empty is anonymous.
+    pub user: String,
+    /// When the connection ends, in Unix seconds, leeway included; `None` is never.
+    pub expire_at: Option<i64>,
+    /// The claim `exp`, in Unix seconds.
+    pub exp: Option<i64>,
+    /// The claim `iat`, in Unix seconds.
+    pub iat: Option<i64>,
+    /// The claim `jti`.
+    pub jti: Option<String>,
+    /// The claim `iss`.
+    pub issuer: Option<String>,
+    /// What others see with the connection: JSON, or any bytes if it came as `b64info`.
+    pub info: Option<Bytes>,
+    /// JSON that only the application sees.
+    pub meta: Option<Bytes>,
+    /// Channels that the connection is subscribed to by the server.
+    pub subs: BTreeMap<String, SubOptions>,
+    /// What the connection may do beyond the options of the namespaces.
+    pub caps: Option<Capabilities>,
+}
+
+/// One subscription made by a connection token.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SubOptions {
+    /// What others see with the subscription.
+    pub info: Option<Bytes>,
+    /// Payload that the client gets with it.
+    pub data: Option<Bytes>,
+    /// Options that differ from the namespace's.
+    pub overrides: Override,
+}
+
+/// A verified subscription token.
+#[derive(Clone, Default)]
+pub struct SubscribeToken {
+    /// The user that it is for; empty is anonymous.
+    pub user: String,
+    /// The channel that it is for.
+    pub channel: String,
+    /// The connection that it is for; empty for any.
+    pub client: String,
+    /// When the subscription ends, in Unix seconds, leeway included; `None` is never.
+    pub expire_at: Option<i64>,
+    /// The claim `exp`, in Unix seconds.
+    pub exp: Option<i64>,
+    /// The claim `iat`, in Unix seconds.
+    pub iat: Option<i64>,
+    /// The claim `jti`.
+    pub jti: Option<String>,
+    /// The claim `iss`.
+    pub issuer: Option<String>,
+    /// What others see with the subscription.
+    pub info: Option<Bytes>,
+    /// Payload of the reply.
+    pub data: Option<Bytes>,
+    /// Options that differ from the namespace's.
+    pub overrides: Override,
+    /// What it allows in the channel beyond subscribing.
+    pub allow: Allow,
+}
+
+impl ConnectToken {
+    /// Checks what is left once the signature is good: whether there is a user where one is needed, and whether
+    /// the connection has not ended already.
+    ///
+    /// # Errors
+    /// Anonymous and not allowed to be, or `expire_at` is not ahead.
+    pub fn usable(&self, anonymous_allowed: bool, now: i64) -> Result<(), Refusal> {
+        if self.user.is_empty() && !anonymous_allowed {
+            return Err(Refusal::new(
+                Reason::AnonymousNotAllowed,
+                "the token has no user",
+                "set the claim sub, or client.disallow_anonymous_connection_tokens to false",
+            ));
+        }
+        not_ended(self.expire_at, now)
+    }
+
+    /// Checks that a token may prolong a connection: it must not change its user.
+    ///
+    /// # Errors
+    /// Another user.
+    pub fn refreshes(&self, user: &str) -> Result<(), Refusal> {
+        same_user(&self.user, user)
+    }
+}
+
+impl SubscribeToken {
+    /// Checks that a token is for this connection and channel, and that the subscription has not ended already.
+    /// `client` is `None` where the connection is not known, as on the command line.
+    ///
+    /// # Errors
+    /// It is for another channel, user or connection, or `expire_at` is not ahead.
+    pub fn usable(&self, user: &str, channel: &str, client: Option<&str>, now: i64) -> Result<(), Refusal> {
+        if self.channel != channel {
+            return Err(Refusal::new(
+                Reason::ChannelMismatch,
+                "the claim channel is not the channel of the subscription (a leading $ counts)",
+                "make the token for exactly the channel that the client subscribes to",
+            ));
+        }
+        same_user(&self.user, user)?;
+        if client.is_some_and(|client| !self.client.is_empty() && self.client != client) {
+            return Err(Refusal::new(
+                Reason::ClientMismatch,
+                "the claim client is the id of another connection",
+                "leave the claim client out: sub and channel are enough",
+            ));
+        }
+        not_ended(self.expire_at, now)
+    }
+
+    /// The claims, as a decision about permissions takes them.
+    #[must_use]
+    pub fn facts(&self) -> TokenClaims<'_> {
+        TokenClaims {
+            user: &self.user,
+            channel: &self.channel,
+            client: &self.client,
+            expire_at: self.expire_at.unwrap_or(0),
+            info: self.info.as_ref(),
+            data: self.data.as_ref(),
+            overrides: self.overrides,
+            allow: self.allow,
+        }
+    }
+}
+
+fn same_user(of_token: &str, of_connection: &str) -> Result<(), Refusal> {
+    if of_token == of_connection {
+        return Ok(());
+    }
+    let detail = match (of_token.is_empty(), of_connection.is_empty()) {
+        (true, _) => "the token has no user, and the connection has one",
+        (_, true) => "the token has a user, and the connection is anonymous",
+        _ => "the user of the token is not the user of the connection",
+    };
+    Err(Refusal::new(Reason::UserMismatch, detail, "set sub to the user id that the client connected with"))
+}
+
+fn not_ended(expire_at: Option<i64>, now: i64) -> Result<(), Refusal> {
+    match expire_at {
+        Some(end) if end <= now => Err(Refusal::new(
+            Reason::CredentialsExpired,
+            format!("expire_at passed {} s ago", now.saturating_sub(end)),
+            "set expire_at to a time ahead, or leave it out: exp is then used",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Connection data is not shown, only whether it is there.
+impl fmt::Debug for ConnectToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectToken")
+            .field("user", &self.user)
+            .field("expire_at", &self.expire_at)
+            .field("info", &self.info.is_some())
+            .field("meta", &self.meta.is_some())
+            .field("subs", &self.subs.keys())
+            .field("caps", &self.caps.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SubOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubOptions")
+            .field("info", &self.info.is_some())
+            .field("data", &self.data.is_some())
+            .field("overrides", &self.overrides)
+            .finish()
+    }
+}
+
+impl fmt::Debug for SubscribeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscribeToken")
+            .field("user", &self.user)
+            .field("channel", &self.channel)
+            .field("expire_at", &self.expire_at)
+            .field("info", &self.info.is_some())
+            .field("data", &self.data.is_some())
+            .field("allow", &self.allow)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How claims are judged.
+pub(super) struct Rules<'a> {
+    /// Where they are.
+    pub(super) at: &'a ClaimSettings,
+    /// Seconds that clocks may differ.
+    pub(super) leeway: u32,
+    /// Whether `exp` must be there.
+    pub(super) require_exp: bool,
+    /// The present time in Unix seconds.
+    pub(super) now: i64,
+}
+
+/// Who issued a token, and for whom: read before the signature is checked, to know with which key.
+pub(super) struct Origin {
+    pub(super) iss: Option<String>,
+    pub(super) aud: Vec<String>,
+}
+
+impl Origin {
+    pub(super) fn read(claims: &Object<'_>) -> Result<Self, Refusal> {
+        let aud = match claims.raw("aud") {
+            None => Vec::new(),
+            Some(value) => match string(value) {
+                Some(one) => vec![one],
+                None => of_type(value, "aud", "a string or a list of strings")?,
+            },
+        };
+        Ok(Self { iss: text(claims, "iss")?, aud })
+    }
+}
+
+/// Reads the claims of a connection token whose signature is good.
+pub(super) fn connect(claims: &Object<'_>, rules: &Rules<'_>) -> Result<ConnectToken, Refusal> {
+    let at = rules.at;
+    let user = user(claims, at)?;
+    let times = Times::read(claims)?;
+    let (issuer, jti) = (text(claims, "iss")?, text(claims, "jti")?);
+    let channel = text(claims, "channel")?;
+    let channels: Vec<Option<String>> = match &at.channels {
+        Some(path) => of_type(mapped(claims, path)?, path, "a list of strings")?,
+        None => typed(claims, "channels", "a list of strings")?.unwrap_or_default(),
+    };
+    let subs = subs(claims)?;
+    let b64info = text(claims, "b64info")?;
+    let meta = match &at.meta {
+        Some(path) => Some(one_line(mapped(claims, path)?)),
+        None => claims.raw("meta").map(one_line),
+    };
+    let caps = match &at.caps {
+        Some(path) => Some(capabilities(mapped(claims, path)?, path)?),
+        None => claims.get("caps").map(|value| capabilities(value, "caps")).transpose()?,
+    };
+    let mapped_info = at.info.as_ref().map(|path| mapped(claims, path)).transpose()?;
+    if channel.is_some_and(|channel| !channel.is_empty()) {
+        return Err(Refusal::new(
+            Reason::SubscriptionTokenUsedToConnect,
+            "the token has the claim channel, as only subscription tokens have",
+            "connect with a token without that claim; pass this one to the subscription",
+        ));
+    }
+    times.check(rules)?;
+    let info = match mapped_info {
+        Some(value) => Some(one_line(value)),
+        None => bytes(b64info, claims.raw("info"), Part::B64Info)?,
+    };
+    let mut made = subs.into_iter().map(Sub::decode).collect::<Result<BTreeMap<_, _>, _>>()?;
+    if made.is_empty() {
+        made = channels.into_iter().flatten().map(|channel| (channel, SubOptions::default())).collect();
+    }
+    // Centrifugo makes nothing of an empty name.
+    made.remove("");
+    let expire_at = times.expire_at(rules.leeway);
+    let Times { exp, iat, .. } = times;
+    Ok(ConnectToken { user, expire_at, exp, iat, jti, issuer, info, meta, subs: made, caps })
+}
+
+/// Reads the claims of a subscription token whose signature is good.
+pub(super) fn subscribe(claims: &Object<'_>, rules: &Rules<'_>) -> Result<SubscribeToken, Refusal> {
+    let user = user(claims, rules.at)?;
+    let times = Times::read(claims)?;
+    let (issuer, jti) = (text(claims, "iss")?, text(claims, "jti")?);
+    let channel = text(claims, "channel")?.unwrap_or_default();
+    let client = text(claims, "client")?.unwrap_or_default();
+    let (b64info, b64data) = (text(claims, "b64info")?, text(claims, "b64data")?);
+    let overrides = typed(claims, "override", OVERRIDE)?.unwrap_or_default();
+    let allow = typed(claims, "allow", "a list of \"sub\", \"pub\", \"hst\", \"prs\"")?.unwrap_or_default();
+    times.check(rules)?;
+    if channel.is_empty() {
+        return Err(Refusal::new(
+            Reason::ConnectionTokenUsedToSubscribe,
+            "the token has no claim channel, as a connection token",
+            "add the claim channel: a subscription token is for one channel",
+        ));
+    }
+    let info = bytes(b64info, claims.raw("info"), Part::B64Info)?;
+    let data = bytes(b64data, claims.raw("data"), Part::B64Data)?;
+    let expire_at = times.expire_at(rules.leeway);
+    let Times { exp, iat, .. } = times;
+    Ok(SubscribeToken {
+        user,
+        channel,
+        client,
+        expire_at,
+        exp,
+        iat,
+        jti,
+        issuer,
+        info,
+        data,
+        overrides,
+        allow,
+    })
+}
+
+const OVERRIDE: &str = "an object such as {\"presence\": {\"value\": true}}";
+
+struct Times {
+    exp: Option<i64>,
+    nbf: Option<i64>,
+    iat: Option<i64>,
+    expire_at: Option<i64>,
+}
+
+impl Times {
+    fn read(claims: &Object<'_>) -> Result<Self, Refusal> {
+        Ok(Self {
+            exp: date(claims, "exp", f64::floor)?,
+            nbf: date(claims, "nbf", f64::ceil)?,
+            iat: date(claims, "iat", f64::floor)?,
+            expire_at: typed(claims, "expire_at", "a whole number of seconds")?,
+        })
+    }
+
+    fn check(&self, rules: &Rules<'_>) -> Result<(), Refusal> {
+        let (now, leeway) = (rules.now, i64::from(rules.leeway));
+        if let Some(exp) = self.exp
+            && exp.saturating_add(leeway) <= now
+        {
+            return Err(Refusal::new(
+                Reason::Expired,
+                format!("exp passed {} s ago", now.saturating_sub(exp)),
+                "get a new token; if clocks differ, set leeway in the token options",
+            ));
+        }
+        if let Some(nbf) = self.nbf
+            && nbf.saturating_sub(leeway) > now
+        {
+            return Err(Refusal::new(
+                Reason::NotYetValid,
+                format!("nbf lies {} s ahead", nbf.saturating_sub(now)),
+                "compare the clocks of backend and server, or set leeway in the token options",
+            ));
+        }
+        if self.exp.is_none() && rules.require_exp {
+            return Err(missing("exp"));
+        }
+        Ok(())
+    }
+
+    /// `expire_at` wins over `exp`; zero and less is never.
+    fn expire_at(&self, leeway: u32) -> Option<i64> {
+        self.expire_at
+            .map_or(self.exp, |at| (at > 0).then_some(at))
+            .map(|at| at.saturating_add(i64::from(leeway)))
+    }
+}
+
+/// The user id: `sub`, absent for anonymous, or another claim, which must be there.
+fn user(claims: &Object<'_>, at: &ClaimSettings) -> Result<String, Refusal> {
+    let sub = text(claims, "sub")?;
+    let Some(path) = &at.user_id else { return Ok(sub.unwrap_or_default()) };
+    let value = mapped(claims, path)?;
+    let user = match string(value) {
+        Some(user) => user,
+        // Numbers are ids in many databases.
+        None if is_integer(value.get()) => value.get().to_owned(),
+        None => return Err(wrong(path, "a string or a whole number")),
+    };
+    if user.is_empty() { Err(missing(path)) } else { Ok(user) }
+}
+
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// One member of `subs`, its types checked, its base64 not yet read.
+struct Sub<'a> {
+    channel: String,
+    info: Option<&'a RawValue>,
+    b64info: Option<String>,
+    data: Option<&'a RawValue>,
+    b64data: Option<String>,
+    overrides: Override,
+}
+
+impl Sub<'_> {
+    fn decode(self) -> Result<(String, SubOptions), Refusal> {
+        let info = bytes(self.b64info, self.info, Part::Subs)?;
+        let data = bytes(self.b64data, self.data, Part::Subs)?;
+        Ok((self.channel, SubOptions { info, data, overrides: self.overrides }))
+    }
+}
+
+fn subs<'a>(claims: &Object<'a>) -> Result<Vec<Sub<'a>>, Refusal> {
+    let Some(value) = claims.get("subs") else { return Ok(Vec::new()) };
+    let channels = Object::of(value).ok_or_else(|| wrong("subs", "an object with channels as names"))?;
+    let sub = |(channel, value): (&str, &'a RawValue)| {
+        let channel = channel.to_owned();
+        if value.get() == "null" {
+            let overrides = Override::NONE;
+            return Ok(Sub { channel, info: None, b64info: None, data: None, b64data: None, overrides });
+        }
+        let options = Object::of(value).ok_or_else(|| wrong("subs", "an object of objects"))?;
+        let in_subs = |refusal: Refusal| Refusal {
+            reason: Reason::ClaimType(Cow::Borrowed("subs")),
+            detail: format!("within subs, {}", refusal.detail),
+            ..refusal
+        };
+        Ok(Sub {
+            channel,
+            info: options.raw("info"),
+            b64info: text(&options, "b64info").map_err(in_subs)?,
+            data: options.raw("data"),
+            b64data: text(&options, "b64data").map_err(in_subs)?,
+            overrides: typed(&options, "override", OVERRIDE).map_err(in_subs)?.unwrap_or_default(),
+        })
+    };
+    channels.members().map(sub).collect()
+}
+
+/// A claim that is a string, or absent.
+fn text(claims: &Object<'_>, name: &'static str) -> Result<Option<String>, Refusal> {
+    typed(claims, name, "a string")
+}
+
+fn typed<T: DeserializeOwned>(
+    claims: &Object<'_>,
+    name: &'static str,
+    expected: &str,
+) -> Result<Option<T>, Refusal> {
+    claims.get(name).map(|value| of_type(value, name, expected)).transpose()
+}
+
+fn of_type<T: DeserializeOwned>(value: &RawValue, name: &str, expected: &str) -> Result<T, Refusal> {
+    serde_json::from_str(value.get()).map_err(|_| wrong(name, expected))
+}
+
+fn mapped<'a>(claims: &Object<'a>, path: &str) -> Result<&'a RawValue, Refusal> {
+    claims.path(path).ok_or_else(|| missing(path))
+}
+
+fn capabilities(value: &RawValue, name: &str) -> Result<Capabilities, Refusal> {
+    Capabilities::parse(value.get()).map_err(|fault| {
+        Refusal::new(
+            Reason::ClaimType(Cow::Owned(name.to_owned())),
+            fault.to_string(),
+            "write caps as [{\"channels\": [\"news:*\"], \"match\": \"wildcard\", \"allow\": [\"sub\"]}]",
+        )
+    })
+}
+
+/// A time in seconds: a number, with a fraction or not, or one in quotes.
+fn date(claims: &Object<'_>, name: &'static str, round: fn(f64) -> f64) -> Result<Option<i64>, Refusal> {
+    let Some(value) = claims.get(name) else { return Ok(None) };
+    let quoted = string(value);
+    let number = quoted.as_deref().unwrap_or_else(|| value.get());
+    if let Ok(whole) = number.parse::<i64>()
+        && is_integer(number)
+    {
+        return Ok(Some(whole));
+    }
+    /// The whole numbers below this fit into an `i64`.
+    const LIMIT: f64 = 9.2e18;
+    match serde_json::from_str::<f64>(number) {
+        Ok(number) if number.abs() < LIMIT =>
+        {
+            #[allow(clippy::cast_possible_truncation, reason = "bounded just above")]
+            Ok(Some(round(number) as i64))
+        }
+        _ => Err(wrong(name, "a time in seconds since 1970")),
+    }
+}
+
+/// Base64 text if there is some, else a raw value.
+fn bytes(b64: Option<String>, raw: Option<&RawValue>, part: Part) -> Result<Option<Bytes>, Refusal> {
+    let Some(text) = b64.filter(|text| !text.is_empty()) else { return Ok(raw.map(one_line)) };
+    let text: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+    GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    )
+    .decode(text)
+    .map(|bytes| Some(bytes.into()))
+    .map_err(|_| {
+        Refusal::new(
+            Reason::Malformed(part),
+            "a claim that begins with b64 is not base64",
+            "encode it with the standard alphabet (+ and /) and with padding (=)",
+        )
+    })
+}
+
+fn missing(claim: &str) -> Refusal {
+    Refusal::new(
+        Reason::ClaimMissing(Cow::Owned(claim.to_owned())),
+        format!("the token has no claim {claim}, which the configuration asks for"),
+        "add the claim to the token, or change the token options that name it",
+    )
+}
+
+fn wrong(claim: &str, expected: &str) -> Refusal {
+    Refusal::new(
+        Reason::ClaimType(Cow::Owned(claim.to_owned())),
+        format!("the claim {claim} is not {expected}"),
+        format!("make {claim} {expected}"),
+    )
+}

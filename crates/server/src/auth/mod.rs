@@ -1,0 +1,36 @@
+//! Logging in with tokens.
+//!
+//! [`settings`] says what is expected, [`verify`] checks tokens against it, [`claims`] is what comes out,
+//! [`reason`] is why nothing came out and what the client is told then, [`jwks`] fetches the keys of issuers
+//! that publish them, [`revoke`] takes back what was granted.
+//!
+//! Everything is told the time in Unix seconds. Nothing here shows a token or key in an error, a log or a
+//! `Debug` output.
+
+pub mod claims;
+pub mod endpoint;
+pub mod expect;
+mod json;
+pub mod jwks;
+pub mod jws;
+pub mod keys;
+pub mod pem;
+pub mod reason;
+pub mod revoke;
+pub mod settings;
+pub mod sign;
+pub mod verify;
+pub mod weak;
+
+pub use claims::{ConnectToken, SubOptions, SubscribeToken};
+pub use jwks::{Jwks, JwksStats};
+pub use pem::KeyFault;
+pub use reason::{Outcome, Reason, Refusal, Use};
+pub use settings::{
+    ClaimSettings, Expect, FetchSettings, IssuerSettings, JwksSettings, KeySettings, Timed, TokenSettings,
+};
+pub use verify::{SettingsError, Verifier};
+pub use weak::weak_secret;
+
+#[cfg(test)]
+mod testing;
