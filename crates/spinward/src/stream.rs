@@ -220,7 +220,7 @@ impl Stream {
         epoch.is_empty() || *epoch == *self.epoch
     }
 
-    const fn touch_again(&mut self, now_ms: u64) {
+    pub(crate) const fn touch_again(&mut self, now_ms: u64) {
         self.expires_at = if self.meta_ttl == 0 { NEVER } else { now_ms.saturating_add(self.meta_ttl) };
     }
 

@@ -57,7 +57,8 @@ impl<'a> Params<'a> {
 
     /// Labels.
     pub(super) fn tags(&self) -> Result<BTreeMap<String, String>, Malformed> {
-        self.get("tags")
+        let tags: BTreeMap<String, Option<String>> = self.get("tags")?;
+        Ok(tags.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
     }
 
     /// The fields in order.

@@ -64,7 +64,9 @@ impl Delivery {
                 self.plain_protobuf.get_or_init(|| self.encode(channel, protocol, None)).clone()
             }
             (Form::Delta(None), Protocol::Json) => self.full_text(channel),
-            (Form::Delta(Some(base)), _) if self.publication.delta => self.patched(channel, protocol, base),
+            (Form::Delta(Some(base)), _) if self.publication.delta && self.publication.offset > 0 => {
+                self.patched(channel, protocol, base)
+            }
             (Form::Delta(Some(_)), _) => self.frame(channel, protocol, Form::Delta(None)),
         }
     }
@@ -89,6 +91,8 @@ impl Delivery {
         };
         let Some(bytes) = &patch.bytes else { return self.frame(channel, protocol, Form::Delta(None)) };
         match protocol {
+            // A patch may cut a character in two. JSON cannot carry that.
+            Protocol::Json if std::str::from_utf8(bytes).is_err() => self.full_text(channel),
             Protocol::Json => {
                 let encode = || self.encode(channel, protocol, Some((json::escape_string(bytes), true)));
                 patch.json.get_or_init(encode).clone()

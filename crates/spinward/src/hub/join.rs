@@ -119,7 +119,14 @@ impl Hub {
                 state.set_shard(shard, false);
             }
             let vacated = state.subscribers == 0;
-            let ask = if vacated && matches!(self.engine, Engine::Remote(_)) { state.interest.unwant() } else { None };
+            let ask = match &self.engine {
+                Engine::Remote(_) if vacated => state.interest.unwant(),
+                Engine::Memory(memory) if vacated => {
+                    memory.left(record, &mut state, now.mono);
+                    None
+                }
+                Engine::Remote(_) | Engine::Memory(_) => None,
+            };
             (vacated, ask)
         };
         if vacated {

@@ -267,7 +267,8 @@ impl LocalChannel {
                 continue;
             }
             if subscriber.is(Subscriber::DELTA) {
-                let known = subscriber.is(Subscriber::BASE_KNOWN);
+                // Without a position nobody would notice that the base was lost on the way.
+                let known = subscriber.is(Subscriber::BASE_KNOWN) && subscriber.is(Subscriber::POSITIONED);
                 send(subscriber.slot, Form::Delta(if known { base.as_ref() } else { None }));
                 subscriber.flags |= Subscriber::BASE_KNOWN;
             } else {

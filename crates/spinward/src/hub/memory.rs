@@ -57,16 +57,28 @@ impl Memory {
 
     /// The stream of a channel, made if need be; one whose position has expired is replaced by a new one.
     pub(crate) fn stream<'a>(&self, state: &'a mut State, now_ms: u64) -> &'a mut Stream {
-        if state.stream.as_ref().is_some_and(|stream| stream.expires_at() <= now_ms) {
+        // While anyone is subscribed the position is in use: it must not begin anew behind their backs.
+        let unused = state.subscribers == 0;
+        if unused && state.stream.as_ref().is_some_and(|stream| stream.expires_at() <= now_ms) {
             state.stream = None;
         }
         state.stream.get_or_insert_with(|| Box::new(Stream::new(self.epoch())))
     }
 
+    /// The last subscriber has left: the position is kept for its time from now on.
+    pub(crate) fn left(&self, channel: &Arc<Channel>, state: &mut State, now_ms: u64) {
+        if let Some(stream) = &mut state.stream {
+            stream.touch_again(now_ms);
+            self.schedule(channel, state);
+        }
+    }
+
     /// Has the channel looked at when something of it falls due.
     pub(crate) fn schedule(&self, channel: &Arc<Channel>, state: &State) {
+        let used = state.subscribers > 0;
         let stream_due = state.stream.as_ref().map_or(NEVER, |stream| {
-            stream.entries_expire_at().unwrap_or(NEVER).min(stream.expires_at())
+            // One in use is looked at again when the last subscriber leaves.
+            stream.entries_expire_at().unwrap_or(NEVER).min(if used { NEVER } else { stream.expires_at() })
         });
         let hold_due = if state.hold_until > 0 { state.hold_until } else { NEVER };
         let due = stream_due.min(hold_due);
@@ -200,9 +212,10 @@ impl Hub {
                 if state.hold_until <= now.mono {
                     state.hold_until = 0;
                 }
+                let unused = state.subscribers == 0;
                 if let Some(stream) = &mut state.stream {
                     stream.expire_entries(now.mono);
-                    if stream.expires_at() <= now.mono {
+                    if stream.expires_at() <= now.mono && unused {
                         state.stream = None;
                     }
                 }

@@ -55,10 +55,16 @@ impl Execute for Executor {
     fn execute(&mut self, called: Called) -> Option<Outcome> {
         let Called { handle, token, identity, call } = called;
         let client = identity.map(|identity| Client { identity, handle, hub: Arc::clone(&self.inner.hub) });
+        // A subscriber that publishes gets its own publication before the reply: both go through the inbox.
+        let queued = matches!(&call, Call::Publish { request, .. } if request.subscribed);
         let answer = catch_unwind(AssertUnwindSafe(|| self.inner.ask(client.as_ref(), handle, call)));
         match answer {
             Err(_) => Some(Outcome::Panicked),
             Ok(None) => None,
+            Ok(Some(Answer::Now(outcome))) if queued => {
+                self.inner.hub.send(handle.shard(), Entry::Outcome { handle, token, outcome: Box::new(outcome) });
+                None
+            }
             Ok(Some(Answer::Now(outcome))) => Some(outcome),
             Ok(Some(Answer::Later(future))) => {
                 self.spawn(handle, token, future);

@@ -82,12 +82,8 @@ impl Session {
         }
         self.prolong(cx, refreshed);
         let ttl = self.expiry.ttl(cx.now);
-        let refresh = RefreshResult {
-            client: self.id.to_string(),
-            version: cx.config.version.clone(),
-            expires: ttl.is_some(),
-            ttl: ttl.unwrap_or_default(),
-        };
+        let refresh =
+            RefreshResult { expires: ttl.is_some(), ttl: ttl.unwrap_or_default(), ..RefreshResult::default() };
         self.reply(cx, &Reply { id, refresh: Some(refresh), ..Reply::default() });
     }
 

@@ -120,11 +120,13 @@ impl Session {
         if self.has_channel(cx, &request.channel) {
             return self.error(cx, id, &ErrorCode::ALREADY_SUBSCRIBED);
         }
+        let delta = request.delta == "fossil";
         let asked = Asked {
             recover: request.recover,
             since: Position { offset: request.offset, epoch: request.epoch.as_str().into() },
-            delta: request.delta == "fossil",
-            filter,
+            delta,
+            // Agreed deltas go before a filter: the two exclude each other (as in Centrifugo v6.9).
+            filter: filter.filter(|_| !(delta && options.delta)),
             flag: request.flag,
         };
         self.enter(cx, request.channel.into(), Purpose::Command(id), options, asked);
@@ -367,11 +369,15 @@ impl Session {
         for publication in &start.publications {
             let mut wire = to_wire(publication, &start.top.epoch, self.protocol);
             if delta {
-                let patched = base.and_then(|base| patch(&base.data, &publication.data));
+                let patched = base
+                    .and_then(|base| patch(&base.data, &publication.data))
+                    .filter(|patch| self.protocol == Protocol::Protobuf || std::str::from_utf8(patch).is_ok());
                 wire.delta = patched.is_some();
                 wire.data = patched.unwrap_or_else(|| publication.data.clone());
                 if self.protocol == Protocol::Json {
                     wire.data = json::escape_string(&wire.data);
+                    // The reply says the epoch; deltas in JSON leave it at that, as pushes do.
+                    wire.epoch = String::new();
                 }
                 base = Some(publication);
             }
