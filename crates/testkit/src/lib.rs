@@ -1,1 +1,14 @@
-//! testkit
+//! What Spinward's tests are made of.
+//!
+//! [`peer`] speaks the client protocol from a script and writes down what it is told, [`world`] steps whole
+//! nodes of production code by a seed, [`broker`] is a remote broker that misbehaves by the same seed, and
+//! [`checker`] judges what was written down. [`client`] puts a peer onto a real socket.
+
+pub mod broker;
+pub mod checker;
+pub mod client;
+pub mod log;
+pub mod payload;
+pub mod peer;
+pub mod random;
+pub mod world;

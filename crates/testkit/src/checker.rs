@@ -1,0 +1,509 @@
+//! Judges a log: was every promise about delivery kept?
+//!
+//! A *segment* of a client in a channel begins with a subscription that starts anew: not recovering, or told
+//! that it was not recovered. Within it, and over every recovery, nothing may be missing, doubled or swapped.
+
+use crate::log::{Event, Fault, Line, Seen};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Number of the line that shows it, from 0.
+    pub line: usize,
+    /// Which promise.
+    pub check: Check,
+    /// In words.
+    pub what: String,
+}
+
+/// The promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// A connection follows the protocol: a reply before the first push, nothing unasked.
+    Protocol,
+    /// In a segment offsets go up by one.
+    Segment,
+    /// One place in a stream holds one publication, whoever looks.
+    Fork,
+    /// A publisher's numbers go up in the order of offsets, each once.
+    PublisherOrder,
+    /// What is delivered was published, and is unharmed.
+    Invention,
+    /// `recovered: true` only with the same epoch, from the position that was asked for.
+    Recovered,
+    /// What was not recovered comes without publications: never a part.
+    Partial,
+    /// What was acknowledged is kept, unless a fault took it.
+    Kept,
+    /// At the end everybody is in and has everything.
+    Liveness,
+    /// `recovered: false` and "insufficient state" only where something was lost.
+    Precision,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {:?}: {}", self.line + 1, self.check, self.what)
+    }
+}
+
+/// How much there was to judge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Publishes that were acknowledged.
+    pub acked: usize,
+    /// Publishes of which nobody knows.
+    pub unknown: usize,
+    /// Publications that clients were given, recovered ones included.
+    pub delivered: usize,
+    /// Subscriptions that were told that nothing is missing.
+    pub recovered: usize,
+    /// Of these, with publications.
+    pub recovered_with_publications: usize,
+    /// Subscriptions that were told that something is missing.
+    pub not_recovered: usize,
+    /// Subscriptions that ended because publications were lost.
+    pub alarms: usize,
+    /// Connections that ended.
+    pub disconnects: usize,
+}
+
+/// What came of judging a log.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Everything that must not be.
+    pub violations: Vec<Violation>,
+    /// How much there was.
+    pub counts: Counts,
+}
+
+/// Judges a whole log.
+#[must_use]
+pub fn check(lines: &[Line]) -> Report {
+    let mut checker = Checker::default();
+    for (at, line) in lines.iter().enumerate() {
+        checker.line(at, &line.event);
+    }
+    checker.end(lines.len());
+    checker.report
+}
+
+#[derive(Default)]
+struct Checker<'a> {
+    report: Report,
+    channels: BTreeMap<&'a str, Rules>,
+    /// By client and channel.
+    views: BTreeMap<(u32, &'a str), View<'a>>,
+    invoked: BTreeMap<(u32, &'a str, u64), Invoked>,
+    /// What stands at a place: by channel, epoch and offset.
+    places: BTreeMap<(&'a str, &'a str, u64), (u32, u64, u32)>,
+    acked: Vec<Acked<'a>>,
+    finals: BTreeMap<&'a str, Vec<Final<'a>>>,
+    failovers: Vec<usize>,
+    calm: Option<usize>,
+}
+
+#[derive(Default)]
+struct Rules {
+    history: usize,
+    limit: usize,
+    lossless: bool,
+    trims: Vec<usize>,
+    resets: Vec<usize>,
+    losses: Vec<usize>,
+}
+
+struct Invoked {
+    line: usize,
+    n: u32,
+}
+
+struct Acked<'a> {
+    line: usize,
+    p: u32,
+    ch: &'a str,
+    s: u64,
+    epoch: &'a str,
+    offset: u64,
+}
+
+struct Final<'a> {
+    line: usize,
+    epoch: &'a str,
+    offset: u64,
+    pubs: &'a [Seen],
+}
+
+/// What one client sees of one channel.
+#[derive(Default)]
+struct View<'a> {
+    on: bool,
+    /// It left by its own wish.
+    left: bool,
+    position: Option<(&'a str, u64)>,
+    asked: Option<(&'a str, u64)>,
+    /// Line of the request that the present epoch came with.
+    epoch_from: usize,
+    asked_at: usize,
+    subscribed_at: usize,
+    /// Without history: the last number of each publisher, over all connections, and whether it is of this one.
+    numbers: BTreeMap<u32, (u64, bool)>,
+}
+
+impl<'a> Checker<'a> {
+    fn violation(&mut self, line: usize, check: Check, what: String) {
+        self.report.violations.push(Violation { line, check, what });
+    }
+
+    fn line(&mut self, at: usize, event: &'a Event) {
+        match event {
+            Event::Channel { ch, history, limit, lossless } => {
+                let rules =
+                    Rules { history: *history, limit: *limit, lossless: *lossless, ..Rules::default() };
+                self.channels.insert(ch, rules);
+            }
+            Event::Invoke { p, ch, s, n } => {
+                if self.invoked.insert((*p, ch, *s), Invoked { line: at, n: *n }).is_some() {
+                    self.violation(
+                        at,
+                        Check::Protocol,
+                        format!("publisher {p} used number {s} twice in {ch}"),
+                    );
+                }
+            }
+            Event::Ok { p, ch, s, epoch, offset } => {
+                self.report.counts.acked += 1;
+                self.acked.push(Acked { line: at, p: *p, ch, s: *s, epoch, offset: *offset });
+                if *offset > 0 {
+                    let n = self.invoked.get(&(*p, ch, *s)).map_or(0, |invoked| invoked.n);
+                    self.place(at, ch, epoch, &Seen { offset: *offset, p: *p, s: *s, n });
+                }
+            }
+            Event::Unknown { .. } => self.report.counts.unknown += 1,
+            Event::Connected { .. } => {}
+            Event::Subscribing { c, ch, since } => {
+                let view = self.views.entry((*c, ch)).or_default();
+                view.asked = since.as_ref().map(|(epoch, offset)| (epoch.as_str(), *offset));
+                view.asked_at = at;
+                view.left = false;
+            }
+            Event::Subscribed { c, ch, was_recovering, recovered, epoch, offset, pubs } => {
+                self.subscribed(at, *c, ch, (*was_recovering, *recovered), (epoch, *offset), pubs);
+            }
+            Event::Refused { c, ch, .. } => self.views.entry((*c, ch)).or_default().on = false,
+            Event::Pub { c, ch, seen } => self.publication(at, *c, ch, seen),
+            Event::Unsubscribed { c, ch, code } => {
+                let view = self.views.entry((*c, ch)).or_default();
+                view.on = false;
+                view.left = *code == 0;
+                if *code == 2500 {
+                    self.report.counts.alarms += 1;
+                    let lost = self
+                        .channels
+                        .get(ch.as_str())
+                        .is_some_and(|rules| !rules.losses.is_empty() || !rules.resets.is_empty());
+                    if !lost && self.failovers.is_empty() {
+                        self.violation(
+                            at,
+                            Check::Precision,
+                            format!("client {c} was told of a loss in {ch} that was none"),
+                        );
+                    }
+                }
+            }
+            Event::Disconnected { c, code } => {
+                self.report.counts.disconnects += 1;
+                for (_, view) in self.views.iter_mut().filter(|((client, _), _)| client == c) {
+                    view.on = false;
+                }
+                if *code >= 3500 && *code < 4000 {
+                    self.violation(at, Check::Protocol, format!("client {c} was sent away for good: {code}"));
+                }
+            }
+            Event::Broken { c, what } => self.violation(at, Check::Protocol, format!("client {c}: {what}")),
+            Event::Fault { fault } => match fault {
+                Fault::Trim { ch } => self.channels.entry(ch).or_default().trims.push(at),
+                Fault::Reset { ch } => self.channels.entry(ch).or_default().resets.push(at),
+                Fault::Lost { ch, .. } => self.channels.entry(ch).or_default().losses.push(at),
+                Fault::Failover => self.failovers.push(at),
+                _ => {}
+            },
+            Event::Calm => self.calm = Some(at),
+            Event::Final { ch, epoch, offset, pubs, .. } => {
+                for seen in pubs {
+                    self.place(at, ch, epoch, seen);
+                }
+                self.finals.entry(ch).or_default().push(Final { line: at, epoch, offset: *offset, pubs });
+            }
+        }
+    }
+
+    /// Somebody saw a publication at a place.
+    fn place(&mut self, at: usize, ch: &'a str, epoch: &'a str, seen: &Seen) {
+        self.real(at, ch, seen);
+        let here = (seen.p, seen.s, seen.n);
+        let there = *self.places.entry((ch, epoch, seen.offset)).or_insert(here);
+        if there != here {
+            let what = format!("{ch} {epoch}/{} is {there:?} to one and {here:?} to another", seen.offset);
+            self.violation(at, Check::Fork, what);
+        }
+    }
+
+    /// It was published, and is unharmed.
+    fn real(&mut self, at: usize, ch: &'a str, seen: &Seen) {
+        if self.invoked.get(&(seen.p, ch, seen.s)).is_none_or(|invoked| invoked.n != seen.n) {
+            self.violation(at, Check::Invention, format!("nobody published {seen:?} in {ch}"));
+        }
+    }
+
+    fn subscribed(
+        &mut self,
+        at: usize,
+        c: u32,
+        ch: &'a str,
+        (was_recovering, recovered): (bool, bool),
+        (epoch, offset): (&'a str, u64),
+        pubs: &'a [Seen],
+    ) {
+        self.report.counts.delivered += pubs.len();
+        for seen in pubs {
+            self.place(at, ch, epoch, seen);
+        }
+        let view = self.views.entry((c, ch)).or_default();
+        let (held, asked, epoch_from, asked_at) =
+            (view.position, view.asked.take(), view.epoch_from, view.asked_at);
+        view.on = true;
+        view.subscribed_at = at;
+        for number in view.numbers.values_mut() {
+            number.1 = false;
+        }
+        if held.is_none_or(|(held, _)| held != epoch) {
+            view.epoch_from = asked_at;
+        }
+        view.position = Some((epoch, pubs.last().map_or(offset, |last| last.offset)));
+        if was_recovering != asked.is_some() {
+            self.violation(at, Check::Protocol, format!("client {c} in {ch}: was_recovering is wrong"));
+        }
+        if recovered {
+            self.report.counts.recovered += 1;
+            self.report.counts.recovered_with_publications += usize::from(!pubs.is_empty());
+            self.recovered(at, c, ch, asked, (epoch, offset), pubs);
+            return;
+        }
+        if !pubs.is_empty() {
+            self.violation(
+                at,
+                Check::Partial,
+                format!("client {c} was given a part of what it missed in {ch}"),
+            );
+        }
+        if let Some(since) = asked {
+            self.report.counts.not_recovered += 1;
+            if let Some(why) = self.needless(ch, since, (epoch, offset), epoch_from) {
+                self.violation(
+                    at,
+                    Check::Precision,
+                    format!("client {c} in {ch} from {since:?} to {epoch}/{offset}: {why}"),
+                );
+            }
+        }
+    }
+
+    fn recovered(
+        &mut self,
+        at: usize,
+        c: u32,
+        ch: &'a str,
+        asked: Option<(&'a str, u64)>,
+        (epoch, offset): (&'a str, u64),
+        pubs: &'a [Seen],
+    ) {
+        let Some((held, since)) = asked else {
+            return self.violation(at, Check::Recovered, format!("client {c} asked for no recovery in {ch}"));
+        };
+        if held != epoch {
+            let what = format!("client {c} in {ch} held epoch {held} and was recovered in {epoch}");
+            self.violation(at, Check::Recovered, what);
+        }
+        let mut last = since;
+        for seen in pubs {
+            if seen.offset != last + 1 {
+                let what = format!("client {c} in {ch}: recovered {} after {last}", seen.offset);
+                self.violation(at, Check::Segment, what);
+            }
+            last = seen.offset;
+        }
+        if pubs.is_empty() && offset != since {
+            let what = format!("client {c} in {ch}: recovered from {since} to {offset} without publications");
+            self.violation(at, Check::Recovered, what);
+        }
+    }
+
+    /// Why a recovery that failed ought not to have; `None` if it had a reason.
+    fn needless(&self, ch: &str, since: (&str, u64), top: (&str, u64), epoch_from: usize) -> Option<String> {
+        let rules = self.channels.get(ch)?;
+        let ended = |lines: &[usize]| lines.iter().any(|line| *line > epoch_from);
+        if since.0 != top.0 {
+            let told = ended(&rules.resets) || ended(&self.failovers);
+            return (!told).then(|| "nothing ended the epoch".to_owned());
+        }
+        let Some(missed) = top.1.checked_sub(since.1) else {
+            return Some("the top went back within an epoch".to_owned());
+        };
+        if rules.limit > 0 && missed > rules.limit as u64 || missed > rules.history as u64 {
+            return None;
+        }
+        if missed == 0 {
+            return Some("nothing was missed".to_owned());
+        }
+        // What was dropped was dropped from the old end: did that reach the first one missed?
+        let first = self.places.get(&(ch, top.0, since.1 + 1));
+        let published =
+            first.and_then(|(p, s, _)| self.invoked.get(&(*p, ch, *s))).map_or(0, |invoked| invoked.line);
+        let dropped = rules.trims.iter().any(|line| *line > published);
+        (!dropped).then(|| format!("{missed} were missed and all of them kept"))
+    }
+
+    fn publication(&mut self, at: usize, c: u32, ch: &'a str, seen: &'a Seen) {
+        self.report.counts.delivered += 1;
+        let (history, lossless) =
+            self.channels.get(ch).map_or((0, false), |rules| (rules.history, rules.lossless));
+        let view = self.views.entry((c, ch)).or_default();
+        if !view.on {
+            return self.violation(at, Check::Protocol, format!("client {c} is not in {ch}"));
+        }
+        if history == 0 {
+            let (last, present) = view.numbers.insert(seen.p, (seen.s, true)).unwrap_or((0, false));
+            self.real(at, ch, seen);
+            if seen.s <= last || lossless && present && seen.s != last + 1 {
+                let what =
+                    format!("client {c} in {ch}: number {} of publisher {} after {last}", seen.s, seen.p);
+                self.violation(at, Check::Segment, what);
+            }
+            return;
+        }
+        let Some((epoch, last)) = &mut view.position else {
+            return self.violation(at, Check::Protocol, format!("client {c} has no position in {ch}"));
+        };
+        let (epoch, before) = (*epoch, std::mem::replace(last, seen.offset));
+        if seen.offset != before + 1 {
+            let what = format!("client {c} in {ch}: {} after {before}", seen.offset);
+            self.violation(at, Check::Segment, what);
+        }
+        self.place(at, ch, epoch, seen);
+    }
+
+    fn end(&mut self, lines: usize) {
+        self.check_publishers(lines);
+        self.check_kept();
+        self.check_liveness(lines);
+    }
+
+    fn check_publishers(&mut self, lines: usize) {
+        let mut last: BTreeMap<(&str, &str, u32), u64> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        let mut found = Vec::new();
+        for ((ch, epoch, offset), (p, s, _)) in &self.places {
+            let last = last.entry((ch, epoch, *p)).or_default();
+            if *s <= *last || !seen.insert((*ch, *p, *s)) {
+                found.push(format!(
+                    "{ch} {epoch}/{offset}: number {s} of publisher {p} after {last}, or twice"
+                ));
+            }
+            *last = *s;
+        }
+        for what in found {
+            self.violation(lines, Check::PublisherOrder, what);
+        }
+    }
+
+    fn check_kept(&mut self) {
+        let mut found = Vec::new();
+        for (ch, finals) in &self.finals {
+            let first = &finals[0];
+            for other in finals {
+                let same = (other.epoch, other.offset, other.pubs) == (first.epoch, first.offset, first.pubs);
+                if !same {
+                    found.push((other.line, Check::Fork, format!("two nodes read {ch} differently")));
+                }
+                if other.pubs.last().is_some_and(|last| last.offset != other.offset) {
+                    found.push((
+                        other.line,
+                        Check::Kept,
+                        format!("the top of {ch} is not the last one kept"),
+                    ));
+                }
+                if other.pubs.windows(2).any(|two| two[1].offset != two[0].offset + 1) {
+                    found.push((other.line, Check::Kept, format!("history of {ch} has a hole")));
+                }
+            }
+            let Some(rules) = self.channels.get(ch) else { continue };
+            for acked in self.acked.iter().filter(|acked| acked.ch == *ch && acked.offset > 0) {
+                let after = |lines: &[usize]| {
+                    let from =
+                        self.invoked.get(&(acked.p, acked.ch, acked.s)).map_or(0, |invoked| invoked.line);
+                    lines.iter().any(|line| *line > from)
+                };
+                let kept = if acked.epoch == first.epoch {
+                    let place = first.pubs.iter().any(|one| one.offset == acked.offset);
+                    let trimmed = acked.offset + rules.history as u64 <= first.offset || after(&rules.trims);
+                    place || trimmed && acked.offset <= first.offset
+                } else {
+                    after(&rules.resets) || after(&self.failovers)
+                };
+                if !kept {
+                    let what = format!("{ch} {}/{} was acknowledged and is gone", acked.epoch, acked.offset);
+                    found.push((acked.line, Check::Kept, what));
+                }
+            }
+        }
+        for (line, check, what) in found {
+            self.violation(line, check, what);
+        }
+    }
+
+    fn check_liveness(&mut self, lines: usize) {
+        let mut found = Vec::new();
+        if self.calm.is_none() {
+            found.push("the run never came to rest".to_owned());
+        }
+        for ((c, ch), view) in &self.views {
+            if view.left {
+                continue;
+            }
+            if !view.on {
+                found.push(format!("client {c} is not in {ch}"));
+                continue;
+            }
+            if let Some(last) = self.finals.get(ch).and_then(|finals| finals.first()) {
+                if view.position != Some((last.epoch, last.offset)) {
+                    let top = (last.epoch, last.offset);
+                    found.push(format!(
+                        "client {c} in {ch} stands at {:?}, the top is {top:?}",
+                        view.position
+                    ));
+                }
+            } else if self.channels.get(ch).is_some_and(|rules| rules.lossless && rules.history == 0) {
+                // The last of each publisher since it is in.
+                let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
+                for acked in self.acked.iter().filter(|acked| acked.ch == *ch) {
+                    let since =
+                        self.invoked.get(&(acked.p, acked.ch, acked.s)).map_or(0, |invoked| invoked.line);
+                    if since > view.subscribed_at {
+                        newest.insert(acked.p, acked.s);
+                    }
+                }
+                for (p, s) in newest {
+                    if view.numbers.get(&p).is_none_or(|number| number.0 < s) {
+                        found.push(format!("client {c} in {ch} has not got number {s} of publisher {p}"));
+                    }
+                }
+            }
+        }
+        for what in found {
+            self.violation(lines, Check::Liveness, what);
+        }
+    }
+}

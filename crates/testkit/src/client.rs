@@ -1,0 +1,1 @@
+//! A peer on a real socket.

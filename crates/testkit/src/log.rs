@@ -1,0 +1,306 @@
+//! What happened in a run, one JSON line each.
+
+use crate::payload::{Fnv, Message};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use spinward::clock::Clock;
+use std::sync::Arc;
+
+/// A publication as a client or a reader of history saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Place in the stream; 0 without history.
+    pub offset: u64,
+    /// Publisher; 0 if the payload was none of ours.
+    pub p: u32,
+    /// The publisher's number.
+    pub s: u64,
+    /// The publisher's nonce.
+    pub n: u32,
+}
+
+impl Seen {
+    /// What a payload at this place says.
+    #[must_use]
+    pub fn new(channel: &str, offset: u64, payload: &[u8]) -> Self {
+        let Message { p, s, n } =
+            crate::payload::read(channel, payload).unwrap_or(Message { p: 0, s: 0, n: 0 });
+        Self { offset, p, s, n }
+    }
+}
+
+/// What was done to the system on purpose. Written down after it was done, unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fault {
+    /// The socket of a client was cut.
+    Kill {
+        /// Client.
+        c: u32,
+    },
+    /// A client reads slowly from here on.
+    Slow {
+        /// Client.
+        c: u32,
+    },
+    /// The server ended a subscription.
+    Unsubscribe {
+        /// Client.
+        c: u32,
+        /// Channel.
+        ch: String,
+    },
+    /// The server closed a connection.
+    Disconnect {
+        /// Client.
+        c: u32,
+    },
+    /// Stored publications of a channel were dropped.
+    Trim {
+        /// Channel.
+        ch: String,
+    },
+    /// The position of a channel was lost: it has another epoch from here on, or may have. Written before.
+    Reset {
+        /// Channel.
+        ch: String,
+    },
+    /// The store failed over and lost publications: every channel has another epoch. Written before.
+    Failover,
+    /// A publication did not reach a node.
+    Lost {
+        /// Node.
+        node: usize,
+        /// Channel.
+        ch: String,
+        /// Place in the stream.
+        offset: u64,
+    },
+    /// A node was given a publication twice.
+    Repeated {
+        /// Node.
+        node: usize,
+        /// Channel.
+        ch: String,
+    },
+    /// A request of a node failed.
+    Refused {
+        /// Node.
+        node: usize,
+        /// Channel.
+        ch: String,
+    },
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "e", rename_all = "snake_case")]
+pub enum Event {
+    /// What a channel is like. First of all.
+    Channel {
+        /// Channel.
+        ch: String,
+        /// Publications kept; 0 is none.
+        history: usize,
+        /// Most publications of a recovery; 0 is no limit.
+        limit: usize,
+        /// Nothing is ever lost between the publisher and a connected subscriber.
+        lossless: bool,
+    },
+    /// A publisher is about to publish.
+    Invoke {
+        /// Publisher, from 1.
+        p: u32,
+        /// Channel.
+        ch: String,
+        /// Its number.
+        s: u64,
+        /// Its nonce.
+        n: u32,
+    },
+    /// It was acknowledged.
+    Ok {
+        /// Publisher.
+        p: u32,
+        /// Channel.
+        ch: String,
+        /// Its number.
+        s: u64,
+        /// Epoch of the stream; empty without history.
+        epoch: String,
+        /// Place in the stream; 0 without history.
+        offset: u64,
+    },
+    /// It failed, or may have: nobody knows.
+    Unknown {
+        /// Publisher.
+        p: u32,
+        /// Channel.
+        ch: String,
+        /// Its number.
+        s: u64,
+    },
+    /// A client is in.
+    Connected {
+        /// Client.
+        c: u32,
+    },
+    /// A client asks for a channel.
+    Subscribing {
+        /// Client.
+        c: u32,
+        /// Channel.
+        ch: String,
+        /// The position that it comes back with: epoch and offset.
+        since: Option<(String, u64)>,
+    },
+    /// It is subscribed.
+    Subscribed {
+        /// Client.
+        c: u32,
+        /// Channel.
+        ch: String,
+        /// The server says that recovery was tried.
+        was_recovering: bool,
+        /// The server says that nothing is missing.
+        recovered: bool,
+        /// Epoch of the stream.
+        epoch: String,
+        /// The offset of the reply.
+        offset: u64,
+        /// What it missed.
+        pubs: Vec<Seen>,
+    },
+    /// It was refused the channel.
+    Refused {
+        /// Client.
+        c: u32,
+        /// Channel.
+        ch: String,
+        /// Error code.
+        code: u32,
+    },
+    /// It was sent a publication.
+    Pub {
+        /// Client.
+        c: u32,
+        /// Channel.
+        ch: String,
+        /// What.
+        seen: Seen,
+    },
+    /// Its subscription ended; code 0 is by its own wish.
+    Unsubscribed {
+        /// Client.
+        c: u32,
+        /// Channel.
+        ch: String,
+        /// Unsubscribe code.
+        code: u32,
+    },
+    /// Its connection ended; code 0 is without a close frame.
+    Disconnected {
+        /// Client.
+        c: u32,
+        /// Disconnect code.
+        code: u32,
+    },
+    /// The server broke the protocol.
+    Broken {
+        /// Client.
+        c: u32,
+        /// How.
+        what: String,
+    },
+    /// Something was done on purpose.
+    Fault {
+        /// What.
+        fault: Fault,
+    },
+    /// Nothing more is done on purpose, and every client is back.
+    Calm,
+    /// The stream as a node reads it at the end, oldest first.
+    Final {
+        /// Node.
+        node: usize,
+        /// Channel.
+        ch: String,
+        /// Epoch.
+        epoch: String,
+        /// Top.
+        offset: u64,
+        /// What is kept.
+        pubs: Vec<Seen>,
+    },
+}
+
+/// When something happened, and what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Milliseconds of the monotonic clock.
+    pub t: u64,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Takes down what happens. Clones share it.
+#[derive(Clone)]
+pub struct Log {
+    lines: Arc<Mutex<Vec<Line>>>,
+    clock: Clock,
+}
+
+impl Log {
+    /// An empty log with the times of this clock.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { lines: Arc::default(), clock }
+    }
+
+    /// Takes something down.
+    pub fn add(&self, event: Event) {
+        let t = self.clock.now().mono;
+        self.lines.lock().push(Line { t, event });
+    }
+
+    /// Takes down what was done on purpose.
+    pub fn fault(&self, fault: Fault) {
+        self.add(Event::Fault { fault });
+    }
+
+    /// Everything so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        self.lines.lock().clone()
+    }
+}
+
+/// The lines as text.
+#[must_use]
+pub fn to_text(lines: &[Line]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&serde_json::to_string(line).unwrap_or_default());
+        text.push('\n');
+    }
+    text
+}
+
+/// Reads what [`to_text`] wrote.
+///
+/// # Errors
+/// A line is not one.
+pub fn from_text(text: &str) -> Result<Vec<Line>, serde_json::Error> {
+    text.lines().map(serde_json::from_str).collect()
+}
+
+/// One number that tells two logs apart.
+#[must_use]
+pub fn hash(lines: &[Line]) -> u64 {
+    let mut hash = Fnv::default();
+    for line in lines {
+        hash.add(&serde_json::to_vec(line).unwrap_or_default());
+    }
+    hash.0
+}

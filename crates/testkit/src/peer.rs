@@ -1,0 +1,382 @@
+//! A client of the protocol without a socket: bytes in, bytes out, and everything that it is told goes into
+//! the log. It keeps positions and comes back with them, as the official SDKs do.
+
+use crate::log::{Event, Log, Seen};
+use bytes::Bytes;
+use spinward_wire::message::{
+    self, Command, ConnectRequest, Push, Reply, SubscribeRequest, SubscribeResult, UnsubscribeRequest,
+};
+use spinward_wire::ws::{self, Limits, Opcode, Reader};
+use spinward_wire::{Protocol, Replies, delta};
+use std::collections::BTreeMap;
+
+/// One client over all of its connections.
+pub struct Peer {
+    /// Its number in the log.
+    pub c: u32,
+    protocol: Protocol,
+    log: Log,
+    reader: Reader,
+    phase: Phase,
+    next_id: u32,
+    asked: BTreeMap<u32, Asked>,
+    subscriptions: BTreeMap<String, Subscription>,
+    out: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Off,
+    Connecting,
+    On,
+}
+
+enum Asked {
+    Connect,
+    Subscribe(String),
+    Unsubscribe(String),
+}
+
+struct Subscription {
+    phase: SubPhase,
+    wanted: bool,
+    position: Option<(String, u64)>,
+    /// It asks for deltas.
+    delta: bool,
+    /// The last payload, while deltas are agreed on.
+    base: Option<Option<Bytes>>,
+    /// It never asks to recover.
+    forgetful: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SubPhase {
+    Off,
+    Asked,
+    On,
+    Leaving,
+}
+
+impl Peer {
+    /// A client that wants no channel yet.
+    #[must_use]
+    pub fn new(c: u32, protocol: Protocol, log: Log) -> Self {
+        Self {
+            c,
+            protocol,
+            log,
+            reader: Reader::client(),
+            phase: Phase::Off,
+            next_id: 0,
+            asked: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// The encoding it speaks.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Wants a channel, from the next chance on. `delta`: with deltas. `forgetful`: never with a position.
+    pub fn want(&mut self, channel: &str, delta: bool, forgetful: bool) {
+        let fresh =
+            Subscription { phase: SubPhase::Off, wanted: true, position: None, delta, base: None, forgetful };
+        self.subscriptions.entry(channel.to_owned()).or_insert(fresh).wanted = true;
+        self.subscribe_wanted();
+    }
+
+    /// Leaves a channel for now. The position is kept.
+    pub fn leave(&mut self, channel: &str) {
+        let Some(own) = self.subscriptions.get_mut(channel) else { return };
+        own.wanted = false;
+        if own.phase != SubPhase::On {
+            return;
+        }
+        own.phase = SubPhase::Leaving;
+        self.log.add(Event::Unsubscribed { c: self.c, ch: channel.to_owned(), code: 0 });
+        let unsubscribe = Some(UnsubscribeRequest { channel: channel.to_owned() });
+        self.command(Asked::Unsubscribe(channel.to_owned()), Command { unsubscribe, ..Command::default() });
+    }
+
+    /// A connection is there: logs in, and asks for what it wants as soon as it is in.
+    pub fn open(&mut self) {
+        self.close(None);
+        self.phase = Phase::Connecting;
+        let connect = Some(ConnectRequest::default());
+        self.command(Asked::Connect, Command { connect, ..Command::default() });
+    }
+
+    /// The connection is gone, with this code if one was told.
+    pub fn close(&mut self, code: Option<u32>) {
+        if self.phase != Phase::Off {
+            self.log.add(Event::Disconnected { c: self.c, code: code.unwrap_or_default() });
+        }
+        self.phase = Phase::Off;
+        self.reader = Reader::client();
+        self.next_id = 0;
+        self.asked.clear();
+        self.out.clear();
+        for own in self.subscriptions.values_mut() {
+            own.phase = SubPhase::Off;
+            own.base = None;
+        }
+    }
+
+    /// Whether a connection is there.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.phase != Phase::Off
+    }
+
+    /// Whether it is in every channel that it wants.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.phase == Phase::On
+            && self.asked.is_empty()
+            && self.subscriptions.values().all(|own| (own.phase == SubPhase::On) == own.wanted)
+    }
+
+    /// Where it stands in a channel: epoch and offset.
+    #[must_use]
+    pub fn position(&self, channel: &str) -> Option<(&str, u64)> {
+        let own = self.subscriptions.get(channel)?;
+        own.position.as_ref().map(|(epoch, offset)| (epoch.as_str(), *offset))
+    }
+
+    /// Whether it ever wanted a channel.
+    #[must_use]
+    pub fn knows(&self, channel: &str) -> bool {
+        self.subscriptions.contains_key(channel)
+    }
+
+    /// Whether it is subscribed to a channel.
+    #[must_use]
+    pub fn is_subscribed(&self, channel: &str) -> bool {
+        self.subscriptions.get(channel).is_some_and(|own| own.phase == SubPhase::On)
+    }
+
+    /// What it has to write.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes what it was sent. Says whether the connection is still good.
+    pub fn input(&mut self, bytes: &mut [u8]) -> bool {
+        const LIMITS: Limits = Limits { message: 64 << 20, fragments: 1 };
+        let mut rest = bytes;
+        while !rest.is_empty() && self.phase != Phase::Off {
+            let mut reader = std::mem::take(&mut self.reader);
+            let (used, event) = reader.read(&LIMITS, rest);
+            match event {
+                Ok(None) => {}
+                Ok(Some(ws::Event::Text(payload))) if self.protocol == Protocol::Json => {
+                    self.message(&payload)
+                }
+                Ok(Some(ws::Event::Binary(payload))) if self.protocol == Protocol::Protobuf => {
+                    self.message(&payload)
+                }
+                Ok(Some(ws::Event::Ping(payload))) => {
+                    ws::append_masked_frame(Opcode::Pong, MASK, &payload, &mut self.out);
+                }
+                Ok(Some(ws::Event::Close(code))) => self.close(Some(u32::from(code.unwrap_or(1005)))),
+                Ok(Some(other)) => self.broken(format!("unexpected frame {other:?}")),
+                Err(error) => self.broken(error.to_string()),
+            }
+            if self.phase != Phase::Off {
+                self.reader = reader;
+            }
+            rest = &mut rest[used..];
+        }
+        self.phase != Phase::Off
+    }
+
+    fn broken(&mut self, what: String) {
+        self.log.add(Event::Broken { c: self.c, what });
+        self.close(None);
+    }
+
+    fn command(&mut self, asked: Asked, command: Command) {
+        self.next_id += 1;
+        self.asked.insert(self.next_id, asked);
+        let mut payload = Vec::new();
+        spinward_wire::append_command(
+            self.protocol,
+            &Command { id: self.next_id, ..command },
+            &mut payload,
+            true,
+        );
+        self.frame(&payload);
+    }
+
+    fn frame(&mut self, payload: &[u8]) {
+        let opcode = if self.protocol == Protocol::Json { Opcode::Text } else { Opcode::Binary };
+        ws::append_masked_frame(opcode, MASK, payload, &mut self.out);
+    }
+
+    fn message(&mut self, payload: &[u8]) {
+        for reply in Replies::new(self.protocol, payload) {
+            match reply {
+                Ok(reply) => self.reply(reply),
+                Err(error) => self.broken(error.to_string()),
+            }
+            if self.phase == Phase::Off {
+                return;
+            }
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        if let Some(push) = reply.push {
+            return self.push(push);
+        }
+        if reply.id == 0 {
+            // A ping is answered by an empty command.
+            return self.frame(spinward_wire::ping(self.protocol));
+        }
+        let Some(asked) = self.asked.remove(&reply.id) else {
+            return self.broken(format!("reply to nothing: {}", reply.id));
+        };
+        match asked {
+            Asked::Connect if reply.connect.is_some() => {
+                self.phase = Phase::On;
+                self.log.add(Event::Connected { c: self.c });
+                self.subscribe_wanted();
+            }
+            Asked::Connect => self.broken(format!("login refused: {:?}", reply.error)),
+            Asked::Subscribe(channel) => match (reply.subscribe, reply.error) {
+                (Some(result), None) => self.subscribed(&channel, result),
+                (None, Some(error)) => {
+                    if let Some(own) = self.subscriptions.get_mut(&channel) {
+                        own.phase = SubPhase::Off;
+                    }
+                    self.log.add(Event::Refused { c: self.c, ch: channel, code: error.code });
+                }
+                _ => self.broken("a subscribe reply without result or error".to_owned()),
+            },
+            Asked::Unsubscribe(channel) => {
+                if let Some(own) = self.subscriptions.get_mut(&channel) {
+                    own.phase = SubPhase::Off;
+                }
+                self.subscribe_wanted();
+            }
+        }
+    }
+
+    /// Asks again for what it wants and has not.
+    pub fn subscribe_wanted(&mut self) {
+        if self.phase != Phase::On {
+            return;
+        }
+        let missing: Vec<String> = self
+            .subscriptions
+            .iter()
+            .filter(|(_, own)| own.wanted && own.phase == SubPhase::Off)
+            .map(|(channel, _)| channel.clone())
+            .collect();
+        for channel in missing {
+            let Some(own) = self.subscriptions.get_mut(&channel) else { continue };
+            own.phase = SubPhase::Asked;
+            let since = own.position.clone().filter(|_| !own.forgetful);
+            let (epoch, offset) = since.clone().unwrap_or_default();
+            let subscribe = Some(SubscribeRequest {
+                channel: channel.clone(),
+                recover: since.is_some(),
+                epoch,
+                offset,
+                delta: if own.delta { "fossil".to_owned() } else { String::new() },
+                ..SubscribeRequest::default()
+            });
+            self.log.add(Event::Subscribing { c: self.c, ch: channel.clone(), since });
+            self.command(Asked::Subscribe(channel), Command { subscribe, ..Command::default() });
+        }
+    }
+
+    fn subscribed(&mut self, channel: &str, result: SubscribeResult) {
+        let Some(own) = self.subscriptions.get_mut(channel) else { return };
+        let SubscribeResult { recovered, was_recovering, epoch, offset, publications, positioned, .. } =
+            result;
+        own.phase = SubPhase::On;
+        own.base = result.delta.then_some(None);
+        let mut pubs = Vec::new();
+        for publication in &publications {
+            let Some(data) = own.payload(self.protocol, publication) else {
+                return self.broken("a delta that does not fit".to_owned());
+            };
+            pubs.push(Seen::new(channel, publication.offset, &data));
+        }
+        let Some(own) = self.subscriptions.get_mut(channel) else { return };
+        own.position = positioned.then(|| (epoch.clone(), pubs.last().map_or(offset, |last| last.offset)));
+        let ch = channel.to_owned();
+        self.log.add(Event::Subscribed { c: self.c, ch, was_recovering, recovered, epoch, offset, pubs });
+        if !self.subscriptions[channel].wanted {
+            self.leave(channel);
+        }
+    }
+
+    fn push(&mut self, push: Push) {
+        let channel = push.channel;
+        if let Some(publication) = push.publication {
+            if self.phase != Phase::On {
+                return self.broken("a push before the connect reply".to_owned());
+            }
+            let Some(own) = self.subscriptions.get_mut(&channel) else {
+                return self.broken(format!("a push for {channel}, which nobody asked for"));
+            };
+            match own.phase {
+                SubPhase::Leaving => return,
+                SubPhase::On => {}
+                SubPhase::Asked | SubPhase::Off => {
+                    return self.broken(format!("a push for {channel} before the subscribe reply"));
+                }
+            }
+            let Some(data) = own.payload(self.protocol, &publication) else {
+                return self.broken("a delta that does not fit".to_owned());
+            };
+            if let Some((_, offset)) = &mut own.position
+                && publication.offset > 0
+            {
+                *offset = publication.offset;
+            }
+            let seen = Seen::new(&channel, publication.offset, &data);
+            self.log.add(Event::Pub { c: self.c, ch: channel, seen });
+        } else if let Some(unsubscribe) = push.unsubscribe {
+            let Some(own) = self.subscriptions.get_mut(&channel) else { return };
+            if own.phase != SubPhase::On {
+                return;
+            }
+            own.phase = SubPhase::Off;
+            own.base = None;
+            self.log.add(Event::Unsubscribed { c: self.c, ch: channel, code: unsubscribe.code });
+        } else if let Some(disconnect) = push.disconnect {
+            self.close(Some(disconnect.code));
+        }
+    }
+}
+
+impl Subscription {
+    /// The payload, put together from a delta where it is one.
+    fn payload(&mut self, protocol: Protocol, publication: &message::Publication) -> Option<Bytes> {
+        let Some(base) = &mut self.base else { return Some(publication.data.clone()) };
+        let data: Bytes = match protocol {
+            // Under deltas the payload travels as a string.
+            Protocol::Json => serde_json::from_slice::<String>(&publication.data).ok()?.into(),
+            Protocol::Protobuf => publication.data.clone(),
+        };
+        let whole = if publication.delta {
+            delta::apply(base.as_deref()?, &data, DELTA_LIMIT).ok()?.into()
+        } else {
+            data
+        };
+        *base = Some(Bytes::clone(&whole));
+        Some(whole)
+    }
+}
+
+/// Longest payload that a delta may give.
+const DELTA_LIMIT: usize = 16 << 20;
+
+/// Any key will do: what is masked is not secret.
+const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];

@@ -1,0 +1,537 @@
+//! Whole nodes under simulation: who does what next is drawn from the seed, and everything that happens is in
+//! the log.
+
+use crate::broker::{Misdeeds, SimBroker};
+use crate::log::{Event, Fault, Line, Log, Seen};
+use crate::payload::{self, Message};
+use crate::peer::Peer;
+use crate::random::Random;
+use parking_lot::Mutex;
+use spinward::answer::Answer;
+use spinward::broker::{HistoryFilter, HistoryOptions, PublishOptions};
+use spinward::clock::{Clock, Now};
+use spinward::hooks::{Connected, Connecting, Decision, Hooks, SubscribeOptions, Subscribing};
+use spinward::id::{ClientId, Entropy};
+use spinward::identity::Credentials;
+use spinward::presence::{MemoryPresence, PresenceError, PresenceStats, PresenceStore};
+use spinward::sim::{Conn, Parts, SimNode, Tasks, give_way};
+use spinward::{Client, ClientFilter, ClientInfo, Config, Node};
+use spinward_wire::Protocol;
+use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a run is like.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Everything is drawn from this.
+    pub seed: u64,
+    /// Things that happen before the faults stop.
+    pub steps: usize,
+    /// Nodes that share a simulated broker; 0 is one node with the memory broker.
+    pub remote_nodes: usize,
+    /// Shards of each node.
+    pub shards: usize,
+    /// Clients.
+    pub clients: usize,
+    /// Channels with history; there is one without besides.
+    pub channels: usize,
+    /// Publishers.
+    pub publishers: usize,
+    /// Publications kept by channel.
+    pub history: usize,
+    /// Most publications of a recovery.
+    pub limit: usize,
+    /// Subscriptions with presence, kept by a store that takes its time.
+    pub presence: bool,
+    /// What the remote broker does wrong.
+    pub misdeeds: Misdeeds,
+    /// Hooks that answer later, of 1,000.
+    pub tarry: usize,
+    /// Sockets cut, subscriptions and connections ended by the server, slow readers, of 1,000 steps.
+    pub nuisance: usize,
+    /// History dropped, positions lost, fail-overs, of 1,000 steps.
+    pub havoc: usize,
+    /// Positions may be lost by time: the clock jumps.
+    pub jumps: bool,
+    /// Bytes of publications that an inbox takes.
+    pub inbox: usize,
+}
+
+impl Scenario {
+    /// Draws a scenario.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        let random = Random::new(seed ^ 0x5eed);
+        let remote = random.permille(600);
+        let calm = random.permille(200);
+        let rate = |most: usize| if calm { 0 } else { random.below(most + 1) };
+        Self {
+            seed,
+            steps: random.between(300, 900),
+            remote_nodes: if remote { random.between(1, 3) } else { 0 },
+            shards: random.between(1, 3),
+            clients: random.between(2, 6),
+            channels: random.between(1, 2),
+            publishers: random.between(1, 3),
+            history: *random.one_of(&[3, 10, 40, 1000]),
+            limit: *random.one_of(&[0, 2, 8, 500]),
+            presence: random.permille(300),
+            misdeeds: Misdeeds {
+                lose: rate(30),
+                repeat: rate(30),
+                refuse: rate(60),
+                tarry: random.below(1001),
+                ..Misdeeds::default()
+            },
+            tarry: random.below(600),
+            nuisance: rate(40),
+            havoc: if random.permille(500) { rate(10) } else { 0 },
+            jumps: random.permille(300),
+            inbox: *random.one_of(&[1_500, 1 << 20]),
+        }
+    }
+}
+
+/// Runs a scenario to its end.
+#[must_use]
+pub fn run(scenario: &Scenario) -> Vec<Line> {
+    let mut world = World::new(scenario.clone());
+    for _ in 0..scenario.steps {
+        world.step();
+    }
+    world.end();
+    world.log.lines()
+}
+
+struct World {
+    scenario: Scenario,
+    random: Random,
+    clock: Clock,
+    tasks: Tasks,
+    log: Log,
+    broker: Option<SimBroker>,
+    nodes: Vec<SimNode>,
+    clients: Vec<Simulated>,
+    publishers: Vec<Publisher>,
+    channels: Vec<String>,
+}
+
+/// A client and where it is connected.
+struct Simulated {
+    peer: Peer,
+    at: Option<(usize, Conn)>,
+}
+
+struct Publisher {
+    p: u32,
+    /// The last number by channel.
+    sent: Vec<u64>,
+    busy: Arc<Mutex<bool>>,
+}
+
+const META_TTL: Duration = Duration::from_secs(40);
+
+impl World {
+    fn new(scenario: Scenario) -> Self {
+        let random = Random::new(scenario.seed);
+        let clock = Clock::manual(Now { mono: 1_000, wall: 1_700_000_000_000 });
+        let entropy = Entropy::seeded(scenario.seed ^ 0xe47);
+        let (tasks, log) = (Tasks::default(), Log::new(clock.clone()));
+        let broker = (scenario.remote_nodes > 0)
+            .then(|| SimBroker::new(random.clone(), log.clone(), scenario.misdeeds));
+        let channels: Vec<String> =
+            (0..scenario.channels).map(|n| format!("h{n}")).chain(["n".to_owned()]).collect();
+        for ch in &channels {
+            let history = if ch == "n" { 0 } else { scenario.history };
+            log.add(Event::Channel {
+                ch: ch.clone(),
+                history,
+                limit: scenario.limit,
+                lossless: broker.is_none(),
+            });
+        }
+        let presence: Arc<dyn PresenceStore> = Arc::new(Tarrying {
+            store: MemoryPresence::new(entropy.number()).into(),
+            random: random.clone(),
+        });
+        let nodes = (0..scenario.remote_nodes.max(1))
+            .map(|node| {
+                SimNode::new(Parts {
+                    hooks: Arc::new(Rules { scenario: scenario.clone(), random: random.clone() }),
+                    config: config(&scenario),
+                    clock: clock.clone(),
+                    entropy: entropy.clone(),
+                    broker: broker.as_ref().map(|broker| broker.link(node)),
+                    presence: Some(presence.clone()),
+                    tasks: tasks.clone(),
+                })
+            })
+            .collect();
+        let clients = (0..scenario.clients)
+            .map(|number| {
+                let protocol = *random.one_of(&[Protocol::Json, Protocol::Protobuf]);
+                let mut peer = Peer::new(number as u32 + 1, protocol, log.clone());
+                for (place, channel) in channels.iter().enumerate() {
+                    if random.permille(800) || place == number % channels.len() {
+                        peer.want(channel, random.permille(300), random.permille(100));
+                    }
+                }
+                Simulated { peer, at: None }
+            })
+            .collect();
+        let publishers = (1..=scenario.publishers as u32)
+            .map(|p| Publisher { p, sent: vec![0; channels.len()], busy: Arc::default() })
+            .collect();
+        Self { scenario, random, clock, tasks, log, broker, nodes, clients, publishers, channels }
+    }
+
+    fn step(&mut self) {
+        let random = self.random.clone();
+        match random.below(100) {
+            0..25 => {
+                let node = random.below(self.nodes.len());
+                let shard = random.below(self.nodes[node].shards());
+                self.nodes[node].take_entries(shard, random.between(1, 6));
+                self.nodes[node].flush(shard, random.between(1, 4));
+            }
+            25..42 => {
+                self.tasks.poll(random.below(self.tasks.ready()));
+            }
+            42..54 => {
+                if let Some(broker) = &self.broker {
+                    broker.step();
+                }
+            }
+            54..70 => {
+                let client = random.below(self.clients.len());
+                self.receive(client, random.between(1, 300));
+            }
+            70..82 => {
+                let client = random.below(self.clients.len());
+                self.send(client, random.between(1, 120));
+            }
+            82..92 => {
+                let (publisher, channel) =
+                    (random.below(self.publishers.len()), random.below(self.channels.len()));
+                self.publish(publisher, channel);
+            }
+            92..95 => self.wait(random.between(1, 200) as u64),
+            _ => {
+                let client = random.below(self.clients.len());
+                let channel = random.one_of(&self.channels).clone();
+                match random.below(8) {
+                    0 => self.clients[client].peer.leave(&channel),
+                    1 => self.clients[client].peer.want(&channel, false, false),
+                    _ => self.clients[client].peer.subscribe_wanted(),
+                }
+            }
+        }
+        if random.permille(self.scenario.nuisance) {
+            self.annoy();
+        }
+        if random.permille(self.scenario.havoc) {
+            self.destroy();
+        }
+    }
+
+    /// Time passes.
+    fn wait(&mut self, millis: u64) {
+        self.clock.advance(millis);
+        for node in &mut self.nodes {
+            for shard in 0..node.shards() {
+                node.tick(shard);
+            }
+            node.expire();
+        }
+    }
+
+    /// A client takes what it was sent.
+    fn receive(&mut self, client: usize, max: usize) -> usize {
+        let Simulated { peer, at } = &mut self.clients[client];
+        let Some((node, conn)) = *at else { return 0 };
+        let Some(mut bytes) = self.nodes[node].receive(conn, max) else {
+            peer.close(None);
+            self.hang_up(client);
+            return 1;
+        };
+        if !peer.input(&mut bytes) {
+            self.hang_up(client);
+        }
+        bytes.len()
+    }
+
+    /// A client connects, or writes what it has to write, and its node reads some of it.
+    fn send(&mut self, client: usize, max: usize) -> usize {
+        let random = &self.random;
+        let Simulated { peer, at } = &mut self.clients[client];
+        let Some((node, conn)) = *at else {
+            let node = random.below(self.nodes.len());
+            let credentials = Credentials { user: format!("u{}", peer.c), ..Credentials::default() };
+            let room = if random.permille(200) { random.between(100, 600) } else { 1 << 20 };
+            if let Some(conn) = self.nodes[node].connect(peer.protocol(), Some(credentials), room) {
+                peer.open();
+                *at = Some((node, conn));
+            }
+            return 1;
+        };
+        let bytes = peer.take_output();
+        self.nodes[node].write(conn, &bytes);
+        self.nodes[node].read(conn, max) + bytes.len()
+    }
+
+    fn hang_up(&mut self, client: usize) {
+        if let Some((node, conn)) = self.clients[client].at.take() {
+            self.nodes[node].drop_conn(conn);
+        }
+    }
+
+    fn publish(&mut self, publisher: usize, channel: usize) {
+        let Publisher { p, sent, busy } = &mut self.publishers[publisher];
+        if std::mem::replace(&mut *busy.lock(), true) {
+            return;
+        }
+        sent[channel] += 1;
+        let (p, s, n) = (*p, sent[channel], self.random.below(1 << 30) as u32);
+        let ch = self.channels[channel].clone();
+        let data = payload::write(&ch, Message { p, s, n }, self.random.below(200));
+        let history = options(&self.scenario, &ch);
+        let node: Node = self.random.one_of(&self.nodes).node().clone();
+        let (log, busy) = (self.log.clone(), Arc::clone(busy));
+        let options =
+            PublishOptions { history, delta: self.random.permille(500), ..PublishOptions::default() };
+        self.tasks.spawn(async move {
+            log.add(Event::Invoke { p, ch: ch.clone(), s, n });
+            let event = match node.publish(&ch, data, options).await {
+                Ok(done) => {
+                    let (epoch, offset) = (done.position.epoch.as_ref().to_owned(), done.position.offset);
+                    Event::Ok { p, ch, s, epoch, offset }
+                }
+                Err(_) => Event::Unknown { p, ch, s },
+            };
+            log.add(event);
+            *busy.lock() = false;
+        });
+    }
+
+    /// Something that must not cost anybody a publication.
+    fn annoy(&mut self) {
+        let client = self.random.below(self.clients.len());
+        let c = self.clients[client].peer.c;
+        let Some((node, conn)) = self.clients[client].at else { return };
+        let user = format!("u{c}");
+        match self.random.below(4) {
+            0 => {
+                self.log.fault(Fault::Kill { c });
+                self.clients[client].peer.close(None);
+                self.hang_up(client);
+            }
+            1 => {
+                self.log.fault(Fault::Slow { c });
+                self.nodes[node].set_room(conn, self.random.between(0, 300));
+            }
+            2 => {
+                let ch = self.random.one_of(&self.channels).clone();
+                let code = self.random.one_of(&[UnsubscribeCode::SERVER, UnsubscribeCode::EXPIRED]).clone();
+                self.nodes[node].node().unsubscribe(&user, &ClientFilter::default(), Some(&ch), code);
+                self.log.fault(Fault::Unsubscribe { c, ch });
+            }
+            _ => {
+                self.nodes[node].node().disconnect(
+                    &user,
+                    &ClientFilter::default(),
+                    DisconnectCode::FORCE_RECONNECT,
+                );
+                self.log.fault(Fault::Disconnect { c });
+            }
+        }
+    }
+
+    /// Something that may cost publications, and must be told then.
+    fn destroy(&mut self) {
+        match (&self.broker, self.random.below(2)) {
+            (_, 0) => {
+                let ch = self.random.one_of(&self.channels).clone();
+                let (node, log) = (self.nodes[0].node().clone(), self.log.clone());
+                self.tasks.spawn(async move {
+                    // Refused or not, it may have had its effect.
+                    let _ = node.remove_history(&ch).await;
+                    log.fault(Fault::Trim { ch });
+                });
+            }
+            (Some(broker), _) => broker.fail_over(),
+            (None, _) if self.scenario.jumps => {
+                for ch in &self.channels {
+                    self.log.fault(Fault::Reset { ch: ch.clone() });
+                }
+                self.wait(META_TTL.as_millis() as u64 + 1_000);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// The faults stop: everybody comes back, one more publication goes to each channel, and the streams are
+    /// read.
+    fn end(&mut self) {
+        if let Some(broker) = &self.broker {
+            broker.set_misdeeds(Misdeeds { tarry: 300, ..Misdeeds::default() });
+        }
+        for client in 0..self.clients.len() {
+            if let Some((node, conn)) = self.clients[client].at {
+                self.nodes[node].set_room(conn, usize::MAX);
+            }
+        }
+        self.settle();
+        self.log.add(Event::Calm);
+        for channel in 0..self.channels.len() {
+            self.publish(0, channel);
+            self.settle();
+        }
+        for node in 0..self.nodes.len() {
+            for channel in self.channels.clone().into_iter().filter(|channel| channel != "n") {
+                let (api, log) = (self.nodes[node].node().clone(), self.log.clone());
+                let history = options(&self.scenario, &channel);
+                self.tasks.spawn(async move {
+                    let filter = HistoryFilter { limit: -1, since: None, reverse: false };
+                    if let Ok(read) = api.history(&channel, filter, history).await {
+                        let pubs = read
+                            .publications
+                            .iter()
+                            .map(|one| Seen::new(&channel, one.offset, &one.data))
+                            .collect();
+                        let epoch = read.top.epoch.as_ref().to_owned();
+                        log.add(Event::Final { node, ch: channel, epoch, offset: read.top.offset, pubs });
+                    }
+                });
+                self.settle();
+            }
+        }
+    }
+
+    /// Everything goes on until nothing moves any more. Gives up after a while: the checker sees what is stuck.
+    fn settle(&mut self) {
+        for _ in 0..400 {
+            let mut moved = 0;
+            self.wait(3);
+            while self.tasks.ready() > 0 && moved < 2_000 {
+                moved += usize::from(self.tasks.poll(self.random.below(self.tasks.ready())));
+            }
+            if let Some(broker) = &self.broker {
+                while broker.step() {
+                    moved += 1;
+                }
+            }
+            for node in &mut self.nodes {
+                for shard in 0..node.shards() {
+                    moved += node.take_entries(shard, usize::MAX);
+                    moved += node.flush(shard, 1 << 20);
+                }
+            }
+            for client in 0..self.clients.len() {
+                let back: Vec<String> =
+                    self.channels.iter().filter(|ch| self.clients[client].peer.knows(ch)).cloned().collect();
+                for channel in back {
+                    self.clients[client].peer.want(&channel, false, false);
+                }
+                moved += self.receive(client, usize::MAX);
+                moved += self.send(client, usize::MAX);
+            }
+            if moved == 0 && self.clients.iter().all(|client| client.peer.is_settled()) {
+                return;
+            }
+        }
+    }
+}
+
+fn config(scenario: &Scenario) -> Config {
+    Config {
+        shards: scenario.shards,
+        queue_max_size: 6_000,
+        recovery_max_publication_limit: scenario.limit,
+        inbox_max_size: scenario.inbox,
+        history_meta_ttl: META_TTL,
+        ..Config::default()
+    }
+}
+
+fn options(scenario: &Scenario, channel: &str) -> HistoryOptions {
+    if channel == "n" {
+        return HistoryOptions::default();
+    }
+    HistoryOptions { size: scenario.history, ttl: Duration::from_secs(3600), meta_ttl: META_TTL }
+}
+
+/// The application: everybody may do everything, now or later.
+struct Rules {
+    scenario: Scenario,
+    random: Random,
+}
+
+impl Rules {
+    fn answer<T: Send + 'static>(&self, value: T) -> Answer<T> {
+        later(&self.random, self.scenario.tarry, Answer::Now(value))
+    }
+}
+
+fn later<T: Send + 'static>(random: &Random, permille: usize, answer: Answer<T>) -> Answer<T> {
+    if !random.permille(permille) {
+        return answer;
+    }
+    let times = random.between(1, 6) as u32;
+    Answer::later(async move {
+        give_way(times).await;
+        answer.wait().await
+    })
+}
+
+impl Hooks for Rules {
+    fn connecting(&self, request: Connecting) -> Decision<Connected> {
+        let credentials = request.handshake.credentials.clone().unwrap_or_default();
+        self.answer(Ok(Connected { credentials, ..Connected::default() }))
+    }
+
+    fn subscribe(&self, _: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+        let history = options(&self.scenario, &request.channel);
+        self.answer(Ok(SubscribeOptions {
+            recovery: history.enabled(),
+            history,
+            presence: self.scenario.presence,
+            join_leave: self.scenario.presence,
+            delta: true,
+            ..SubscribeOptions::default()
+        }))
+    }
+}
+
+/// A presence store that answers later.
+struct Tarrying {
+    store: Arc<MemoryPresence>,
+    random: Random,
+}
+
+impl PresenceStore for Tarrying {
+    fn add(
+        &self,
+        channel: &str,
+        client: ClientId,
+        info: Arc<ClientInfo>,
+    ) -> Answer<Result<(), PresenceError>> {
+        later(&self.random, 500, self.store.add(channel, client, info))
+    }
+
+    fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>> {
+        later(&self.random, 500, self.store.remove(channel, client))
+    }
+
+    fn members(&self, channel: &str) -> Answer<Result<Vec<Arc<ClientInfo>>, PresenceError>> {
+        self.store.members(channel)
+    }
+
+    fn stats(&self, channel: &str) -> Answer<Result<PresenceStats, PresenceError>> {
+        self.store.stats(channel)
+    }
+
+    fn refresh_interval(&self) -> Option<Duration> {
+        None
+    }
+}
