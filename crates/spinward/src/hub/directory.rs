@@ -77,7 +77,12 @@ impl Channel {
 
     /// Puts a publication into the inbox of every interested shard. Returns the shards to wake once the lock
     /// is released.
-    pub(crate) fn deliver(&self, state: &mut State, inboxes: &[Arc<Inbox>], make: impl FnOnce(u64) -> Delivery) -> Wake {
+    pub(crate) fn deliver(
+        &self,
+        state: &mut State,
+        inboxes: &[Arc<Inbox>],
+        make: impl FnOnce(u64) -> Delivery,
+    ) -> Wake {
         state.delivered += 1;
         if state.shards == 0 {
             return Wake(0);
@@ -92,7 +97,13 @@ impl Channel {
     }
 
     /// The same for a client that joined or left.
-    pub(crate) fn deliver_join_leave(&self, state: &State, inboxes: &[Arc<Inbox>], info: &Arc<ClientInfo>, join: bool) -> Wake {
+    pub(crate) fn deliver_join_leave(
+        &self,
+        state: &State,
+        inboxes: &[Arc<Inbox>],
+        info: &Arc<ClientInfo>,
+        join: bool,
+    ) -> Wake {
         Bits(state.shards).for_each(|shard| {
             if let Some(inbox) = inboxes.get(shard) {
                 inbox.push(Entry::JoinLeave { channel: self.id, info: Arc::clone(info), join });
@@ -195,7 +206,11 @@ impl Directory {
     }
 
     /// Runs `f` on the locked record of a channel, if it has one.
-    pub(crate) fn with_existing<T>(&self, name: &str, f: impl FnOnce(&Arc<Channel>, &mut State) -> T) -> Option<T> {
+    pub(crate) fn with_existing<T>(
+        &self,
+        name: &str,
+        f: impl FnOnce(&Arc<Channel>, &mut State) -> T,
+    ) -> Option<T> {
         let channel = self.find(name)?;
         let mut state = channel.lock();
         (!state.dead).then(|| f(&channel, &mut state))

@@ -59,7 +59,9 @@ impl Delivery {
     /// The WebSocket frame that pushes this publication.
     pub(crate) fn frame(&self, channel: &str, protocol: Protocol, form: Form<'_>) -> Bytes {
         match (form, protocol) {
-            (Form::Plain, Protocol::Json) => self.plain_json.get_or_init(|| self.encode(channel, protocol, None)).clone(),
+            (Form::Plain, Protocol::Json) => {
+                self.plain_json.get_or_init(|| self.encode(channel, protocol, None)).clone()
+            }
             (Form::Plain | Form::Delta(None), Protocol::Protobuf) => {
                 self.plain_protobuf.get_or_init(|| self.encode(channel, protocol, None)).clone()
             }

@@ -4,7 +4,7 @@ use super::directory::{Channel, State};
 use super::interest::Ask;
 use super::memory::Memory;
 use super::{Engine, Hub};
-use crate::broker::HistoryOptions;
+use crate::broker::{HistoryFilter, HistoryOptions};
 use crate::clock::Now;
 use crate::handle::Handle;
 use crate::publication::{Position, Publication};
@@ -58,23 +58,47 @@ pub(crate) struct Entered {
 impl Hub {
     /// Enters a channel served by the memory broker: the position, what was missed, and the start of delivery
     /// to this shard are one step under the lock of the record, so that nothing falls between.
-    pub(crate) fn enter_memory(&self, memory: &Memory, name: &str, shard: u8, wish: &Wish, now: Now) -> Entered {
+    pub(crate) fn enter_memory(
+        &self,
+        memory: &Memory,
+        name: &str,
+        shard: u8,
+        wish: &Wish,
+        now: Now,
+    ) -> Entered {
         self.directory.with(name, |record, state| {
-            let start = if wish.positioned { self.start_memory(memory, record, state, wish, now) } else { Start::default() };
+            let start = if wish.positioned {
+                self.start_memory(memory, record, state, wish, now)
+            } else {
+                Start::default()
+            };
             state.set_shard(shard, true);
             state.subscribers += 1;
-            Entered { record: Arc::clone(record), seq: state.delivered, occupied: state.subscribers == 1, start }
+            Entered {
+                record: Arc::clone(record),
+                seq: state.delivered,
+                occupied: state.subscribers == 1,
+                start,
+            }
         })
     }
 
-    fn start_memory(&self, memory: &Memory, record: &Arc<Channel>, state: &mut State, wish: &Wish, now: Now) -> Start {
+    fn start_memory(
+        &self,
+        memory: &Memory,
+        record: &Arc<Channel>,
+        state: &mut State,
+        wish: &Wish,
+        now: Now,
+    ) -> Start {
         let stream = memory.stream(state, now.mono);
         stream.touch(self.with_meta_ttl(wish.history).meta_ttl, now.mono);
         let start = match &wish.recover {
             None => Start { top: stream.top(), ..Start::default() },
             Some(recover) if recover.cache => start_from_cache(stream, recover, wish.filter.as_ref(), now),
             Some(recover) => {
-                let found = stream.recover(recover.since.offset, &recover.since.epoch, recover.limit, now.mono);
+                let found =
+                    stream.recover(recover.since.offset, &recover.since.epoch, recover.limit, now.mono);
                 Start {
                     top: stream.top(),
                     last: found.publications.last().cloned(),
@@ -85,7 +109,10 @@ impl Hub {
         };
         memory.schedule(record, state);
         #[cfg(feature = "planted-faults")]
-        if wish.recover.is_some() && !start.recovered && crate::sim::planted::holds(crate::sim::planted::Fault::FalseRecovered) {
+        if wish.recover.is_some()
+            && !start.recovered
+            && crate::sim::planted::holds(crate::sim::planted::Fault::FalseRecovered)
+        {
             return Start { recovered: true, ..start };
         }
         start
@@ -111,7 +138,13 @@ impl Hub {
 
     /// A subscriber leaves. `shard_empty`: it was the last of its shard. Says whether it was the last of the
     /// node, and what to ask of a remote broker.
-    pub(crate) fn leave(&self, record: &Arc<Channel>, shard: u8, shard_empty: bool, now: Now) -> (bool, Option<Ask>) {
+    pub(crate) fn leave(
+        &self,
+        record: &Arc<Channel>,
+        shard: u8,
+        shard_empty: bool,
+        now: Now,
+    ) -> (bool, Option<Ask>) {
         let (vacated, ask) = {
             let mut state = record.lock();
             state.subscribers = state.subscribers.saturating_sub(1);
@@ -142,7 +175,9 @@ fn start_from_cache(stream: &mut Stream, recover: &Recover, filter: Option<&Filt
     let at_top = recover.since == top && !top.epoch.is_empty() && top.offset > 0;
     let latest = match filter {
         None => stream.latest(now.mono),
-        Some(filter) => stream.latest_matching(recover.limit, now.mono, |publication| passes(publication, filter)),
+        Some(filter) => {
+            stream.latest_matching(recover.limit, now.mono, |publication| passes(publication, filter))
+        }
     };
     let last = stream.latest(now.mono);
     let publications = if at_top { Vec::new() } else { latest.into_iter().collect::<Vec<_>>() };
@@ -150,7 +185,10 @@ fn start_from_cache(stream: &mut Stream, recover: &Recover, filter: Option<&Filt
 }
 
 /// Applies a subscriber's filter.
-pub(crate) fn filtered(publications: Vec<Arc<Publication>>, filter: Option<&Filter>) -> Vec<Arc<Publication>> {
+pub(crate) fn filtered(
+    publications: Vec<Arc<Publication>>,
+    filter: Option<&Filter>,
+) -> Vec<Arc<Publication>> {
     match filter {
         None => publications,
         Some(filter) => publications.into_iter().filter(|publication| passes(publication, filter)).collect(),
@@ -196,7 +234,9 @@ pub(crate) struct Ticket {
 /// One read of history, shared by all who want the same.
 pub(crate) struct Read {
     pub(crate) number: u32,
-    pub(crate) since: Option<Position>,
+    filter: HistoryFilter,
+    /// The epoch of the ring when the read was made.
+    ring_epoch: Option<Arc<str>>,
     pub(crate) tickets: Vec<Ticket>,
 }
 
@@ -225,13 +265,14 @@ impl Joining {
 
     /// Adds a ticket to an equal read in flight, or says that a new one is to be made and its number.
     pub(crate) fn read(&mut self, ticket: Ticket) -> Option<u32> {
-        let since = ticket.wish.recover.as_ref().filter(|recover| !recover.cache).map(|recover| recover.since.clone());
-        if let Some(read) = self.reads.iter_mut().find(|read| read.since == since && ticket.tries == 0) {
+        let filter = crate::session::read_filter(&ticket.wish);
+        if let Some(read) = self.reads.iter_mut().find(|read| read.filter == filter && ticket.tries == 0) {
             read.tickets.push(ticket);
             return None;
         }
         self.next_read += 1;
-        self.reads.push(Read { number: self.next_read, since, tickets: vec![ticket] });
+        let ring_epoch = self.ring_epoch.clone();
+        self.reads.push(Read { number: self.next_read, filter, ring_epoch, tickets: vec![ticket] });
         Some(self.next_read)
     }
 
@@ -247,10 +288,16 @@ impl Joining {
     /// Puts together what a read gave and what arrived since.
     ///
     /// `None`: something between the two is missing, so read again.
-    pub(crate) fn merge(&self, history: &crate::broker::History, wish: &Wish) -> Option<Start> {
+    pub(crate) fn merge(&self, read: &Read, history: &crate::broker::History, wish: &Wish) -> Option<Start> {
         let mut top = history.top.clone();
         let mut fresh = Vec::new();
-        if self.ring_epoch.as_ref().is_some_and(|epoch| *epoch != top.epoch) && !self.ring.is_empty() {
+        let other =
+            self.ring_epoch.as_ref().is_some_and(|epoch| *epoch != top.epoch) && !self.ring.is_empty();
+        if other && read.ring_epoch == self.ring_epoch {
+            // The read came after the ring's epoch, so that is the older one and nothing in it counts.
+            return Some(start_from_slice(history, fresh, top, wish));
+        }
+        if other {
             return None;
         }
         for publication in &self.ring {
@@ -275,7 +322,12 @@ impl Joining {
 }
 
 /// Judges whether a slice of a remote stream and what followed it bring a subscriber up to date.
-fn start_from_slice(history: &crate::broker::History, fresh: Vec<Arc<Publication>>, top: Position, wish: &Wish) -> Start {
+fn start_from_slice(
+    history: &crate::broker::History,
+    fresh: Vec<Arc<Publication>>,
+    top: Position,
+    wish: &Wish,
+) -> Start {
     let filter = wish.filter.as_ref();
     let Some(recover) = &wish.recover else {
         return Start { top, ..Start::default() };

@@ -3,7 +3,7 @@
 use super::directory::Channel;
 use super::encoded::{Delivery, Form};
 use super::join::Joining;
-use crate::publication::Publication;
+use crate::publication::{Position, Publication};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use spinward_wire::filter::Filter;
@@ -54,14 +54,36 @@ pub(crate) struct LocalChannel {
 #[derive(Default)]
 struct More {
     epoch: Option<Arc<str>>,
-    /// Subscribers that joined at a delivery not yet processed, and which.
-    young: HashMap<u32, u64, FixedState>,
+    /// Subscribers, by slot, that stand elsewhere than this channel until the next delivery has passed them.
+    young: HashMap<u32, Young, FixedState>,
     /// The last publication that was delivered here, while anyone may be sent a patch against it.
     base: Option<Arc<Publication>>,
     /// Subscribers that agreed on deltas.
     deltas: usize,
     filters: Vec<FilterUse>,
     joining: Option<Joining>,
+}
+
+/// Where a subscriber joined.
+struct Young {
+    /// The delivery.
+    seq: u64,
+    /// The place in the stream, if it is positioned.
+    start: Option<Position>,
+}
+
+impl Young {
+    /// It had this one when it joined.
+    fn has(&self, delivery: &Delivery) -> bool {
+        self.seq >= delivery.seq
+            || self.stands_at(delivery).is_some_and(|offset| offset >= delivery.publication.offset)
+    }
+
+    /// Its offset, where that compares with the publication's.
+    fn stands_at(&self, delivery: &Delivery) -> Option<u64> {
+        let start = self.start.as_ref()?;
+        (delivery.epoch.as_ref() == Some(&start.epoch)).then_some(start.offset)
+    }
 }
 
 struct FilterUse {
@@ -77,6 +99,8 @@ pub(crate) struct Joiner {
     pub(crate) filter: Option<Filter>,
     /// The delivery that it joined at: it gets what comes after.
     pub(crate) joined_at: u64,
+    /// The place in the stream that it joined at, if it is positioned: the same.
+    pub(crate) start: Option<Position>,
     /// It was given the publications up to the present one and can take a patch.
     pub(crate) base: Option<Arc<Publication>>,
 }
@@ -95,8 +119,17 @@ pub(crate) enum Verdict {
     Deliver,
     /// It was here before.
     Repeated,
-    /// Some before it are lost. Positioned subscribers must be told.
-    Gap,
+    /// Some before it may be lost. Positioned subscribers that have not got them must be told.
+    Gap(Gap),
+}
+
+/// Publications are missing before one that arrived.
+#[derive(Clone, Copy)]
+pub(crate) struct Gap {
+    /// Before it, the shard stood elsewhere. Otherwise it stood nowhere yet.
+    known: bool,
+    /// It follows the one before.
+    follows: bool,
 }
 
 impl LocalChannel {
@@ -139,9 +172,10 @@ impl LocalChannel {
         if let Some(wanted) = joiner.filter {
             filter = self.use_filter(wanted);
         }
-        if joiner.joined_at > self.seen {
+        let elsewhere = |start: &Position| start.offset != self.top || self.epoch() != Some(&start.epoch);
+        if joiner.joined_at > self.seen || joiner.start.as_ref().is_some_and(elsewhere) {
             flags |= Subscriber::YOUNG;
-            self.more().young.insert(joiner.slot, joiner.joined_at);
+            self.more().young.insert(joiner.slot, Young { seq: joiner.joined_at, start: joiner.start });
         }
         if flags & Subscriber::DELTA != 0 {
             let more = self.more();
@@ -149,7 +183,8 @@ impl LocalChannel {
             // Its base is of use only if it is also what the shard will take for the base of the next patch.
             if let Some(base) = joiner.base {
                 let current = more.base.get_or_insert_with(|| Arc::clone(&base));
-                if Arc::ptr_eq(current, &base) || (current.offset == base.offset && current.data == base.data) {
+                if Arc::ptr_eq(current, &base) || (current.offset == base.offset && current.data == base.data)
+                {
                     flags |= Subscriber::BASE_KNOWN;
                 }
             }
@@ -226,11 +261,38 @@ impl LocalChannel {
         }
         let follows = same && offset == self.top + 1;
         self.set_position(offset, epoch);
-        if follows || !known { Verdict::Deliver } else { Verdict::Gap }
+        let young = self.more.as_ref().is_some_and(|more| !more.young.is_empty());
+        if (follows || !known) && !young { Verdict::Deliver } else { Verdict::Gap(Gap { known, follows }) }
+    }
+
+    /// The slots of positioned subscribers that lost something before this publication.
+    pub(crate) fn losers(&self, delivery: &Delivery, gap: Gap) -> Vec<u32> {
+        let young = |slot| self.more.as_ref().and_then(|more| more.young.get(&slot));
+        let lost = |subscriber: &&Subscriber| {
+            subscriber.is(Subscriber::POSITIONED)
+                && match young(subscriber.slot).filter(|_| subscriber.is(Subscriber::YOUNG)) {
+                    Some(young) if young.seq >= delivery.seq => false,
+                    Some(young) => young
+                        .stands_at(delivery)
+                        .is_none_or(|offset| offset + 1 < delivery.publication.offset),
+                    None => gap.known && !gap.follows,
+                }
+        };
+        self.subscribers.iter().filter(lost).map(|subscriber| subscriber.slot).collect()
+    }
+
+    /// The slots of all positioned subscribers.
+    pub(crate) fn positioned(&self) -> Vec<u32> {
+        let positioned = self.subscribers.iter().filter(|subscriber| subscriber.is(Subscriber::POSITIONED));
+        positioned.map(|subscriber| subscriber.slot).collect()
     }
 
     /// Calls `send` for each subscriber that is to have this publication, with the form it is to have.
-    pub(crate) fn for_each_wanting(&mut self, delivery: &Delivery, mut send: impl FnMut(u32, Form<'_>)) -> usize {
+    pub(crate) fn for_each_wanting(
+        &mut self,
+        delivery: &Delivery,
+        mut send: impl FnMut(u32, Form<'_>),
+    ) -> usize {
         let mut filtered = 0;
         let Some(more) = &mut self.more else {
             for subscriber in &self.subscribers {
@@ -254,7 +316,7 @@ impl LocalChannel {
             }
             if subscriber.is(Subscriber::YOUNG) {
                 let slot = subscriber.slot;
-                if young.get(&slot).is_some_and(|joined_at| *joined_at >= delivery.seq) {
+                if young.get(&slot).is_some_and(|young| young.has(delivery)) {
                     continue;
                 }
                 subscriber.flags &= !Subscriber::YOUNG;
@@ -321,7 +383,9 @@ impl LocalTable {
     /// The number of a channel by the id of its record.
     pub(crate) fn find_id(&self, id: u64) -> Option<u32> {
         let hash = self.hasher.hash_one(id);
-        self.by_id.find(hash, |number| self.get(*number).is_some_and(|channel| channel.record.id == id)).copied()
+        self.by_id
+            .find(hash, |number| self.get(*number).is_some_and(|channel| channel.record.id == id))
+            .copied()
     }
 
     /// Adds a channel that is not there.
@@ -340,7 +404,8 @@ impl LocalTable {
         };
         let (channels, hasher) = (&self.channels, &self.hasher);
         let of = |number: &u32| channels[*number as usize].as_ref().map(|channel| &channel.record);
-        self.by_name.insert_unique(name_hash, number, |number| of(number).map_or(0, |r| hasher.hash_one(&*r.name)));
+        self.by_name
+            .insert_unique(name_hash, number, |number| of(number).map_or(0, |r| hasher.hash_one(&*r.name)));
         self.by_id.insert_unique(id_hash, number, |number| of(number).map_or(0, |r| hasher.hash_one(r.id)));
         number
     }

@@ -102,7 +102,14 @@ fn base36(mut number: u64) -> String {
 
 impl Hub {
     /// Publishes with the memory broker.
-    pub(crate) fn publish_memory(&self, memory: &Memory, name: &str, data: Bytes, mut options: PublishOptions, now: Now) -> Published {
+    pub(crate) fn publish_memory(
+        &self,
+        memory: &Memory,
+        name: &str,
+        data: Bytes,
+        mut options: PublishOptions,
+        now: Now,
+    ) -> Published {
         options.history = self.with_meta_ttl(options.history);
         let publication = Publication {
             data,
@@ -115,7 +122,9 @@ impl Hub {
         };
         if !options.history.enabled() && options.idempotency_key.is_empty() {
             // Nobody here and nothing to keep: no record is made.
-            let done = self.directory.with_existing(name, |channel, state| self.deliver(channel, state, None, publication));
+            let done = self
+                .directory
+                .with_existing(name, |channel, state| self.deliver(channel, state, None, publication));
             if let Some(wake) = done {
                 wake.wake(&self.inboxes);
             }
@@ -123,12 +132,14 @@ impl Hub {
         }
         let (published, wake) = self.directory.with(name, |channel, state| {
             if !options.idempotency_key.is_empty() {
-                let known = memory.idempotency(channel.id).lock().get(channel.id, &options.idempotency_key, now.mono);
+                let known =
+                    memory.idempotency(channel.id).lock().get(channel.id, &options.idempotency_key, now.mono);
                 if let Some(published) = known {
                     return (published, None);
                 }
             }
-            let (published, wake) = self.store_and_deliver(memory, channel, state, publication, &options, now);
+            let (published, wake) =
+                self.store_and_deliver(memory, channel, state, publication, &options, now);
             if !options.idempotency_key.is_empty() {
                 let key = &options.idempotency_key;
                 let until = memory.idempotency(channel.id).lock().put(channel.id, key, &published, now.mono);
@@ -161,14 +172,21 @@ impl Hub {
             Outcome::Stored(publication) => {
                 let position = Position { offset: publication.offset, epoch: stream.top().epoch };
                 let epoch = Arc::clone(&position.epoch);
-                let wake = channel.deliver(state, &self.inboxes, |seq| Delivery::new(publication, seq, Some(epoch)));
+                let wake =
+                    channel.deliver(state, &self.inboxes, |seq| Delivery::new(publication, seq, Some(epoch)));
                 (Published { position, suppressed: false }, Some(wake))
             }
         }
     }
 
     /// Delivers a publication that is not stored.
-    fn deliver(&self, channel: &Arc<Channel>, state: &mut State, epoch: Option<Arc<str>>, publication: Publication) -> Wake {
+    fn deliver(
+        &self,
+        channel: &Arc<Channel>,
+        state: &mut State,
+        epoch: Option<Arc<str>>,
+        publication: Publication,
+    ) -> Wake {
         channel.deliver(state, &self.inboxes, |seq| Delivery::new(Arc::new(publication), seq, epoch))
     }
 
@@ -206,7 +224,9 @@ impl Hub {
         let Engine::Memory(memory) = &self.engine else { return None };
         let due = memory.expiry.lock().pop_due(now.mono, 256);
         for id in due {
-            let Some(channel) = memory.names.lock().remove(&id).and_then(|channel| channel.upgrade()) else { continue };
+            let Some(channel) = memory.names.lock().remove(&id).and_then(|channel| channel.upgrade()) else {
+                continue;
+            };
             {
                 let mut state = channel.lock();
                 if state.hold_until <= now.mono {

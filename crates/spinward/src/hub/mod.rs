@@ -43,7 +43,13 @@ pub(crate) enum Engine {
 }
 
 impl Hub {
-    pub(crate) fn new(config: Arc<Config>, clock: Clock, entropy: Entropy, broker: Option<Arc<dyn Broker>>, shards: usize) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        clock: Clock,
+        entropy: Entropy,
+        broker: Option<Arc<dyn Broker>>,
+        shards: usize,
+    ) -> Self {
         let seed = entropy.number();
         let engine = match broker {
             Some(broker) => Engine::Remote(broker),
@@ -79,11 +85,20 @@ impl Hub {
 
     /// Tells one connection to do something. It may be gone by then, which is no error.
     pub(crate) fn control(&self, handle: Handle, client: Option<Arc<str>>, control: Control) {
-        self.send(handle.shard(), Entry::Control { handle, client, except: None, control: Box::new(control) });
+        self.send(
+            handle.shard(),
+            Entry::Control { handle, client, except: None, control: Box::new(control) },
+        );
     }
 
     /// The same, but for the clients with these ids.
-    pub(crate) fn control_except(&self, handle: Handle, client: Option<Arc<str>>, except: &Arc<[String]>, control: Control) {
+    pub(crate) fn control_except(
+        &self,
+        handle: Handle,
+        client: Option<Arc<str>>,
+        except: &Arc<[String]>,
+        control: Control,
+    ) {
         let except = (!except.is_empty()).then(|| Arc::clone(except));
         self.send(handle.shard(), Entry::Control { handle, client, except, control: Box::new(control) });
     }

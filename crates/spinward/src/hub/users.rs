@@ -104,7 +104,8 @@ impl Users {
     pub(crate) fn handles(&self, user: &str) -> Vec<Handle> {
         let hash = self.hasher.hash_one(user);
         let part = self.part(hash).lock();
-        part.find(hash, |entry| *entry.name == *user).map_or_else(Vec::new, |entry| entry.handles.as_slice().to_vec())
+        part.find(hash, |entry| *entry.name == *user)
+            .map_or_else(Vec::new, |entry| entry.handles.as_slice().to_vec())
     }
 
     /// Distinct users, all anonymous connections together being one.

@@ -133,13 +133,21 @@ impl Session {
     }
 
     /// Enters a channel. A command waits for it.
-    pub(super) fn enter(&mut self, cx: &mut Cx<'_>, channel: Arc<str>, purpose: Purpose, options: Box<SubscribeOptions>, asked: Asked) {
+    pub(super) fn enter(
+        &mut self,
+        cx: &mut Cx<'_>,
+        channel: Arc<str>,
+        purpose: Purpose,
+        options: Box<SubscribeOptions>,
+        asked: Asked,
+    ) {
         let number = self.token();
         let wish = wish(&options, &asked, cx.config.recovery_max_publication_limit);
         let shard = cx.handle.shard() as u8;
         match &cx.hub.engine {
             Engine::Memory(memory) => {
-                let Entered { record, seq, occupied, start } = cx.hub.enter_memory(memory, &channel, shard, &wish, cx.now);
+                let Entered { record, seq, occupied, start } =
+                    cx.hub.enter_memory(memory, &channel, shard, &wish, cx.now);
                 let (local, fresh) = match cx.channels.find_id(record.id) {
                     Some(local) => (local, false),
                     None => (cx.channels.insert(record.clone(), seq), true),
@@ -153,7 +161,14 @@ impl Session {
                 {
                     channel.set_position(start.top.offset, &start.top.epoch);
                 }
-                let join = Join { number, channel, purpose, options, asked, stage: Stage::Entering { record, local } };
+                let join = Join {
+                    number,
+                    channel,
+                    purpose,
+                    options,
+                    asked,
+                    stage: Stage::Entering { record, local },
+                };
                 self.entered(cx, join, Ok(start), seq);
             }
             Engine::Remote(_) => {
@@ -184,7 +199,14 @@ impl Session {
                 if let Some(ask) = ask {
                     self.tell(cx, Call::Interest { channel: record.clone(), ask });
                 }
-                self.joins.push(Join { number, channel, purpose, options, asked, stage: Stage::Entering { record, local } });
+                self.joins.push(Join {
+                    number,
+                    channel,
+                    purpose,
+                    options,
+                    asked,
+                    stage: Stage::Entering { record, local },
+                });
                 if let Purpose::Command(id) = purpose {
                     self.busy = Some(Box::new(Busy { token: number, id, what: Waiting::Join }));
                 }
@@ -193,7 +215,13 @@ impl Session {
     }
 
     /// A remote broker has answered for a subscription that is entering.
-    pub(crate) fn on_entered(&mut self, cx: &mut Cx<'_>, number: u32, start: Result<Start, ErrorCode>, seq: u64) {
+    pub(crate) fn on_entered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        number: u32,
+        start: Result<Start, ErrorCode>,
+        seq: u64,
+    ) {
         let waits = |join: &Join| join.number == number && matches!(join.stage, Stage::Entering { .. });
         let Some(at) = self.joins.iter().position(waits) else { return };
         let join = self.joins.swap_remove(at);
@@ -203,7 +231,10 @@ impl Session {
 
     /// The start is known: takes the place in the channel, or gives it back.
     fn entered(&mut self, cx: &mut Cx<'_>, join: Join, start: Result<Start, ErrorCode>, seq: u64) {
-        let reject = join.asked.flag & REJECT_UNRECOVERED != 0 && join.asked.recover && join.options.recovery && !join.options.cache;
+        let reject = join.asked.flag & REJECT_UNRECOVERED != 0
+            && join.asked.recover
+            && join.options.recovery
+            && !join.options.cache;
         let start = match start {
             Ok(start) if reject && !start.recovered => Err(ErrorCode::UNRECOVERABLE_POSITION),
             other => other,
@@ -230,9 +261,21 @@ impl Session {
         ] {
             flags |= if wanted { flag } else { 0 };
         }
-        let base = if asked.filter.is_none() { start.last.clone().filter(|_| !start.publications.is_empty()) } else { None };
+        let base = if asked.filter.is_none() {
+            start.last.clone().filter(|_| !start.publications.is_empty())
+        } else {
+            None
+        };
         let filter = if entry.has_room_for_filter() { asked.filter.take() } else { None };
-        let place = entry.add(Joiner { slot: cx.handle.slot(), flags, filter, joined_at: seq, base });
+        let start_at = (options.positioning || options.recovery).then(|| start.top.clone());
+        let place = entry.add(Joiner {
+            slot: cx.handle.slot(),
+            flags,
+            filter,
+            joined_at: seq,
+            start: start_at,
+            base,
+        });
         cx.metrics.subscriptions_up();
         if let (Some(identity), true) = (&self.identity, asked.recover && options.recovery) {
             let _ = identity;
@@ -272,7 +315,14 @@ impl Session {
     }
 
     /// The presence store has answered.
-    pub(super) fn on_presence_added(&mut self, cx: &mut Cx<'_>, token: u32, channel: Arc<Channel>, client: ClientId, ok: bool) {
+    pub(super) fn on_presence_added(
+        &mut self,
+        cx: &mut Cx<'_>,
+        token: u32,
+        channel: Arc<Channel>,
+        client: ClientId,
+        ok: bool,
+    ) {
         let waits = |join: &Join| matches!(join.stage, Stage::Listing { token: own, .. } if own == token);
         let Some(at) = self.joins.iter().position(waits) else {
             // The subscription ended meanwhile: what was added is taken back.
@@ -295,12 +345,17 @@ impl Session {
     /// It is in: tells the client, then the channel.
     fn joined(&mut self, cx: &mut Cx<'_>, channel: &str, purpose: Purpose, result: SubscribeResult) {
         match purpose {
-            Purpose::Command(id) => self.reply(cx, &Reply { id, subscribe: Some(result), ..Reply::default() }),
+            Purpose::Command(id) => {
+                self.reply(cx, &Reply { id, subscribe: Some(result), ..Reply::default() })
+            }
             Purpose::Connect => return self.connect_joined(cx, channel, result),
             Purpose::Server => {
                 let SubscribeResult { recoverable, epoch, offset, positioned, data, .. } = result;
                 let subscribe = message::Subscribe { recoverable, epoch, offset, positioned, data };
-                self.push(cx, &Push { channel: channel.to_owned(), subscribe: Some(subscribe), ..Push::default() });
+                self.push(
+                    cx,
+                    &Push { channel: channel.to_owned(), subscribe: Some(subscribe), ..Push::default() },
+                );
             }
         }
         self.announce(cx, channel);
@@ -340,7 +395,14 @@ impl Session {
         self.leave_record(cx, local, &record);
     }
 
-    fn result(&self, cx: &Cx<'_>, options: &SubscribeOptions, asked: &Asked, start: &Start, delta: bool) -> SubscribeResult {
+    fn result(
+        &self,
+        cx: &Cx<'_>,
+        options: &SubscribeOptions,
+        asked: &Asked,
+        start: &Start,
+        delta: bool,
+    ) -> SubscribeResult {
         let positioned = options.positioning || options.recovery;
         let recovered = options.recovery && start.recovered;
         let expiry = Expiry::at(options.expire_at);
@@ -369,9 +431,9 @@ impl Session {
         for publication in &start.publications {
             let mut wire = to_wire(publication, &start.top.epoch, self.protocol);
             if delta {
-                let patched = base
-                    .and_then(|base| patch(&base.data, &publication.data))
-                    .filter(|patch| self.protocol == Protocol::Protobuf || std::str::from_utf8(patch).is_ok());
+                let patched = base.and_then(|base| patch(&base.data, &publication.data)).filter(|patch| {
+                    self.protocol == Protocol::Protobuf || std::str::from_utf8(patch).is_ok()
+                });
                 wire.delta = patched.is_some();
                 wire.data = patched.unwrap_or_else(|| publication.data.clone());
                 if self.protocol == Protocol::Json {
@@ -419,10 +481,13 @@ pub(crate) fn read_filter(wish: &Wish) -> crate::broker::HistoryFilter {
     use crate::broker::HistoryFilter;
     match &wish.recover {
         None => HistoryFilter { limit: 0, since: None, reverse: false },
-        Some(recover) if recover.cache => HistoryFilter { limit: if wish.filter.is_some() { -1 } else { 1 }, since: None, reverse: true },
+        Some(recover) if recover.cache => {
+            HistoryFilter { limit: if wish.filter.is_some() { -1 } else { 1 }, since: None, reverse: true }
+        }
         Some(recover) => {
             // One more than the limit tells that there are too many.
-            let limit = if recover.limit == 0 { -1 } else { i64::try_from(recover.limit + 1).unwrap_or(i64::MAX) };
+            let limit =
+                if recover.limit == 0 { -1 } else { i64::try_from(recover.limit + 1).unwrap_or(i64::MAX) };
             HistoryFilter { limit, since: Some(recover.since.clone()), reverse: false }
         }
     }

@@ -13,11 +13,12 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::hub::Hub;
 use crate::hub::encoded::{Delivery, frame, info_to_wire};
+use crate::hub::interest::Interest;
 use crate::hub::join::{Start, Ticket};
 use crate::hub::local::{LocalTable, Moved, Subscriber, Verdict};
 use crate::metrics::add;
 use crate::node::call::{Call, Called, Outcome};
-use crate::publication::ClientInfo;
+use crate::publication::{ClientInfo, Position};
 use crate::session::{Cx, Session};
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
@@ -138,7 +139,14 @@ impl Core {
             }
             None => return None,
         };
-        let session = Session::new(accepted.id, accepted.protocol, accepted.transport, Arc::clone(&accepted.handshake), &self.config, now);
+        let session = Session::new(
+            accepted.id,
+            accepted.protocol,
+            accepted.transport,
+            Arc::clone(&accepted.handshake),
+            &self.config,
+            now,
+        );
         let entry = &mut self.slots[slot as usize];
         entry.state = State::Open;
         entry.session = Some(Box::new(session));
@@ -166,7 +174,9 @@ impl Core {
         let Some(entry) = self.slots.get(slot as usize) else { return false };
         match entry.state {
             State::Closing => true,
-            State::Open => entry.pending.is_none() && entry.session.as_ref().is_some_and(|session| !session.is_busy()),
+            State::Open => {
+                entry.pending.is_none() && entry.session.as_ref().is_some_and(|session| !session.is_busy())
+            }
             State::Free | State::Gone => false,
         }
     }
@@ -341,8 +351,16 @@ impl Core {
     }
 
     /// An outcome that was not there at once.
-    pub(crate) fn outcome(&mut self, handle: Handle, token: u32, outcome: Outcome, now: Now, exec: &mut impl Execute) {
-        let Some(slot) = self.resolve(handle).filter(|slot| self.slots[*slot as usize].session.is_some()) else {
+    pub(crate) fn outcome(
+        &mut self,
+        handle: Handle,
+        token: u32,
+        outcome: Outcome,
+        now: Now,
+        exec: &mut impl Execute,
+    ) {
+        let Some(slot) = self.resolve(handle).filter(|slot| self.slots[*slot as usize].session.is_some())
+        else {
             // The connection is gone. What the outcome holds is given back.
             if let Outcome::PresenceAdded { channel, client, ok: true } = outcome {
                 let call = Call::PresenceRemove { channel, client };
@@ -379,7 +397,8 @@ impl Core {
     }
 
     fn is_meant(&self, handle: Handle, client: Option<&str>, except: Option<&[String]>) -> bool {
-        let Some(session) = self.resolve(handle).and_then(|slot| self.slots[slot as usize].session.as_ref()) else {
+        let Some(session) = self.resolve(handle).and_then(|slot| self.slots[slot as usize].session.as_ref())
+        else {
             return false;
         };
         if client.is_none() && except.is_none() {
@@ -438,18 +457,9 @@ impl Core {
         match local.judge(delivery) {
             Verdict::Repeated => return,
             Verdict::Deliver => {}
-            Verdict::Gap => {
-                let lost: Vec<u32> = local
-                    .subscribers
-                    .iter()
-                    .filter(|subscriber| subscriber.is(Subscriber::POSITIONED))
-                    .map(|subscriber| subscriber.slot)
-                    .collect();
-                for slot in lost {
-                    self.with(slot, now, |session, cx| session.on_gap(cx, number));
-                    self.settle(slot, now, exec);
-                    self.settle_event(slot, now);
-                }
+            Verdict::Gap(gap) => {
+                let lost = local.losers(delivery, gap);
+                self.tell_gap(number, lost, now, exec);
             }
         }
         let Some(local) = self.channels.get_mut(number) else { return };
@@ -483,8 +493,26 @@ impl Core {
         }
     }
 
-    fn tell_join_leave(&mut self, channel: u64, info: &Arc<ClientInfo>, join: bool, now: Now, exec: &mut impl Execute) {
-        let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else { return };
+    /// Tells subscribers of a channel that they lost something.
+    fn tell_gap(&mut self, channel: u32, lost: Vec<u32>, now: Now, exec: &mut impl Execute) {
+        for slot in lost {
+            self.with(slot, now, |session, cx| session.on_gap(cx, channel));
+            self.settle(slot, now, exec);
+            self.settle_event(slot, now);
+        }
+    }
+
+    fn tell_join_leave(
+        &mut self,
+        channel: u64,
+        info: &Arc<ClientInfo>,
+        join: bool,
+        now: Now,
+        exec: &mut impl Execute,
+    ) {
+        let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else {
+            return;
+        };
         let name = local.record.name.clone();
         let wanting: Vec<u32> = local
             .subscribers
@@ -517,7 +545,11 @@ impl Core {
     /// The remote broker delivers a channel now, or does not: those who waited for it go on.
     fn interest(&mut self, channel: u64, ok: bool, now: Now, exec: &mut impl Execute) {
         let Some(number) = self.channels.find_id(channel) else { return };
-        let Some(joining) = self.channels.get_mut(number).and_then(|local| local.joining()) else { return };
+        let Some(local) = self.channels.get_mut(number) else { return };
+        // The answer may be to a request of others, who have left since: who waits now waits for its own.
+        let interest = local.record.lock().interest;
+        let mine = if ok { interest == Interest::Held } else { interest == Interest::None };
+        let Some(joining) = local.joining().filter(|_| mine) else { return };
         let waiting = std::mem::take(&mut joining.waiting);
         for ticket in waiting {
             if ok {
@@ -543,14 +575,21 @@ impl Core {
 
     /// A read of a remote stream is here: merged with what arrived meanwhile it is the start of those who
     /// wait for it.
-    fn slice(&mut self, channel: u64, read: u32, slice: Result<History, BrokerError>, now: Now, exec: &mut impl Execute) {
+    fn slice(
+        &mut self,
+        channel: u64,
+        read: u32,
+        slice: Result<History, BrokerError>,
+        now: Now,
+        exec: &mut impl Execute,
+    ) {
         const TRIES: u8 = 3;
         let Some(number) = self.channels.find_id(channel) else { return };
         let Some(local) = self.channels.get_mut(number) else { return };
         let seen = local.seen;
         let Some(joining) = local.joining() else { return };
-        let Some(read) = joining.take_read(read) else { return };
-        for mut ticket in read.tickets {
+        let Some(mut read) = joining.take_read(read) else { return };
+        for mut ticket in std::mem::take(&mut read.tickets) {
             let positioned = ticket.wish.positioned;
             let start = match &slice {
                 _ if !positioned => Some(Ok(Start::default())),
@@ -558,16 +597,15 @@ impl Core {
                     .channels
                     .get_mut(number)
                     .and_then(|local| local.joining())
-                    .and_then(|joining| joining.merge(history, &ticket.wish))
+                    .and_then(|joining| joining.merge(&read, history, &ticket.wish))
                     .map(Ok),
                 Err(BrokerError::UnrecoverablePosition) => None,
                 Err(_) => Some(Err(ErrorCode::INTERNAL)),
             };
             match start {
                 Some(start) => {
-                    if let (Ok(start), true, Some(local)) = (&start, positioned, self.channels.get_mut(number)) {
-                        // The ring holds all that this shard has processed, so the merged top is where it stands.
-                        local.set_position(start.top.offset.max(local.top), &start.top.epoch);
+                    if let (Ok(start), true) = (&start, positioned) {
+                        self.take_position(number, &start.top, now, exec);
                     }
                     self.entered(ticket, start, seen, now, exec);
                 }
@@ -577,7 +615,7 @@ impl Core {
                         && let Some(recover) = &mut ticket.wish.recover
                     {
                         // The position is of another epoch: read where the stream is now, without it.
-                        recover.since.offset = u64::MAX;
+                        recover.since = Position { offset: u64::MAX, epoch: "".into() };
                         recover.cache = false;
                     }
                     self.read_slice(number, ticket, exec);
@@ -588,6 +626,25 @@ impl Core {
         self.stop_joining_if_done(number);
     }
 
+    /// A subscriber enters a channel of a remote broker at this place.
+    ///
+    /// The channel itself stands where its last publication was: those that are in already still wait for what
+    /// the one that enters was given.
+    fn take_position(&mut self, number: u32, top: &Position, now: Now, exec: &mut impl Execute) {
+        let Some(local) = self.channels.get_mut(number) else { return };
+        match local.epoch() {
+            Some(epoch) if *epoch == top.epoch => {}
+            Some(_) => {
+                // What the others wait for belongs to a stream that is no more.
+                let others = local.positioned();
+                local.set_position(top.offset, &top.epoch);
+                self.tell_gap(number, others, now, exec);
+            }
+            None if local.subscribers.is_empty() => local.set_position(top.offset, &top.epoch),
+            None => {}
+        }
+    }
+
     fn stop_joining_if_done(&mut self, number: u32) {
         if let Some(local) = self.channels.get_mut(number)
             && local.joining().is_some_and(|joining| joining.is_done())
@@ -596,7 +653,14 @@ impl Core {
         }
     }
 
-    fn entered(&mut self, ticket: Ticket, start: Result<Start, ErrorCode>, seq: u64, now: Now, exec: &mut impl Execute) {
+    fn entered(
+        &mut self,
+        ticket: Ticket,
+        start: Result<Start, ErrorCode>,
+        seq: u64,
+        now: Now,
+        exec: &mut impl Execute,
+    ) {
         let Some(slot) = self.resolve(ticket.handle) else { return };
         self.with(slot, now, |session, cx| session.on_entered(cx, ticket.join, start, seq));
         self.settle(slot, now, exec);
@@ -702,7 +766,14 @@ impl Core {
     }
 
     /// Ends a connection; `answer` is the close frame's code and reason where it is not the disconnect's.
-    fn end(&mut self, slot: u32, code: DisconnectCode, now: Now, exec: &mut impl Execute, answer: Option<(u16, &str)>) {
+    fn end(
+        &mut self,
+        slot: u32,
+        code: DisconnectCode,
+        now: Now,
+        exec: &mut impl Execute,
+        answer: Option<(u16, &str)>,
+    ) {
         if self.state(slot) != State::Open {
             return;
         }
