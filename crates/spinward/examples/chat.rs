@@ -10,7 +10,9 @@ use axum::response::{Html, Response};
 use axum::routing::{any_service, get};
 use spinward::answer::Answer;
 use spinward::broker::{HistoryOptions, PublishOptions};
-use spinward::hooks::{Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, SubscribeOptions, Subscribing};
+use spinward::hooks::{
+    Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, SubscribeOptions, Subscribing,
+};
 use spinward::identity::Credentials;
 use spinward::wire::code::ErrorCode;
 use spinward::{Client, Node};

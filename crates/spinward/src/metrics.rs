@@ -120,12 +120,22 @@ shard_metrics! {
 }
 
 const COMMANDS: [&str; 12] = [
-    "connect", "subscribe", "unsubscribe", "publish", "presence", "presence_stats", "history", "ping", "send", "rpc",
-    "refresh", "sub_refresh",
+    "connect",
+    "subscribe",
+    "unsubscribe",
+    "publish",
+    "presence",
+    "presence_stats",
+    "history",
+    "ping",
+    "send",
+    "rpc",
+    "refresh",
+    "sub_refresh",
 ];
 const DISCONNECTS: [u32; 22] = [
-    3000, 3001, 3004, 3005, 3006, 3008, 3009, 3010, 3011, 3012, 3013, 3014, 3500, 3501, 3502, 3503, 3504, 3505, 3506,
-    3507, 3508, 3509,
+    3000, 3001, 3004, 3005, 3006, 3008, 3009, 3010, 3011, 3012, 3013, 3014, 3500, 3501, 3502, 3503, 3504,
+    3505, 3506, 3507, 3508, 3509,
 ];
 const UNSUBSCRIBES: [u32; 4] = [2000, 2500, 2501, 2502];
 

@@ -45,7 +45,8 @@ impl Publication {
     /// Bytes that this publication holds, for budgets: payloads and a flat share for the rest.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let tags = self.tags.as_ref().map_or(0, |tags| tags.iter().map(|(k, v)| k.len() + v.len() + 48).sum());
+        let tags =
+            self.tags.as_ref().map_or(0, |tags| tags.iter().map(|(k, v)| k.len() + v.len() + 48).sum());
         self.data.len() + tags + 96
     }
 }

@@ -19,7 +19,9 @@ mod protocol;
 pub mod ws;
 
 pub use command::{Incoming, Request};
-pub use encode::{append_bare_push, append_command, append_publication_push, append_push, append_reply, ping};
+pub use encode::{
+    append_bare_push, append_command, append_publication_push, append_push, append_reply, ping,
+};
 pub use error::DecodeError;
 pub use framing::{Commands, Replies, decode_reply};
 pub use protocol::Protocol;

@@ -111,13 +111,30 @@ pub struct Disconnect {
 
 /// Names of methods. The place in the list is the number in Centrifugo's table, where it has one.
 const METHODS: [&str; 13] = [
-    "publish", "broadcast", "unsubscribe", "disconnect", "presence", "presence_stats", "history", "history_remove",
-    "channels", "info", "rpc", "subscribe", "refresh",
+    "publish",
+    "broadcast",
+    "unsubscribe",
+    "disconnect",
+    "presence",
+    "presence_stats",
+    "history",
+    "history_remove",
+    "channels",
+    "info",
+    "rpc",
+    "subscribe",
+    "refresh",
 ];
 
 /// Methods of channels of other kinds than streams.
 const OTHER_KINDS: [&str; 7] = [
-    "map_publish", "map_remove", "map_read_state", "map_read_stream", "map_stats", "map_clear", "shared_poll_publish",
+    "map_publish",
+    "map_remove",
+    "map_read_state",
+    "map_read_stream",
+    "map_stats",
+    "map_clear",
+    "shared_poll_publish",
 ];
 
 /// The method with this number in the legacy form.
@@ -193,11 +210,19 @@ fn message(params: &Params<'_>) -> Result<Message, Malformed> {
 }
 
 fn who(params: &Params<'_>) -> Result<Who, Malformed> {
-    Ok(Who { user: params.string("user")?, client: params.string("client")?, session: params.string("session")? })
+    Ok(Who {
+        user: params.string("user")?,
+        client: params.string("client")?,
+        session: params.string("session")?,
+    })
 }
 
 /// A payload in JSON or, preferred, in standard base64 with padding. `None`: the base64 is broken.
-fn binary(params: &Params<'_>, plain: &'static str, encoded: &'static str) -> Result<Option<Bytes>, Malformed> {
+fn binary(
+    params: &Params<'_>,
+    plain: &'static str,
+    encoded: &'static str,
+) -> Result<Option<Bytes>, Malformed> {
     let text = params.string(encoded)?;
     if text.is_empty() {
         return Ok(Some(params.payload(plain)));

@@ -61,7 +61,8 @@ impl HttpSettings {
                 Some(percent_decode(value))
             });
         let key = self.key.expose().as_bytes();
-        !key.is_empty() && shown.is_some_and(|shown| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key)))
+        !key.is_empty()
+            && shown.is_some_and(|shown| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key)))
     }
 }
 
@@ -91,7 +92,14 @@ fn percent_decode(text: &str) -> Vec<u8> {
 
 impl Api {
     /// Answers a request below the prefix whose key is checked and whose body is read.
-    pub async fn serve(&self, settings: &HttpSettings, path: &str, method: &Method, headers: &HeaderMap, body: &[u8]) -> Answer {
+    pub async fn serve(
+        &self,
+        settings: &HttpSettings,
+        path: &str,
+        method: &Method,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Answer {
         let transport = settings.transport_errors
             || headers.get("x-centrifugo-error-mode").is_some_and(|mode| mode.as_bytes() == b"transport");
         let name = match path {
@@ -118,13 +126,22 @@ impl Api {
         })
     }
 
-    async fn serve_method(&self, settings: &HttpSettings, name: &'static str, text: &str, transport: bool) -> Result<Answer, Malformed> {
+    async fn serve_method(
+        &self,
+        settings: &HttpSettings,
+        name: &'static str,
+        text: &str,
+        transport: bool,
+    ) -> Result<Answer, Malformed> {
         let command = read(settings, name, &Params::parse(text)?)?;
         let reply = self.call(command).await;
         let mut out = Vec::with_capacity(64);
         if let (Err(error), true) = (&reply, transport) {
             append_error(error, &mut out);
-            return Ok(json(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), out));
+            return Ok(json(
+                StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                out,
+            ));
         }
         append_envelope(&reply, None, &mut out);
         Ok(json(StatusCode::OK, out))
@@ -144,7 +161,11 @@ impl Api {
         }
         let mut parsed = Vec::with_capacity(commands.len());
         for command in &commands {
-            parsed.push(if command.get() == "null" { Err(ApiError::BAD_REQUEST) } else { one_of(settings, command.get())? });
+            parsed.push(if command.get() == "null" {
+                Err(ApiError::BAD_REQUEST)
+            } else {
+                one_of(settings, command.get())?
+            });
         }
         let mut out = b"{".to_vec();
         if !parsed.is_empty() {
@@ -161,7 +182,11 @@ impl Api {
         Ok(json(StatusCode::OK, out))
     }
 
-    async fn append_batch_reply(&self, command: Result<(&'static str, Command), ApiError>, out: &mut Vec<u8>) {
+    async fn append_batch_reply(
+        &self,
+        command: Result<(&'static str, Command), ApiError>,
+        out: &mut Vec<u8>,
+    ) {
         let (name, reply) = match command {
             Ok((name, command)) => (name, self.call(command).await),
             Err(error) => ("", Err(error)),
@@ -215,13 +240,18 @@ impl Api {
 
 fn read(settings: &HttpSettings, name: &'static str, params: &Params<'_>) -> Result<Command, Malformed> {
     match Command::read(name, params)? {
-        Command::Broadcast { channels, .. } if channels.len() > settings.max_batch => Err(Malformed("channels")),
+        Command::Broadcast { channels, .. } if channels.len() > settings.max_batch => {
+            Err(Malformed("channels"))
+        }
         command => Ok(command),
     }
 }
 
 /// A command of a batch: the first method of the table that it names.
-fn one_of(settings: &HttpSettings, text: &str) -> Result<Result<(&'static str, Command), ApiError>, Malformed> {
+fn one_of(
+    settings: &HttpSettings,
+    text: &str,
+) -> Result<Result<(&'static str, Command), ApiError>, Malformed> {
     let params = Params::parse(text)?;
     let named = params.fields().find_map(|(key, value)| Some((by_name(key)?, value)));
     match named {

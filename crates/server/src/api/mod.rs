@@ -48,7 +48,9 @@ impl Api {
     pub async fn call(&self, command: Command) -> Result<Reply, ApiError> {
         let rules = self.rules.get();
         match command {
-            Command::Publish { channel, message } => self.publish(&rules, &channel, &message).await.map(Reply::Published),
+            Command::Publish { channel, message } => {
+                self.publish(&rules, &channel, &message).await.map(Reply::Published)
+            }
             Command::Broadcast { channels, message } => {
                 if channels.is_empty() {
                     return Err(ApiError::BAD_REQUEST);
@@ -69,10 +71,10 @@ impl Api {
                 Ok(Reply::Empty)
             }
             Command::Disconnect { who, whitelist, code } => {
-                let code = code.filter(|code| code.code != 0).map_or(DisconnectCode::FORCE_DISCONNECT, |code| DisconnectCode {
-                    code: code.code,
-                    reason: code.reason.into(),
-                });
+                let code =
+                    code.filter(|code| code.code != 0).map_or(DisconnectCode::FORCE_DISCONNECT, |code| {
+                        DisconnectCode { code: code.code, reason: code.reason.into() }
+                    });
                 if let Some(filter) = filter(&who, whitelist) {
                     self.node.disconnect(&who.user, &filter, code);
                 }
@@ -93,13 +95,23 @@ impl Api {
                 self.node.presence_stats(&channel).await.map(Reply::Stats).map_err(|_| ApiError::INTERNAL)
             }
             Command::History { channel, limit, since, reverse } => {
-                let Grant::History(grant) = allowed(&rules, &channel, &Call::History)? else { return Err(ApiError::INTERNAL) };
+                let Grant::History(grant) = allowed(&rules, &channel, &Call::History)? else {
+                    return Err(ApiError::INTERNAL);
+                };
                 let filter = HistoryFilter { limit: i64::from(limit), since: since.map(position), reverse };
-                self.node.history(&channel, filter, history(grant)).await.map(Reply::History).map_err(|error| failed(&error))
+                self.node
+                    .history(&channel, filter, history(grant))
+                    .await
+                    .map(Reply::History)
+                    .map_err(|error| failed(&error))
             }
             Command::HistoryRemove { channel } => {
                 allowed(&rules, &channel, &Call::HistoryRemove)?;
-                self.node.remove_history(&channel).await.map(|()| Reply::Empty).map_err(|error| failed(&error))
+                self.node
+                    .remove_history(&channel)
+                    .await
+                    .map(|()| Reply::Empty)
+                    .map_err(|error| failed(&error))
             }
             Command::Channels { pattern } => self.channels(&pattern),
             Command::Info => Ok(self.info()),
@@ -132,7 +144,9 @@ impl Api {
     }
 
     fn subscribe(&self, rules: &Rules, subscribe: &Subscribe) -> Result<Reply, ApiError> {
-        let (Some(info), Some(data)) = (&subscribe.info, &subscribe.data) else { return Err(ApiError::BAD_REQUEST) };
+        let (Some(info), Some(data)) = (&subscribe.info, &subscribe.data) else {
+            return Err(ApiError::BAD_REQUEST);
+        };
         let wanted = ServerSide {
             source: Source::ServerApi,
             overrides: subscribe.overrides,
@@ -147,7 +161,10 @@ impl Api {
             Verdict::Allow(_) | Verdict::Disconnect(_) => return Err(ApiError::BAD_REQUEST),
         };
         if let Some(filter) = filter(&subscribe.who, Vec::new()) {
-            let made = ServerSubscribe { options: options(&grant), since: subscribe.recover_since.clone().map(position) };
+            let made = ServerSubscribe {
+                options: options(&grant),
+                since: subscribe.recover_since.clone().map(position),
+            };
             self.node.subscribe(&subscribe.who.user, &filter, &subscribe.channel, made);
         }
         Ok(Reply::Empty)

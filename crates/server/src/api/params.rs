@@ -42,7 +42,8 @@ impl<'a> Params<'a> {
     /// # Errors
     /// The value is of another type.
     pub fn get<T: DeserializeOwned + Default>(&self, name: &'static str) -> Result<T, Malformed> {
-        self.text(name).map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text).map_err(|_| Malformed(name)))
+        self.text(name)
+            .map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text).map_err(|_| Malformed(name)))
     }
 
     /// Reads a text, without copying where that can be.

@@ -130,7 +130,10 @@ impl Reply {
                 out.extend_from_slice(b"}}");
             }
             Self::Stats(stats) => {
-                append_format(out, format_args!("{{\"num_clients\":{},\"num_users\":{}}}", stats.clients, stats.users));
+                append_format(
+                    out,
+                    format_args!("{{\"num_clients\":{},\"num_users\":{}}}", stats.clients, stats.users),
+                );
             }
             Self::History(history) => {
                 out.extend_from_slice(b"{\"publications\":[");

@@ -5,7 +5,9 @@ use super::origin::{OriginError, Origins};
 use super::serve::Routes;
 use crate::api::http::HttpSettings;
 use crate::api::{Api, Facts};
-use crate::auth::settings::{Expect, FetchSettings, IssuerSettings, JwksSettings, KeySettings, Timed, TokenSettings};
+use crate::auth::settings::{
+    Expect, FetchSettings, IssuerSettings, JwksSettings, KeySettings, Timed, TokenSettings,
+};
 use crate::auth::verify::{SettingsError, Verifier};
 use crate::auth::{jwks::Jwks, settings::ClaimSettings};
 use crate::channel::{ChannelConfig, Registry};
@@ -55,7 +57,8 @@ impl Built {
         let clock = Clock::system();
         let rules = SharedRules::new(rules(config)?);
         let refusals = Arc::new(Refusals::new(clock.clone()));
-        let hooks = ServerHooks::new(rules.clone(), keys(config)?, settings(config), clock, Arc::clone(&refusals));
+        let hooks =
+            ServerHooks::new(rules.clone(), keys(config)?, settings(config), clock, Arc::clone(&refusals));
         let node = node(config, Node::builder(hooks))?;
         let origins = Arc::new(Origins::new(config.client.allowed_origins.iter().map(String::as_str))?);
         let uid = Entropy::system().client_id().to_string();
@@ -63,7 +66,12 @@ impl Built {
     }
 
     /// The routes of the external port, and those of the internal one where there is one.
-    pub(super) fn routes(&self, config: &Config, dev: Option<Arc<Dev>>, apart: bool) -> (Routes, Option<Routes>) {
+    pub(super) fn routes(
+        &self,
+        config: &Config,
+        dev: Option<Arc<Dev>>,
+        apart: bool,
+    ) -> (Routes, Option<Routes>) {
         let none = || Routes {
             node: self.node.clone(),
             websocket: None,
@@ -77,7 +85,8 @@ impl Built {
         };
         let api = || (!config.http_api.disabled).then(|| self.api(config));
         let outer = Routes {
-            websocket: (!config.websocket.disabled).then(|| (config.websocket.handler_prefix.clone(), self.node.websocket())),
+            websocket: (!config.websocket.disabled)
+                .then(|| (config.websocket.handler_prefix.clone(), self.node.websocket())),
             init: config.init.enabled.then(|| config.init.handler_prefix.clone()),
             dev,
             ..none()
@@ -116,8 +125,8 @@ impl Built {
 
 /// The rules of channels.
 pub(super) fn rules(config: &Config) -> Result<Rules, BuildError> {
-    let channel: ChannelConfig =
-        serde_json::from_value(Value::Object(config.channel.to_section())).map_err(BuildError::ChannelOption)?;
+    let channel: ChannelConfig = serde_json::from_value(Value::Object(config.channel.to_section()))
+        .map_err(BuildError::ChannelOption)?;
     Ok(Rules {
         registry: Arc::new(Registry::new(channel)?),
         insecure: config.client.insecure,
@@ -163,7 +172,11 @@ fn token_settings(token: &Token, path: &str, skip: bool) -> TokenSettings {
     }
     if !token.hmac_previous_secret_key.is_empty() {
         let until = token.hmac_previous_secret_key_valid_until;
-        keys.hmac.push(Timed::until(option("hmac_previous_secret_key"), token.hmac_previous_secret_key.clone(), until));
+        keys.hmac.push(Timed::until(
+            option("hmac_previous_secret_key"),
+            token.hmac_previous_secret_key.clone(),
+            until,
+        ));
     }
     for (list, name, pem) in [
         (&mut keys.rsa, "rsa_public_key", &token.rsa_public_key),

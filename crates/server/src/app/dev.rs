@@ -15,7 +15,11 @@ static FILES: [(&str, &str, &[u8]); 6] = [
     ("/", "text/html; charset=utf-8", include_bytes!("../../../../web/dist/index.html")),
     ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../../../../web/dist/app.js")),
     ("/app.css", "text/css; charset=utf-8", include_bytes!("../../../../web/dist/app.css")),
-    ("/centrifuge.js", "text/javascript; charset=utf-8", include_bytes!("../../../../web/dist/centrifuge.js")),
+    (
+        "/centrifuge.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../../../../web/dist/centrifuge.js"),
+    ),
     ("/icon.svg", "image/svg+xml", include_bytes!("../../../../web/dist/icon.svg")),
     ("/LICENSES.txt", "text/plain; charset=utf-8", include_bytes!("../../../../web/dist/LICENSES.txt")),
 ];
@@ -72,8 +76,12 @@ impl Made {
     /// Prints what a developer needs, and gives the console its part.
     #[allow(clippy::print_stdout, reason = "this is for the person at the terminal")]
     pub(super) fn announce(&self, address: SocketAddr) -> Dev {
-        let ready = Ready { address, token: &self.token, api_key: &self.api_key, user: USER, channel: CHANNEL };
-        println!("Spinward {} in development mode. Keys and token are made for this run.\n", env!("CARGO_PKG_VERSION"));
+        let ready =
+            Ready { address, token: &self.token, api_key: &self.api_key, user: USER, channel: CHANNEL };
+        println!(
+            "Spinward {} in development mode. Keys and token are made for this run.\n",
+            env!("CARGO_PKG_VERSION")
+        );
         println!("  console   http://{address}/");
         println!("  token     {}\n", self.token);
         println!("Publish from another terminal:\n\n{}\n", ready.curl());

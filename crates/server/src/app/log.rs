@@ -21,7 +21,9 @@ pub(super) fn start(settings: &Log) {
         .transpose();
     // A log that was started before stays as it is, which is all that these results could tell.
     let _ = match file {
-        Ok(Some(file)) => builder.json().flatten_event(true).with_writer(std::sync::Mutex::new(file)).try_init(),
+        Ok(Some(file)) => {
+            builder.json().flatten_event(true).with_writer(std::sync::Mutex::new(file)).try_init()
+        }
         Ok(None) if std::io::stderr().is_terminal() => builder.with_writer(std::io::stderr).try_init(),
         Ok(None) => builder.json().flatten_event(true).with_writer(std::io::stderr).try_init(),
         Err(error) => {

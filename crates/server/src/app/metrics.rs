@@ -23,18 +23,33 @@ pub fn page(node: &Node, refusals: &Refusals) -> String {
         "Connections refused for a limit of the node.",
         counters.refused_connections,
     );
-    page.head("centrifugo_node_messages_received_count", "counter", "Messages taken from clients and the API.");
+    page.head(
+        "centrifugo_node_messages_received_count",
+        "counter",
+        "Messages taken from clients and the API.",
+    );
     page.head("centrifugo_node_messages_sent_count", "counter", "Messages handed to the broker.");
-    for (kind, count) in [("publication", counters.published), ("join", counters.joined), ("leave", counters.left)] {
+    for (kind, count) in
+        [("publication", counters.published), ("join", counters.joined), ("leave", counters.left)]
+    {
         for name in ["centrifugo_node_messages_received_count", "centrifugo_node_messages_sent_count"] {
             page.row(name, &[("type", kind), ("channel_namespace", "")], count);
         }
     }
-    page.one("centrifugo_node_tags_filter_dropped_publications", "counter", "Held back by filters.", counters.filtered);
+    page.one(
+        "centrifugo_node_tags_filter_dropped_publications",
+        "counter",
+        "Held back by filters.",
+        counters.filtered,
+    );
     page.head("centrifugo_client_num_reply_errors", "counter", "Error replies to clients.");
     for (code, count) in counters.reply_errors.iter().filter(|(_, count)| *count > 0) {
         let code = code.to_string();
-        page.row("centrifugo_client_num_reply_errors", &[("method", ""), ("code", &code), ("channel_namespace", "")], *count);
+        page.row(
+            "centrifugo_client_num_reply_errors",
+            &[("method", ""), ("code", &code), ("channel_namespace", "")],
+            *count,
+        );
     }
     page.head("centrifugo_client_num_server_disconnects", "counter", "Connections closed by the server.");
     for (code, count) in counters.disconnects.iter().filter(|(_, count)| *count > 0) {
@@ -43,7 +58,11 @@ pub fn page(node: &Node, refusals: &Refusals) -> String {
     page.head("centrifugo_client_num_server_unsubscribes", "counter", "Subscriptions ended by the server.");
     for (code, count) in counters.unsubscribes.iter().filter(|(_, count)| *count > 0) {
         let code = code.to_string();
-        page.row("centrifugo_client_num_server_unsubscribes", &[("code", &code), ("channel_namespace", "")], *count);
+        page.row(
+            "centrifugo_client_num_server_unsubscribes",
+            &[("code", &code), ("channel_namespace", "")],
+            *count,
+        );
     }
     page.head("centrifugo_client_recover", "counter", "Recoveries.");
     for (recovered, publications, count) in &counters.recoveries {
@@ -55,22 +74,53 @@ pub fn page(node: &Node, refusals: &Refusals) -> String {
         page.row("centrifugo_client_recover", &labels, *count);
     }
     page.head("centrifugo_client_connections_inflight", "gauge", "Connections by transport.");
-    let transport = [("transport", "websocket"), ("accept_protocol", ""), ("client_name", "unregistered"), ("client_version", "")];
+    let transport = [
+        ("transport", "websocket"),
+        ("accept_protocol", ""),
+        ("client_name", "unregistered"),
+        ("client_version", ""),
+    ];
     page.row("centrifugo_client_connections_inflight", &transport, counters.clients);
     page.head("centrifugo_transport_messages_sent", "counter", "Sends to clients.");
-    page.row("centrifugo_transport_messages_sent", &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")], counters.sends);
+    page.row(
+        "centrifugo_transport_messages_sent",
+        &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")],
+        counters.sends,
+    );
     page.head("centrifugo_transport_messages_sent_size", "counter", "Bytes sent to clients.");
-    page.row("centrifugo_transport_messages_sent_size", &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")], counters.bytes_sent);
+    page.row(
+        "centrifugo_transport_messages_sent_size",
+        &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")],
+        counters.bytes_sent,
+    );
     page.head("centrifugo_transport_messages_received", "counter", "Messages from clients.");
-    page.row("centrifugo_transport_messages_received", &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")], counters.messages_received);
+    page.row(
+        "centrifugo_transport_messages_received",
+        &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")],
+        counters.messages_received,
+    );
     page.head("centrifugo_transport_messages_received_size", "counter", "Bytes from clients.");
-    page.row("centrifugo_transport_messages_received_size", &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")], counters.bytes_received);
+    page.row(
+        "centrifugo_transport_messages_received_size",
+        &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")],
+        counters.bytes_received,
+    );
     page.one("spinward_connections", "gauge", "Connections, logged in or not.", counters.connections);
     page.head("spinward_connections_accepted_total", "counter", "Connections by what moves their bytes.");
     page.row("spinward_connections_accepted_total", &[("mover", "poller")], counters.poller_accepted);
     page.row("spinward_connections_accepted_total", &[("mover", "task")], counters.task_accepted);
-    page.one("spinward_deliveries_total", "counter", "Publications put on their way to a client.", counters.deliveries);
-    page.one("spinward_flush_sends_total", "counter", "System calls that sent something to a client.", counters.sends);
+    page.one(
+        "spinward_deliveries_total",
+        "counter",
+        "Publications put on their way to a client.",
+        counters.deliveries,
+    );
+    page.one(
+        "spinward_flush_sends_total",
+        "counter",
+        "System calls that sent something to a client.",
+        counters.sends,
+    );
     page.head("spinward_commands_total", "counter", "Commands of clients.");
     for (method, count) in &counters.commands {
         page.row("spinward_commands_total", &[("method", method)], *count);

@@ -124,8 +124,12 @@ async fn listen(address: &str, port: u16) -> Result<TcpListener, RunError> {
         // All addresses of both families; a host without IPv6 has the other.
         match TcpListener::bind(("::", port)).await {
             Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(failed(format!("port {port}"))(error)),
-            Err(_) => return TcpListener::bind(("0.0.0.0", port)).await.map_err(failed(format!("port {port}"))),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                return Err(failed(format!("port {port}"))(error));
+            }
+            Err(_) => {
+                return TcpListener::bind(("0.0.0.0", port)).await.map_err(failed(format!("port {port}")));
+            }
         }
     }
     TcpListener::bind((address, port)).await.map_err(failed(format!("{address}:{port}")))
@@ -136,7 +140,11 @@ fn show(listener: &TcpListener) -> String {
 }
 
 fn write_pid(path: &str) -> Result<(), RunError> {
-    if path.is_empty() { Ok(()) } else { std::fs::write(path, std::process::id().to_string()).map_err(RunError::Start) }
+    if path.is_empty() {
+        Ok(())
+    } else {
+        std::fs::write(path, std::process::id().to_string()).map_err(RunError::Start)
+    }
 }
 
 /// Waits for the signal to stop.
@@ -144,7 +152,8 @@ async fn signal() -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

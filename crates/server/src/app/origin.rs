@@ -85,10 +85,18 @@ mod tests {
     #[test]
     fn patterns_decide() {
         let ours = ["https://ok.example", "https://*.wild.example"];
-        for origin in ["https://ok.example", "HTTPS://OK.example", "https://a.wild.example", "https://a.b.wild.example"] {
+        for origin in
+            ["https://ok.example", "HTTPS://OK.example", "https://a.wild.example", "https://a.b.wild.example"]
+        {
             assert!(admits(&ours, origin), "{origin}");
         }
-        for origin in ["http://ok.example", "https://ok.example.evil", "https://wild.example", "null", "https://ok.example:444"] {
+        for origin in [
+            "http://ok.example",
+            "https://ok.example.evil",
+            "https://wild.example",
+            "null",
+            "https://ok.example:444",
+        ] {
             assert!(!admits(&ours, origin), "{origin}");
         }
         assert!(admits(&["*"], "null"));

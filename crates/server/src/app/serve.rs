@@ -1,8 +1,8 @@
 //! The HTTP server: accepts connections and routes requests.
 
 use super::dev::Dev;
-use super::origin::Origins;
 use super::metrics;
+use super::origin::Origins;
 use crate::api::Api;
 use crate::api::http::{Answer, HttpSettings, plain};
 use crate::session::Refusals;
@@ -59,7 +59,12 @@ pub(super) async fn accept(listener: TcpListener, routes: Arc<Routes>, mut stop:
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, routes: Arc<Routes>, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    routes: Arc<Routes>,
+    mut stop: watch::Receiver<bool>,
+) {
     // A socket that cannot be told so is slower, no worse.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
@@ -107,7 +112,10 @@ impl Routes {
             return typed("application/json", "{}");
         }
         if is(&self.metrics) {
-            return typed("text/plain; version=0.0.4; charset=utf-8", metrics::page(&self.node, &self.refusals));
+            return typed(
+                "text/plain; version=0.0.4; charset=utf-8",
+                metrics::page(&self.node, &self.refusals),
+            );
         }
         if is(&self.init) {
             if !self.origins.admit(request.headers()) {
@@ -123,7 +131,13 @@ impl Routes {
         }
     }
 
-    async fn api(&self, api: &Api, settings: &HttpSettings, path: &str, request: Request<Incoming>) -> Answer {
+    async fn api(
+        &self,
+        api: &Api,
+        settings: &HttpSettings,
+        path: &str,
+        request: Request<Incoming>,
+    ) -> Answer {
         if !settings.admits(request.headers(), request.uri()) {
             let mut response = Response::new(Full::default());
             *response.status_mut() = StatusCode::UNAUTHORIZED;

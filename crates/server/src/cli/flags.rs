@@ -53,7 +53,8 @@ impl Args for OptionFlags {
     fn augment_args(command: Command) -> Command {
         FLAGS.iter().fold(command, |command, (path, letter)| {
             let Some(field) = find(Config::fields(), path) else { return command };
-            let mut arg = Arg::new(*path).long(*path).help(field.doc).value_name(field.kind.label().to_uppercase());
+            let mut arg =
+                Arg::new(*path).long(*path).help(field.doc).value_name(field.kind.label().to_uppercase());
             if let Some(letter) = letter {
                 arg = arg.short(*letter);
             }
@@ -103,9 +104,18 @@ mod tests {
     #[test]
     fn flags_are_taken_as_they_are_given() {
         let command = OptionFlags::augment_args(Command::new("spinward"));
-        let given = ["spinward", "-p", "9000", "--client.insecure", "--http_api.insecure=false", "--log.level", "none"];
+        let given = [
+            "spinward",
+            "-p",
+            "9000",
+            "--client.insecure",
+            "--http_api.insecure=false",
+            "--log.level",
+            "none",
+        ];
         let flags = OptionFlags::from_arg_matches(&command.get_matches_from(given)).unwrap();
-        let set: Vec<(&str, &str)> = flags.set.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let set: Vec<(&str, &str)> =
+            flags.set.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
         let expected = [
             ("http_server.port", "9000"),
             ("log.level", "none"),

@@ -65,7 +65,13 @@ pub(super) fn generate_sub(config: &Config, command: &GenSubToken) -> Result<(),
     make("subscription", option, secret, json!({ "channel": command.channel }), &command.token)
 }
 
-fn make(kind: &str, option: &str, secret: &Secret, mut claims: Value, command: &GenToken) -> Result<(), Failure> {
+fn make(
+    kind: &str,
+    option: &str,
+    secret: &Secret,
+    mut claims: Value,
+    command: &GenToken,
+) -> Result<(), Failure> {
     if secret.is_empty() {
         return Err(format!("{option} is not set: there is nothing to sign with").into());
     }
@@ -76,7 +82,11 @@ fn make(kind: &str, option: &str, secret: &Secret, mut claims: Value, command: &
         claims["exp"] = Value::from(now.saturating_add(command.ttl));
     }
     if !command.quiet {
-        let whose = if command.user.is_empty() { "an anonymous user".to_owned() } else { format!("user {:?}", command.user) };
+        let whose = if command.user.is_empty() {
+            "an anonymous user".to_owned()
+        } else {
+            format!("user {:?}", command.user)
+        };
         let ends = match u64::try_from(command.ttl) {
             Ok(ttl) => format!("expires in {}", Duration::secs(ttl)),
             Err(_) => "never expires".to_owned(),
@@ -116,7 +126,9 @@ pub(super) fn check_sub(config: &Config, command: &CheckSubToken) -> Result<(), 
 fn wait<T: Send + 'static>(answer: Answer<T>) -> Result<T, Failure> {
     match answer {
         Answer::Now(value) => Ok(value),
-        later => Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(later.wait())),
+        later => {
+            Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(later.wait()))
+        }
     }
 }
 

@@ -21,11 +21,13 @@ pub fn markdown(section: Option<&str>) -> Result<String, String> {
             sections(&mut text, "", Config::fields);
         }
         Some(path) => {
-            let field = find(Config::fields(), path).ok_or_else(|| format!("there is no section `{path}`"))?;
+            let field =
+                find(Config::fields(), path).ok_or_else(|| format!("there is no section `{path}`"))?;
             let (Kind::Section(inner) | Kind::List(inner)) = field.kind else {
                 return Err(format!("`{path}` is an option, not a section"));
             };
-            let path = if matches!(field.kind, Kind::List(_)) { format!("{path}[]") } else { path.to_owned() };
+            let path =
+                if matches!(field.kind, Kind::List(_)) { format!("{path}[]") } else { path.to_owned() };
             table(&mut text, &format!("`{path}`"), &path, field.doc, inner);
             sections(&mut text, &path, inner);
         }
@@ -52,7 +54,8 @@ fn sections(text: &mut String, path: &str, fields: Fields) {
 }
 
 fn table(text: &mut String, title: &str, path: &str, about: &str, fields: Fields) {
-    let rows: Vec<&Field> = each(fields()).into_iter().filter(|field| !matches!(field.kind, Kind::Section(_))).collect();
+    let rows: Vec<&Field> =
+        each(fields()).into_iter().filter(|field| !matches!(field.kind, Kind::Section(_))).collect();
     // Writing to a string cannot fail.
     let _ = write!(text, "## {title}\n\n");
     if !about.is_empty() {
@@ -64,7 +67,13 @@ fn table(text: &mut String, title: &str, path: &str, about: &str, fields: Fields
     text.push_str("| option | type | default | |\n|---|---|---|---|\n");
     for field in rows {
         let name = join(path, field.name);
-        let _ = writeln!(text, "| `{name}` | {} | {} | {} |", field.kind.label(), default(field), about_field(field));
+        let _ = writeln!(
+            text,
+            "| `{name}` | {} | {} | {} |",
+            field.kind.label(),
+            default(field),
+            about_field(field)
+        );
     }
     text.push('\n');
 }
@@ -82,8 +91,12 @@ fn default(field: &Field) -> String {
 fn about_field(field: &Field) -> String {
     let mut text = one_line(field.doc);
     if !field.choices.is_empty() {
-        let choices: Vec<String> =
-            field.choices.iter().filter(|choice| !choice.is_empty()).map(|choice| format!("`{choice}`")).collect();
+        let choices: Vec<String> = field
+            .choices
+            .iter()
+            .filter(|choice| !choice.is_empty())
+            .map(|choice| format!("`{choice}`"))
+            .collect();
         let _ = write!(text, " One of {}.", choices.join(", "));
     }
     if field.secret {
@@ -114,7 +127,9 @@ fn one_line(text: &str) -> String {
 pub fn file(format: Format, values: Map<String, Value>) -> Result<String, String> {
     let values = Value::Object(values);
     match format {
-        Format::Json => serde_json::to_string_pretty(&values).map(|text| text + "\n").map_err(|e| e.to_string()),
+        Format::Json => {
+            serde_json::to_string_pretty(&values).map(|text| text + "\n").map_err(|e| e.to_string())
+        }
         Format::Yaml => serde_saphyr::to_string(&values).map_err(|error| error.to_string()),
         Format::Toml => toml::to_string(&values).map_err(|error| error.to_string()),
     }
@@ -176,7 +191,9 @@ fn masked(fields: Fields, values: &Map<String, Value>) -> Map<String, Value> {
             (Some((Kind::Section(inner), _)), Value::Object(values)) => Value::Object(masked(inner, values)),
             (Some((Kind::List(inner), _)), Value::Array(items)) => items
                 .iter()
-                .map(|item| Value::Object(item.as_object().map(|item| masked(inner, item)).unwrap_or_default()))
+                .map(|item| {
+                    Value::Object(item.as_object().map(|item| masked(inner, item)).unwrap_or_default())
+                })
                 .collect(),
             (Some((_, false)), value) => value.clone(),
             (Some((_, true)), Value::Array(items)) => items.iter().map(|_| hidden()).collect(),

@@ -103,7 +103,14 @@ fn named(
         for (suffix, option) in &names {
             let var = format!("{prefix}{}_{suffix}", upper(&name));
             let Some(text) = vars.get(&var).filter(|text| !text.is_empty()) else { continue };
-            set(report, item, &option.path, option.field, &format!("{path}[{name}].{} ({var})", option.path), text);
+            set(
+                report,
+                item,
+                &option.path,
+                option.field,
+                &format!("{path}[{name}].{} ({var})", option.path),
+                text,
+            );
             known.insert(var);
         }
     }
@@ -158,7 +165,8 @@ pub(super) fn at<'a>(tree: &'a mut Map<String, Value>, path: &str) -> Option<&'a
 
 fn unknown(report: &mut Report<'_>, vars: &Vars, known: &BTreeSet<String>, plain: &BTreeMap<String, Named>) {
     for (name, text) in vars.iter() {
-        let Some((prefix, suffix)) = PREFIXES.iter().find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)))
+        let Some((prefix, suffix)) =
+            PREFIXES.iter().find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)))
         else {
             continue;
         };

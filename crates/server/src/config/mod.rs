@@ -129,11 +129,7 @@ pub fn load(source: &Source<'_>) -> Result<Loaded, Error> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn from_tree(
-    tree: Map<String, Value>,
-    vars: &Vars,
-    flags: &[(String, String)],
-) -> Result<Loaded, Error> {
+pub fn from_tree(tree: Map<String, Value>, vars: &Vars, flags: &[(String, String)]) -> Result<Loaded, Error> {
     let mut report = Report::new(vars);
     let (tree, translated) = era::translate(&mut report, tree)?;
     let file = normalise::section(&mut report, Config::fields, "", tree);

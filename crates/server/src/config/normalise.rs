@@ -37,7 +37,9 @@ pub(super) fn option(report: &mut Report<'_>, field: &Field, path: &str, given: 
         return None;
     }
     let read = match (field.kind, given) {
-        (Kind::Section(inner), Value::Object(given)) => Ok(Value::Object(section(report, inner, path, given))),
+        (Kind::Section(inner), Value::Object(given)) => {
+            Ok(Value::Object(section(report, inner, path, given)))
+        }
         (Kind::List(inner), Value::Array(given)) => Ok(list(report, inner, path, given)),
         (Kind::Section(_), given) => Err(wrong("an object", &given)),
         (Kind::List(_), given) => Err(wrong("a list of objects", &given)),
@@ -110,7 +112,9 @@ fn map(report: &mut Report<'_>, path: &str, given: Value) -> Result<Value, Strin
             for mut item in items {
                 match (item["key"].take(), item["value"].take()) {
                     (Value::String(key), value @ Value::String(_)) => pairs.push((key, value)),
-                    _ => return Err("each item must be an object with the texts `key` and `value`".to_owned()),
+                    _ => {
+                        return Err("each item must be an object with the texts `key` and `value`".to_owned());
+                    }
                 }
             }
             pairs

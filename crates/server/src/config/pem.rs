@@ -34,7 +34,9 @@ pub fn load(pem: &Pem) -> Result<Vec<u8>, PemError> {
         Ok(content) if is_pem(&content) => Ok(content),
         Ok(_) => Err(PemError::Content),
         // What is no path at all gives other errors than "not found" on some systems.
-        Err(error) if given.is_empty() || given.contains('\n') || error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error)
+            if given.is_empty() || given.contains('\n') || error.kind() == std::io::ErrorKind::NotFound =>
+        {
             Err(PemError::Form)
         }
         Err(error) => Err(PemError::File(error)),

@@ -81,7 +81,11 @@ impl Format {
             })?,
             Self::Yaml if text.trim().is_empty() => Value::Object(Map::new()),
             Self::Yaml => serde_saphyr::from_str(text).map_err(|error| match error.location() {
-                Some(place) => at("the text is malformed or a key is there twice", place.line() as usize, place.column() as usize),
+                Some(place) => at(
+                    "the text is malformed or a key is there twice",
+                    place.line() as usize,
+                    place.column() as usize,
+                ),
                 None => "the text is malformed".to_owned(),
             })?,
             Self::Toml => toml::from_str(text).map_err(|error: toml::de::Error| {

@@ -1,10 +1,10 @@
 //! "Did you mean …?"
 
+use super::catalogue::Section as _;
 use super::catalogue::{Field, Kind, each};
+use super::era;
 use super::normalise::join;
 use super::typed::Config;
-use super::catalogue::Section as _;
-use super::era;
 
 /// What an unknown name in a section was perhaps meant to be.
 pub(super) fn field(name: &str, beside: &[&'static Field], path: &str) -> Option<String> {

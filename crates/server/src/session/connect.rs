@@ -5,11 +5,11 @@ use crate::auth::claims::ConnectToken;
 use crate::auth::reason::{self, Outcome, Use};
 use crate::policy::server_side::{ServerSide, personal, server_side};
 use crate::policy::{Decision as Decided, Grant, Source, Verdict};
+use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{Connected, Connecting, Decision, Refreshed, Refreshing, Refusal, SubscribeOptions};
 use spinward::identity::Credentials;
 use spinward::wire::code::{DisconnectCode, ErrorCode};
-use spinward::Client;
 use std::sync::Arc;
 
 impl Inner {
@@ -70,9 +70,12 @@ impl Inner {
             };
             let decided = server_side(&rules, channel, &wanted);
             let rule = decided.rule.id();
-            subscriptions.push((channel.clone(), granted(decided).inspect_err(|refusal| {
-                self.refusals.permission("connect", &token.user, channel, rule, code_of(refusal));
-            })?));
+            subscriptions.push((
+                channel.clone(),
+                granted(decided).inspect_err(|refusal| {
+                    self.refusals.permission("connect", &token.user, channel, rule, code_of(refusal));
+                })?,
+            ));
         }
         let channels = token.subs.keys().cloned().collect();
         let connected = Connected {
@@ -125,9 +128,10 @@ impl Inner {
         self.refusals.token(used, user, channel, refusal, outcome.code());
         match outcome {
             Outcome::Error(code) => Refusal::Error(code),
-            Outcome::Disconnect(code) if self.settings.explain => {
-                Refusal::Disconnect(DisconnectCode { code: code.code, reason: explained(&code.reason, refusal).into() })
-            }
+            Outcome::Disconnect(code) if self.settings.explain => Refusal::Disconnect(DisconnectCode {
+                code: code.code,
+                reason: explained(&code.reason, refusal).into(),
+            }),
             Outcome::Disconnect(code) => Refusal::Disconnect(code),
         }
     }

@@ -7,18 +7,21 @@ mod subscribe;
 pub use refusals::Refusals;
 
 use crate::auth::verify::Verifier;
-use crate::policy::{Action, Allow, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, SubscribeGrant, Verdict, decide};
+use crate::policy::{
+    Action, Allow, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, SubscribeGrant, Verdict,
+    decide,
+};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use spinward::Client;
 use spinward::answer::Answer;
 use spinward::broker::{HistoryOptions, PublishOptions};
 use spinward::clock::Clock;
 use spinward::hooks::{
-    Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, Refreshed, Refreshing, Refusal,
-    RpcCall, SubRefreshed, SubscribeOptions, Subscribing,
+    Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, Refreshed,
+    Refreshing, Refusal, RpcCall, SubRefreshed, SubscribeOptions, Subscribing,
 };
 use spinward::wire::code::{ErrorCode, UnsubscribeCode};
-use spinward::Client;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -100,7 +103,13 @@ struct State {
 impl ServerHooks {
     /// Decides by these rules, keys and settings.
     #[must_use]
-    pub fn new(rules: SharedRules, keys: Keys, settings: Settings, clock: Clock, refusals: Arc<Refusals>) -> Self {
+    pub fn new(
+        rules: SharedRules,
+        keys: Keys,
+        settings: Settings,
+        clock: Clock,
+        refusals: Arc<Refusals>,
+    ) -> Self {
         Self(Arc::new(Inner { rules, keys, settings, clock, refusals }))
     }
 }
@@ -111,7 +120,13 @@ impl Inner {
     }
 
     /// Decides a request that needs no token.
-    fn decide(&self, client: &Client, channel: &str, subscribed: bool, action: Action<'_>) -> Result<Grant<'static>, Refusal> {
+    fn decide(
+        &self,
+        client: &Client,
+        channel: &str,
+        subscribed: bool,
+        action: Action<'_>,
+    ) -> Result<Grant<'static>, Refusal> {
         let state = client.extension::<State>();
         let rules = self.rules.get();
         let name = action.name();
@@ -159,7 +174,11 @@ impl Hooks for ServerHooks {
         let decided = self.0.decide(client, &request.channel, request.subscribed, Action::Publish(facts));
         Answer::Now(match decided {
             Ok(Grant::Publish(grant)) => {
-                let options = PublishOptions { history: history(grant.history), delta: grant.delta, ..PublishOptions::default() };
+                let options = PublishOptions {
+                    history: history(grant.history),
+                    delta: grant.delta,
+                    ..PublishOptions::default()
+                };
                 Ok(Publish { data: request.data, options })
             }
             Ok(_) => Err(ErrorCode::INTERNAL.into()),

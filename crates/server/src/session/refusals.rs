@@ -46,8 +46,14 @@ impl Refusals {
     pub fn permission(&self, action: &'static str, user: &str, channel: &str, rule: &str, code: u32) {
         if let Some(silent) = self.count(action, rule) {
             tracing::info!(
-                action, reason = rule, code, user = short(user), channel = short(channel), silent,
-                change = "see `spinward explain`", "client refused"
+                action,
+                reason = rule,
+                code,
+                user = short(user),
+                channel = short(channel),
+                silent,
+                change = "see `spinward explain`",
+                "client refused"
             );
         }
     }

@@ -3,7 +3,9 @@
 use super::{Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
-use crate::policy::{Action, Allow, Grant, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
+use crate::policy::{
+    Action, Allow, Grant, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide,
+};
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{Decision, Refusal, SubRefreshed, SubscribeOptions, Subscribing};
@@ -13,7 +15,11 @@ use std::sync::Arc;
 type Verified = Option<Result<SubscribeToken, reason::Refusal>>;
 
 impl Inner {
-    pub(super) fn subscribe(self: &Arc<Self>, client: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+    pub(super) fn subscribe(
+        self: &Arc<Self>,
+        client: &Client,
+        request: Subscribing,
+    ) -> Decision<SubscribeOptions> {
         if request.token.is_empty() {
             return Answer::Now(self.decide_subscribe(client, &request, None));
         }
@@ -24,7 +30,12 @@ impl Inner {
             .then(move |verified| Answer::Now(inner.decide_subscribe(&client, &request, Some(verified))))
     }
 
-    fn decide_subscribe(&self, client: &Client, request: &Subscribing, token: Verified) -> Result<SubscribeOptions, Refusal> {
+    fn decide_subscribe(
+        &self,
+        client: &Client,
+        request: &Subscribing,
+        token: Verified,
+    ) -> Result<SubscribeOptions, Refusal> {
         let now = self.now();
         let id = client.id().to_string();
         let token = token.map(|verified| {
@@ -78,7 +89,12 @@ impl Inner {
         }
     }
 
-    pub(super) fn sub_refresh(self: &Arc<Self>, client: &Client, channel: &str, token: &str) -> Decision<SubRefreshed> {
+    pub(super) fn sub_refresh(
+        self: &Arc<Self>,
+        client: &Client,
+        channel: &str,
+        token: &str,
+    ) -> Decision<SubRefreshed> {
         let (inner, client, channel) = (Arc::clone(self), client.clone(), channel.to_owned());
         self.keys.subscription.verify_subscription(token, self.now()).then(move |verified| {
             let now = inner.now();

@@ -136,11 +136,26 @@ pub trait Broker: Send + Sync + 'static {
     /// (fail-over, restart from disk, flush).
     fn incarnation(&self) -> Arc<str>;
     /// Stores (if the options say so) and sends a publication to the nodes that hold interest.
-    fn publish(&self, channel: &str, data: Bytes, options: PublishOptions) -> Answer<Result<Published, BrokerError>>;
+    fn publish(
+        &self,
+        channel: &str,
+        data: Bytes,
+        options: PublishOptions,
+    ) -> Answer<Result<Published, BrokerError>>;
     /// Tells the nodes that hold interest that a client joined or left. At most once, never stored.
-    fn publish_join_leave(&self, channel: &str, info: Arc<ClientInfo>, join: bool) -> Answer<Result<(), BrokerError>>;
+    fn publish_join_leave(
+        &self,
+        channel: &str,
+        info: Arc<ClientInfo>,
+        join: bool,
+    ) -> Answer<Result<(), BrokerError>>;
     /// Reads a slice of a stream. Creates its position if there is none yet.
-    fn history(&self, channel: &str, filter: HistoryFilter, options: HistoryOptions) -> Answer<Result<History, BrokerError>>;
+    fn history(
+        &self,
+        channel: &str,
+        filter: HistoryFilter,
+        options: HistoryOptions,
+    ) -> Answer<Result<History, BrokerError>>;
     /// Drops the stored publications and keeps the position.
     fn remove_history(&self, channel: &str) -> Answer<Result<(), BrokerError>>;
     /// Asks for the channel's publications.

@@ -47,7 +47,12 @@ impl Node {
     ///
     /// # Errors
     /// The broker failed. The memory broker never does.
-    pub async fn publish(&self, channel: &str, data: Bytes, options: PublishOptions) -> Result<Published, BrokerError> {
+    pub async fn publish(
+        &self,
+        channel: &str,
+        data: Bytes,
+        options: PublishOptions,
+    ) -> Result<Published, BrokerError> {
         self.inner.publish(channel, data, options).wait().await
     }
 
@@ -55,7 +60,12 @@ impl Node {
     ///
     /// # Errors
     /// [`BrokerError::UnrecoverablePosition`] if `since` is of another epoch; or the broker failed.
-    pub async fn history(&self, channel: &str, filter: HistoryFilter, options: HistoryOptions) -> Result<History, BrokerError> {
+    pub async fn history(
+        &self,
+        channel: &str,
+        filter: HistoryFilter,
+        options: HistoryOptions,
+    ) -> Result<History, BrokerError> {
         self.inner.history(channel, filter, options).wait().await
     }
 
@@ -95,7 +105,13 @@ impl Node {
     }
 
     /// Ends a subscription of a user's connections, or all of their subscriptions.
-    pub fn unsubscribe(&self, user: &str, filter: &ClientFilter, channel: Option<&str>, code: UnsubscribeCode) {
+    pub fn unsubscribe(
+        &self,
+        user: &str,
+        filter: &ClientFilter,
+        channel: Option<&str>,
+        code: UnsubscribeCode,
+    ) {
         self.control(user, filter, &Control::Unsubscribe { channel: channel.map(Arc::from), code });
     }
 
@@ -107,7 +123,14 @@ impl Node {
     }
 
     /// Prolongs the login of a user's connections (0 is for ever), or ends it.
-    pub fn refresh(&self, user: &str, filter: &ClientFilter, expired: bool, expire_at: i64, info: Option<Bytes>) {
+    pub fn refresh(
+        &self,
+        user: &str,
+        filter: &ClientFilter,
+        expired: bool,
+        expire_at: i64,
+        info: Option<Bytes>,
+    ) {
         self.control(user, filter, &Control::Refresh { expired, expire_at, info });
     }
 

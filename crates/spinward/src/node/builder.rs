@@ -112,7 +112,8 @@ impl NodeBuilder {
         let mut threads = Vec::with_capacity(shards);
         for shard in 0..shards {
             let executor = Executor::new(Arc::clone(&inner), inner.runtime.clone());
-            let thread = crate::shard::spawn(shard, Arc::clone(&inner.hub), executor).map_err(BuildError::Thread)?;
+            let thread =
+                crate::shard::spawn(shard, Arc::clone(&inner.hub), executor).map_err(BuildError::Thread)?;
             threads.push(thread);
         }
         inner.runtime.spawn(expire(Arc::downgrade(&inner)));

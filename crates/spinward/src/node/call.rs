@@ -31,25 +31,53 @@ pub(crate) enum Call {
     Connect(Box<Connecting>),
     Refresh(Refreshing),
     Subscribe(Box<Subscribing>),
-    SubRefresh { channel: Arc<Channel>, token: String },
-    Publish { request: Publishing, chan_info: Option<Arc<ClientInfo>> },
+    SubRefresh {
+        channel: Arc<Channel>,
+        token: String,
+    },
+    Publish {
+        request: Publishing,
+        chan_info: Option<Arc<ClientInfo>>,
+    },
     Presence(PresenceAsked),
     History(HistoryAsked),
     Rpc(RpcCall),
     Message(Bytes),
     /// Add to the presence of a channel. The outcome is waited for.
-    PresenceAdd { channel: Arc<Channel>, client: ClientId, info: Arc<ClientInfo> },
-    PresenceRemove { channel: Arc<Channel>, client: ClientId },
-    JoinLeave { channel: Arc<Channel>, info: Arc<ClientInfo>, join: bool },
+    PresenceAdd {
+        channel: Arc<Channel>,
+        client: ClientId,
+        info: Arc<ClientInfo>,
+    },
+    PresenceRemove {
+        channel: Arc<Channel>,
+        client: ClientId,
+    },
+    JoinLeave {
+        channel: Arc<Channel>,
+        info: Arc<ClientInfo>,
+        join: bool,
+    },
     Connected,
-    Unsubscribed { channel: Arc<Channel>, code: UnsubscribeCode },
+    Unsubscribed {
+        channel: Arc<Channel>,
+        code: UnsubscribeCode,
+    },
     Disconnected(DisconnectCode),
     Occupied(Arc<Channel>),
     Vacated(Arc<Channel>),
     /// Ask the remote broker to begin or to end delivery of a channel.
-    Interest { channel: Arc<Channel>, ask: Ask },
+    Interest {
+        channel: Arc<Channel>,
+        ask: Ask,
+    },
     /// Read a remote stream for subscribers that are entering. Comes back as an inbox entry.
-    Slice { channel: Arc<Channel>, read: u32, filter: HistoryFilter, options: HistoryOptions },
+    Slice {
+        channel: Arc<Channel>,
+        read: u32,
+        filter: HistoryFilter,
+        options: HistoryOptions,
+    },
 }
 
 /// What is answered.
@@ -59,14 +87,21 @@ pub(crate) enum Outcome {
     Subscribe(Result<Box<SubscribeOptions>, Refusal>),
     SubRefresh(Result<SubRefreshed, Refusal>),
     /// The same for a subscription that the node asked about by itself.
-    ServerSubRefresh { channel: Arc<Channel>, outcome: Result<SubRefreshed, Refusal> },
+    ServerSubRefresh {
+        channel: Arc<Channel>,
+        outcome: Result<SubRefreshed, Refusal>,
+    },
     /// A publish or a message was taken, or was not.
     Done(Result<(), Refusal>),
     Members(Result<Vec<Arc<ClientInfo>>, Refusal>),
     Stats(Result<PresenceStats, Refusal>),
     History(Result<Box<History>, Refusal>),
     Rpc(Result<Bytes, Refusal>),
-    PresenceAdded { channel: Arc<Channel>, client: ClientId, ok: bool },
+    PresenceAdded {
+        channel: Arc<Channel>,
+        client: ClientId,
+        ok: bool,
+    },
     /// A hook panicked.
     Panicked,
 }

@@ -62,7 +62,9 @@ impl Execute for Executor {
             Err(_) => Some(Outcome::Panicked),
             Ok(None) => None,
             Ok(Some(Answer::Now(outcome))) if queued => {
-                self.inner.hub.send(handle.shard(), Entry::Outcome { handle, token, outcome: Box::new(outcome) });
+                self.inner
+                    .hub
+                    .send(handle.shard(), Entry::Outcome { handle, token, outcome: Box::new(outcome) });
                 None
             }
             Ok(Some(Answer::Now(outcome))) => Some(outcome),
@@ -83,7 +85,9 @@ impl Inner {
     fn ask(self: &Arc<Self>, client: Option<&Client>, handle: Handle, call: Call) -> Option<Answer<Outcome>> {
         let call = match call {
             Call::Connect(request) => {
-                return Some(self.hooks.connecting(*request).map(|outcome| Outcome::Connect(outcome.map(Box::new))));
+                return Some(
+                    self.hooks.connecting(*request).map(|outcome| Outcome::Connect(outcome.map(Box::new))),
+                );
             }
             Call::Interest { channel, ask } => {
                 self.ask_interest(channel, ask);
@@ -95,7 +99,11 @@ impl Inner {
             }
             Call::PresenceAdd { channel, client, info } => {
                 let added = self.presence.add(&channel.name, client, info);
-                return Some(added.map(move |added| Outcome::PresenceAdded { channel, client, ok: added.is_ok() }));
+                return Some(added.map(move |added| Outcome::PresenceAdded {
+                    channel,
+                    client,
+                    ok: added.is_ok(),
+                }));
             }
             Call::PresenceRemove { channel, client } => {
                 self.forget(self.presence.remove(&channel.name, client));
@@ -120,9 +128,10 @@ impl Inner {
             Call::Refresh(request) => {
                 self.hooks.refresh(client, request).map(|outcome| Outcome::Refresh(outcome.map(Box::new)))
             }
-            Call::Subscribe(request) => {
-                self.hooks.subscribe(client, *request).map(|outcome| Outcome::Subscribe(outcome.map(Box::new)))
-            }
+            Call::Subscribe(request) => self
+                .hooks
+                .subscribe(client, *request)
+                .map(|outcome| Outcome::Subscribe(outcome.map(Box::new))),
             Call::SubRefresh { channel, token } if token.is_empty() => self
                 .hooks
                 .sub_refresh(client, &channel.name, token)
@@ -151,14 +160,20 @@ impl Inner {
         })
     }
 
-    fn publish_for(self: &Arc<Self>, client: &Client, request: Publishing, chan_info: Option<Arc<ClientInfo>>) -> Answer<Outcome> {
+    fn publish_for(
+        self: &Arc<Self>,
+        client: &Client,
+        request: Publishing,
+        chan_info: Option<Arc<ClientInfo>>,
+    ) -> Answer<Outcome> {
         let channel = request.channel.clone();
         let (inner, client_clone) = (Arc::clone(self), client.clone());
         let publish = move |decision: Result<Publish, Refusal>| match decision {
             Err(refusal) => Answer::Now(Outcome::Done(Err(refusal))),
             Ok(Publish { data, mut options }) => {
                 let identity = &client_clone.identity;
-                options.info = Some(chan_info.unwrap_or_else(|| Arc::new(identity.client_info(bytes::Bytes::new()))));
+                options.info =
+                    Some(chan_info.unwrap_or_else(|| Arc::new(identity.client_info(bytes::Bytes::new()))));
                 inner
                     .publish(&channel, data, options)
                     .map(|published| Outcome::Done(published.map(|_| ()).map_err(Refusal::from)))
@@ -178,9 +193,10 @@ impl Inner {
                 Ok(()) if stats => {
                     inner.presence.stats(&channel).map(move |stats| Outcome::Stats(stats.map_err(failed)))
                 }
-                Ok(()) => {
-                    inner.presence.members(&channel).map(move |members| Outcome::Members(members.map_err(failed)))
-                }
+                Ok(()) => inner
+                    .presence
+                    .members(&channel)
+                    .map(move |members| Outcome::Members(members.map_err(failed))),
             }
         })
     }

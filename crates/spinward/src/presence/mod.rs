@@ -30,7 +30,12 @@ pub struct PresenceStats {
 /// noticed dead stays present, and no ghost stays behind.
 pub trait PresenceStore: Send + Sync + 'static {
     /// Adds a connection, or says that it is still there.
-    fn add(&self, channel: &str, client: ClientId, info: Arc<ClientInfo>) -> Answer<Result<(), PresenceError>>;
+    fn add(
+        &self,
+        channel: &str,
+        client: ClientId,
+        info: Arc<ClientInfo>,
+    ) -> Answer<Result<(), PresenceError>>;
     /// Removes a connection.
     fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>>;
     /// Everyone in a channel, in no order.

@@ -26,10 +26,17 @@ impl Session {
         }
     }
 
-    pub(super) fn on_members(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Vec<Arc<ClientInfo>>, Refusal>) {
+    pub(super) fn on_members(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u32,
+        outcome: Result<Vec<Arc<ClientInfo>>, Refusal>,
+    ) {
         match outcome {
             Ok(members) => {
-                let listed = |info: &Arc<ClientInfo>| (info.client.as_ref().to_owned(), info_to_wire(info, self.protocol));
+                let listed = |info: &Arc<ClientInfo>| {
+                    (info.client.as_ref().to_owned(), info_to_wire(info, self.protocol))
+                };
                 let presence = Some(PresenceResult { presence: members.iter().map(listed).collect() });
                 self.reply(cx, &Reply { id, presence, ..Reply::default() });
             }
@@ -52,7 +59,10 @@ impl Session {
             Ok(history) => {
                 let History { publications, top } = *history;
                 let history = HistoryResult {
-                    publications: publications.iter().map(|one| to_wire(one, &top.epoch, self.protocol)).collect(),
+                    publications: publications
+                        .iter()
+                        .map(|one| to_wire(one, &top.epoch, self.protocol))
+                        .collect(),
                     epoch: top.epoch.as_ref().to_owned(),
                     offset: top.offset,
                 };
@@ -82,8 +92,11 @@ impl Session {
         }
         self.prolong(cx, refreshed);
         let ttl = self.expiry.ttl(cx.now);
-        let refresh =
-            RefreshResult { expires: ttl.is_some(), ttl: ttl.unwrap_or_default(), ..RefreshResult::default() };
+        let refresh = RefreshResult {
+            expires: ttl.is_some(),
+            ttl: ttl.unwrap_or_default(),
+            ..RefreshResult::default()
+        };
         self.reply(cx, &Reply { id, refresh: Some(refresh), ..Reply::default() });
     }
 
@@ -110,7 +123,13 @@ impl Session {
         }
     }
 
-    pub(super) fn on_sub_refresh(&mut self, cx: &mut Cx<'_>, id: u32, channel: &Arc<Channel>, outcome: Result<SubRefreshed, Refusal>) {
+    pub(super) fn on_sub_refresh(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u32,
+        channel: &Arc<Channel>,
+        outcome: Result<SubRefreshed, Refusal>,
+    ) {
         let refreshed = match outcome {
             Ok(refreshed) => refreshed,
             Err(refusal) => return self.refuse(cx, id, refusal),
@@ -124,7 +143,8 @@ impl Session {
             return self.error(cx, id, &ErrorCode::PERMISSION_DENIED);
         }
         let ttl = expiry.ttl(cx.now);
-        let sub_refresh = SubRefreshResult { expires: ttl.is_some(), ttl: ttl.unwrap_or_default(), items: Vec::new() };
+        let sub_refresh =
+            SubRefreshResult { expires: ttl.is_some(), ttl: ttl.unwrap_or_default(), items: Vec::new() };
         self.reply(cx, &Reply { id, sub_refresh: Some(sub_refresh), ..Reply::default() });
     }
 
@@ -157,7 +177,12 @@ impl Session {
     }
 
     /// The application answered for a subscription that it refreshes itself.
-    pub(crate) fn on_server_sub_refresh(&mut self, cx: &mut Cx<'_>, channel: &str, outcome: Result<SubRefreshed, Refusal>) {
+    pub(crate) fn on_server_sub_refresh(
+        &mut self,
+        cx: &mut Cx<'_>,
+        channel: &str,
+        outcome: Result<SubRefreshed, Refusal>,
+    ) {
         match outcome {
             Ok(refreshed) => {
                 self.prolong_subscription(cx, channel, refreshed);

@@ -55,7 +55,8 @@ impl Session {
             return self.close(cx, DisconnectCode::CHANNEL_LIMIT);
         }
         let user = connected.credentials.user.as_str();
-        let Registered::Yes(user) = cx.hub.users.register(user, cx.handle, cx.config.user_connection_limit) else {
+        let Registered::Yes(user) = cx.hub.users.register(user, cx.handle, cx.config.user_connection_limit)
+        else {
             return self.close(cx, DisconnectCode::CONNECTION_LIMIT);
         };
         cx.metrics.clients_up();

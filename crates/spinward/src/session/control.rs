@@ -18,7 +18,9 @@ impl Session {
         }
         match control {
             Control::Disconnect(code) => self.close(cx, code),
-            Control::Unsubscribe { channel: Some(channel), code } => self.end_subscription(cx, &channel, &code),
+            Control::Unsubscribe { channel: Some(channel), code } => {
+                self.end_subscription(cx, &channel, &code)
+            }
             Control::Unsubscribe { channel: None, code } => {
                 let all: Vec<Box<str>> = self
                     .subscriptions
@@ -30,7 +32,9 @@ impl Session {
                     self.end_subscription(cx, &channel, &code);
                 }
             }
-            Control::Subscribe { channel, options, since } => self.subscribe_by_server(cx, channel, &options, since),
+            Control::Subscribe { channel, options, since } => {
+                self.subscribe_by_server(cx, channel, &options, since)
+            }
             Control::Refresh { expired, expire_at, info } => {
                 if expired || Expiry::at(expire_at).is_past(cx.now) {
                     return self.close(cx, DisconnectCode::EXPIRED);
@@ -47,7 +51,13 @@ impl Session {
         }
     }
 
-    fn subscribe_by_server(&mut self, cx: &mut Cx<'_>, channel: Arc<str>, options: &SubscribeOptions, since: Option<Position>) {
+    fn subscribe_by_server(
+        &mut self,
+        cx: &mut Cx<'_>,
+        channel: Arc<str>,
+        options: &SubscribeOptions,
+        since: Option<Position>,
+    ) {
         // One that is there already stays as it is.
         if self.subscription(cx, &channel).is_some() {
             return;

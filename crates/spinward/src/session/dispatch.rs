@@ -57,8 +57,12 @@ impl Session {
         let Busy { id, what, .. } = *busy;
         match (what, outcome) {
             (_, Outcome::Panicked) => self.close(cx, DisconnectCode::SERVER_ERROR),
-            (Waiting::Connect(request), Outcome::Connect(outcome)) => self.on_connect(cx, id, *request, outcome),
-            (Waiting::Subscribe(request), Outcome::Subscribe(outcome)) => self.on_subscribe(cx, id, *request, outcome),
+            (Waiting::Connect(request), Outcome::Connect(outcome)) => {
+                self.on_connect(cx, id, *request, outcome)
+            }
+            (Waiting::Subscribe(request), Outcome::Subscribe(outcome)) => {
+                self.on_subscribe(cx, id, *request, outcome)
+            }
             (Waiting::Refresh, Outcome::Refresh(outcome)) => self.on_refresh(cx, id, outcome),
             (Waiting::SubRefresh(channel), Outcome::SubRefresh(outcome)) => {
                 self.on_sub_refresh(cx, id, &channel, outcome);

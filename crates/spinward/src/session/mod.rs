@@ -92,7 +92,10 @@ struct Busy {
 enum Waiting {
     Connect(Box<message::ConnectRequest>),
     /// Subscriptions of the connect reply are being set up.
-    ConnectJoins { reply: Box<message::ConnectResult>, left: usize },
+    ConnectJoins {
+        reply: Box<message::ConnectResult>,
+        left: usize,
+    },
     Refresh,
     Subscribe(Box<message::SubscribeRequest>),
     /// A subscription is being entered.
@@ -107,7 +110,14 @@ enum Waiting {
 }
 
 impl Session {
-    pub(crate) fn new(id: ClientId, protocol: Protocol, transport: Transport, handshake: Arc<Handshake>, config: &Config, now: Now) -> Self {
+    pub(crate) fn new(
+        id: ClientId,
+        protocol: Protocol,
+        transport: Transport,
+        handshake: Arc<Handshake>,
+        config: &Config,
+        now: Now,
+    ) -> Self {
         let stale = config.stale_close_delay.as_millis() as u64;
         Self {
             id,
@@ -179,7 +189,11 @@ impl Session {
 
     fn error(&self, cx: &mut Cx<'_>, id: u32, code: &ErrorCode) {
         cx.metrics.reply_error(code.code);
-        let error = message::Error { code: code.code, message: code.message.as_ref().to_owned(), temporary: code.temporary };
+        let error = message::Error {
+            code: code.code,
+            message: code.message.as_ref().to_owned(),
+            temporary: code.temporary,
+        };
         self.reply(cx, &Reply { id, error: Some(error), ..Reply::default() });
     }
 

@@ -102,7 +102,8 @@ impl Session {
         if self.leave_channel(cx, channel, code) {
             cx.metrics.server_unsubscribe(code.code);
             let unsubscribe = Unsubscribe { code: code.code, reason: code.reason.as_ref().to_owned() };
-            let push = Push { channel: channel.to_owned(), unsubscribe: Some(unsubscribe), ..Push::default() };
+            let push =
+                Push { channel: channel.to_owned(), unsubscribe: Some(unsubscribe), ..Push::default() };
             self.push(cx, &push);
         }
     }

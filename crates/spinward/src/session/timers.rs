@@ -21,7 +21,11 @@ impl Session {
         if self.pong_by != 0 && self.busy.is_none() {
             deadline = deadline.min(self.pong_by);
         }
-        let grace = if self.server_side_refresh && !self.refreshing { 0 } else { millis(cx.config.expired_close_delay) };
+        let grace = if self.server_side_refresh && !self.refreshing {
+            0
+        } else {
+            millis(cx.config.expired_close_delay)
+        };
         deadline = deadline.min(self.expiry.deadline(cx.now, grace).max(self.ask_floor(cx, grace)));
         for own in &self.subscriptions {
             let asks = own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING);
@@ -89,7 +93,9 @@ impl Session {
     fn check_expiry(&mut self, cx: &mut Cx<'_>) {
         match self.expiry.standing(cx.now, millis(cx.config.expired_close_delay)) {
             Standing::Valid => {}
-            Standing::Grace if self.server_side_refresh && !self.refreshing && self.phase == Phase::Connected => {
+            Standing::Grace
+                if self.server_side_refresh && !self.refreshing && self.phase == Phase::Connected =>
+            {
                 self.refreshing = true;
                 let token = self.token();
                 let server_side_channels = self.server_side_channels(cx);
@@ -108,7 +114,9 @@ impl Session {
         for own in &mut self.subscriptions {
             match own.expiry.standing(cx.now, grace) {
                 Standing::Valid => {}
-                Standing::Grace if own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING) => {
+                Standing::Grace
+                    if own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING) =>
+                {
                     own.flags |= Subscription::REFRESHING;
                     asks.push(own.channel);
                 }

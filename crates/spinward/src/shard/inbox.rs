@@ -41,7 +41,11 @@ pub(crate) enum Control {
     /// End one subscription, or all without a channel.
     Unsubscribe { channel: Option<Arc<str>>, code: UnsubscribeCode },
     /// Subscribe it to a channel.
-    Subscribe { channel: Arc<str>, options: Arc<crate::hooks::SubscribeOptions>, since: Option<crate::publication::Position> },
+    Subscribe {
+        channel: Arc<str>,
+        options: Arc<crate::hooks::SubscribeOptions>,
+        since: Option<crate::publication::Position>,
+    },
     /// Prolong or end its login.
     Refresh { expired: bool, expire_at: i64, info: Option<Bytes> },
     /// Send it a message outside of channels.

@@ -78,7 +78,11 @@ pub(crate) struct Driver {
 ///
 /// # Errors
 /// The thread or its runtime could not be made.
-pub(crate) fn spawn(shard: usize, hub: Arc<Hub>, exec: Executor) -> std::io::Result<std::thread::JoinHandle<()>> {
+pub(crate) fn spawn(
+    shard: usize,
+    hub: Arc<Hub>,
+    exec: Executor,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     #[cfg(target_os = "linux")]
     let (poller, epoll) = poll::Poller::new()?;
@@ -138,7 +142,8 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
             continue;
         }
         let now = hub.clock.now().mono;
-        let sleep = Duration::from_millis(deadline.map_or(3_600_000, |deadline| deadline.saturating_sub(now)));
+        let sleep =
+            Duration::from_millis(deadline.map_or(3_600_000, |deadline| deadline.saturating_sub(now)));
         #[cfg(target_os = "linux")]
         tokio::select! {
             biased;

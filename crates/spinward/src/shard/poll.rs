@@ -47,8 +47,11 @@ impl Poller {
 
     /// Has the runtime watch the epoll instance. Within a runtime only.
     pub(super) fn watch(poll: Poll) -> std::io::Result<AsyncFd<Poll>> {
-        #[expect(deprecated, reason = "what replaces it asks for an unsafe promise that the descriptor stays open while it \
-            is watched; it does, because the instance that owns it is moved in here and never replaced")]
+        #[expect(
+            deprecated,
+            reason = "what replaces it asks for an unsafe promise that the descriptor stays open while it \
+            is watched; it does, because the instance that owns it is moved in here and never replaced"
+        )]
         AsyncFd::with_interest(poll, tokio::io::Interest::READABLE)
     }
 
@@ -152,7 +155,9 @@ impl Driver {
         if !self.core.wants_input(slot) {
             return;
         }
-        let Some(socket) = self.poller.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(socket) = self.poller.sockets.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
         match socket.stream.read(&mut self.scratch) {
             Ok(0) => {
                 socket.readable = false;
@@ -184,7 +189,9 @@ impl Driver {
             return self.release(slot);
         }
         let closing = self.is(slot, State::Closing);
-        let Some(socket) = self.poller.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(socket) = self.poller.sockets.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
         loop {
             let outbox = self.core.outbox(slot);
             if outbox.is_empty() {
@@ -218,7 +225,9 @@ impl Driver {
                         return self.core.set_blocked(slot, true);
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.core.set_blocked(slot, true),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return self.core.set_blocked(slot, true);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => {
                     let now = self.hub.clock.now();

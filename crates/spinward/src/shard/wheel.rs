@@ -43,7 +43,8 @@ impl Wheel {
         if index >= self.links.len() {
             self.links.resize(index + 1, Link { previous: NIL, next: NIL, tick: 0 });
         }
-        let tick = if deadline_ms == u64::MAX { 0 } else { deadline_ms.div_ceil(TICK_MS).max(self.next_tick) };
+        let tick =
+            if deadline_ms == u64::MAX { 0 } else { deadline_ms.div_ceil(TICK_MS).max(self.next_tick) };
         if self.links[index].tick == tick {
             return;
         }
@@ -141,12 +142,16 @@ mod tests {
                     now += random(3_000);
                     if let Some(next) = wheel.next_deadline() {
                         let first = model.values().min().copied().unwrap_or(u64::MAX);
-                        assert!(next < first + TICK_MS, "asks to be called at {next}, the first is at {first}");
+                        assert!(
+                            next < first + TICK_MS,
+                            "asks to be called at {next}, the first is at {first}"
+                        );
                     }
                     let mut due = Vec::new();
                     wheel.expire(now, &mut due);
                     due.sort_unstable();
-                    let late: Vec<u32> = model.iter().filter(|(_, at)| **at + TICK_MS <= now).map(|(s, _)| *s).collect();
+                    let late: Vec<u32> =
+                        model.iter().filter(|(_, at)| **at + TICK_MS <= now).map(|(s, _)| *s).collect();
                     assert!(late.iter().all(|slot| due.contains(slot)), "late by more than a tick");
                     for slot in due {
                         let at = model.remove(&slot).expect("fired without a deadline");

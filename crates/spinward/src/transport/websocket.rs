@@ -8,7 +8,8 @@ use crate::shard::inbox::Entry;
 use crate::shard::{Accepted, Io, Stream, place};
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
@@ -64,7 +65,12 @@ impl WebSocket {
         if request.method() != Method::GET {
             return refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET request");
         }
-        let checked = handshake::check(text(&SEC_WEBSOCKET_VERSION), text(&SEC_WEBSOCKET_KEY), text(&UPGRADE), text(&CONNECTION));
+        let checked = handshake::check(
+            text(&SEC_WEBSOCKET_VERSION),
+            text(&SEC_WEBSOCKET_KEY),
+            text(&UPGRADE),
+            text(&CONNECTION),
+        );
         if let Err(error) = checked {
             let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
             let mut response = refuse(status, &error.to_string());
@@ -152,7 +158,11 @@ fn refuse(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
 /// The encoding: by subprotocol, or by `format` or `cf_protocol` in the query as older SDKs have it.
 fn choose(headers: &HeaderMap, uri: &Uri) -> (Protocol, Option<&'static str>) {
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
-    let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim);
+    let mut offered = offered
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
     if let Some(chosen) = offered.find_map(|name| [JSON, PROTOBUF].into_iter().find(|ours| *ours == name)) {
         let protocol = if chosen == PROTOBUF { Protocol::Protobuf } else { Protocol::Json };
         return (protocol, Some(chosen));

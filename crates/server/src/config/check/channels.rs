@@ -31,7 +31,11 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config) {
         kind(report, path, options, config, &known);
         dormant(report, path, options);
         let prefixes = [
-            ("map_clients", "map_clients_presence_channel_prefix", &options.map_clients_presence_channel_prefix),
+            (
+                "map_clients",
+                "map_clients_presence_channel_prefix",
+                &options.map_clients_presence_channel_prefix,
+            ),
             ("map_users", "map_users_presence_channel_prefix", &options.map_users_presence_channel_prefix),
         ];
         for (kind, option, prefix) in prefixes {
@@ -54,14 +58,19 @@ fn history(report: &mut Report<'_>, path: &str, options: &ChannelOptions, global
     whole_seconds(report, &format!("{path}.history_meta_ttl"), options.history_meta_ttl);
     let (size, ttl) = (options.history_size != 0, !options.history_ttl.is_zero());
     match (size, ttl) {
-        (true, false) => report.problem(&format!("{path}.history_ttl"), "must be set, because `history_size` is"),
-        (false, true) => report.problem(&format!("{path}.history_size"), "must be set, because `history_ttl` is"),
+        (true, false) => {
+            report.problem(&format!("{path}.history_ttl"), "must be set, because `history_size` is")
+        }
+        (false, true) => {
+            report.problem(&format!("{path}.history_size"), "must be set, because `history_ttl` is")
+        }
         _ => {}
     }
     let meta_ttl =
         if options.history_meta_ttl.is_zero() { global_meta_ttl } else { options.history_meta_ttl };
     if meta_ttl < options.history_ttl {
-        let reason = format!("{} cannot be longer than the history_meta_ttl of {meta_ttl}", options.history_ttl);
+        let reason =
+            format!("{} cannot be longer than the history_meta_ttl of {meta_ttl}", options.history_ttl);
         report.problem(&format!("{path}.history_ttl"), reason);
     }
     if options.force_recovery && !(size && ttl) {
@@ -83,9 +92,27 @@ fn channel_proxies(
     let defaults = &config.channel.proxy;
     let map = &options.map;
     let events: [(&str, bool, &str, &str, &Proxy); 6] = [
-        ("subscribe_proxy_name", options.subscribe_proxy_enabled, &options.subscribe_proxy_name, "subscribe", &defaults.subscribe),
-        ("publish_proxy_name", options.publish_proxy_enabled, &options.publish_proxy_name, "publish", &defaults.publish),
-        ("sub_refresh_proxy_name", options.sub_refresh_proxy_enabled, &options.sub_refresh_proxy_name, "sub_refresh", &defaults.sub_refresh),
+        (
+            "subscribe_proxy_name",
+            options.subscribe_proxy_enabled,
+            &options.subscribe_proxy_name,
+            "subscribe",
+            &defaults.subscribe,
+        ),
+        (
+            "publish_proxy_name",
+            options.publish_proxy_enabled,
+            &options.publish_proxy_name,
+            "publish",
+            &defaults.publish,
+        ),
+        (
+            "sub_refresh_proxy_name",
+            options.sub_refresh_proxy_enabled,
+            &options.sub_refresh_proxy_name,
+            "sub_refresh",
+            &defaults.sub_refresh,
+        ),
         (
             "subscribe_stream_proxy_name",
             options.subscribe_stream_proxy_enabled,
@@ -93,8 +120,20 @@ fn channel_proxies(
             "subscribe_stream",
             &defaults.subscribe_stream,
         ),
-        ("map.publish_proxy_name", map.publish_proxy_enabled, &map.publish_proxy_name, "map_publish", &defaults.map_publish),
-        ("map.remove_proxy_name", map.remove_proxy_enabled, &map.remove_proxy_name, "map_remove", &defaults.map_remove),
+        (
+            "map.publish_proxy_name",
+            map.publish_proxy_enabled,
+            &map.publish_proxy_name,
+            "map_publish",
+            &defaults.map_publish,
+        ),
+        (
+            "map.remove_proxy_name",
+            map.remove_proxy_enabled,
+            &map.remove_proxy_name,
+            "map_remove",
+            &defaults.map_remove,
+        ),
     ];
     for (option, enabled, name, event, default) in events {
         proxy_name(report, &format!("{path}.{option}"), name, known);
@@ -116,7 +155,10 @@ fn kind(report: &mut Report<'_>, path: &str, options: &ChannelOptions, config: &
     if options.subscription_type == "shared_poll" {
         let poll = &options.shared_poll;
         if config.shared_poll.hmac_secret_key.is_empty() {
-            report.problem_once("shared_poll.hmac_secret_key", format!("must be set, because `{path}` is a shared poll"));
+            report.problem_once(
+                "shared_poll.hmac_secret_key",
+                format!("must be set, because `{path}` is a shared poll"),
+            );
         }
         proxy_name(report, &format!("{path}.shared_poll.proxy_name"), &poll.proxy_name, known);
         if matches!(poll.proxy_name.as_str(), "" | "default") {
@@ -134,8 +176,12 @@ fn map(report: &mut Report<'_>, path: &str, map: &MapOptions, kind: &str, is_map
         problem("mode", "must be set, because `subscription_type` is a map");
     }
     match map.mode.as_str() {
-        "ephemeral" | "recoverable" if map.key_ttl.is_zero() => problem("key_ttl", "must be set in this mode"),
-        "persistent" if !map.key_ttl.is_zero() => problem("key_ttl", "cannot be set, because entries do not expire in this mode"),
+        "ephemeral" | "recoverable" if map.key_ttl.is_zero() => {
+            problem("key_ttl", "must be set in this mode")
+        }
+        "persistent" if !map.key_ttl.is_zero() => {
+            problem("key_ttl", "cannot be set, because entries do not expire in this mode")
+        }
         "persistent" if matches!(kind, "map_clients" | "map_users") => {
             problem("mode", "\"persistent\" would keep entries of clients that are gone");
         }
@@ -186,7 +232,10 @@ fn presence_prefix(report: &mut Report<'_>, option: &str, prefix: &str, kind: &s
     match target {
         None => report.problem(option, format!("{prefix:?} is in no namespace that exists")),
         Some(target) if target.subscription_type != kind => {
-            report.problem(option, format!("{prefix:?} is in a namespace whose subscription_type is not {kind:?}"));
+            report.problem(
+                option,
+                format!("{prefix:?} is in a namespace whose subscription_type is not {kind:?}"),
+            );
         }
         Some(_) => {}
     }
@@ -202,7 +251,12 @@ fn dormant(report: &mut Report<'_>, path: &str, options: &ChannelOptions) {
             "allow_subscribe_for_client",
         ),
         ("force_push_join_leave", options.force_push_join_leave, options.join_leave, "join_leave"),
-        ("delta_publish", options.delta_publish, !options.allowed_delta_types.is_empty(), "allowed_delta_types"),
+        (
+            "delta_publish",
+            options.delta_publish,
+            !options.allowed_delta_types.is_empty(),
+            "allowed_delta_types",
+        ),
     ];
     for (option, on, needed, other) in pairs {
         if on && !needed {
@@ -226,10 +280,16 @@ fn personal(report: &mut Report<'_>, config: &Config) {
     };
     match options {
         None => {
-            report.problem(&format!("{path}.personal_channel_namespace"), format!("there is no namespace {name:?}"));
+            report.problem(
+                &format!("{path}.personal_channel_namespace"),
+                format!("there is no namespace {name:?}"),
+            );
         }
         Some(options) if personal.single_connection && !options.presence => {
-            report.problem(&format!("{path}.single_connection"), "needs `presence` in the namespace of personal channels");
+            report.problem(
+                &format!("{path}.single_connection"),
+                "needs `presence` in the namespace of personal channels",
+            );
         }
         Some(_) => {}
     }

@@ -1,14 +1,16 @@
 //! Rules of codes and reasons that the operator chooses.
 
 use crate::config::report::Report;
-use crate::config::typed::{ConnectCodeToHttp, Config, Proxy};
+use crate::config::typed::{Config, ConnectCodeToHttp, Proxy};
 
 /// What a WebSocket close frame has room for besides the code: RFC 6455, section 5.5.
 const REASON_LIMIT: usize = 123;
 
 pub(super) fn check(report: &mut Report<'_>, config: &Config) {
     let list = "client.connect_code_to_unidirectional_disconnect.transforms";
-    for (index, transform) in config.client.connect_code_to_unidirectional_disconnect.transforms.iter().enumerate() {
+    for (index, transform) in
+        config.client.connect_code_to_unidirectional_disconnect.transforms.iter().enumerate()
+    {
         let path = format!("{list}[{index}]");
         if transform.code == 0 {
             report.problem(&format!("{path}.code"), "must be set");

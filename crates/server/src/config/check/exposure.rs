@@ -101,7 +101,8 @@ fn password(report: &mut Report<'_>, option: &str, password: &str) {
 
 /// Turns what stands open into problems.
 fn refuse(report: &mut Report<'_>) {
-    let open: Vec<_> = report.warnings.iter().filter(|warning| warning.level == Level::Insecure).cloned().collect();
+    let open: Vec<_> =
+        report.warnings.iter().filter(|warning| warning.level == Level::Insecure).cloned().collect();
     for warning in open {
         report.problem(&warning.option, format!("{} (refused, because `production` is on)", warning.text));
     }

@@ -35,10 +35,16 @@ fn server(report: &mut Report<'_>, config: &Config) {
     };
     if http.h2c_external {
         if internal.is_none_or(|port| port == http.port) {
-            report.problem("http_server.h2c_external", "needs `http_server.internal_port` to be a port of its own");
+            report.problem(
+                "http_server.h2c_external",
+                "needs `http_server.internal_port` to be a port of its own",
+            );
         }
         if http.tls.enabled {
-            report.problem("http_server.h2c_external", "cannot be used together with `http_server.tls.enabled`");
+            report.problem(
+                "http_server.h2c_external",
+                "cannot be used together with `http_server.tls.enabled`",
+            );
         }
     }
 }
@@ -69,21 +75,27 @@ fn origin_pattern(report: &mut Report<'_>, option: &str, pattern: &str) {
     } else if pattern.is_empty() || pattern.contains(char::is_whitespace) {
         report.problem(option, format!("{pattern:?} can match no origin"));
     } else if !pattern.contains("://") && !pattern.contains('*') {
-        report.note(option, format!("matches no origin without a scheme; write for example \"https://{pattern}\""));
+        report.note(
+            option,
+            format!("matches no origin without a scheme; write for example \"https://{pattern}\""),
+        );
     }
 }
 
 fn token(report: &mut Report<'_>, path: &str, token: &Token) {
     let claim = &token.user_id_claim;
     if !claim.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') {
-        report.problem(&format!("{path}.user_id_claim"), format!("{claim:?} must be letters and underscores"));
+        report
+            .problem(&format!("{path}.user_id_claim"), format!("{claim:?} must be letters and underscores"));
     }
-    for (name, exact, expression) in [
-        ("audience", &token.audience, &token.audience_regex),
-        ("issuer", &token.issuer, &token.issuer_regex),
-    ] {
+    for (name, exact, expression) in
+        [("audience", &token.audience, &token.audience_regex), ("issuer", &token.issuer, &token.issuer_regex)]
+    {
         if !exact.is_empty() && !expression.is_empty() {
-            report.problem(&format!("{path}.{name}_regex"), format!("cannot be used together with `{path}.{name}`"));
+            report.problem(
+                &format!("{path}.{name}_regex"),
+                format!("cannot be used together with `{path}.{name}`"),
+            );
         }
         regex(report, &format!("{path}.{name}_regex"), expression);
     }

@@ -29,7 +29,9 @@ pub(super) fn translate(
 /// What a key of an older version is called today.
 pub(super) fn current_name(name: &str) -> Option<&'static str> {
     match lookup(name)?.becomes {
-        Becomes::Moved(path) | Becomes::Endpoint(path, _) if name.contains('_') || name == "secret" => Some(path),
+        Becomes::Moved(path) | Becomes::Endpoint(path, _) if name.contains('_') || name == "secret" => {
+            Some(path)
+        }
         _ => None,
     }
 }
@@ -150,7 +152,10 @@ fn channel_option(name: &str) -> Option<(u8, u8)> {
     if let Some(old) = CHANNEL.iter().find(|old| old.name == name) {
         return Some((old.from, old.to));
     }
-    ChannelOptions::fields().iter().any(|field| field.name == name).then(|| (table::channel_option_from(name), 6))
+    ChannelOptions::fields()
+        .iter()
+        .any(|field| field.name == name)
+        .then(|| (table::channel_option_from(name), 6))
 }
 
 /// An old key at the top of a file.
@@ -386,7 +391,8 @@ impl Translation<'_, '_> {
             if let Some(value) = value {
                 let before = options.insert(target.to_owned(), value.clone());
                 if before.is_some_and(|before| before != value) {
-                    let reason = format!("another key sets `{scope}.{target}` to something else: keep one of the two");
+                    let reason =
+                        format!("another key sets `{scope}.{target}` to something else: keep one of the two");
                     self.report.problem(&name_in_file, reason);
                 }
             }
@@ -394,7 +400,11 @@ impl Translation<'_, '_> {
         v2::publishing(self.report, scope, old, &special, &mut options);
         if self.last <= 3 && options.get("join_leave").is_some_and(v2::on) {
             options.insert("force_push_join_leave".to_owned(), Value::Bool(true));
-            let text = format!("v{} sends these events to every subscriber; in v6 form: {}", self.last, v2::line(scope, "force_push_join_leave", "true"));
+            let text = format!(
+                "v{} sends these events to every subscriber; in v6 form: {}",
+                self.last,
+                v2::line(scope, "force_push_join_leave", "true")
+            );
             self.report.note(&format!("{scope}.join_leave"), text);
         }
         if self.last == 2 {

@@ -62,7 +62,11 @@ pub(super) fn channel_option_from(name: &str) -> u8 {
     match name {
         "presence" | "join_leave" | "history_size" => 2,
         "history_ttl" | "history_meta_ttl" | "subscribe_proxy_name" | "publish_proxy_name" => 3,
-        "subscription_type" | "map" | "shared_poll" | "auto_cache_recover" | "allow_tags_filter"
+        "subscription_type"
+        | "map"
+        | "shared_poll"
+        | "auto_cache_recover"
+        | "allow_tags_filter"
         | "publication_data_format" => 6,
         _ => 4,
     }
@@ -135,7 +139,12 @@ pub(super) const TOP: &[Old] = &[
     old("sockjs_heartbeat_delay", 2, 5, Becomes::Gone("there is no SockJS")),
     old("sockjs_url", 2, 5, Becomes::Gone("there is no SockJS")),
     old("use_client_protocol_v1_by_default", 4, 4, Becomes::Gone("the protocol is chosen by the client")),
-    old("use_unlimited_history_by_default", 3, 4, Becomes::Gone("a call without a limit reads no publications")),
+    old(
+        "use_unlimited_history_by_default",
+        3,
+        4,
+        Becomes::Gone("a call without a limit reads no publications"),
+    ),
     // Flat names of versions up to 5, each with a place of its own since 6.
     moved("address", 2, 5, "http_server.address"),
     moved("admin", 2, 5, "admin.enabled"),
@@ -163,7 +172,12 @@ pub(super) const TOP: &[Old] = &[
     moved("client_channel_position_check_delay", 2, 5, "client.channel_position_check_delay"),
     moved("client_channel_position_max_time_lag", 3, 5, "client.channel_position_max_time_lag"),
     moved("client_concurrency", 2, 5, "client.concurrency"),
-    moved("client_connect_code_to_unidirectional_disconnect", 5, 5, "client.connect_code_to_unidirectional_disconnect"),
+    moved(
+        "client_connect_code_to_unidirectional_disconnect",
+        5,
+        5,
+        "client.connect_code_to_unidirectional_disconnect",
+    ),
     moved("client_connect_include_server_time", 3, 5, "client.connect_include_server_time"),
     moved("client_connection_limit", 3, 5, "client.connection_limit"),
     moved("client_expired_close_delay", 2, 5, "client.expired_close_delay"),
@@ -225,18 +239,38 @@ pub(super) const TOP: &[Old] = &[
     moved("port", 2, 5, "http_server.port"),
     moved("prometheus", 2, 5, "prometheus.enabled"),
     moved("prometheus_handler_prefix", 2, 5, "prometheus.handler_prefix"),
-    old("proxy_connect_endpoint", 2, 5, Becomes::Endpoint("client.proxy.connect.endpoint", "client.proxy.connect.enabled")),
+    old(
+        "proxy_connect_endpoint",
+        2,
+        5,
+        Becomes::Endpoint("client.proxy.connect.endpoint", "client.proxy.connect.enabled"),
+    ),
     moved("proxy_connect_timeout", 2, 5, "client.proxy.connect.timeout"),
     old("proxy_publish_endpoint", 2, 5, Becomes::Endpoint("channel.proxy.publish.endpoint", "")),
     moved("proxy_publish_timeout", 2, 5, "channel.proxy.publish.timeout"),
-    old("proxy_refresh_endpoint", 2, 5, Becomes::Endpoint("client.proxy.refresh.endpoint", "client.proxy.refresh.enabled")),
+    old(
+        "proxy_refresh_endpoint",
+        2,
+        5,
+        Becomes::Endpoint("client.proxy.refresh.endpoint", "client.proxy.refresh.enabled"),
+    ),
     moved("proxy_refresh_timeout", 2, 5, "client.proxy.refresh.timeout"),
-    old("proxy_rpc_endpoint", 2, 5, Becomes::Endpoint("rpc.proxy.endpoint", "rpc.without_namespace.proxy_enabled")),
+    old(
+        "proxy_rpc_endpoint",
+        2,
+        5,
+        Becomes::Endpoint("rpc.proxy.endpoint", "rpc.without_namespace.proxy_enabled"),
+    ),
     moved("proxy_rpc_timeout", 2, 5, "rpc.proxy.timeout"),
     old("proxy_sub_refresh_endpoint", 4, 5, Becomes::Endpoint("channel.proxy.sub_refresh.endpoint", "")),
     moved("proxy_sub_refresh_timeout", 4, 5, "channel.proxy.sub_refresh.timeout"),
     old("proxy_subscribe_endpoint", 2, 5, Becomes::Endpoint("channel.proxy.subscribe.endpoint", "")),
-    old("proxy_subscribe_stream_endpoint", 5, 5, Becomes::Endpoint("channel.proxy.subscribe_stream.endpoint", "")),
+    old(
+        "proxy_subscribe_stream_endpoint",
+        5,
+        5,
+        Becomes::Endpoint("channel.proxy.subscribe_stream.endpoint", ""),
+    ),
     moved("proxy_subscribe_stream_timeout", 5, 5, "channel.proxy.subscribe_stream.timeout"),
     moved("proxy_subscribe_timeout", 2, 5, "channel.proxy.subscribe.timeout"),
     moved("redis_address", 3, 5, "engine.redis.address"),
@@ -293,7 +327,12 @@ pub(super) const TOP: &[Old] = &[
     moved("uni_grpc_max_receive_message_size", 3, 5, "uni_grpc.max_receive_message_size"),
     moved("uni_grpc_port", 3, 5, "uni_grpc.port"),
     moved("uni_http_stream", 3, 5, "uni_http_stream.enabled"),
-    moved("uni_http_stream_connect_code_to_http_response", 5, 5, "uni_http_stream.connect_code_to_http_response"),
+    moved(
+        "uni_http_stream_connect_code_to_http_response",
+        5,
+        5,
+        "uni_http_stream.connect_code_to_http_response",
+    ),
     moved("uni_http_stream_handler_prefix", 3, 5, "uni_http_stream.handler_prefix"),
     moved("uni_http_stream_max_request_body_size", 3, 5, "uni_http_stream.max_request_body_size"),
     moved("uni_sse", 3, 5, "uni_sse.enabled"),
@@ -311,8 +350,18 @@ pub(super) const TOP: &[Old] = &[
     moved("uni_websocket_write_buffer_size", 3, 5, "uni_websocket.write_buffer_size"),
     moved("uni_websocket_write_timeout", 3, 5, "uni_websocket.write_timeout"),
     moved("usage_stats_disable", 3, 5, "usage_stats.disabled"),
-    moved("user_personal_channel_namespace", 2, 5, "client.subscribe_to_user_personal_channel.personal_channel_namespace"),
-    moved("user_personal_single_connection", 2, 5, "client.subscribe_to_user_personal_channel.single_connection"),
+    moved(
+        "user_personal_channel_namespace",
+        2,
+        5,
+        "client.subscribe_to_user_personal_channel.personal_channel_namespace",
+    ),
+    moved(
+        "user_personal_single_connection",
+        2,
+        5,
+        "client.subscribe_to_user_personal_channel.single_connection",
+    ),
     moved("user_subscribe_to_personal", 2, 5, "client.subscribe_to_user_personal_channel.enabled"),
     moved("websocket_compression", 2, 5, "websocket.compression"),
     moved("websocket_compression_level", 2, 5, "websocket.compression_level"),

@@ -12,7 +12,10 @@ pub(super) fn meaning(
     options: &mut Map<String, Value>,
 ) {
     if special.get("server_side").is_some_and(on) {
-        report.note(&format!("{scope}.server_side"), "nobody may subscribe, which is what v6 does without options");
+        report.note(
+            &format!("{scope}.server_side"),
+            "nobody may subscribe, which is what v6 does without options",
+        );
         // `anonymous` meant nothing here, and must not begin to.
         options.remove("allow_subscribe_for_anonymous");
         return;
@@ -26,7 +29,9 @@ pub(super) fn meaning(
     if !proxied {
         options.insert("allow_subscribe_for_client".to_owned(), Value::Bool(true));
         let shown = line(scope, "allow_subscribe_for_client", "true");
-        let text = format!("a file of v2 lets clients with a user subscribe to channels that are not private; in v6 form: {shown}");
+        let text = format!(
+            "a file of v2 lets clients with a user subscribe to channels that are not private; in v6 form: {shown}"
+        );
         report.insecure(&format!("{scope}.allow_subscribe_for_client"), text);
     }
     if at_bool(options, "allow_subscribe_for_anonymous") {
@@ -36,12 +41,20 @@ pub(super) fn meaning(
     }
     let history = options.contains_key("history_size") && options.contains_key("history_ttl");
     for (on, disabled, option, what) in [
-        (at_bool(options, "presence"), "presence_disable_for_client", "allow_presence_for_subscriber", "presence"),
+        (
+            at_bool(options, "presence"),
+            "presence_disable_for_client",
+            "allow_presence_for_subscriber",
+            "presence",
+        ),
         (history, "history_disable_for_client", "allow_history_for_subscriber", "history"),
     ] {
         if on && !at_bool(special, disabled) {
             options.insert(option.to_owned(), Value::Bool(true));
-            let text = format!("a file of v2 lets subscribers ask for {what}; in v6 form: {}", line(scope, option, "true"));
+            let text = format!(
+                "a file of v2 lets subscribers ask for {what}; in v6 form: {}",
+                line(scope, option, "true")
+            );
             report.insecure(&format!("{scope}.{option}"), text);
         }
     }
@@ -84,7 +97,9 @@ pub(super) fn origins(report: &mut Report<'_>, tree: &mut Map<String, Value>) {
 /// The line that says the same in a v6 file.
 pub(super) fn line(scope: &str, option: &str, value: &str) -> String {
     match scope.strip_prefix("channel.namespaces[").and_then(|rest| rest.strip_suffix(']')) {
-        Some(name) => format!("\"channel\": {{\"namespaces\": [{{\"name\": {name:?}, \"{option}\": {value}}}]}}"),
+        Some(name) => {
+            format!("\"channel\": {{\"namespaces\": [{{\"name\": {name:?}, \"{option}\": {value}}}]}}")
+        }
         None => format!("\"channel\": {{\"without_namespace\": {{\"{option}\": {value}}}}}"),
     }
 }
