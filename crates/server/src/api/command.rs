@@ -9,6 +9,7 @@ use spinward::publication::Tags;
 
 /// A call, its parameters read.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields are the parameters of Centrifugo's API, under their names")]
 pub enum Command {
     /// Publish to a channel.
     Publish { channel: String, message: Message },

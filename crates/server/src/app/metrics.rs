@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 /// Writes every metric.
 #[must_use]
-pub fn page(node: &Node, refusals: &Refusals) -> String {
+pub(super) fn page(node: &Node, refusals: &Refusals) -> String {
     let info = node.info();
     let counters = info.counters;
     let mut page = Page(String::with_capacity(8 << 10));

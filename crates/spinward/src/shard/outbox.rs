@@ -17,6 +17,7 @@ enum Queue {
     #[default]
     Empty,
     One(Bytes),
+    #[allow(clippy::box_collection, reason = "few connections have many pieces waiting, and every one pays for the size")]
     Many(Box<VecDeque<Bytes>>),
 }
 
