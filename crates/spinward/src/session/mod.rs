@@ -29,6 +29,7 @@ use spinward_wire::message::{self, Push, Reply};
 use std::sync::Arc;
 use subscribe::Join;
 pub(crate) use subscribe::read_filter;
+pub(crate) use subscription::Push as MayPush;
 use subscription::Subscription;
 
 /// What a session may use while it handles an event.

@@ -31,11 +31,18 @@ pub(super) struct Join {
     stage: Stage,
 }
 
+impl Join {
+    /// It is in this channel, and only the presence store has yet to answer.
+    pub(super) const fn is_listing(&self, channel: u32) -> bool {
+        matches!(self.stage, Stage::Listing { local, .. } if local == channel)
+    }
+}
+
 enum Stage {
     /// A remote broker is asked. The place in the channel is held.
     Entering { record: Arc<Channel>, local: u32 },
     /// It is in; the presence store is asked, under this token.
-    Listing { token: u32, result: Box<SubscribeResult> },
+    Listing { token: u32, local: u32, result: Box<SubscribeResult> },
 }
 
 /// Who wants it.
@@ -303,7 +310,7 @@ impl Session {
             Some(info) if options.presence => {
                 let token = self.token();
                 let call = Call::PresenceAdd { channel: record, client: self.id, info };
-                let stage = Stage::Listing { token, result: Box::new(result) };
+                let stage = Stage::Listing { token, local, result: Box::new(result) };
                 self.joins.push(Join { number, channel, purpose, options, asked, stage });
                 if let Purpose::Command(id) = purpose {
                     self.busy = Some(Box::new(Busy { token, id, what: Waiting::Join }));
@@ -348,7 +355,7 @@ impl Session {
             Purpose::Command(id) => {
                 self.reply(cx, &Reply { id, subscribe: Some(result), ..Reply::default() })
             }
-            Purpose::Connect => return self.connect_joined(cx, channel, result),
+            Purpose::Connect => return self.connect_goes_on(cx, Some((channel, result))),
             Purpose::Server => {
                 let SubscribeResult { recoverable, epoch, offset, positioned, data, .. } = result;
                 let subscribe = message::Subscribe { recoverable, epoch, offset, positioned, data };
@@ -374,6 +381,26 @@ impl Session {
             Purpose::Command(id) => self.error(cx, id, &code),
             Purpose::Connect => self.close(cx, DisconnectCode::SERVER_ERROR),
             Purpose::Server => self.close(cx, DisconnectCode::INSUFFICIENT_STATE),
+        }
+    }
+
+    /// The server ends a subscription that is on its way.
+    pub(super) fn cut_short(&mut self, cx: &mut Cx<'_>, join: Join, code: &UnsubscribeCode) {
+        let token = match join.stage {
+            Stage::Entering { .. } => join.number,
+            Stage::Listing { token, .. } => token,
+        };
+        let purpose = join.purpose;
+        self.abandon(cx, join);
+        match purpose {
+            Purpose::Command(id) => {
+                self.busy.take_if(|busy| busy.token == token);
+                // As with the unsubscribe codes: from 2500 on the client is to try again.
+                let error = if code.code < 2500 { ErrorCode::PERMISSION_DENIED } else { ErrorCode::INTERNAL };
+                self.error(cx, id, &error);
+            }
+            Purpose::Connect => self.connect_goes_on(cx, None),
+            Purpose::Server => {}
         }
     }
 
@@ -448,12 +475,12 @@ impl Session {
         out
     }
 
-    /// Subscriptions of the connect reply are entered one by one; `busy` counts them.
-    fn connect_joined(&mut self, cx: &mut Cx<'_>, channel: &str, result: SubscribeResult) {
+    /// Subscriptions of the connect reply are entered one by one, and one more is settled; `busy` counts them.
+    fn connect_goes_on(&mut self, cx: &mut Cx<'_>, joined: Option<(&str, SubscribeResult)>) {
         debug_assert!(self.phase == Phase::Connecting);
         let Some(busy) = &mut self.busy else { return };
         let Waiting::ConnectJoins { reply, left } = &mut busy.what else { return };
-        reply.subs.insert(channel.to_owned(), result);
+        reply.subs.extend(joined.map(|(channel, result)| (channel.to_owned(), result)));
         *left -= 1;
         if *left == 0 {
             self.finish_connect(cx);

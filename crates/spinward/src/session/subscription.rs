@@ -1,12 +1,12 @@
 //! The subscriptions of one connection, and how they end.
 
 use super::expiry::Expiry;
-use super::{Cx, Session};
+use super::{Cx, Phase, Session};
 use crate::hub::directory::Channel;
 use crate::node::call::Call;
 use crate::publication::ClientInfo;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
-use spinward_wire::message::{Push, Unsubscribe};
+use spinward_wire::message::{self, Unsubscribe};
 use std::sync::Arc;
 
 /// One subscription of a connection.
@@ -38,11 +38,43 @@ impl Subscription {
     }
 }
 
+/// Whether something of a channel may be sent to a client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Push {
+    Yes,
+    /// Not before what is being put together.
+    Wait,
+    /// The subscription has ended before the client knew of it.
+    No,
+}
+
 impl Session {
     /// The subscription to a channel, if there is one.
     pub(super) fn subscription(&self, cx: &Cx<'_>, channel: &str) -> Option<&Subscription> {
         let number = cx.channels.find(channel)?;
         self.subscriptions.iter().find(|own| own.channel == number)
+    }
+
+    /// Whether the client knows of the subscription by this number of its channel, so that what happens in it
+    /// may be pushed: a connect reply comes before everything, a subscribe reply before what it begins.
+    pub(crate) fn may_push(&self, channel: u32) -> Push {
+        if self.is_logging_in() || self.joins.iter().any(|join| join.is_listing(channel)) {
+            Push::Wait
+        } else if self.subscriptions.iter().any(|own| own.channel == channel) {
+            Push::Yes
+        } else {
+            Push::No
+        }
+    }
+
+    /// Whether the answers to its login are still being put together.
+    pub(crate) fn is_logging_in(&self) -> bool {
+        self.identity.is_some() && self.phase == Phase::Connecting
+    }
+
+    /// Whether [`Session::may_push`] may be anything but yes to its subscriptions.
+    pub(crate) fn is_entering(&self) -> bool {
+        !self.joins.is_empty() || self.phase == Phase::Connecting
     }
 
     pub(super) fn server_side_channels(&self, cx: &Cx<'_>) -> Vec<String> {
@@ -54,17 +86,20 @@ impl Session {
             .collect()
     }
 
-    /// Ends the subscription to a channel, and any that is being entered, without a word to the client.
+    /// Ends the subscription to a channel, and any that is being entered. Says whether there was one that the
+    /// client knows of; it is not told. Who waits for one that is being entered is told that it is not to be.
     pub(super) fn leave_channel(&mut self, cx: &mut Cx<'_>, channel: &str, code: &UnsubscribeCode) -> bool {
+        let mut known = true;
         while let Some(at) = self.joins.iter().position(|join| &*join.channel == channel) {
             let join = self.joins.swap_remove(at);
-            self.abandon(cx, join);
+            known = false;
+            self.cut_short(cx, join, code);
         }
         let Some(number) = cx.channels.find(channel) else { return false };
         let Some(at) = self.subscriptions.iter().position(|own| own.channel == number) else { return false };
         let own = self.subscriptions.swap_remove(at);
         self.leave(cx, own, code);
-        true
+        known
     }
 
     /// Gives back everything that a subscription holds.
@@ -102,8 +137,11 @@ impl Session {
         if self.leave_channel(cx, channel, code) {
             cx.metrics.server_unsubscribe(code.code);
             let unsubscribe = Unsubscribe { code: code.code, reason: code.reason.as_ref().to_owned() };
-            let push =
-                Push { channel: channel.to_owned(), unsubscribe: Some(unsubscribe), ..Push::default() };
+            let push = message::Push {
+                channel: channel.to_owned(),
+                unsubscribe: Some(unsubscribe),
+                ..message::Push::default()
+            };
             self.push(cx, &push);
         }
     }

@@ -19,7 +19,7 @@ use crate::hub::local::{LocalTable, Moved, Subscriber, Verdict};
 use crate::metrics::add;
 use crate::node::call::{Call, Called, Outcome};
 use crate::publication::{ClientInfo, Position};
-use crate::session::{Cx, Session};
+use crate::session::{Cx, MayPush, Session};
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{Join, Leave, Push};
@@ -72,6 +72,43 @@ struct Slot {
     outbox: Outbox,
     pending: Option<Box<Pending>>,
     session: Option<Box<Session>>,
+    held: Option<Box<Held>>,
+}
+
+/// What must not be sent before a reply that is being put together.
+#[derive(Default)]
+struct Held {
+    /// Frames in order, each with the number of its channel, or none where it is of the whole connection.
+    frames: Vec<(Option<u32>, Bytes)>,
+    bytes: usize,
+}
+
+impl Slot {
+    /// Takes something of a channel that is to be sent. Says whether it now waits to be sent.
+    fn take(&mut self, channel: u32, frame: Bytes) -> bool {
+        let waits = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.is_entering() && session.may_push(channel) == MayPush::Wait);
+        if waits {
+            self.hold(Some(channel), frame);
+        } else {
+            self.outbox.push(frame);
+        }
+        !waits
+    }
+
+    fn hold(&mut self, channel: Option<u32>, frame: Bytes) {
+        let held = self.held.get_or_insert_default();
+        held.bytes += frame.len();
+        held.frames.push((channel, frame));
+    }
+
+    /// Whether more waits for the client than may.
+    fn is_slow(&self, limit: usize) -> bool {
+        let (bytes, pieces) = self.held.as_ref().map_or((0, 0), |held| (held.bytes, held.frames.len()));
+        self.outbox.len() + bytes > limit && self.outbox.pieces() + pieces > 1
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,6 +171,7 @@ impl Core {
                     outbox: Outbox::default(),
                     pending: None,
                     session: None,
+                    held: None,
                 });
                 self.slots.len() as u32 - 1
             }
@@ -227,6 +265,7 @@ impl Core {
         entry.state = State::Free;
         entry.session = None;
         entry.pending = None;
+        entry.held = None;
         entry.outbox = Outbox::default();
         entry.reader = ws::Reader::new();
         entry.blocked = false;
@@ -410,9 +449,17 @@ impl Core {
 
     fn control(&mut self, handle: Handle, control: Control, now: Now, exec: &mut impl Execute) {
         let Some(slot) = self.resolve(handle) else { return };
+        let was_busy = self.is_busy(slot);
         self.with(slot, now, |session, cx| session.on_control(cx, control));
         self.settle(slot, now, exec);
+        if was_busy {
+            self.resume(slot, now, exec);
+        }
         self.settle_event(slot, now);
+    }
+
+    fn is_busy(&self, slot: u32) -> bool {
+        self.slots[slot as usize].session.as_ref().is_some_and(|session| session.is_busy())
     }
 
     fn shutdown(&mut self, now: Now, exec: &mut impl Execute) {
@@ -431,8 +478,12 @@ impl Core {
         for slot in due.drain(..) {
             match self.state(slot) {
                 State::Open => {
+                    let was_busy = self.is_busy(slot);
                     self.with(slot, now, |session, cx| session.on_timer(cx));
                     self.settle(slot, now, exec);
+                    if was_busy {
+                        self.resume(slot, now, exec);
+                    }
                     self.settle_event(slot, now);
                 }
                 State::Closing => self.gone(slot),
@@ -476,12 +527,12 @@ impl Core {
             let frame = delivery.frame(&record.name, session.protocol(), form);
             #[cfg(feature = "planted-faults")]
             let Some(frame) = crate::sim::planted::on_frame(record.id, slot, frame) else { return };
-            entry.outbox.push(frame);
+            let sends = entry.take(number, frame);
             count += 1;
-            if entry.outbox.len() > limit && entry.outbox.pieces() > 1 {
+            if entry.is_slow(limit) {
                 slow.push(slot);
             }
-            if !entry.dirty && !entry.blocked {
+            if sends && !entry.dirty && !entry.blocked {
                 entry.dirty = true;
                 dirty.push_back(slot);
             }
@@ -496,8 +547,12 @@ impl Core {
     /// Tells subscribers of a channel that they lost something.
     fn tell_gap(&mut self, channel: u32, lost: Vec<u32>, now: Now, exec: &mut impl Execute) {
         for slot in lost {
+            let was_busy = self.is_busy(slot);
             self.with(slot, now, |session, cx| session.on_gap(cx, channel));
             self.settle(slot, now, exec);
+            if was_busy {
+                self.resume(slot, now, exec);
+            }
             self.settle_event(slot, now);
         }
     }
@@ -510,9 +565,8 @@ impl Core {
         now: Now,
         exec: &mut impl Execute,
     ) {
-        let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else {
-            return;
-        };
+        let Some(number) = self.channels.find_id(channel) else { return };
+        let Some(local) = self.channels.get(number) else { return };
         let name = local.record.name.clone();
         let wanting: Vec<u32> = local
             .subscribers
@@ -537,7 +591,10 @@ impl Core {
                 frame(protocol, &payload)
             };
             let bytes = frames[usize::from(protocol == Protocol::Json)].get_or_insert_with(encode).clone();
-            self.send(slot, bytes);
+            let entry = &mut self.slots[slot as usize];
+            if entry.state == State::Open && entry.take(number, bytes) {
+                self.mark(slot);
+            }
             self.close_if_slow(slot, now, exec);
         }
     }
@@ -712,7 +769,37 @@ impl Core {
     fn settle_event(&mut self, slot: u32, now: Now) {
         self.emit(slot);
         if self.state(slot) == State::Open {
+            self.release_held(slot);
             self.rearm(slot, now);
+        }
+    }
+
+    /// Sends what waited for a reply that is there now.
+    fn release_held(&mut self, slot: u32) {
+        let entry = &mut self.slots[slot as usize];
+        let (Some(held), Some(session)) = (&mut entry.held, &entry.session) else { return };
+        let frames = std::mem::take(&mut held.frames);
+        held.bytes = 0;
+        for (channel, frame) in frames {
+            let push = match channel {
+                Some(channel) => session.may_push(channel),
+                None if session.is_logging_in() => MayPush::Wait,
+                None => MayPush::Yes,
+            };
+            match push {
+                MayPush::Yes => entry.outbox.push(frame),
+                MayPush::No => {}
+                MayPush::Wait => {
+                    held.bytes += frame.len();
+                    held.frames.push((channel, frame));
+                }
+            }
+        }
+        if held.frames.is_empty() {
+            entry.held = None;
+        }
+        if !entry.outbox.is_empty() {
+            self.mark(slot);
         }
     }
 
@@ -741,10 +828,14 @@ impl Core {
         if self.out.is_empty() {
             return;
         }
-        let entry = &self.slots[slot as usize];
+        let entry = &mut self.slots[slot as usize];
         if let (State::Open, Some(session)) = (entry.state, &entry.session) {
             let bytes = frame(session.protocol(), &self.out);
-            self.send(slot, bytes);
+            if session.is_logging_in() {
+                entry.hold(None, bytes);
+            } else {
+                self.send(slot, bytes);
+            }
         }
         self.out.clear();
         self.out.shrink_to(FRAME_BYTES * 2);
@@ -759,8 +850,7 @@ impl Core {
     }
 
     fn close_if_slow(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
-        let outbox = &self.slots[slot as usize].outbox;
-        if outbox.len() > self.config.queue_max_size && outbox.pieces() > 1 {
+        if self.slots[slot as usize].is_slow(self.config.queue_max_size) {
             self.end(slot, DisconnectCode::SLOW, now, exec, None);
         }
     }
@@ -799,6 +889,7 @@ impl Core {
         entry.outbox.push(close.into());
         entry.state = State::Closing;
         entry.pending = None;
+        entry.held = None;
         entry.reader = ws::Reader::new();
         self.wheel.set(slot, now.mono + CLOSE_MS);
         self.mark(slot);
