@@ -17,7 +17,10 @@ enum Queue {
     #[default]
     Empty,
     One(Bytes),
-    #[allow(clippy::box_collection, reason = "few connections have many pieces waiting, and every one pays for the size")]
+    #[allow(
+        clippy::box_collection,
+        reason = "few connections have many pieces waiting, and every one pays for the size"
+    )]
     Many(Box<VecDeque<Bytes>>),
 }
 

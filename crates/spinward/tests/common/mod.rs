@@ -1,0 +1,125 @@
+//! A client over any byte stream, just enough for these tests.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use spinward::wire::message::{Command, ConnectRequest, Push, Reply, SubscribeRequest};
+use spinward::wire::ws::{Event, Limits, Opcode, Reader, append_masked_frame};
+use spinward::wire::{Protocol, Replies, append_command};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+pub struct Client<S> {
+    stream: S,
+    reader: Reader,
+    buffered: Vec<u8>,
+    replies: VecDeque<Reply>,
+    protocol: Protocol,
+    pub closed: Option<Option<u16>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub fn new(stream: S, protocol: Protocol) -> Self {
+        let (reader, buffered, replies) = (Reader::client(), Vec::new(), VecDeque::new());
+        Self { stream, reader, buffered, replies, protocol, closed: None }
+    }
+
+    /// Sends an upgrade request; answers the head of the response.
+    pub async fn upgrade(&mut self, path: &str, headers: &str) -> String {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+        );
+        self.stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            assert_eq!(self.stream.read(&mut byte).await.unwrap(), 1, "the server hung up");
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    pub async fn send(&mut self, commands: &[Command]) {
+        let mut payload = Vec::new();
+        for (at, command) in commands.iter().enumerate() {
+            append_command(self.protocol, command, &mut payload, at == 0);
+        }
+        let opcode = if self.protocol == Protocol::Json { Opcode::Text } else { Opcode::Binary };
+        let mut frame = Vec::new();
+        append_masked_frame(opcode, [1, 2, 3, 4], &payload, &mut frame);
+        self.stream.write_all(&frame).await.unwrap();
+    }
+
+    pub async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next reply that is not a ping; `None` once the connection is closed.
+    pub async fn next(&mut self) -> Option<Reply> {
+        tokio::time::timeout(Duration::from_secs(5), self.receive())
+            .await
+            .expect("no reply within five seconds")
+    }
+
+    async fn receive(&mut self) -> Option<Reply> {
+        loop {
+            if let Some(reply) = self.replies.pop_front() {
+                if reply == Reply::default() {
+                    self.send(&[Command::default()]).await;
+                    continue;
+                }
+                return Some(reply);
+            }
+            if self.closed.is_some() {
+                return None;
+            }
+            let mut chunk = [0; 4096];
+            let count = self.stream.read(&mut chunk).await.unwrap_or(0);
+            if count == 0 {
+                self.closed.get_or_insert(None);
+                continue;
+            }
+            self.buffered.extend_from_slice(&chunk[..count]);
+            let mut bytes = std::mem::take(&mut self.buffered);
+            let mut at = 0;
+            while at < bytes.len() {
+                let (used, event) =
+                    self.reader.read(&Limits { message: 1 << 24, fragments: 1024 }, &mut bytes[at..]);
+                at += used;
+                match event.expect("the server speaks WebSocket") {
+                    Some(Event::Text(payload) | Event::Binary(payload)) => {
+                        self.replies.extend(Replies::new(self.protocol, &payload).map(Result::unwrap));
+                    }
+                    Some(Event::Close(code)) => self.closed = Some(code),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    pub async fn reply(&mut self, id: u32) -> Reply {
+        loop {
+            let reply = self.next().await.expect("a reply");
+            if reply.id == id {
+                return reply;
+            }
+        }
+    }
+
+    pub async fn push(&mut self) -> Push {
+        loop {
+            if let Some(push) = self.next().await.expect("a push").push {
+                return push;
+            }
+        }
+    }
+}
+
+pub fn connect(id: u32) -> Command {
+    Command { id, connect: Some(ConnectRequest::default()), ..Command::default() }
+}
+
+pub fn subscribe(id: u32, channel: &str) -> Command {
+    let request = SubscribeRequest { channel: channel.to_owned(), ..SubscribeRequest::default() };
+    Command { id, subscribe: Some(request), ..Command::default() }
+}

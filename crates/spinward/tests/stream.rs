@@ -1,0 +1,164 @@
+//! A client over a byte stream that is no socket: a task on a shard moves its bytes, and nothing else differs.
+
+mod common;
+
+use common::{Client, connect, subscribe};
+use spinward::answer::Answer;
+use spinward::broker::HistoryOptions;
+use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
+use spinward::identity::Credentials;
+use spinward::wire::Protocol;
+use spinward::wire::code::DisconnectCode;
+use spinward::wire::message::{Command, SubscribeRequest};
+use spinward::{ClientFilter, Config, Node};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const HISTORY: HistoryOptions =
+    HistoryOptions { size: 100, ttl: Duration::from_secs(60), meta_ttl: Duration::ZERO };
+
+/// Lets everybody in as `ann`, some of them slowly.
+#[derive(Default)]
+struct Open {
+    slow: bool,
+    panics: bool,
+    disconnected: Arc<AtomicUsize>,
+}
+
+impl Hooks for Open {
+    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+        let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
+        let connected = Ok(Connected { credentials, ..Connected::default() });
+        if self.slow {
+            return Answer::later(async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                connected
+            });
+        }
+        Answer::Now(connected)
+    }
+
+    fn subscribe(&self, _: &spinward::Client, request: Subscribing) -> Decision<SubscribeOptions> {
+        assert!(!(self.panics && request.channel == "boom"), "a hook with a fault");
+        let options = SubscribeOptions { recovery: true, history: HISTORY, ..SubscribeOptions::default() };
+        Answer::Now(Ok(options))
+    }
+
+    fn disconnected(&self, _: &spinward::Client, _: &DisconnectCode) {
+        self.disconnected.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn node(hooks: Open) -> Node {
+    Node::builder(hooks).config(Config { shards: 1, ..Config::default() }).build().unwrap()
+}
+
+fn handshake() -> Handshake {
+    Handshake { headers: http::HeaderMap::new(), uri: http::Uri::default(), credentials: None, peer: None }
+}
+
+fn join(node: &Node, protocol: Protocol) -> Client<tokio::io::DuplexStream> {
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    node.serve_stream(theirs, protocol, handshake());
+    Client::new(ours, protocol)
+}
+
+fn options() -> spinward::broker::PublishOptions {
+    spinward::broker::PublishOptions { history: HISTORY, ..spinward::broker::PublishOptions::default() }
+}
+
+#[tokio::test]
+async fn a_stream_is_served_as_a_socket_is() {
+    for protocol in [Protocol::Json, Protocol::Protobuf] {
+        let node = node(Open::default());
+        let mut client = join(&node, protocol);
+        client.send(&[connect(1), subscribe(2, "news")]).await;
+        assert!(client.reply(1).await.connect.is_some());
+        let subscribed = client.reply(2).await.subscribe.expect("subscribed");
+        assert!(subscribed.recoverable && subscribed.positioned);
+        for n in 1..=200_u64 {
+            node.publish("news", format!("{{\"n\":{n}}}").into(), options()).await.unwrap();
+        }
+        for n in 1..=200_u64 {
+            let publication = client.push().await.publication.expect("a publication");
+            assert_eq!(publication.offset, n, "in order, each once");
+        }
+        assert_eq!(node.info().counters.task_accepted, 1);
+        node.disconnect("ann", &ClientFilter::default(), DisconnectCode::FORCE_DISCONNECT);
+        assert!(client.next().await.is_none());
+        assert_eq!(client.closed, Some(Some(3503)));
+        node.shutdown(Duration::from_secs(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn commands_behind_one_that_waits_are_answered_in_order() {
+    let node = node(Open { slow: true, ..Open::default() });
+    let mut client = join(&node, Protocol::Json);
+    client.send(&[connect(1), subscribe(2, "a")]).await;
+    client.send(&[subscribe(3, "b"), subscribe(4, "a")]).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(client.next().await.expect("a reply").id);
+    }
+    assert_eq!(ids, [1, 2, 3, 4]);
+    assert_eq!(node.info().counters.subscriptions, 2);
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_costs_its_connection_only() {
+    let node = node(Open { panics: true, ..Open::default() });
+    let (mut victim, mut witness) = (join(&node, Protocol::Json), join(&node, Protocol::Json));
+    witness.send(&[connect(1), subscribe(2, "news")]).await;
+    witness.reply(2).await;
+    victim.send(&[connect(1), subscribe(2, "boom")]).await;
+    victim.reply(1).await;
+    assert!(victim.next().await.is_none());
+    assert_eq!(victim.closed, Some(Some(3004)));
+    node.publish("news", "1".into(), options()).await.unwrap();
+    assert!(witness.push().await.publication.is_some());
+}
+
+#[tokio::test]
+async fn what_was_missed_is_recovered() {
+    let node = node(Open::default());
+    let mut first = join(&node, Protocol::Json);
+    first.send(&[connect(1), subscribe(2, "news")]).await;
+    let start = first.reply(2).await.subscribe.expect("subscribed");
+    drop(first);
+    for n in 1..=3 {
+        node.publish("news", n.to_string().into(), options()).await.unwrap();
+    }
+    let mut second = join(&node, Protocol::Json);
+    let request = SubscribeRequest {
+        channel: "news".to_owned(),
+        recover: true,
+        epoch: start.epoch.clone(),
+        offset: start.offset,
+        ..SubscribeRequest::default()
+    };
+    second.send(&[connect(1), Command { id: 2, subscribe: Some(request), ..Command::default() }]).await;
+    let result = second.reply(2).await.subscribe.expect("subscribed");
+    assert!(result.recovered && result.was_recovering);
+    let offsets: Vec<u64> = result.publications.iter().map(|publication| publication.offset).collect();
+    assert_eq!(offsets, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_peer_that_goes_away_is_noticed() {
+    let disconnected = Arc::new(AtomicUsize::new(0));
+    let node = node(Open { disconnected: Arc::clone(&disconnected), ..Open::default() });
+    let mut client = join(&node, Protocol::Json);
+    client.send(&[connect(1), subscribe(2, "news")]).await;
+    client.reply(2).await;
+    drop(client);
+    for _ in 0..100 {
+        if disconnected.load(Ordering::Relaxed) == 1 && node.info().counters.connections == 0 {
+            assert_eq!(node.info().counters.subscriptions, 0);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the connection is still counted");
+}
