@@ -81,6 +81,9 @@ impl VerifyKey {
         if e.is_empty() || e.len() > 8 || e.last().is_some_and(|byte| byte % 2 == 0) || e == [1] {
             return Err(KeyFault::RsaExponent);
         }
+        if has_predictable_primes(n) {
+            return Err(KeyFault::RsaPredictable);
+        }
         let parse = |parameters| {
             PublicKeyComponents { n, e }.to_parsed_public_key(parameters).map_err(|_| KeyFault::Invalid)
         };
@@ -201,6 +204,28 @@ impl Curve {
             Self::P521 => 66,
         }
     }
+}
+
+/// Whether a modulus was made by a generator of smart cards whose keys can be factored (CVE-2017-15361): modulo
+/// each of these primes it is then a power of 65537, which no other modulus is modulo all of them.
+fn has_predictable_primes(modulus: &[u8]) -> bool {
+    const PRIMES: [u32; 38] = [
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101,
+        103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+    ];
+    PRIMES.iter().all(|prime| {
+        let rest = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let mut power = 1;
+        loop {
+            if power == rest {
+                return true;
+            }
+            power = power * (65537 % prime) % prime;
+            if power == 1 {
+                return false;
+            }
+        }
+    })
 }
 
 /// The static keys of one issuer, old and new.

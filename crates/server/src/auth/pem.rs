@@ -36,6 +36,9 @@ pub enum KeyFault {
     /// An RSA exponent that is none.
     #[error("an RSA key whose exponent is even, 1 or too large")]
     RsaExponent,
+    /// An RSA key of a broken generator (CVE-2017-15361).
+    #[error("an RSA key made by a generator whose keys can be factored: make a new one elsewhere")]
+    RsaPredictable,
     /// The numbers do not make a key.
     #[error("the key is damaged")]
     Invalid,
