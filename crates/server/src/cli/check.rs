@@ -30,7 +30,7 @@ pub(super) fn run(file: &Path, check: &CheckConfig) -> Result<(), Failure> {
         complain(&format!("{label}: {warning}"));
     }
     if loaded.translated {
-        let tree = if check.show_secrets { loaded.file.clone() } else { doc::mask(&loaded.file) };
+        let tree = if check.show_secrets { loaded.file } else { doc::mask(&loaded.file) };
         complain("In v6 form this file is:");
         say(&serde_json::to_string_pretty(&tree)?);
         if !check.show_secrets {

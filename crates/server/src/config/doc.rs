@@ -142,13 +142,11 @@ pub fn variables(config: &Config, only: Option<&Map<String, Value>>) -> String {
     let mut only = only.cloned();
     let mut text = String::new();
     for (name, option) in env::names(Config::fields) {
-        if let Some(set) = only.as_mut() {
-            if env::at(set, &option.path).is_none() {
-                continue;
-            }
+        if only.as_mut().is_some_and(|set| env::at(set, &option.path).is_none()) {
+            continue;
         }
         let Some(value) = env::at(&mut values, &option.path) else { continue };
-        let _ = writeln!(text, "{}{name}={}", "SPINWARD_", variable(option.field, value));
+        let _ = writeln!(text, "SPINWARD_{name}={}", variable(option.field, value));
         let Kind::List(inner) = option.field.kind else { continue };
         for item in value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             let Some(item_name) = item.get("name").and_then(Value::as_str).map(upper) else { continue };

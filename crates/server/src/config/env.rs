@@ -18,6 +18,9 @@ pub const PREFIXES: [&str; 2] = ["CENTRIFUGO_", "SPINWARD_"];
 
 /// Puts what the environment says over a tree in catalogue form.
 pub(super) fn apply(report: &mut Report<'_>, vars: &Vars, tree: &mut Map<String, Value>) {
+    if !vars.iter().any(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix))) {
+        return;
+    }
     let mut known = BTreeSet::new();
     let plain = names(Config::fields);
     for prefix in PREFIXES {

@@ -106,7 +106,7 @@ impl Format {
 ///
 /// # Errors
 /// The file cannot be read, or is not of the format that its extension names.
-pub fn file(path: &Path) -> Result<Option<Map<String, Value>>, ReadError> {
+pub(super) fn file(path: &Path) -> Result<Option<Map<String, Value>>, ReadError> {
     let format = Format::of(path)?;
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -72,8 +72,8 @@ impl<'a> Report<'a> {
     }
 
     /// A report to throw away.
-    pub(super) fn quiet(&self) -> Report<'a> {
-        Report::new(self.vars)
+    pub(super) fn quiet(&self) -> Self {
+        Self::new(self.vars)
     }
 
     pub(super) fn warn(&mut self, level: Level, option: &str, text: impl Into<String>) {

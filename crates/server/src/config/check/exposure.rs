@@ -20,9 +20,8 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config) {
     if !api.disabled && !api.insecure {
         if api.key.is_empty() {
             report.note("http_api.key", "not set: every call of the API is refused");
-        } else {
-            password(report, "http_api.key", api.key.expose());
         }
+        password(report, "http_api.key", api.key.expose());
     }
     if config.admin.enabled && !config.admin.insecure {
         password(report, "admin.password", config.admin.password.expose());
@@ -88,6 +87,10 @@ fn keys(report: &mut Report<'_>, path: &str, token: &Token) {
 }
 
 fn password(report: &mut Report<'_>, option: &str, password: &str) {
+    // Without a password nobody gets in.
+    if password.is_empty() {
+        return;
+    }
     let weak = match weak_secret(password) {
         Some(Weak::Short(bytes)) if bytes >= PASSWORD_BYTES => None,
         Some(Weak::Short(bytes)) => Some(format!("has {bytes} bytes: use at least {PASSWORD_BYTES}")),

@@ -1,0 +1,340 @@
+//! Files of older versions: what they become, what they open, and what is refused.
+
+use crate::{KEY, load, refused, warned};
+use serde_json::{Value, json};
+use spinward_server::config::typed::ChannelOptions;
+use spinward_server::config::{Error, Level};
+
+/// What is open in a configuration, as one word for each door.
+fn doors(file: &Value) -> Vec<String> {
+    let config = load(file).unwrap_or_else(|error| panic!("{file}: {error}")).config;
+    let mut open = Vec::new();
+    if config.client.allowed_origins.iter().any(|origin| origin == "*") {
+        open.push("origins".to_owned());
+    }
+    if config.client.allow_anonymous_connect_without_token {
+        open.push("no-token".to_owned());
+    }
+    if config.client.insecure || config.http_api.insecure || config.admin.insecure {
+        open.push("insecure".to_owned());
+    }
+    let mut scope = |name: &str, options: &ChannelOptions| {
+        for (door, is_open) in [
+            ("sub", options.allow_subscribe_for_client),
+            ("anon", options.allow_subscribe_for_anonymous),
+            ("pub", options.allow_publish_for_client),
+            ("subpub", options.allow_publish_for_subscriber),
+            ("pres", options.allow_presence_for_client || options.allow_presence_for_subscriber),
+            ("hist", options.allow_history_for_client || options.allow_history_for_subscriber),
+            ("users", options.allow_user_limited_channels),
+        ] {
+            if is_open {
+                open.push(format!("{name}{door}"));
+            }
+        }
+    };
+    scope("", &config.channel.without_namespace);
+    for namespace in &config.channel.namespaces {
+        scope(&format!("{}:", namespace.name), &namespace.options);
+    }
+    open
+}
+
+#[test]
+fn what_each_file_opens() {
+    let rows: &[(Value, &[&str])] = &[
+        // The page that everybody starts from.
+        (json!({"secret": "secret"}), &["origins", "sub", "users"]),
+        (json!({"secret": "secret", "anonymous": true}), &["origins", "sub", "anon", "users"]),
+        (json!({"secret": "secret", "anonymous": false}), &["origins", "sub", "users"]),
+        (json!({"anonymous": true}), &["origins", "sub", "anon", "users"]),
+        (json!({"token_hmac_secret_key": "s", "anonymous": true}), &["origins", "sub", "anon", "users"]),
+        // Names are read whatever their case, null is not there.
+        (json!({"SECRET": "secret"}), &["origins", "sub", "users"]),
+        (json!({"secret": null}), &[]),
+        (json!({"secret": null, "client": {}}), &[]),
+        // Keys that several eras share open nothing.
+        (json!({}), &[]),
+        (json!({"token_hmac_secret_key": "secret"}), &[]),
+        (json!({"token_hmac_secret_key": "secret", "api_key": "k", "port": 9000, "admin": true}), &[]),
+        (json!({"namespaces": [{"name": "ns", "presence": true, "join_leave": true}]}), &[]),
+        (json!({"history_size": 10, "history_ttl": "60s", "presence": true}), &[]),
+        (json!({"client_channel_limit": 5, "engine": "memory", "log_level": "debug"}), &[]),
+        // What is said in so many words is kept, and nothing beyond it.
+        (json!({"client_anonymous": true}), &["no-token"]),
+        (json!({"client_insecure": true}), &["insecure"]),
+        (json!({"publish": true}), &["pub"]),
+        (json!({"publish": true, "subscribe_to_publish": true}), &["subpub"]),
+        (json!({"subscribe_to_publish": true}), &[]),
+        (json!({"publish": "false"}), &[]),
+        (json!({"allowed_origins": ["*"]}), &["origins"]),
+        (json!({"allow_subscribe_for_client": true}), &["sub"]),
+        // Of v3, which was open too, nothing is opened: its keys do not say it.
+        (json!({"protected": false}), &[]),
+        (json!({"recover": true, "history_size": 1, "history_ttl": "60s"}), &[]),
+        // Origins of a file of v2.
+        (json!({"secret": "s", "allowed_origins": []}), &["sub", "users"]),
+        (json!({"secret": "s", "allowed_origins": ["https://a"]}), &["sub", "users"]),
+        // Namespaces: each for itself.
+        (
+            json!({"secret": "s", "namespaces": [
+                {"name": "aa"}, {"name": "bb", "anonymous": true}, {"name": "cc", "server_side": true},
+                {"name": "dd", "server_side": true, "anonymous": true},
+            ]}),
+            &["origins", "sub", "users", "aa:sub", "aa:users", "bb:sub", "bb:anon", "bb:users"],
+        ),
+        (json!({"secret": "s", "server_side": true}), &["origins"]),
+        (
+            json!({"namespaces": [{"name": "aa", "anonymous": true}]}),
+            &["origins", "sub", "users", "aa:sub", "aa:anon", "aa:users"],
+        ),
+        (
+            json!({"anonymous": true, "namespaces": [{"name": "aa"}]}),
+            &["origins", "sub", "anon", "users", "aa:sub", "aa:users"],
+        ),
+        // Presence and history, where they were on.
+        (json!({"secret": "s", "presence": true}), &["origins", "sub", "pres", "users"]),
+        (
+            json!({"secret": "s", "presence": true, "presence_disable_for_client": true}),
+            &["origins", "sub", "users"],
+        ),
+        (
+            json!({"secret": "s", "history_size": 5, "history_lifetime": 60}),
+            &["origins", "sub", "hist", "users"],
+        ),
+        (
+            json!({"secret": "s", "history_size": 5, "history_lifetime": 60, "history_disable_for_client": true}),
+            &["origins", "sub", "users"],
+        ),
+        // A file of v6 is what it says.
+        (json!({"client": {"token": {"hmac_secret_key": "secret"}}}), &[]),
+        (json!({"channel": {"without_namespace": {"allow_subscribe_for_client": true}}}), &["sub"]),
+    ];
+    for (file, expected) in rows {
+        assert_eq!(doors(file), *expected, "{file}");
+    }
+}
+
+#[test]
+fn what_opens_is_told_with_the_line_to_write() {
+    let loaded = load(&json!({"secret": KEY, "anonymous": true, "namespaces": [{"name": "chat"}]})).unwrap();
+    let said: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    for line in [
+        r#""client": {"allowed_origins": ["*"]}"#,
+        r#""channel": {"without_namespace": {"allow_subscribe_for_client": true}}"#,
+        r#""channel": {"without_namespace": {"allow_subscribe_for_anonymous": true}}"#,
+        r#""channel": {"without_namespace": {"allow_user_limited_channels": true}}"#,
+        r#""channel": {"namespaces": [{"name": "chat", "allow_subscribe_for_client": true}]}"#,
+        "secret: an old name: since v6 it is called `client.token.hmac_secret_key`",
+    ] {
+        assert!(said.iter().any(|said| said.contains(line)), "{line}: {said:#?}");
+    }
+    assert!(said.iter().all(|said| !said.contains(KEY)));
+    let open = warned(&loaded, Level::Insecure);
+    assert_eq!(open.len(), 4, "{open:?}");
+}
+
+#[test]
+fn the_form_that_checkconfig_prints_means_the_same() {
+    for file in [
+        json!({"secret": KEY, "anonymous": true}),
+        json!({"secret": KEY, "namespaces": [{"name": "ab", "publish": true, "join_leave": true, "presence": true}]}),
+        json!({"token_hmac_secret_key": KEY, "redis_address": "redis://a:1", "proxy_rpc_endpoint": "http://h"}),
+        json!({"secret": KEY, "redis_host": "h", "redis_port": 1, "tls_autocert_email": "a@b", "history_size": 1, "history_lifetime": 5}),
+    ] {
+        let old = load(&file).unwrap();
+        assert!(old.translated);
+        let new = load(&Value::Object(old.file)).unwrap();
+        assert!(!new.translated, "{file}");
+        assert_eq!(new.config, old.config, "{file}");
+    }
+}
+
+#[test]
+fn mixes_are_refused_by_both_names() {
+    for (file, one, other) in [
+        (json!({"secret": "s", "client": {"allowed_origins": ["*"]}}), "secret", "client"),
+        (json!({"secret": "s", "channel": {}}), "secret", "channel"),
+        (json!({"anonymous": true, "http_api": {"key": "k"}}), "anonymous", "http_api"),
+        (json!({"anonymous": true, "admin": {"enabled": true}}), "anonymous", "admin"),
+        (json!({"secret": "s", "allow_subscribe_for_client": true}), "secret", "allow_subscribe_for_client"),
+        (json!({"secret": "s", "ping_interval": "25s"}), "secret", "ping_interval"),
+        (json!({"secret": "s", "redis_address": "x"}), "secret", "redis_address"),
+        (json!({"secret": "s", "token_audience": "x"}), "secret", "token_audience"),
+        (json!({"secret": "s", "uni_sse": true}), "secret", "uni_sse"),
+        (json!({"history_lifetime": 5, "history_ttl": "5s"}), "history_lifetime", "history_ttl"),
+        (json!({"anonymous": true, "protected": true}), "anonymous", "protected"),
+        (
+            json!({"protected": true, "allow_history_for_client": true}),
+            "protected",
+            "allow_history_for_client",
+        ),
+        (json!({"token_hmac_secret_key": "s", "client": {}}), "token_hmac_secret_key", "client"),
+        (
+            json!({"namespaces": [{"name": "ab", "anonymous": true, "force_recovery": true}]}),
+            "namespaces[ab].anonymous",
+            "namespaces[ab].force_recovery",
+        ),
+        (
+            json!({"channel": {"without_namespace": {"anonymous": true}}}),
+            "channel.without_namespace.anonymous",
+            "channel",
+        ),
+        (
+            json!({"channel": {"namespaces": [{"name": "ab", "publish": true}]}}),
+            "channel.namespaces[ab].publish",
+            "channel",
+        ),
+        (
+            json!({"secret": "s", "namespaces": [{"name": "ab", "allow_subscribe_for_client": true}]}),
+            "secret",
+            "namespaces[ab].allow_subscribe_for_client",
+        ),
+    ] {
+        match load(&file) {
+            Err(Error::Eras { older, newer, .. }) => {
+                assert_eq!((older.as_str(), newer.as_str()), (one, other), "{file}")
+            }
+            Err(error) => panic!("{file}: {error}"),
+            Ok(_) => panic!("{file} is accepted"),
+        }
+    }
+    let error = load(&json!({"secret": "hush", "client": {}})).unwrap_err().to_string();
+    assert!(error.contains("`secret`") && error.contains("`client`"), "{error}");
+    assert!(error.contains("`client.token.hmac_secret_key`") && !error.contains("hush"), "{error}");
+}
+
+#[test]
+fn options_of_any_version_mix_with_all() {
+    for file in [
+        json!({"secret": "s", "pid_file": "/x", "shards": 2}),
+        json!({"token_hmac_secret_key": "s", "shards": 2, "consumers": []}),
+        json!({"client": {}, "pid_file": "/x"}),
+    ] {
+        assert!(refused(&file).is_empty(), "{file}");
+    }
+}
+
+#[test]
+fn old_keys_find_their_place() {
+    for (file, pointer, expected) in [
+        (json!({"token_hmac_secret_key": "s"}), "/client/token/hmac_secret_key", json!("s")),
+        (json!({"api_key": "k"}), "/http_api/key", json!("k")),
+        (json!({"port": 9000}), "/http_server/port", json!(9000)),
+        (json!({"admin": true}), "/admin/enabled", json!(true)),
+        (json!({"engine": "memory"}), "/engine/type", json!("memory")),
+        (json!({"name": "node1"}), "/node/name", json!("node1")),
+        (json!({"ping_interval": "20s"}), "/client/ping_interval", json!("20s")),
+        (json!({"presence": true}), "/channel/without_namespace/presence", json!(true)),
+        (json!({"tls": false}), "/http_server/tls/enabled", json!(false)),
+        (json!({"tls_cert": "x"}), "/http_server/tls/cert_pem", json!("x")),
+        (json!({"redis_tls_root_ca_pem": "x"}), "/engine/redis/tls/server_ca_pem", json!("x")),
+        (
+            json!({"redis_sentinel_tls_server_name": "x"}),
+            "/engine/redis/sentinel_tls/server_name",
+            json!("x"),
+        ),
+        (json!({"grpc_api_tls_key": "x"}), "/grpc_api/tls/key_pem", json!("x")),
+        (json!({"nats_raw_mode": {"prefix": "x"}}), "/broker/nats/raw_mode/prefix", json!("x")),
+        (json!({"proxy_connect_endpoint": "http://h"}), "/client/proxy/connect/enabled", json!(true)),
+        (json!({"proxy_connect_endpoint": ""}), "/client/proxy/connect/enabled", Value::Null),
+        (json!({"proxy_rpc_endpoint": "http://h"}), "/rpc/without_namespace/proxy_enabled", json!(true)),
+        (
+            json!({"proxy_rpc_endpoint": "http://h", "proxy_http_headers": ["Cookie"]}),
+            "/rpc/proxy/http_headers",
+            json!(["Cookie"]),
+        ),
+        (
+            json!({"proxy_rpc_endpoint": "http://h", "proxy_http_headers": ["Cookie"]}),
+            "/client/proxy",
+            Value::Null,
+        ),
+        // Of v2: seconds, commas, host and port, lists instead of streams.
+        (
+            json!({"secret": "s", "client_expired_close_delay": 10}),
+            "/client/expired_close_delay",
+            json!("10s"),
+        ),
+        (
+            json!({"secret": "s", "proxy_connect_timeout": 0.5}),
+            "/client/proxy/connect/timeout",
+            json!("500ms"),
+        ),
+        (json!({"client_presence_ping_interval": 25}), "/client/presence_update_interval", json!("25s")),
+        (json!({"client_ping_interval": 30}), "/client/ping_interval", json!("30s")),
+        (
+            json!({"history_size": 1, "history_lifetime": 300}),
+            "/channel/without_namespace/history_ttl",
+            json!("5m0s"),
+        ),
+        (json!({"redis_sentinels": "a:1,b:2"}), "/engine/redis/sentinel_address", json!(["a:1", "b:2"])),
+        (json!({"redis_host": "h", "redis_port": "1"}), "/engine/redis/address", json!(["redis://h:1"])),
+        (json!({"redis_streams": false}), "/engine/redis/history_use_lists", json!(true)),
+        (json!({"memory_history_meta_ttl": 0}), "/channel/history_meta_ttl", Value::Null),
+        (
+            json!({"secret": "s", "join_leave": true}),
+            "/channel/without_namespace/force_push_join_leave",
+            json!(true),
+        ),
+        (json!({"join_leave": true}), "/channel/without_namespace/force_push_join_leave", Value::Null),
+        (
+            json!({"protected": true, "join_leave": true}),
+            "/channel/without_namespace/force_push_join_leave",
+            json!(true),
+        ),
+        (json!({"secret": "s", "token_hmac_secret_key": "s"}), "/client/token/hmac_secret_key", json!("s")),
+    ] {
+        let loaded = load(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let file_v6 = Value::Object(loaded.file.clone());
+        assert_eq!(file_v6.pointer(pointer).unwrap_or(&Value::Null), &expected, "{file}: {file_v6}");
+        assert!(warned(&loaded, Level::Unknown).is_empty(), "{file}: {:?}", loaded.warnings);
+    }
+}
+
+#[test]
+fn old_keys_that_cannot_be_translated_are_refused() {
+    for (file, option) in [
+        (json!({"secret": "a", "token_hmac_secret_key": "b"}), "token_hmac_secret_key"),
+        (json!({"granular_proxy_mode": true}), "granular_proxy_mode"),
+        (json!({"client_expired_close_delay": 10}), "client_expired_close_delay"),
+        (json!({"secret": "s", "client_expired_close_delay": -1}), "client_expired_close_delay"),
+        (json!({"engine": "tarantool"}), "engine.type"),
+        (json!({"broker": "nats"}), "broker.type"),
+        (
+            json!({"proxy_subscribe": true, "proxy_subscribe_endpoint": "http://h"}),
+            "channel.without_namespace.subscribe_proxy_enabled",
+        ),
+        (json!({"tls": true}), "http_server.tls"),
+    ] {
+        assert!(refused(&file).iter().any(|refused| refused == option), "{file}: {:?}", refused(&file));
+    }
+    let error =
+        load(&json!({"secret": "hush-a", "token_hmac_secret_key": "hush-b"})).unwrap_err().to_string();
+    assert!(error.contains("`secret`") && !error.contains("hush"), "{error}");
+}
+
+/// No shared key opens a channel or an origin: not alone, not with another, not with all others.
+#[test]
+fn no_set_of_shared_keys_opens_anything() {
+    let shared = [
+        ("token_hmac_secret_key", json!("secret")),
+        ("namespaces", json!([{"name": "ns", "presence": true, "history_size": 1}])),
+        ("presence", json!(true)),
+        ("join_leave", json!(true)),
+        ("api_key", json!("k")),
+        ("engine", json!("memory")),
+        ("user_subscribe_to_personal", json!(false)),
+        ("client_channel_limit", json!(10)),
+        ("presence_disable_for_client", json!(false)),
+        ("channel_private_prefix", json!("")),
+    ];
+    let all = (1_u32 << shared.len()) - 1;
+    for mask in (0..=all).filter(|mask| mask.count_ones() <= 2 || *mask == all) {
+        let picked = shared.iter().enumerate().filter(|(index, _)| mask >> index & 1 == 1);
+        let mut file: Value = picked.map(|(_, (name, value))| ((*name).to_owned(), value.clone())).collect();
+        if let Some(namespace) = file.pointer_mut("/namespaces/0") {
+            namespace["history_ttl"] = json!("60s");
+        }
+        assert_eq!(doors(&file), Vec::<String>::new(), "{file}");
+    }
+}

@@ -1,0 +1,234 @@
+//! Files of each format, and what each kind of value may look like.
+
+use crate::{load, refused, warned};
+use serde_json::{Value, json};
+use spinward_server::config::catalogue::Pem;
+use spinward_server::config::generate::{Secrets, starter};
+use spinward_server::config::{self, Duration, Error, Format, Level, Source, pem};
+use spinward_server::secret::Secret;
+use std::path::PathBuf;
+
+/// A file that is there as long as this is.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    #[expect(clippy::unwrap_used, reason = "a test that cannot write its file cannot run")]
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("spinward-config-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn load(&self) -> Result<config::Loaded, Error> {
+        config::load(&Source { file: Some(&self.0), ..Source::default() })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_three_formats_say_the_same() {
+    let json = r#"{"client": {"ping_interval": "30s", "allowed_origins": ["https://a"]}, "channel": {"namespaces": [{"name": "ab", "presence": true}]}}"#;
+    let yaml = "client:\n  ping_interval: 30s\n  allowed_origins: [\"https://a\"]\nchannel:\n  namespaces:\n  - name: ab\n    presence: true\n";
+    let toml = "[client]\nping_interval = \"30s\"\nallowed_origins = [\"https://a\"]\n[[channel.namespaces]]\nname = \"ab\"\npresence = true\n";
+    let load = |name, text| Scratch::new(name, text).load().unwrap().config;
+    let config = load("a.json", json);
+    assert_eq!(config.client.ping_interval, Duration::secs(30));
+    assert!(config.channel.namespaces[0].options.presence);
+    for (name, text) in [("a.yaml", yaml), ("a.yml", yaml), ("a.YAML", yaml), ("a.toml", toml)] {
+        assert_eq!(load(name, text), config, "{name}");
+    }
+    assert_eq!(load("bom.json", &format!("\u{feff}{json}")), config);
+}
+
+#[test]
+fn a_missing_file_is_told_and_not_an_error() {
+    let path = PathBuf::from("does-not-exist.json");
+    let loaded = config::load(&Source { file: Some(&path), ..Source::default() }).unwrap();
+    assert!(!loaded.found);
+    assert_eq!(loaded.config, Default::default());
+}
+
+#[test]
+fn broken_files_are_told_with_the_place_and_without_the_content() {
+    for (name, text, place) in [
+        ("b.json", "{\n \"http_api\": {\"key\": \"hush\" x}}", "line 2"),
+        ("c.json", "{\"http_api\": {\"key\": \"hush", "too early"),
+        ("d.json", "[\"hush\"]", "must hold an object"),
+        ("e.json", "", "too early"),
+        ("b.yaml", "http_api:\n  key: hush\n bad: [\n", "line"),
+        ("c.yaml", "- hush\n", "must hold an object"),
+        ("b.toml", "[http_api]\nkey = hush\n", "line 2, column 7"),
+        ("c.toml", "[http_api]\nkey = \"hush\"\nkey = \"hush\"\n", "line 3"),
+        ("b.ini", "key=hush", "extension"),
+        ("b", "hush", "extension"),
+    ] {
+        let error = Scratch::new(name, text).load().unwrap_err().to_string();
+        assert!(error.contains(place) && error.contains(name), "{name}: {error}");
+        assert!(!error.contains("hush"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn values_may_be_written_in_several_ways() {
+    for (file, pointer, expected) in [
+        (json!({"http_server": {"port": "9000"}}), "/http_server/port", json!(9000)),
+        (json!({"http_server": {"port": 9000.0}}), "/http_server/port", json!(9000)),
+        (json!({"http_server": {"internal_port": 9000}}), "/http_server/internal_port", json!("9000")),
+        (json!({"client": {"insecure": "true"}}), "/client/insecure", json!(true)),
+        (json!({"client": {"insecure": 1}}), "/client/insecure", json!(true)),
+        (json!({"client": {"insecure": ""}}), "/client/insecure", json!(false)),
+        (json!({"client": {"allowed_origins": "*"}}), "/client/allowed_origins", json!(["*"])),
+        (json!({"client": {"stale_close_delay": "90s"}}), "/client/stale_close_delay", json!("1m30s")),
+        (
+            json!({"client": {"stale_close_delay": 5_000_000_000_u64}}),
+            "/client/stale_close_delay",
+            json!("5s"),
+        ),
+        (json!({"client": {"stale_close_delay": ""}}), "/client/stale_close_delay", json!("0s")),
+        (json!({"Log": {"LEVEL": "debug"}}), "/log/level", json!("debug")),
+        (
+            json!({"broker": {"nats": {"raw_mode": {"channel_replacements": {"Ab": "c"}}}}}),
+            "/broker/nats/raw_mode/channel_replacements",
+            json!({"ab": "c"}),
+        ),
+        (
+            json!({"broker": {"nats": {"raw_mode": {"channel_replacements": [{"key": "Ab", "value": "c"}]}}}}),
+            "/broker/nats/raw_mode/channel_replacements",
+            json!({"ab": "c"}),
+        ),
+    ] {
+        let loaded = load(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(Value::Object(loaded.file).pointer(pointer), Some(&expected), "{file}");
+    }
+    let loaded = load(&json!({"client": null, "log": {"level": null}})).unwrap();
+    assert_eq!(loaded.config, Default::default());
+    let loaded = load(&json!({"client": {"stale_close_delay": 5}})).unwrap();
+    assert_eq!(warned(&loaded, Level::Note)[0], "client.stale_close_delay");
+}
+
+#[test]
+fn wrong_values_are_refused_by_name() {
+    for (file, option) in [
+        (json!({"http_server": {"port": "abc"}}), "http_server.port"),
+        (json!({"http_server": {"port": 65_536}}), "http_server.port"),
+        (json!({"http_server": {"port": -1}}), "http_server.port"),
+        (json!({"http_server": {"port": 1.5}}), "http_server.port"),
+        (json!({"http_server": []}), "http_server"),
+        (json!({"http_server": "x"}), "http_server"),
+        (json!({"client": {"insecure": "maybe"}}), "client.insecure"),
+        (json!({"client": {"insecure": []}}), "client.insecure"),
+        (json!({"client": {"ping_interval": "5"}}), "client.ping_interval"),
+        (json!({"client": {"ping_interval": "-5s"}}), "client.ping_interval"),
+        (json!({"client": {"ping_interval": -5}}), "client.ping_interval"),
+        (json!({"client": {"ping_interval": true}}), "client.ping_interval"),
+        (json!({"client": {"channel_limit": -1}}), "client.channel_limit"),
+        (json!({"client": {"token": {"hmac_secret_key": {"a": 1}}}}), "client.token.hmac_secret_key"),
+        (json!({"client": {"allowed_origins": [[]]}}), "client.allowed_origins"),
+        (json!({"channel": {"namespaces": {"ab": {}}}}), "channel.namespaces"),
+        (json!({"channel": {"namespaces": ["ab"]}}), "channel.namespaces[0]"),
+        (
+            json!({"channel": {"namespaces": [{"name": "ab", "history_size": "x"}]}}),
+            "channel.namespaces[ab].history_size",
+        ),
+        (json!({"log": {"level": "loud"}}), "log.level"),
+        (json!({"engine": {"type": "tarantool"}}), "engine.type"),
+        (json!({"shards": 65}), "shards"),
+        (json!({"shards": -1}), "shards"),
+        (
+            json!({"broker": {"nats": {"raw_mode": {"channel_replacements": {"A": "1", "a": "2"}}}}}),
+            "broker.nats.raw_mode.channel_replacements",
+        ),
+    ] {
+        assert_eq!(refused(&file), [option], "{file}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_and_without_secrets() {
+    let file = json!({
+        "http_server": {"port": "abc"},
+        "client": {"token": {"hmac_secret_key": ["hush"]}, "pong_timeout": "x"},
+        "http_api": {"key": {"hush": 1}},
+    });
+    let error = load(&file).unwrap_err().to_string();
+    for option in ["http_server.port", "client.token.hmac_secret_key", "client.pong_timeout", "http_api.key"]
+    {
+        assert!(error.contains(option), "{error}");
+    }
+    assert!(!error.contains("hush"), "{error}");
+}
+
+#[test]
+fn unknown_options_are_told_with_what_was_perhaps_meant() {
+    for (file, said) in [
+        (json!({"client": {"alowed_origins": []}}), "did you mean `client.allowed_origins`?"),
+        (json!({"clients": {}}), "did you mean `client`?"),
+        (json!({"client": {"token": {"hmac_secret": "x"}}}), "client.token.hmac_secret"),
+        (json!({"hmac_secret_key": "x"}), "unknown option"),
+        (json!({"jwks_public_endpoint": "x"}), "unknown option"),
+        (json!({"disable_query_key": true}), "did you mean `http_api.disable_query_key`?"),
+        (
+            json!({"client": {"token_hmac_secret_key": "x"}}),
+            "since v6 it is called `client.token.hmac_secret_key`",
+        ),
+        (
+            json!({"channel": {"namespaces": [{"name": "ab", "presense": true}]}}),
+            "did you mean `channel.namespaces[ab].presence`?",
+        ),
+        (json!({"zzzzzzzzzzzz": 1}), "zzzzzzzzzzzz: unknown option, ignored"),
+    ] {
+        let loaded = load(&file).unwrap();
+        let unknown: Vec<_> =
+            loaded.warnings.iter().filter(|warning| warning.level == Level::Unknown).collect();
+        assert!(unknown.len() == 1 && unknown[0].to_string().contains(said), "{file}: {unknown:?}");
+        assert_eq!(loaded.config, load(&strip(&file)).unwrap().config, "{file}");
+    }
+}
+
+/// The file without what is unknown in it: its namespaces' names are all that is left.
+fn strip(file: &Value) -> Value {
+    match file.pointer("/channel/namespaces/0/name") {
+        Some(name) => json!({"channel": {"namespaces": [{"name": name}]}}),
+        None => json!({}),
+    }
+}
+
+#[test]
+fn a_new_configuration_is_valid_and_says_nothing() {
+    let entropy = spinward::id::Entropy::seeded(7);
+    for format in [Format::Json, Format::Yaml, Format::Toml] {
+        let secrets = Secrets::draw(&entropy);
+        let text = starter(format, &secrets);
+        let loaded = load(&Value::Object(format.parse(&text).unwrap())).unwrap();
+        assert!(loaded.warnings.is_empty(), "{format}: {:?}", loaded.warnings);
+        assert_eq!(loaded.config.client.token.hmac_secret_key, secrets.token);
+        assert_eq!(loaded.config.http_api.key, secrets.api);
+        assert_eq!(secrets.token.expose().len(), 64);
+    }
+    let (one, two) = (Secrets::draw(&entropy), Secrets::draw(&entropy));
+    assert_ne!(one.token, two.token);
+    assert_ne!(one.token, one.api);
+}
+
+#[test]
+fn pem_is_text_base64_or_a_file() {
+    use base64::Engine as _;
+    let text = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    let file = Scratch::new("key.pem", text);
+    let path = file.0.to_str().unwrap().to_owned();
+    let encoded = base64::engine::general_purpose::STANDARD.encode(text);
+    for given in [text, encoded.as_str(), path.as_str()] {
+        assert_eq!(pem::load(&Pem(Secret::from(given))).unwrap(), text.as_bytes(), "{given}");
+    }
+    let other = Scratch::new("key.txt", "hush");
+    let other = other.0.to_str().unwrap().to_owned();
+    for given in ["", "hush", "aHVzaA==", "/no/such/hush.pem", "-----BEGIN X-----\nhush", other.as_str()] {
+        let error = pem::load(&Pem(Secret::from(given))).unwrap_err();
+        assert!(!error.to_string().contains("hush") && !format!("{error:?}").contains("hush"), "{given}");
+    }
+}

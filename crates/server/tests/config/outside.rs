@@ -1,0 +1,162 @@
+//! What comes from outside the file: variables and flags.
+
+use crate::{load_with, warned};
+use serde_json::json;
+use spinward_server::config::{Duration, Error, Level};
+
+#[test]
+fn variables_set_options() {
+    let file = json!({"channel": {"namespaces": [{"name": "my-ns.x"}, {"name": "my"}]}});
+    let vars = [
+        ("CENTRIFUGO_HTTP_SERVER_PORT", "9001"),
+        ("CENTRIFUGO_CLIENT_ALLOWED_ORIGINS", "https://a https://b"),
+        ("SPINWARD_CLIENT_PING_INTERVAL", "1m30s"),
+        ("SPINWARD_CLIENT_INSECURE", "t"),
+        ("SPINWARD_CHANNEL_NAMESPACES_MY_NS_X_PRESENCE", "true"),
+        ("CENTRIFUGO_CHANNEL_NAMESPACES_MY_MAP_MODE", "ephemeral"),
+        ("CENTRIFUGO_CHANNEL_NAMESPACES_MY_MAP_KEY_TTL", "5s"),
+        ("CENTRIFUGO_BROKER_NATS_RAW_MODE_CHANNEL_REPLACEMENTS", r#"{"A": "b"}"#),
+    ];
+    let config = load_with(&file, &vars, &[]).unwrap().config;
+    assert_eq!(config.http_server.port, 9001);
+    assert_eq!(config.client.allowed_origins, ["https://a", "https://b"]);
+    assert_eq!(config.client.ping_interval, Duration::secs(90));
+    assert!(config.client.insecure);
+    assert!(config.channel.namespaces[0].options.presence);
+    assert!(!config.channel.namespaces[1].options.presence);
+    assert_eq!(config.channel.namespaces[1].options.map.mode, "ephemeral");
+    assert_eq!(config.broker.nats.raw_mode.channel_replacements["a"], "b");
+}
+
+#[test]
+fn lists_of_objects_are_json_and_can_be_changed_by_name() {
+    let vars = [
+        ("SPINWARD_CHANNEL_NAMESPACES", r#"[{"name": "chat", "presence": true}]"#),
+        ("SPINWARD_CHANNEL_NAMESPACES_CHAT_JOIN_LEAVE", "1"),
+        ("SPINWARD_PROXIES", r#"[{"name": "back", "endpoint": "http://a"}]"#),
+        ("SPINWARD_PROXIES_BACK_ENDPOINT", "http://b"),
+    ];
+    let config = load_with(&json!({}), &vars, &[]).unwrap().config;
+    let options = &config.channel.namespaces[0].options;
+    assert!(options.presence && options.join_leave);
+    assert_eq!(config.proxies[0].proxy.endpoint, "http://b");
+}
+
+#[test]
+fn the_order_is_file_centrifugo_spinward_flag() {
+    let file = json!({"log": {"level": "warn"}});
+    let both = [("CENTRIFUGO_LOG_LEVEL", "debug"), ("SPINWARD_LOG_LEVEL", "error")];
+    for (vars, flags, level) in [
+        (&both[..0], &[][..], "warn"),
+        (&both[..1], &[], "debug"),
+        (&both[..], &[], "error"),
+        (&both[..], &[("log.level", "none")], "none"),
+        (&[("SPINWARD_LOG_LEVEL", "")][..], &[], "warn"),
+    ] {
+        assert_eq!(load_with(&file, vars, flags).unwrap().config.log.level, level, "{vars:?} {flags:?}");
+    }
+}
+
+#[test]
+fn unknown_variables_are_told_and_kubernetes_is_not() {
+    for (name, value, said) in [
+        ("CENTRIFUGO_CLIENT_ALOWED_ORIGINS", "*", "did you mean CENTRIFUGO_CLIENT_ALLOWED_ORIGINS?"),
+        ("CENTRIFUGO_TOKEN_HMAC_SECRET_KEY", "x", "it is called CENTRIFUGO_CLIENT_TOKEN_HMAC_SECRET_KEY"),
+        ("SPINWARD_SECRET", "x", "it is called SPINWARD_CLIENT_TOKEN_HMAC_SECRET_KEY"),
+        ("SPINWARD_SOMETHING_ELSE_ENTIRELY", "x", "unknown variable"),
+        ("SPINWARD_CHANNEL_NAMESPACES_NONE_PRESENCE", "true", "unknown variable"),
+        ("CENTRIFUGO_PORT", "tcp://10.0.0.1:8000", ""),
+        ("CENTRIFUGO_PORT_8000_TCP_ADDR", "10.0.0.1", ""),
+        ("CENTRIFUGO_SERVICE_HOST", "10.0.0.1", ""),
+        ("CENTRIFUGO_EXTERNAL_SERVICE_PORT_HTTP", "8000", ""),
+        ("SPINWARD_SERVICE_PORT", "8000", ""),
+        ("CENTRIFUGO_VAR_ANYTHING", "x", ""),
+        ("CENTRIFUGO_CLIENT_TOKEN_HMAC_SECRET_KEY", "", ""),
+        ("HOME", "/root", ""),
+    ] {
+        let loaded = load_with(&json!({}), &[(name, value)], &[]).unwrap();
+        let texts: Vec<String> = loaded
+            .warnings
+            .iter()
+            .filter(|warning| warning.level == Level::Unknown)
+            .map(ToString::to_string)
+            .collect();
+        if said.is_empty() {
+            assert!(texts.is_empty(), "{name}: {texts:?}");
+        } else {
+            assert!(
+                texts.len() == 1 && texts[0].contains(said) && texts[0].contains(name),
+                "{name}: {texts:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn old_variables_open_nothing() {
+    let vars = [
+        ("CENTRIFUGO_SECRET", "secret"),
+        ("CENTRIFUGO_ANONYMOUS", "true"),
+        ("CENTRIFUGO_CLIENT_ANONYMOUS", "true"),
+    ];
+    let config = load_with(&json!({}), &vars, &[]).unwrap().config;
+    assert_eq!(config, Default::default());
+}
+
+#[test]
+fn a_service_called_like_an_option_does_no_harm() {
+    let vars = [("CENTRIFUGO_HTTP_SERVER_PORT", "tcp://10.0.0.1:8000")];
+    let loaded = load_with(&json!({}), &vars, &[]).unwrap();
+    assert_eq!(loaded.config.http_server.port, 8000);
+    assert_eq!(warned(&loaded, Level::Note)[0], "CENTRIFUGO_HTTP_SERVER_PORT");
+}
+
+#[test]
+fn wrong_values_name_option_and_variable() {
+    for (name, value, said) in [
+        ("SPINWARD_HTTP_SERVER_PORT", "abc", "http_server.port (SPINWARD_HTTP_SERVER_PORT)"),
+        ("SPINWARD_HTTP_SERVER_PORT", "70000", "not between 0 and 65535"),
+        ("SPINWARD_CLIENT_PING_INTERVAL", "5", "a unit is missing"),
+        ("SPINWARD_CLIENT_INSECURE", "maybe", "client.insecure"),
+        ("SPINWARD_CHANNEL_NAMESPACES", "[{", "this is not JSON"),
+        ("SPINWARD_CHANNEL_NAMESPACES", r#"[{"name": "ab", "presence": "x"}]"#, "[ab].presence"),
+        ("SPINWARD_LOG_LEVEL", "loud", r#""loud" is not one of "trace""#),
+    ] {
+        let error = load_with(&json!({}), &[(name, value)], &[]).unwrap_err().to_string();
+        assert!(error.contains(said), "{name}={value}: {error}");
+    }
+    let error = load_with(&json!({}), &[], &[("http_server.port", "x")]).unwrap_err().to_string();
+    assert!(error.contains("http_server.port (flag)"), "{error}");
+}
+
+#[test]
+fn references_are_replaced() {
+    let vars = [("CENTRIFUGO_VAR_A", "one"), ("SPINWARD_VAR_B", "two"), ("HOME", "/root")];
+    for (text, expected) in [
+        ("${CENTRIFUGO_VAR_A}", "one"),
+        ("x-${CENTRIFUGO_VAR_A}-${SPINWARD_VAR_B}-y", "x-one-two-y"),
+        ("${HOME}", "${HOME}"),
+        ("$CENTRIFUGO_VAR_A", "$CENTRIFUGO_VAR_A"),
+        ("${CENTRIFUGO_VAR_A", "${CENTRIFUGO_VAR_A"),
+        ("a${CENTRIFUGO_VAR_A}${", "aone${"),
+        ("plain", "plain"),
+    ] {
+        let file = json!({
+            "http_api": {"key": text},
+            "client": {"allowed_origins": ["*", format!("https://{text}")]},
+            "proxies": [{"name": "pp", "endpoint": "http://h", "http": {"static_headers": {"X": text}}}],
+        });
+        // Braces that are left make no glob: the key and the header are what is looked at then.
+        let file = if expected.contains('{') { json!({"http_api": {"key": text}}) } else { file };
+        let config = load_with(&file, &vars, &[]).unwrap().config;
+        assert_eq!(config.http_api.key.expose(), expected);
+        if let Some(proxy) = config.proxies.first() {
+            assert_eq!(proxy.proxy.http.static_headers["x"].expose(), expected);
+            assert_eq!(config.client.allowed_origins[1], format!("https://{expected}"));
+        }
+    }
+    let file = json!({"client": {"token": {"hmac_secret_key": "${SPINWARD_VAR_NONE}"}}});
+    let Err(Error::Options(problems)) = load_with(&file, &vars, &[]) else { panic!("accepted") };
+    assert_eq!(problems[0].option, "client.token.hmac_secret_key");
+    assert!(problems[0].reason.contains("SPINWARD_VAR_NONE"));
+}

@@ -1,0 +1,266 @@
+//! Rules between options, and warnings about what stands open.
+
+use crate::{KEY, load, refused, warned};
+use serde_json::{Value, json};
+use spinward_server::config::Level;
+
+/// A file with one namespace that has these options.
+fn namespace(mut options: Value) -> Value {
+    options["name"] = json!("ns");
+    json!({"channel": {"namespaces": [options]}})
+}
+
+#[test]
+fn options_that_go_together() {
+    for (file, option) in [
+        (json!({"client": {"ping_interval": "5s", "pong_timeout": "5s"}}), "client.pong_timeout"),
+        (json!({"client": {"ping_interval": "1s", "pong_timeout": "2s"}}), "client.pong_timeout"),
+        (
+            json!({"client": {"token": {"audience": "a", "audience_regex": "b"}}}),
+            "client.token.audience_regex",
+        ),
+        (json!({"client": {"token": {"issuer": "a", "issuer_regex": "b"}}}), "client.token.issuer_regex"),
+        (json!({"client": {"token": {"issuer_regex": "("}}}), "client.token.issuer_regex"),
+        (
+            json!({"client": {"subscription_token": {"audience_regex": "["}}}),
+            "client.subscription_token.audience_regex",
+        ),
+        (json!({"client": {"token": {"user_id_claim": "a1"}}}), "client.token.user_id_claim"),
+        (json!({"client": {"token": {"user_id_claim": "a.b"}}}), "client.token.user_id_claim"),
+        (json!({"client": {"token": {"leeway": "1500ms"}}}), "client.token.leeway"),
+        (
+            json!({"client": {"token": {"hmac_previous_secret_key_valid_until": -1}}}),
+            "client.token.hmac_previous_secret_key_valid_until",
+        ),
+        (json!({"client": {"allowed_origins": ["https://ok", "[a"]}}), "client.allowed_origins[1]"),
+        (json!({"client": {"allowed_origins": ["{a"]}}), "client.allowed_origins[0]"),
+        (json!({"client": {"allowed_origins": [""]}}), "client.allowed_origins[0]"),
+        (json!({"client": {"allowed_origins": ["https://a https://b"]}}), "client.allowed_origins[0]"),
+        (json!({"http_server": {"internal_port": "x"}}), "http_server.internal_port"),
+        (json!({"http_server": {"h2c_external": true}}), "http_server.h2c_external"),
+        (json!({"http_server": {"h2c_external": true, "internal_port": "8000"}}), "http_server.h2c_external"),
+        (json!({"websocket": {"handler_prefix": "ws"}}), "websocket.handler_prefix"),
+        (json!({"websocket": {"handler_prefix": "/api"}}), "http_api.handler_prefix"),
+        (json!({"health": {"enabled": true, "handler_prefix": "/api/"}}), "health.handler_prefix"),
+        (json!({"engine": {"type": "redis"}}), "engine.type"),
+        (json!({"broker": {"enabled": true, "type": "nats"}}), "broker.type"),
+        (json!({"presence_manager": {"enabled": true, "type": "redis"}}), "presence_manager.type"),
+        (json!({"http_server": {"tls": {"enabled": true}}}), "http_server.tls"),
+        (json!({"http_server": {"tls_autocert": {"enabled": true}}}), "http_server.tls_autocert"),
+        (json!({"channel": {"history_meta_ttl": "1500ms"}}), "channel.history_meta_ttl"),
+        (json!({"channel": {"max_length": 0}}), "channel.max_length"),
+        (json!({"channel": {"publication_data_format": "xml"}}), "channel.publication_data_format"),
+        (json!({"rpc": {"namespaces": [{"name": "a"}]}}), "rpc.namespaces[a].name"),
+        (json!({"rpc": {"without_namespace": {"proxy_name": "none"}}}), "rpc.without_namespace.proxy_name"),
+        (json!({"rpc": {"without_namespace": {"proxy_enabled": true}}}), "rpc.proxy.endpoint"),
+        (json!({"proxies": [{"name": "default", "endpoint": "http://h"}]}), "proxies[default].name"),
+        (json!({"proxies": [{"name": "aa"}]}), "proxies[aa].endpoint"),
+        (
+            json!({"proxies": [{"name": "aa", "endpoint": "http://h", "timeout": "0s"}]}),
+            "proxies[aa].timeout",
+        ),
+        (json!({"client": {"proxy": {"connect": {"enabled": true}}}}), "client.proxy.connect.endpoint"),
+        (json!({"consumers": [{"name": "a-b", "type": "kafka"}]}), "consumers[a-b].name"),
+        (json!({"consumers": [{"name": "ab"}]}), "consumers[ab].type"),
+        (
+            json!({"client": {"subscribe_to_user_personal_channel": {"enabled": true, "personal_channel_namespace": "no"}}}),
+            "client.subscribe_to_user_personal_channel.personal_channel_namespace",
+        ),
+        (
+            json!({"client": {"subscribe_to_user_personal_channel": {"enabled": true, "single_connection": true}}}),
+            "client.subscribe_to_user_personal_channel.single_connection",
+        ),
+        (
+            json!({"client": {"connect_code_to_unidirectional_disconnect": {"transforms": [{"code": 1, "to": {"code": 4000, "reason": "x".repeat(124)}}]}}}),
+            "client.connect_code_to_unidirectional_disconnect.transforms[0].to.reason",
+        ),
+        (
+            json!({"client": {"connect_code_to_unidirectional_disconnect": {"transforms": [{"code": 1}]}}}),
+            "client.connect_code_to_unidirectional_disconnect.transforms[0].to.code",
+        ),
+        (
+            json!({"uni_sse": {"connect_code_to_http_response": {"transforms": [{"code": 1, "to": {}}]}}}),
+            "uni_sse.connect_code_to_http_response.transforms[0].to.status_code",
+        ),
+        (
+            json!({"proxies": [{"name": "aa", "endpoint": "http://h", "http": {"status_to_code_transforms": [{"status_code": 404}]}}]}),
+            "proxies[aa].http.status_to_code_transforms[0]",
+        ),
+        (
+            json!({"proxies": [{"name": "aa", "endpoint": "http://h", "http": {"status_to_code_transforms": [{"status_code": 404, "to_error": {"code": 404, "message": "é"}}]}}]}),
+            "proxies[aa].http.status_to_code_transforms[0].to_error.message",
+        ),
+    ] {
+        assert!(refused(&file).iter().any(|refused| refused == option), "{file}: {:?}", refused(&file));
+    }
+}
+
+#[test]
+fn options_of_namespaces() {
+    for (options, option) in [
+        (json!({"history_size": 1}), "history_ttl"),
+        (json!({"history_ttl": "1s"}), "history_size"),
+        (json!({"history_size": 1, "history_ttl": "1500ms"}), "history_ttl"),
+        (json!({"history_size": 1, "history_ttl": "721h"}), "history_ttl"),
+        (json!({"history_size": 1, "history_ttl": "60s", "history_meta_ttl": "30s"}), "history_ttl"),
+        (json!({"force_recovery": true}), "force_recovery"),
+        (json!({"auto_cache_recover": true}), "auto_cache_recover"),
+        (
+            json!({"history_size": 1, "history_ttl": "60s", "force_recovery": true, "auto_cache_recover": true}),
+            "auto_cache_recover",
+        ),
+        (json!({"force_recovery_mode": "all"}), "force_recovery_mode"),
+        (json!({"allowed_delta_types": ["xdelta"]}), "allowed_delta_types"),
+        (json!({"channel_regex": "("}), "channel_regex"),
+        (json!({"publication_data_format": "xml"}), "publication_data_format"),
+        (json!({"subscription_type": "queue"}), "subscription_type"),
+        (json!({"subscription_type": "map"}), "map.mode"),
+        (json!({"map": {"mode": "ephemeral"}}), "map.key_ttl"),
+        (json!({"map": {"mode": "ephemeral", "key_ttl": "1s", "stream_size": 1}}), "map.stream_size"),
+        (json!({"map": {"mode": "persistent", "key_ttl": "1s"}}), "map.key_ttl"),
+        (json!({"subscription_type": "map_users", "map": {"mode": "persistent"}}), "map.mode"),
+        (json!({"map": {"mode": "recoverable", "key_ttl": "1s", "meta_ttl": "30s"}}), "map.meta_ttl"),
+        (json!({"map": {"remove_client_on_unsubscribe": true}}), "map.remove_client_on_unsubscribe"),
+        (json!({"map": {"min_page_size": 3, "max_page_size": 2}}), "map.min_page_size"),
+        (json!({"map_users_presence_channel_prefix": "no:"}), "map_users_presence_channel_prefix"),
+        (json!({"subscribe_proxy_name": "none"}), "subscribe_proxy_name"),
+        // Without the question to the back end, the namespace's other options would decide alone.
+        (json!({"subscribe_proxy_enabled": true}), "subscribe_proxy_enabled"),
+        (json!({"publish_proxy_enabled": true}), "publish_proxy_enabled"),
+        (
+            json!({"subscribe_stream_proxy_enabled": true, "subscribe_proxy_enabled": true}),
+            "subscribe_stream_proxy_enabled",
+        ),
+    ] {
+        let file = namespace(options.clone());
+        let option = format!("channel.namespaces[ns].{option}");
+        assert!(refused(&file).contains(&option), "{options}: {:?}", refused(&file));
+        // The same options without a namespace are refused by their own name.
+        let file = json!({"channel": {"without_namespace": options}});
+        let option = option.replace("namespaces[ns]", "without_namespace");
+        assert!(refused(&file).contains(&option), "{options}: {:?}", refused(&file));
+    }
+    let both = namespace(json!({"subscription_type": "shared_poll"}));
+    assert!(refused(&both).contains(&"shared_poll.hmac_secret_key".to_owned()));
+}
+
+#[test]
+fn names_of_namespaces() {
+    for (name, good) in [
+        ("ab", true),
+        ("a-b_c.D9", true),
+        ("a", false),
+        ("", false),
+        ("a b", false),
+        ("a:b", false),
+        ("a#b", false),
+        ("été", false),
+    ] {
+        let file = json!({"channel": {"namespaces": [{"name": name}]}});
+        assert_eq!(refused(&file).is_empty(), good, "{name:?}: {:?}", refused(&file));
+    }
+    let twice = json!({"channel": {"namespaces": [{"name": "ab"}, {"name": "cd"}, {"name": "ab"}]}});
+    assert_eq!(refused(&twice), ["channel.namespaces[ab].name"]);
+    let twice =
+        json!({"proxies": [{"name": "ab", "endpoint": "http://h"}, {"name": "ab", "endpoint": "http://h"}]});
+    assert_eq!(refused(&twice), ["proxies[ab].name"]);
+}
+
+#[test]
+fn what_is_right_is_accepted() {
+    for file in [
+        json!({"client": {"ping_interval": "0s"}}),
+        json!({"client": {"token": {"audience": "a", "issuer_regex": "^a$", "user_id_claim": "my_user", "leeway": "5s"}}}),
+        json!({"client": {"allowed_origins": ["*", "https://*.example.com", "https://{a,b}.example.com"]}}),
+        json!({"http_server": {"h2c_external": true, "internal_port": "9000"}}),
+        json!({"broker": {"enabled": false, "type": "nats"}}),
+        json!({"http_server": {"tls": {"enabled": false, "cert_pem": "x"}}}),
+        json!({"websocket": {"disabled": true, "handler_prefix": "/api"}}),
+        namespace(
+            json!({"history_size": 1, "history_ttl": "60s", "history_meta_ttl": "60s", "force_recovery": true}),
+        ),
+        namespace(json!({
+            "history_size": 1, "history_ttl": "60s", "force_recovery": true, "force_recovery_mode": "cache",
+            "auto_cache_recover": true, "allowed_delta_types": ["fossil"], "channel_regex": r"^\d+$",
+        })),
+        namespace(json!({"subscription_type": "map", "map": {"mode": "ephemeral", "key_ttl": "10s"}})),
+        json!({"client": {"subscribe_to_user_personal_channel": {"enabled": true, "personal_channel_namespace": "ns"}},
+               "channel": {"namespaces": [{"name": "ns"}]}}),
+    ] {
+        assert!(refused(&file).is_empty(), "{file}: {:?}", refused(&file));
+    }
+}
+
+#[test]
+fn what_does_not_exist_yet_is_told() {
+    for (file, option) in [
+        (json!({"sse": {"enabled": true}}), "sse"),
+        (json!({"grpc_api": {"enabled": true}}), "grpc_api"),
+        (json!({"websocket": {"compression": true}}), "websocket.compression"),
+        (namespace(json!({"map": {"mode": "ephemeral", "key_ttl": "1s"}})), "channel.namespaces[ns].map"),
+    ] {
+        assert_eq!(warned(&load(&file).unwrap(), Level::Planned), [option], "{file}");
+    }
+    for file in [
+        json!({}),
+        json!({"sse": {"enabled": false, "max_request_body_size": 5}}),
+        json!({"websocket": {"compression": false}}),
+    ] {
+        assert!(warned(&load(&file).unwrap(), Level::Planned).is_empty(), "{file}");
+    }
+}
+
+#[test]
+fn what_stands_open_is_told_and_refused_in_production() {
+    for (file, option) in [
+        (json!({"client": {"insecure": true}}), "client.insecure"),
+        (
+            json!({"client": {"insecure_skip_token_signature_verify": true}}),
+            "client.insecure_skip_token_signature_verify",
+        ),
+        (
+            json!({"client": {"token": {"insecure_skip_jwks_endpoint_safety_check": true}}}),
+            "client.token.insecure_skip_jwks_endpoint_safety_check",
+        ),
+        (json!({"http_api": {"insecure": true}}), "http_api.insecure"),
+        (json!({"admin": {"insecure": true}}), "admin.insecure"),
+        (
+            json!({"proxies": [{"name": "aa", "endpoint": "https://h", "http": {"tls": {"insecure_skip_verify": true}}}]}),
+            "proxies[aa].http.tls.insecure_skip_verify",
+        ),
+        (json!({"client": {"token": {"hmac_secret_key": "secret"}}}), "client.token.hmac_secret_key"),
+        (
+            json!({"client": {"token": {"hmac_secret_key": "0123456789abcdef0123456789abcde"}}}),
+            "client.token.hmac_secret_key",
+        ),
+        (
+            json!({"client": {"token": {"hmac_secret_key": KEY, "hmac_previous_secret_key": "x1y2z3"}}}),
+            "client.token.hmac_previous_secret_key",
+        ),
+        (
+            json!({"client": {"subscription_token": {"enabled": true, "hmac_secret_key": "secret"}}}),
+            "client.subscription_token.hmac_secret_key",
+        ),
+        (json!({"http_api": {"key": "api_key"}}), "http_api.key"),
+        (json!({"http_api": {"key": "k"}}), "http_api.key"),
+        (json!({"secret": KEY}), "client.allowed_origins"),
+    ] {
+        let loaded = load(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let open = warned(&loaded, Level::Insecure);
+        assert!(open.iter().any(|open| open == option), "{file}: {open:?}");
+        let mut production = file.clone();
+        production["production"] = json!(true);
+        assert!(refused(&production).iter().any(|refused| refused == option), "{production}");
+    }
+    for file in [
+        json!({}),
+        json!({"client": {"token": {"hmac_secret_key": KEY}}, "http_api": {"key": KEY}}),
+        json!({"client": {"subscription_token": {"hmac_secret_key": "secret"}}}),
+        json!({"client": {"allowed_origins": ["*"]}}),
+    ] {
+        assert!(warned(&load(&file).unwrap(), Level::Insecure).is_empty(), "{file}");
+        let mut production = file.clone();
+        production["production"] = json!(true);
+        assert!(load(&production).unwrap().config.production, "{file}");
+    }
+}
