@@ -5,10 +5,11 @@
 //! [`crate::json::payload`], so that one message can never break another.
 
 use crate::json::{self, append_object};
-use crate::message::{Command, Publication, Push, Reply};
+use crate::message::{Command, Connect, ConnectResult, Publication, Push, Reply, SubscribeResult};
 use crate::protobuf::{append_varint, varint_len};
 use crate::protocol::Protocol;
 use prost::Message;
+use std::collections::BTreeMap;
 
 /// The server's ping, and the client's pong, as a transport message of its own.
 pub fn ping(protocol: Protocol) -> &'static [u8] {
@@ -20,7 +21,12 @@ pub fn ping(protocol: Protocol) -> &'static [u8] {
 
 /// Appends a reply.
 pub fn append_reply(protocol: Protocol, reply: &Reply, out: &mut Vec<u8>, first: bool) {
-    append(protocol, reply, out, first);
+    match &reply.connect {
+        Some(connect) if protocol == Protocol::Protobuf && connect.subs.values().any(is_default) => {
+            append_connect_reply(reply, connect, out);
+        }
+        _ => append(protocol, reply, out, first),
+    }
 }
 
 /// Appends a push inside its reply, for bidirectional transports.
@@ -41,7 +47,12 @@ pub fn append_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bo
 
 /// Appends a push as it is, for unidirectional transports.
 pub fn append_bare_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bool) {
-    append(protocol, push, out, first);
+    match &push.connect {
+        Some(connect) if protocol == Protocol::Protobuf && connect.subs.values().any(is_default) => {
+            append_connect_push(push, connect, out);
+        }
+        _ => append(protocol, push, out, first),
+    }
 }
 
 /// Appends a command, for clients.
@@ -90,8 +101,59 @@ pub fn append_publication_push(
 
 // Keys of length-delimited fields: number << 3 | 2.
 const REPLY_PUSH: u8 = 4 << 3 | 2;
+const REPLY_CONNECT: u8 = 5 << 3 | 2;
+const PUSH_CONNECT: u8 = 10 << 3 | 2;
+const CONNECT_SUBS: u8 = 4 << 3 | 2;
+const CONNECT_RESULT_SUBS: u8 = 6 << 3 | 2;
+const ENTRY_KEY: u8 = 1 << 3 | 2;
+const ENTRY_VALUE: u8 = 2 << 3 | 2;
 const PUSH_CHANNEL: u8 = 2 << 3 | 2;
 const PUSH_PUBLICATION: u8 = 4 << 3 | 2;
+
+/// Appends the reply to a connect some of whose subscriptions have nothing to tell.
+fn append_connect_reply(reply: &Reply, connect: &ConnectResult, out: &mut Vec<u8>) {
+    let mut others = connect.clone();
+    others.subs.retain(|_, result| !is_default(result));
+    let body = with_empty_subs(others.encode_to_vec(), CONNECT_RESULT_SUBS, &connect.subs);
+    append_with_field(&Reply { connect: None, ..reply.clone() }, REPLY_CONNECT, &body, out);
+}
+
+/// The same for the push that begins a unidirectional connection.
+fn append_connect_push(push: &Push, connect: &Connect, out: &mut Vec<u8>) {
+    let mut others = connect.clone();
+    others.subs.retain(|_, result| !is_default(result));
+    let body = with_empty_subs(others.encode_to_vec(), CONNECT_SUBS, &connect.subs);
+    append_with_field(&Push { connect: None, ..push.clone() }, PUSH_CONNECT, &body, out);
+}
+
+/// Appends the entries of a map that have an empty value.
+///
+/// `prost` leaves such a value out. The official JavaScript SDK takes a missing value for null and fails on
+/// it, so that these entries are written here, with a value of no bytes.
+fn with_empty_subs(mut body: Vec<u8>, map: u8, subs: &BTreeMap<String, SubscribeResult>) -> Vec<u8> {
+    for (channel, _) in subs.iter().filter(|(_, result)| is_default(*result)) {
+        body.push(map);
+        append_varint((delimited_len(channel.len()) + delimited_len(0)) as u64, &mut body);
+        body.push(ENTRY_KEY);
+        append_varint(channel.len() as u64, &mut body);
+        body.extend_from_slice(channel.as_bytes());
+        body.extend_from_slice(&[ENTRY_VALUE, 0]);
+    }
+    body
+}
+
+/// Appends a message with one more field, that is encoded already.
+fn append_with_field<M: Message>(message: &M, key: u8, field: &[u8], out: &mut Vec<u8>) {
+    append_varint((message.encoded_len() + delimited_len(field.len())) as u64, out);
+    append_raw(message, out);
+    out.push(key);
+    append_varint(field.len() as u64, out);
+    out.extend_from_slice(field);
+}
+
+fn is_default<M: Default + PartialEq>(message: &M) -> bool {
+    *message == M::default()
+}
 
 fn append<M: json::Fields + Message>(protocol: Protocol, message: &M, out: &mut Vec<u8>, first: bool) {
     match protocol {

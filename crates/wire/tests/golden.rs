@@ -112,3 +112,27 @@ fn hex(bytes: &[u8]) -> String {
 fn unhex(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
+
+#[test]
+fn a_subscription_with_nothing_to_tell_is_written_with_its_value() {
+    use spinward_wire::message::{Connect, ConnectResult, SubscribeResult};
+    let told = SubscribeResult { offset: 3, ..SubscribeResult::default() };
+    let subs: std::collections::BTreeMap<_, _> =
+        [("a".to_owned(), SubscribeResult::default()), ("b".to_owned(), told)].into();
+    let entry = |number: u8| [number << 3 | 2, 5, 0x0a, 1, b'a', 0x12, 0];
+
+    let connect = ConnectResult { client: "c".to_owned(), subs: subs.clone(), ..ConnectResult::default() };
+    let reply = Reply { id: 1, connect: Some(connect), ..Reply::default() };
+    let mut out = Vec::new();
+    append_reply(Protocol::Protobuf, &reply, &mut out, true);
+    assert_eq!(usize::from(out[0]), out.len() - 1);
+    assert_eq!(decode_reply(Protocol::Protobuf, &out[1..]), Ok(reply));
+    assert!(out.windows(7).any(|bytes| bytes == entry(6)), "{out:02x?}");
+
+    let push = Push { connect: Some(Connect { subs, ..Connect::default() }), ..Push::default() };
+    let mut out = Vec::new();
+    append_bare_push(Protocol::Protobuf, &push, &mut out, true);
+    assert_eq!(usize::from(out[0]), out.len() - 1);
+    assert_eq!(Push::decode(&out[1..]), Ok(push));
+    assert!(out.windows(7).any(|bytes| bytes == entry(4)), "{out:02x?}");
+}
