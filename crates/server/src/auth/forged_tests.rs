@@ -194,7 +194,7 @@ fn forgeries(claims: &str) -> Vec<(&'static str, &'static str, String)> {
 
 /// Keys of all kinds at once: whatever a forgery relies on is configured.
 fn with_every_key() -> Verifier {
-    verifier(&settings(vec![issuer(keys_of(&[&hmac(), &signers()[1], &signers()[2], &signers()[5]]))]))
+    make(&settings(vec![issuer(keys_of(&[&hmac(), &signers()[1], &signers()[2], &signers()[5]]))]))
 }
 
 #[test]

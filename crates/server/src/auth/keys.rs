@@ -27,7 +27,7 @@ pub enum VerifyKey {
 
 /// A shared secret.
 #[derive(Clone)]
-pub struct HmacKey([hmac::Key; 3]);
+pub struct HmacKey(Box<[hmac::Key; 3]>);
 
 /// An RSA public key, ready for each digest.
 #[derive(Clone)]
@@ -63,7 +63,11 @@ impl VerifyKey {
             return Err(KeyFault::Empty);
         }
         let key = |algorithm| hmac::Key::new(algorithm, secret);
-        Ok(Self::Hmac(HmacKey([key(hmac::HMAC_SHA256), key(hmac::HMAC_SHA384), key(hmac::HMAC_SHA512)])))
+        Ok(Self::Hmac(HmacKey(Box::new([
+            key(hmac::HMAC_SHA256),
+            key(hmac::HMAC_SHA384),
+            key(hmac::HMAC_SHA512),
+        ]))))
     }
 
     /// An RSA key from modulus and exponent, big endian.

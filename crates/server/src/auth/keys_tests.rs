@@ -1,6 +1,7 @@
 use super::super::testing::{Signer, always, keys_of, signers};
 use super::*;
 use crate::secret::Secret;
+use aws_lc_rs::signature::KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -87,7 +88,7 @@ fn pem_is_read_in_its_usual_forms() {
         }
     }
     let Signer::Rsa(pair) = &signers()[1] else { unreachable!() };
-    let pkcs1 = STANDARD.encode(aws_lc_rs::signature::KeyPair::public_key(&**pair));
+    let pkcs1 = STANDARD.encode(pair.public_key());
     let pem = format!("-----BEGIN RSA PUBLIC KEY-----\n{pkcs1}\n-----END RSA PUBLIC KEY-----\n");
     assert_eq!(VerifyKey::pem(&pem).unwrap().family(), Family::Rsa);
 }
@@ -127,8 +128,7 @@ fn bad_keys_are_named() {
 #[test]
 fn rsa_keys_have_a_sound_size_and_exponent() {
     let Signer::Rsa(pair) = &signers()[1] else { unreachable!() };
-    let (n, e) =
-        super::super::pem::rsa_numbers(aws_lc_rs::signature::KeyPair::public_key(&**pair).as_ref()).unwrap();
+    let (n, e) = pem::rsa_numbers(pair.public_key().as_ref()).unwrap();
     let n = &n[1..];
     let fault = |n: &[u8], e: &[u8]| VerifyKey::rsa(n, e).unwrap_err();
     assert!(VerifyKey::rsa(n, e).is_ok());

@@ -2,7 +2,7 @@
 //!
 //! [`settings`] says what is expected, [`verify`] checks tokens against it, [`claims`] is what comes out,
 //! [`reason`] is why nothing came out and what the client is told then, [`jwks`] fetches the keys of issuers
-//! that publish them, [`revoke`] takes back what was granted.
+//! that publish them, [`revoke`] takes back what was granted, [`weak`] warns of secrets that anyone can guess.
 //!
 //! Everything is told the time in Unix seconds. Nothing here shows a token or key in an error, a log or a
 //! `Debug` output.
@@ -17,6 +17,7 @@ pub mod keys;
 pub mod pem;
 pub mod reason;
 pub mod revoke;
+pub mod revoke_store;
 pub mod settings;
 pub mod sign;
 pub mod verify;
@@ -26,6 +27,8 @@ pub use claims::{ConnectToken, SubOptions, SubscribeToken};
 pub use jwks::{Jwks, JwksStats};
 pub use pem::KeyFault;
 pub use reason::{Outcome, Reason, Refusal, Use};
+pub use revoke::{Revocation, RevocationStore, Revocations, StoreError, Subject};
+pub use revoke_store::MemoryStore;
 pub use settings::{
     ClaimSettings, Expect, FetchSettings, IssuerSettings, JwksSettings, KeySettings, Timed, TokenSettings,
 };

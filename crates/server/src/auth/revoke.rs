@@ -196,12 +196,18 @@ impl Revocations {
         let room = self.entries < self.limit;
         match revocation {
             Revocation::Token { uid, .. } => match self.tokens.get_mut(&uid) {
-                Some(known) => return Ok(widen(known, end)),
+                Some(known) => {
+                    widen(known, end);
+                    return Ok(());
+                }
                 None if room => drop(self.tokens.insert(uid, end)),
                 None => return Err(full),
             },
             Revocation::User { user, .. } => match self.users.get_mut(&user) {
-                Some(known) => return Ok(widen(known, end)),
+                Some(known) => {
+                    widen(known, end);
+                    return Ok(());
+                }
                 None if room => drop(self.users.insert(user, end)),
                 None => return Err(full),
             },
@@ -209,7 +215,8 @@ impl Revocations {
                 let known = self.user_tokens.get_mut(&user).into_iter().flatten();
                 if let Some((_, before, known)) = known.into_iter().find(|(c, _, _)| *c == channel) {
                     *before = issued_before.max(*before);
-                    return Ok(widen(known, end));
+                    widen(known, end);
+                    return Ok(());
                 }
                 if !room {
                     return Err(full);

@@ -2,14 +2,14 @@ use super::super::reason::{Reason, Use};
 use super::super::settings::{ClaimSettings, Expect, IssuerSettings, KeySettings, Timed, TokenSettings};
 use super::super::testing::{Signer, always, b64u, issuer, keys_of, named, settings, signers};
 use super::*;
-use crate::auth::jws::{Curve, Sha};
+use crate::auth::jws::Curve;
 use crate::policy::Allow;
 use crate::secret::Secret;
 use proptest::prelude::*;
 
 const NOW: i64 = 1_700_000_000;
 
-pub(crate) fn verifier(settings: &TokenSettings) -> Verifier {
+fn make(settings: &TokenSettings) -> Verifier {
     Verifier::new(settings, &Jwks::offline()).unwrap()
 }
 
@@ -33,7 +33,7 @@ fn hmac() -> Signer {
 }
 
 fn with_secret() -> Verifier {
-    verifier(&settings(vec![issuer(keys_of(&[&hmac()]))]))
+    make(&settings(vec![issuer(keys_of(&[&hmac()]))]))
 }
 
 fn connect_code(claims: &str) -> String {
@@ -66,7 +66,7 @@ fn a_token_of_another_library_connects() {
 #[test]
 fn every_algorithm_verifies_with_its_key() {
     for signer in signers() {
-        let verifier = verifier(&settings(vec![issuer(keys_of(&[signer]))]));
+        let verifier = make(&settings(vec![issuer(keys_of(&[signer]))]));
         for alg in Alg::ALL {
             let token = signer.token_alg(alg, r#"{"sub":"u"}"#);
             let serves = match signer {
@@ -291,7 +291,7 @@ fn mapped_claims_must_be_there() {
         caps: Some("realtime.caps".into()),
     };
     let issuer = IssuerSettings { claims: at, ..issuer(keys_of(&[&hmac()])) };
-    let verifier = verifier(&settings(vec![issuer]));
+    let verifier = make(&settings(vec![issuer]));
     let full = serde_json::json!({
         "sub": "not this one", "user": {"id": "u"}, "profile": {"name": "n"}, "https://app.example/meta": 1,
         "realtime": {"channels": ["c"], "caps": [{"channels": ["d"], "allow": ["sub"]}]},
@@ -339,11 +339,7 @@ fn mapped_claims_must_be_there() {
 #[test]
 fn issuer_and_audience_are_compared() {
     let with = |iss: Expect, aud: Expect| {
-        verifier(&settings(vec![IssuerSettings {
-            issuer: iss,
-            audience: aud,
-            ..issuer(keys_of(&[&hmac()]))
-        }]))
+        make(&settings(vec![IssuerSettings { issuer: iss, audience: aud, ..issuer(keys_of(&[&hmac()])) }]))
     };
     let code = |verifier: &Verifier, claims: &str| {
         connect(verifier, &hmac().token(claims))
@@ -376,7 +372,7 @@ fn issuer_and_audience_are_compared() {
 #[test]
 fn several_issuers_stay_apart() {
     let (one, two, any) = (Signer::hmac("one"), Signer::hmac("two"), Signer::hmac("any"));
-    let verifier = verifier(&settings(vec![
+    let verifier = make(&settings(vec![
         IssuerSettings { path: "any".into(), ..issuer(keys_of(&[&any])) },
         named("one", "https://one", keys_of(&[&one])),
         named("two", "https://two", keys_of(&[&two, &signers()[1]])),
@@ -408,7 +404,7 @@ fn one_issuer_may_have_two_audiences() {
     };
     let (one, two) = (Signer::hmac("one"), Signer::hmac("two"));
     let both = vec![with("one", "a", &one), with("two", "b", &two)];
-    let verifier = verifier(&settings(both.clone()));
+    let verifier = make(&settings(both.clone()));
     assert!(connect(&verifier, &one.token(r#"{"iss":"i","aud":"a"}"#)).is_ok());
     assert!(connect(&verifier, &two.token(r#"{"iss":"i","aud":"b"}"#)).is_ok());
     let crossed = connect(&verifier, &one.token(r#"{"iss":"i","aud":"b"}"#)).unwrap_err();
@@ -420,9 +416,9 @@ fn one_issuer_may_have_two_audiences() {
 
 #[test]
 fn no_issuer_at_all_accepts_nothing() {
-    let none = verifier(&settings(vec![]));
+    let none = make(&settings(vec![]));
     assert_eq!(connect(&none, &hmac().token("{}")).unwrap_err().reason, Reason::IssuerMismatch);
-    let no_keys = verifier(&settings(vec![issuer(KeySettings::default())]));
+    let no_keys = make(&settings(vec![issuer(KeySettings::default())]));
     for signer in signers() {
         assert_eq!(connect(&no_keys, &signer.token("{}")).unwrap_err().reason, Reason::NoKeyForAlg);
     }
@@ -438,7 +434,7 @@ fn old_keys_hold_until_their_time() {
         ],
         ..KeySettings::default()
     };
-    let verifier = verifier(&settings(vec![issuer(keys)]));
+    let verifier = make(&settings(vec![issuer(keys)]));
     let ok = |secret: &str, at: i64| {
         now(verifier.verify_connection(&Signer::hmac(secret).token("{}"), at)).is_ok()
     };
@@ -451,14 +447,14 @@ fn old_keys_hold_until_their_time() {
     let (old, new) = (Signer::ec(Curve::P256), &signers()[2]);
     let mut keys = keys_of(&[new, &old]);
     keys.ecdsa[1].valid_until = Some(NOW);
-    let verifier = super::tests::verifier(&settings(vec![issuer(keys.clone())]));
+    let verifier = make(&settings(vec![issuer(keys.clone())]));
     let at = |signer: &Signer, at: i64| {
         now(verifier.verify_connection(&signer.token("{}"), at)).err().map(|r| r.reason)
     };
     assert_eq!((at(new, NOW), at(&old, NOW)), (None, None));
     assert_eq!((at(new, NOW + 1), at(&old, NOW + 1)), (None, Some(Reason::SignatureMismatch)));
     keys.ecdsa.remove(0);
-    let verifier = super::tests::verifier(&settings(vec![issuer(keys)]));
+    let verifier = make(&settings(vec![issuer(keys)]));
     let refusal = now(verifier.verify_connection(&old.token("{}"), NOW + 1)).unwrap_err();
     assert_eq!(refusal.reason, Reason::NoKeyForAlg);
     assert!(refusal.detail.contains("do not hold"), "{}", refusal.detail);
@@ -468,14 +464,14 @@ fn old_keys_hold_until_their_time() {
 fn leeway_is_what_is_configured_and_no_more() {
     let mut with = settings(vec![issuer(keys_of(&[&hmac()]))]);
     with.leeway = 30;
-    let verifier = verifier(&with);
+    let verifier = make(&with);
     let code = |claims: String| connect(&verifier, &hmac().token(&claims)).map_err(|refusal| refusal.reason);
     assert_eq!(code(format!(r#"{{"exp":{}}}"#, NOW - 29)).unwrap().expire_at, Some(NOW + 1));
     assert_eq!(code(format!(r#"{{"exp":{}}}"#, NOW - 30)).unwrap_err(), Reason::Expired);
     assert!(code(format!(r#"{{"nbf":{}}}"#, NOW + 30)).is_ok());
     assert_eq!(code(format!(r#"{{"nbf":{}}}"#, NOW + 31)).unwrap_err(), Reason::NotYetValid);
     with.require_exp = true;
-    let verifier = super::tests::verifier(&with);
+    let verifier = make(&with);
     let refusal = connect(&verifier, &hmac().token("{}")).unwrap_err();
     assert_eq!(refusal.reason.code(), "claim_missing:exp");
 }
@@ -484,7 +480,7 @@ fn leeway_is_what_is_configured_and_no_more() {
 fn a_skipped_signature_skips_nothing_else() {
     let mut with = settings(vec![issuer(keys_of(&[&hmac()]))]);
     with.insecure_skip_signature = true;
-    let verifier = verifier(&with);
+    let verifier = make(&with);
     let forged = Signer::hmac("forged");
     assert_eq!(connect(&verifier, &forged.token(r#"{"sub":"u"}"#)).unwrap().user, "u");
     let expired = connect(&verifier, &forged.token(r#"{"sub":"u","exp":1}"#)).unwrap_err();
@@ -495,7 +491,7 @@ fn a_skipped_signature_skips_nothing_else() {
 
 #[test]
 fn refusals_show_no_secret() {
-    let verifier = verifier(&settings(vec![issuer(keys_of(&[&Signer::hmac("canary-key-canary-key")]))]));
+    let verifier = make(&settings(vec![issuer(keys_of(&[&Signer::hmac("canary-key-canary-key")]))]));
     let shown = format!("{:?}", settings(vec![issuer(keys_of(&[&Signer::hmac("canary-key-canary-key")]))]));
     assert!(!shown.contains("canary"), "{shown}");
     let claims = r#"{"sub":"u","info":"canary-info","meta":"canary-meta","exp":1}"#;
@@ -538,7 +534,7 @@ proptest! {
         let issuers = fresh.iter().enumerate().map(|(at, signer)| {
             named(&format!("p{at}"), &format!("https://{at}"), keys_of(&[signer]))
         });
-        let verifier = verifier(&settings(issuers.collect()));
+        let verifier = make(&settings(issuers.collect()));
         let token = fresh[signs].token(&format!(r#"{{"sub":"u","iss":"https://{says}"}}"#));
         let same_key = says == signs || matches!(
             (&fresh[says], &fresh[signs]),

@@ -170,14 +170,14 @@ impl Bucket {
     }
 
     fn take(&mut self, now: i64) -> bool {
-        let debt = self.full_at.saturating_sub(now).max(0);
         // A clock that was set back must not lock the bucket for long.
         let most = self.interval.saturating_mul(self.burst);
-        let debt = debt.min(most);
+        let debt = self.full_at.saturating_sub(now).clamp(0, most);
+        self.full_at = now.saturating_add(debt);
         if debt.saturating_add(self.interval) > most {
             return false;
         }
-        self.full_at = now.saturating_add(debt).saturating_add(self.interval);
+        self.full_at = self.full_at.saturating_add(self.interval);
         true
     }
 }

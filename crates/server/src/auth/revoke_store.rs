@@ -1,0 +1,245 @@
+//! Revocations in memory, and in a file if they are to survive a restart.
+//!
+//! The file is a log with one JSON object a line. A revocation is on disk before the call that made it is
+//! answered. At start, and when most of the log is about what has ended, it is written anew.
+
+use super::reason::Refusal;
+use super::revoke::{Revocation, RevocationStore, Revocations, StoreError, Subject};
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Revocations in the memory of this process.
+pub struct MemoryStore {
+    state: RwLock<Revocations>,
+    /// Locked before `state`, so that the log has the order in which things were done.
+    log: Mutex<Option<Log>>,
+}
+
+struct Log {
+    path: PathBuf,
+    file: File,
+    lines: usize,
+}
+
+/// A line of the log.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Revoke(Revocation),
+    Unblock { unblock_user: String },
+}
+
+/// The log grows by at least so many lines before it is written anew.
+const SLACK: usize = 256;
+
+impl MemoryStore {
+    /// A store that ends with the process and holds at most so many entries.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { state: RwLock::new(Revocations::new(limit)), log: Mutex::new(None) }
+    }
+
+    /// A store that is kept in a file. The file is made if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or holds something else. A last line that was cut off by a crash is
+    /// left out: the call that made it was not answered.
+    pub fn open(path: &Path, limit: usize, now: i64) -> Result<Self, StoreError> {
+        let mut state = Revocations::new(limit);
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(failed(path, &error)),
+        };
+        for (at, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let Some(line) = line.strip_suffix(b"\n") else { break };
+            match serde_json::from_slice(line) {
+                Ok(Line::Revoke(revocation)) => state.revoke(revocation, now)?,
+                Ok(Line::Unblock { unblock_user }) => drop(state.unblock_user(&unblock_user)),
+                Err(_) => {
+                    let path = path.display();
+                    return Err(StoreError::Failed(format!("{path}: line {} is no revocation", at + 1)));
+                }
+            }
+        }
+        let log = Log::write(path, &state, now).map_err(|error| failed(path, &error))?;
+        Ok(Self { state: RwLock::new(state), log: Mutex::new(Some(log)) })
+    }
+
+    /// Entries, some of which may have ended.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state.read().len()
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn record(&self, log: &mut Option<Log>, line: &Line, now: i64) -> Result<(), StoreError> {
+        let Some(log) = log else { return Ok(()) };
+        let path = log.path.clone();
+        let done = if log.lines > 2 * self.len() + SLACK {
+            Log::write(&path, &self.state.read(), now).map(|fresh| *log = fresh)
+        } else {
+            log.append(line)
+        };
+        done.map_err(|error| failed(&path, &error))
+    }
+}
+
+impl RevocationStore for MemoryStore {
+    fn check(&self, subject: &Subject<'_>, now: i64) -> Result<(), Refusal> {
+        self.state.read().check(subject, now)
+    }
+
+    fn revoke(&self, revocation: Revocation, now: i64) -> Result<(), StoreError> {
+        let mut log = self.log.lock();
+        // It holds from here on, even if it cannot be written.
+        self.state.write().revoke(revocation.clone(), now)?;
+        self.record(&mut log, &Line::Revoke(revocation), now)
+    }
+
+    fn unblock_user(&self, user: &str, now: i64) -> Result<(), StoreError> {
+        let mut log = self.log.lock();
+        if !self.state.write().unblock_user(user) {
+            return Ok(());
+        }
+        self.record(&mut log, &Line::Unblock { unblock_user: user.to_owned() }, now)
+    }
+}
+
+impl Log {
+    /// Writes a log of what has not ended in the place of the former one.
+    fn write(path: &Path, state: &Revocations, now: i64) -> io::Result<Self> {
+        let fresh = path.with_extension("new");
+        let all = state.snapshot(now);
+        let mut file = File::create(&fresh)?;
+        let mut text = Vec::new();
+        for revocation in &all {
+            serde_json::to_writer(&mut text, revocation)?;
+            text.push(b'\n');
+        }
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        let file = OpenOptions::new().append(true).open(path)?;
+        Ok(Self { path: path.to_owned(), file, lines: all.len() })
+    }
+
+    fn append(&mut self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.file.write_all(&text)?;
+        self.file.sync_data()?;
+        self.lines += 1;
+        Ok(())
+    }
+}
+
+fn failed(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Failed(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::reason::Reason;
+
+    /// A file in a folder of its own, removed in the end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("spinward-revoke-{name}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join("revocations.jsonl")
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn token(uid: &str, expire_at: i64) -> Revocation {
+        Revocation::Token { uid: uid.into(), expire_at }
+    }
+
+    fn block(user: &str) -> Revocation {
+        Revocation::User { user: user.into(), expire_at: 0 }
+    }
+
+    fn user(user: &str) -> Subject<'_> {
+        Subject { user, ..Subject::default() }
+    }
+
+    #[test]
+    fn revocations_survive_a_restart() {
+        let place = Place::new("restart");
+        let store = MemoryStore::open(&place.file(), 100, 0).unwrap();
+        store.revoke(token("j", 100), 0).unwrap();
+        store.revoke(token("short", 10), 0).unwrap();
+        store.revoke(block("u"), 0).unwrap();
+        store.revoke(block("v"), 0).unwrap();
+        store.unblock_user("v", 0).unwrap();
+        store.unblock_user("never", 0).unwrap();
+        drop(store);
+        let store = MemoryStore::open(&place.file(), 100, 50).unwrap();
+        assert_eq!(store.check(&user("u"), 50).unwrap_err().reason, Reason::UserBlocked);
+        assert_eq!(store.check(&user("v"), 50), Ok(()));
+        let by_jti = Subject { jti: Some("j"), ..Subject::default() };
+        assert_eq!(store.check(&by_jti, 50).unwrap_err().reason, Reason::Revoked);
+        assert_eq!(store.len(), 2, "what has ended is not kept");
+    }
+
+    #[test]
+    fn a_torn_last_line_is_left_out_and_another_file_is_refused() {
+        let place = Place::new("torn");
+        let store = MemoryStore::open(&place.file(), 100, 0).unwrap();
+        store.revoke(block("u"), 0).unwrap();
+        let mut text = fs::read(place.file()).unwrap();
+        text.extend_from_slice(b"{\"kind\":\"user\",\"user\":\"\xc3");
+        fs::write(place.file(), &text).unwrap();
+        let store = MemoryStore::open(&place.file(), 100, 0).unwrap();
+        assert!(store.check(&user("u"), 0).is_err());
+        store.revoke(block("v"), 0).unwrap();
+        assert_eq!(MemoryStore::open(&place.file(), 100, 0).unwrap().len(), 2);
+        fs::write(place.file(), "{\"kind\":\"user\",\"user\":\"u\",\"expire_at\":0}\nhello\n").unwrap();
+        let error = MemoryStore::open(&place.file(), 100, 0).err().unwrap();
+        assert!(error.to_string().contains("line 2"), "{error}");
+        assert!(MemoryStore::open(&place.0.join("no/such/folder"), 100, 0).is_err());
+    }
+
+    #[test]
+    fn the_log_is_written_anew_when_it_is_mostly_past() {
+        let place = Place::new("anew");
+        let store = MemoryStore::open(&place.file(), 100, 0).unwrap();
+        for now in 0..700 {
+            store.revoke(token(&format!("j{now}"), now + 10), now).unwrap();
+        }
+        let lines = fs::read_to_string(place.file()).unwrap().lines().count();
+        assert!(lines < 600, "{lines}");
+        let again = MemoryStore::open(&place.file(), 100, 699).unwrap();
+        let last = Subject { jti: Some("j699"), ..Subject::default() };
+        assert!(again.check(&last, 700).is_err());
+    }
+
+    #[test]
+    fn without_a_file_it_ends_with_the_process() {
+        let store = MemoryStore::new(10);
+        store.revoke(block("u"), 0).unwrap();
+        assert!(store.check(&user("u"), 0).is_err());
+        assert!(!store.is_empty());
+    }
+}
