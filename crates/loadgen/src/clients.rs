@@ -33,9 +33,14 @@ const SCRATCH: usize = 64 * 1024;
 pub(crate) fn run() -> Result<(), Error> {
     let mut poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-    let input = commands(move || {
-        // A waker that fails leaves the loop to its timeout.
-        let _ = waker.wake();
+    let input = commands({
+        // The waker lives as long as the loop: closed by the reader at its end, it would take its last
+        // wake with it.
+        let waker = Arc::clone(&waker);
+        move || {
+            // A wake that fails leaves the loop to its timeout.
+            let _ = waker.wake();
+        }
     });
     let mut set = Set::new();
     let mut events = Events::with_capacity(1024);
@@ -50,7 +55,6 @@ pub(crate) fn run() -> Result<(), Error> {
                 set.event(&poll, event, &mut scratch);
             }
         }
-        set.tick(&poll)?;
         loop {
             match input.try_recv() {
                 Ok(Ok(command)) => {
@@ -66,6 +70,7 @@ pub(crate) fn run() -> Result<(), Error> {
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
         }
+        set.tick(&poll);
     }
 }
 
@@ -173,7 +178,7 @@ impl Set {
     }
 
     /// Opens what the window allows and answers what has come true.
-    fn tick(&mut self, poll: &Poll) -> Result<(), Error> {
+    fn tick(&mut self, poll: &Poll) {
         let now = clock::now();
         match self.goal {
             Goal::None => {}
@@ -213,7 +218,6 @@ impl Set {
                 }
             }
         }
-        Ok(())
     }
 
     fn open_more(&mut self, poll: &Poll) {

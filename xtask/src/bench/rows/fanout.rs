@@ -1,0 +1,212 @@
+//! What a delivery costs and how long it takes.
+
+use super::{figure, names, rigs, unchanged, usual, usual_floor};
+use crate::bench::Bench;
+use crate::bench::report::{Budget, Figure, Reading};
+use crate::bench::rig::{Floor, Rig, Rounds, Sample, Stream, number, rounds};
+use crate::shell::Failure;
+use serde_json::{Value, json};
+
+/// Sends may fall short of deliveries by this share before a row counts as coalesced: two scrapes of the
+/// counters never hit the same instant.
+const TOLERANCE: f64 = 0.005;
+
+pub(super) fn two_thousand(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    paced(bench, row, "json", &Stream { seconds: 3.0, ..usual() }, &uncoalesced())
+}
+
+pub(super) fn two_thousand_protobuf(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    paced(bench, row, "protobuf", &Stream { seconds: 3.0, ..usual() }, &uncoalesced())
+}
+
+pub(super) fn one_thousand(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    paced(
+        bench,
+        row,
+        "json",
+        &Stream { rate: 80.0, seconds: 3.0, subscribers: 1_000, ..usual() },
+        &uncoalesced(),
+    )
+}
+
+/// As many as two such sets fit into the limit of open files.
+pub(super) fn ten_thousand(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    paced(
+        bench,
+        row,
+        "json",
+        &Stream { rate: 8.0, seconds: 3.0, subscribers: 9_500, ..usual() },
+        &uncoalesced(),
+    )
+}
+
+pub(super) fn five_hundred(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    let stream = Stream { rate: 1_000.0, seconds: 3.0, subscribers: 500, may_coalesce: true, ..usual() };
+    let figures = [
+        figure("us", "CPU per delivery", "µs", Reading::Cost, Budget::AtMost(2.0)),
+        figure("p50", "latency p50", "ms", Reading::Cost, Budget::None),
+        figure("p99", "latency p99", "ms", Reading::Cost, Budget::AtMost(25.0)),
+    ];
+    // The floor cannot keep up with 500,000 sends a second; its cost per send is what is asked of it.
+    let floor = Stream { rate: 100.0, seconds: 1.0, ..stream.clone() };
+    beside(bench, row, "json", &stream, &floor, &figures)
+}
+
+pub(super) fn light(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    let stream = Stream { rate: 200.0, seconds: 3.0, subscribers: 100, ..usual() };
+    let figures = [
+        figure("p50", "latency p50", "ms", Reading::Cost, Budget::AtMost(0.8)),
+        figure("p99", "latency p99", "ms", Reading::Cost, Budget::AtMost(2.0)),
+        figure("p50", "latency p50, of the floor's", "×", Reading::OfFloor, Budget::None),
+        figure("p99", "latency p99, of the floor's", "×", Reading::OfFloor, Budget::None),
+        figure("us", "CPU per delivery, of the floor's", "×", Reading::OfFloor, Budget::None),
+    ];
+    paced(bench, row, "json", &stream, &figures)
+}
+
+pub(super) fn thousand_channels(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    const CHANNELS: u64 = 1_000;
+    let stream = Stream {
+        rate: 4_000.0,
+        seconds: 3.0,
+        channels: CHANNELS,
+        subscribers: 10,
+        may_coalesce: true,
+        ..usual()
+    };
+    let floor = Stream { rate: 4.0, channels: 1, subscribers: 10_000, ..stream.clone() };
+    beside(bench, row, "json", &stream, &floor, &uncoalesced())
+}
+
+pub(super) fn burst(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    let stream = Stream { rate: 2e6, seconds: 0.001, subscribers: 500, may_coalesce: true, ..usual() };
+    let floor = Stream { rate: 100.0, seconds: 1.0, ..stream.clone() };
+    let figures = [
+        figure("us", "CPU per delivery", "µs", Reading::Cost, Budget::None),
+        figure("p99", "latency p99", "ms", Reading::Cost, Budget::None),
+    ];
+    beside(bench, row, "json", &stream, &floor, &figures)
+}
+
+/// Finds the rate that a server saturates at, then measures at parts of it.
+pub(super) fn saturation(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    const KEYS: [(&str, &str, f64); 3] =
+        [("p50_25", "p99_25", 0.25), ("p50_50", "p99_50", 0.5), ("p50_75", "p99_75", 0.75)];
+    let figures = [
+        figure("rate", "saturates at, messages", "1/s", Reading::Rate, Budget::None),
+        figure("p50_25", "p50 at 25 %", "ms", Reading::Plain, Budget::None),
+        figure("p99_25", "p99 at 25 %", "ms", Reading::Plain, Budget::None),
+        figure("p50_50", "p50 at 50 %", "ms", Reading::Plain, Budget::None),
+        figure("p99_50", "p99 at 50 %", "ms", Reading::Plain, Budget::None),
+        figure("p50_75", "p50 at 75 %", "ms", Reading::Plain, Budget::None),
+        figure("p99_75", "p99 at 75 %", "ms", Reading::Plain, Budget::None),
+    ];
+    let stream = Stream { seconds: 2.0, subscribers: 1_000, may_coalesce: true, ..usual() };
+    let (mut floor, mut rigs) = (usual_floor()?, rigs(bench, &unchanged())?);
+    rigs.iter_mut().try_for_each(|rig| subscribe(rig, "json", &stream))?;
+    let result = rounds(bench.rounds.min(3), &mut floor, &usual(), &mut rigs, |rig| {
+        let mut sample = Sample::new();
+        let (mut rate, mut best) = (50.0, 0.0);
+        // A server keeps up while the last message is not much later than the first.
+        while rate < 20_000.0 {
+            let got = rig.publish(&Stream { rate, ..stream.clone() })?;
+            if got["p99"] > 250.0 || got["delivered"] < got["expected"] {
+                break;
+            }
+            best = rate;
+            rate *= 1.4;
+        }
+        sample.insert("rate", best);
+        for (p50, p99, part) in KEYS {
+            let got = rig.publish(&Stream { rate: (best * part).max(1.0), ..stream.clone() })?;
+            sample.insert(p50, got["p50"]);
+            sample.insert(p99, got["p99"]);
+        }
+        Ok(sample)
+    })?;
+    bench.report.add(row, &names(bench), &figures, &result);
+    Ok(())
+}
+
+fn uncoalesced() -> [Figure; 4] {
+    [
+        figure("us", "CPU per delivery, of the floor's", "×", Reading::OfFloor, Budget::AtMost(1.25)),
+        figure("us", "CPU per delivery", "µs", Reading::Cost, Budget::None),
+        figure("p50", "latency p50, of the floor's", "×", Reading::OfFloor, Budget::None),
+        figure("p99", "latency p99, of the floor's", "×", Reading::OfFloor, Budget::None),
+    ]
+}
+
+fn paced(
+    bench: &mut Bench,
+    row: &'static str,
+    encoding: &str,
+    stream: &Stream,
+    figures: &[Figure],
+) -> Result<(), Failure> {
+    beside(bench, row, encoding, stream, &Stream { seconds: stream.seconds / 2.0, ..stream.clone() }, figures)
+}
+
+/// Publishes `stream` on each server, with the floor writing `bytes` before and after.
+fn beside(
+    bench: &mut Bench,
+    row: &'static str,
+    encoding: &str,
+    stream: &Stream,
+    bytes: &Stream,
+    figures: &[Figure],
+) -> Result<(), Failure> {
+    let mut floor = Floor::new(bytes.subscribers)?;
+    let mut rigs = rigs(bench, &unchanged())?;
+    for rig in &mut rigs {
+        subscribe(rig, encoding, stream)?;
+        // What is done once, such as growing tables, is done before the first round.
+        rig.publish(&Stream { seconds: (stream.seconds / 6.0).max(10.0 / stream.rate), ..stream.clone() })?;
+    }
+    let result = rounds(bench.rounds, &mut floor, bytes, &mut rigs, |rig| rig.publish(stream))?;
+    check(bench, row, stream, &result);
+    bench.report.add(row, &names(bench), figures, &result);
+    Ok(())
+}
+
+fn subscribe(rig: &mut Rig, encoding: &str, stream: &Stream) -> Result<(), Failure> {
+    let count = stream.subscribers * usize::try_from(stream.channels)?;
+    let answer = rig.connect(&plan(encoding, stream, count))?;
+    if number(&answer, "count") == count as f64 { Ok(()) } else { Err("connections are missing".into()) }
+}
+
+fn plan(encoding: &str, stream: &Stream, count: usize) -> Value {
+    json!({
+        "count": count, "encoding": encoding, "subscriptions": 1, "channel": stream.channel,
+        "channels": stream.channels,
+    })
+}
+
+/// Lost or doubled deliveries, refused publications, or coalesced sends where none may be.
+fn check(bench: &mut Bench, row: &'static str, stream: &Stream, rounds: &Rounds) {
+    let names = names(bench);
+    let mut counted = true;
+    for (number, round) in rounds.kept.iter().enumerate() {
+        for (name, sample) in names.iter().zip(&round.samples) {
+            let get = |key: &str| sample.get(key).copied().unwrap_or(0.0);
+            let whole = get("delivered") == get("expected");
+            if !whole || get("missing") + get("repeated") + get("refused") > 0.0 {
+                bench.report.faults.push(format!(
+                    "{row}, round {number}, {name}: expected {}, delivered {}, missing {}, repeated {}, publications refused {}",
+                    get("expected"), get("delivered"), get("missing"), get("repeated"), get("refused"),
+                ));
+            }
+            match sample.get("sends_per_delivery") {
+                Some(sends) if !stream.may_coalesce && *sends < 1.0 - TOLERANCE => {
+                    bench.report.faults.push(format!("{row}, round {number}, {name}: {sends:.3} sends per delivery where nothing may coalesce"));
+                }
+                Some(_) => {}
+                None => counted = false,
+            }
+        }
+    }
+    if !counted {
+        let text = "a server here does not count its sends, so coalescing is seen only in the clients' reads";
+        bench.report.note(row, text.to_owned());
+    }
+}

@@ -1,0 +1,169 @@
+//! A server under measurement: started here or by somebody else.
+
+use super::process;
+use crate::shell::{self, Failure};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// What the benches set; they need no more than this of any server.
+const CONFIG: &str = include_str!("config.json");
+
+/// How to come by a server.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// A binary that is started with the benches' configuration.
+    Binary { name: String, file: PathBuf },
+    /// One that runs already, with that configuration.
+    Running { name: String, address: String, pid: u32 },
+}
+
+impl Target {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Binary { name, .. } | Self::Running { name, .. } => name,
+        }
+    }
+
+    /// Whether each call of [`Self::start`] gives a server without a past.
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self, Self::Binary { .. })
+    }
+
+    pub(crate) fn start(&self, changes: &Value) -> Result<Server, Failure> {
+        match self {
+            Self::Binary { name, file } => {
+                let mut config: Value = serde_json::from_str(CONFIG)?;
+                merge(&mut config, changes);
+                let path = shell::root().join(format!("target/bench-{name}.json"));
+                std::fs::write(&path, serde_json::to_string_pretty(&config)?)?;
+                Server::start(name, file, &path)
+            }
+            Self::Running { name, address, pid } => Ok(Server {
+                name: name.clone(),
+                address: address.clone(),
+                pid: *pid,
+                child: None,
+                ready_in: None,
+            }),
+        }
+    }
+}
+
+/// A server that answers. Stopped when dropped, if it was started here.
+pub(crate) struct Server {
+    pub(crate) name: String,
+    /// `host:port` of the HTTP listener.
+    pub(crate) address: String,
+    pub(crate) pid: u32,
+    child: Option<Child>,
+    /// From start to the first good answer of `/health`.
+    pub(crate) ready_in: Option<Duration>,
+}
+
+impl Server {
+    /// Starts a binary with a configuration file on a free port of 127.0.0.1.
+    pub(crate) fn start(name: &str, binary: &Path, config: &Path) -> Result<Self, Failure> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let config = config.to_string_lossy();
+        let begin = Instant::now();
+        let mut child = shell::with_all_files(binary, &["-c", &config])
+            .env("CENTRIFUGO_HTTP_SERVER_PORT", port.to_string())
+            .env("CENTRIFUGO_HTTP_SERVER_ADDRESS", "127.0.0.1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("{}: {e}", binary.display()))?;
+        let address = format!("127.0.0.1:{port}");
+        while !is_healthy(&address) {
+            if let Some(status) = child.try_wait()? {
+                return Err(format!("{} ended at once: {status}", binary.display()).into());
+            }
+            if begin.elapsed() > Duration::from_secs(15) {
+                child.kill()?;
+                child.wait()?;
+                return Err(format!("{} does not answer /health", binary.display()).into());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (pid, ready_in) = (child.id(), Some(begin.elapsed()));
+        Ok(Self { name: name.to_owned(), address, pid, child: Some(child), ready_in })
+    }
+
+    /// Sum of a counter over its labels; `None` where the server has no such counter.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> Option<f64> {
+        let text = get(&self.address, "/metrics").ok()?;
+        let mut sum = None;
+        for line in text.lines().filter(|l| l.starts_with(name) && l.contains(label)) {
+            if !matches!(line.as_bytes().get(name.len()), Some(b' ' | b'{')) {
+                continue;
+            }
+            let value: f64 = line.rsplit(' ').next()?.parse().ok()?;
+            *sum.get_or_insert(0.0) += value;
+        }
+        sum
+    }
+
+    /// Sends and deliveries since start, where the server counts them.
+    pub(crate) fn sends(&self) -> Option<(f64, f64)> {
+        Some((self.metric("spinward_flush_sends_total", "")?, self.metric("spinward_deliveries_total", "")?))
+    }
+
+    /// Resident bytes.
+    pub(crate) fn rss(&self) -> Result<f64, Failure> {
+        process::rss(self.pid)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself, which is as well.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The server's binary: `SPINWARD_BIN`, or built here.
+pub(crate) fn binary(release: bool) -> Result<PathBuf, Failure> {
+    if let Some(file) = std::env::var_os("SPINWARD_BIN") {
+        return Ok(file.into());
+    }
+    let mut arguments = vec!["build", "--locked", "--package", "spinward-server"];
+    if release {
+        arguments.push("--release");
+    }
+    shell::run(&mut shell::cargo(&arguments))?;
+    Ok(shell::root().join(if release { "target/release/spinward" } else { "target/debug/spinward" }))
+}
+
+fn is_healthy(address: &str) -> bool {
+    get(address, "/health")
+        .is_ok_and(|answer| answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"))
+}
+
+/// HTTP/1.0, so that the answer is not chunked and ends with the connection.
+fn get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (_, Value::Null) => {}
+        (into, from) => *into = from.clone(),
+    }
+}
