@@ -86,9 +86,10 @@ impl Session {
 
     fn on_pong(&mut self, cx: &mut Cx<'_>) {
         // A pong that nobody asked for is a client that does not follow the protocol.
-        if self.pong_by == 0 || self.phase != Phase::Connected {
+        if self.pongs_due == 0 || self.phase != Phase::Connected {
             return self.close(cx, DisconnectCode::BAD_REQUEST);
         }
+        self.pongs_due -= 1;
         self.pong_by = 0;
     }
 

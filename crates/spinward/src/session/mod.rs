@@ -80,6 +80,8 @@ pub(crate) struct Session {
     ping_at: u64,
     /// When the outstanding ping must be answered; 0 if none is outstanding.
     pong_by: u64,
+    /// Pings that are not answered yet.
+    pongs_due: u8,
     expiry: Expiry,
 }
 
@@ -135,6 +137,7 @@ impl Session {
             joins: Vec::new(),
             ping_at: if stale == 0 { u64::MAX } else { now.mono + stale },
             pong_by: 0,
+            pongs_due: 0,
             expiry: Expiry::NEVER,
         }
     }

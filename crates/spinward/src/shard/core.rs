@@ -415,6 +415,9 @@ impl Core {
 
     /// The command under way is done: what was received meanwhile is next.
     fn resume(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
+        // What waited for the reply goes before anything that the next command brings.
+        self.emit(slot);
+        self.release_held(slot);
         loop {
             let entry = &mut self.slots[slot as usize];
             if entry.state != State::Open || entry.session.as_ref().is_none_or(|session| session.is_busy()) {
