@@ -7,25 +7,29 @@ use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{HistoryRequest, PublishRequest, Reply, SubRefreshRequest};
 use spinward_wire::{Incoming, Request};
 
+/// What is wrong with a command that names no channel.
+pub(super) const NO_CHANNEL: &str = "a command without a channel";
+
 impl Session {
     /// Takes one command of the client. Must not be called while one is under way.
     pub(crate) fn on_command(&mut self, cx: &mut Cx<'_>, incoming: Incoming) {
         let Incoming { id, request } = incoming;
         let Some(request) = request else {
-            return if id == 0 { self.on_pong(cx) } else { self.close(cx, DisconnectCode::BAD_REQUEST) };
+            return if id == 0 { self.on_pong(cx) } else { self.breach(cx, "a command that does not exist") };
         };
         match (&request, self.phase) {
             (_, Phase::Closed) => return,
             (Request::Connect(_), Phase::New) | (_, Phase::Connected) => {}
-            (_, Phase::New | Phase::Connecting) => return self.close(cx, DisconnectCode::BAD_REQUEST),
+            (_, Phase::New | Phase::Connecting) => return self.breach(cx, "a command before connect"),
         }
         if id == 0 && !matches!(request, Request::Send(_)) {
-            return self.close(cx, DisconnectCode::BAD_REQUEST);
+            return self.breach(cx, "a command without an id");
         }
         cx.metrics.command(&request);
         match request {
             Request::Connect(request) if self.phase == Phase::New => self.connect(cx, id, request),
-            Request::Connect(_) | Request::Ping => self.close(cx, DisconnectCode::BAD_REQUEST),
+            Request::Connect(_) => self.breach(cx, "a second connect"),
+            Request::Ping => self.breach(cx, "a ping command, which this protocol has no more"),
             Request::Subscribe(request) => self.subscribe(cx, id, request),
             Request::Unsubscribe(request) => self.unsubscribe(cx, id, &request.channel),
             Request::Publish(request) => self.publish(cx, id, request),
@@ -87,7 +91,7 @@ impl Session {
     fn on_pong(&mut self, cx: &mut Cx<'_>) {
         // A pong that nobody asked for is a client that does not follow the protocol.
         if self.pongs_due == 0 || self.phase != Phase::Connected {
-            return self.close(cx, DisconnectCode::BAD_REQUEST);
+            return self.breach(cx, "an empty command, which is a pong, to no ping");
         }
         self.pongs_due -= 1;
         self.pong_by = 0;
@@ -95,7 +99,7 @@ impl Session {
 
     fn publish(&mut self, cx: &mut Cx<'_>, id: u32, request: PublishRequest) {
         if request.channel.is_empty() {
-            return self.close(cx, DisconnectCode::BAD_REQUEST);
+            return self.breach(cx, NO_CHANNEL);
         }
         let own = self.subscription(cx, &request.channel);
         let chan_info = own.and_then(|own| own.info.clone());
@@ -107,7 +111,7 @@ impl Session {
 
     fn presence(&mut self, cx: &mut Cx<'_>, id: u32, channel: String, stats: bool) {
         if channel.is_empty() {
-            return self.close(cx, DisconnectCode::BAD_REQUEST);
+            return self.breach(cx, NO_CHANNEL);
         }
         let subscribed = self.subscription(cx, &channel).is_some();
         let what = if stats { Waiting::PresenceStats } else { Waiting::Presence };
@@ -116,7 +120,7 @@ impl Session {
 
     fn history(&mut self, cx: &mut Cx<'_>, id: u32, request: HistoryRequest) {
         if request.channel.is_empty() {
-            return self.close(cx, DisconnectCode::BAD_REQUEST);
+            return self.breach(cx, NO_CHANNEL);
         }
         let subscribed = self.subscription(cx, &request.channel).is_some();
         let HistoryRequest { channel, limit, since, reverse } = request;
@@ -126,7 +130,7 @@ impl Session {
 
     fn refresh(&mut self, cx: &mut Cx<'_>, id: u32, token: String) {
         if token.is_empty() {
-            return self.close(cx, DisconnectCode::BAD_REQUEST);
+            return self.breach(cx, "a refresh command without a token");
         }
         let request = Refreshing { token, server_side_channels: self.server_side_channels(cx) };
         self.ask(cx, id, Waiting::Refresh, Call::Refresh(request));
@@ -134,7 +138,7 @@ impl Session {
 
     fn sub_refresh(&mut self, cx: &mut Cx<'_>, id: u32, request: SubRefreshRequest) {
         if request.channel.is_empty() {
-            return self.close(cx, DisconnectCode::BAD_REQUEST);
+            return self.breach(cx, NO_CHANNEL);
         }
         let Some(own) = self.subscription(cx, &request.channel) else {
             return self.error(cx, id, &ErrorCode::PERMISSION_DENIED);
@@ -152,7 +156,7 @@ impl Session {
 
     fn unsubscribe(&mut self, cx: &mut Cx<'_>, id: u32, channel: &str) {
         if channel.is_empty() {
-            return self.close(cx, DisconnectCode::BAD_REQUEST);
+            return self.breach(cx, NO_CHANNEL);
         }
         self.leave_channel(cx, channel, &spinward_wire::code::UnsubscribeCode::CLIENT);
         self.reply(cx, &Reply { id, unsubscribe: Some(Default::default()), ..Reply::default() });

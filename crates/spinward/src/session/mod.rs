@@ -46,6 +46,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) metrics: &'a ShardMetrics,
     /// The session ended with this.
     pub(crate) closed: Option<DisconnectCode>,
+    /// What the client did against the protocol, where that ended it.
+    pub(crate) breach: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -207,6 +209,12 @@ impl Session {
             Refusal::Error(code) => self.error(cx, id, &code),
             Refusal::Disconnect(code) => self.close(cx, code),
         }
+    }
+
+    /// Ends the connection of a client that does not keep to the protocol.
+    fn breach(&mut self, cx: &mut Cx<'_>, cause: &'static str) {
+        cx.breach = Some(cause);
+        self.close(cx, DisconnectCode::BAD_REQUEST);
     }
 
     /// Ends the connection. Whatever it holds is given back; nothing is sent to it any more.

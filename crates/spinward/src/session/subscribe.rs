@@ -68,8 +68,11 @@ pub(super) struct Asked {
 
 impl Session {
     pub(super) fn subscribe(&mut self, cx: &mut Cx<'_>, id: u32, mut request: Box<SubscribeRequest>) {
-        if request.channel.is_empty() || !matches!(request.delta.as_str(), "" | "fossil") {
-            return self.close(cx, DisconnectCode::BAD_REQUEST);
+        if request.channel.is_empty() {
+            return self.breach(cx, super::dispatch::NO_CHANNEL);
+        }
+        if !matches!(request.delta.as_str(), "" | "fossil") {
+            return self.breach(cx, "a subscribe command with a delta encoding that does not exist");
         }
         if self.has_channel(cx, &request.channel) {
             return self.error(cx, id, &ErrorCode::ALREADY_SUBSCRIBED);

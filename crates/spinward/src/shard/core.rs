@@ -4,6 +4,7 @@
 //! the executor that is passed along. No I/O, no clock: a simulation steps several of these on one thread.
 
 use super::Accepted;
+use super::breaches::Breaches;
 use super::inbox::{Control, Entry};
 use super::outbox::Outbox;
 use super::wheel::Wheel;
@@ -58,6 +59,7 @@ pub(crate) struct Core {
     /// Slots that may read again.
     resumed: Vec<u32>,
     limits: Limits,
+    breaches: Breaches,
     shutting_down: bool,
 }
 
@@ -148,6 +150,7 @@ impl Core {
             dirty: VecDeque::new(),
             resumed: Vec::new(),
             limits: Limits { message: config.message_size_limit, ..Limits::default() },
+            breaches: Breaches::default(),
             shutting_down: false,
             hub,
             config,
@@ -312,6 +315,9 @@ impl Core {
                     self.end(slot, DisconnectCode::CONNECTION_CLOSED, now, exec, Some((answer, "")));
                 }
                 Err(error) => {
+                    let cause =
+                        if error.reason.is_empty() { "a message over the size limit" } else { error.reason };
+                    self.report(slot, &cause, error.code.into(), now);
                     self.end(slot, DisconnectCode::BAD_REQUEST, now, exec, Some((error.code, error.reason)));
                 }
             }
@@ -327,7 +333,10 @@ impl Core {
         while let Some(command) = commands.next() {
             match command {
                 Ok(command) => self.with(slot, now, |session, cx| session.on_command(cx, command)),
-                Err(_) => self.with(slot, now, |session, cx| session.close(cx, DisconnectCode::BAD_REQUEST)),
+                Err(error) => {
+                    self.report(slot, &error, DisconnectCode::BAD_REQUEST.code, now);
+                    self.with(slot, now, |session, cx| session.close(cx, DisconnectCode::BAD_REQUEST));
+                }
             }
             self.settle(slot, now, exec);
             if self.slots[slot as usize].state != State::Open {
@@ -743,9 +752,10 @@ impl Core {
             moved: &mut self.moved,
             metrics: &self.hub.metrics.shards[usize::from(self.shard)],
             closed: None,
+            breach: None,
         };
         f(&mut session, &mut cx);
-        let closed = cx.closed.take();
+        let (closed, breach) = (cx.closed.take(), cx.breach);
         self.slots[slot as usize].session = Some(session);
         self.calls.extend(self.fresh_calls.drain(..));
         for moved in self.moved.drain(..) {
@@ -754,6 +764,9 @@ impl Core {
             }
         }
         if let Some(code) = closed {
+            if let Some(cause) = breach {
+                self.report(slot, &cause, code.code, now);
+            }
             self.start_closing(slot, code.code as u16, &code.reason, code == DisconnectCode::SLOW, now);
         }
     }
@@ -820,6 +833,7 @@ impl Core {
             moved: &mut self.moved,
             metrics: &self.hub.metrics.shards[usize::from(self.shard)],
             closed: None,
+            breach: None,
         };
         let deadline = session.deadline(&cx);
         self.slots[slot as usize].session = Some(session);
@@ -896,6 +910,13 @@ impl Core {
         entry.reader = ws::Reader::new();
         self.wheel.set(slot, now.mono + CLOSE_MS);
         self.mark(slot);
+    }
+
+    /// A client did something against the protocol: the log says what.
+    fn report(&mut self, slot: u32, cause: &dyn std::fmt::Display, code: u32, now: Now) {
+        if let Some(session) = &self.slots[slot as usize].session {
+            self.breaches.log(session.id(), cause, code, now);
+        }
     }
 
     fn metrics(&self) -> &crate::metrics::ShardMetrics {

@@ -1,5 +1,6 @@
 //! A shard: one thread that holds connections, with everything that they need in its own memory.
 
+mod breaches;
 pub(crate) mod core;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
