@@ -218,7 +218,6 @@ pub(crate) struct Joining {
     pub(crate) waiting: Vec<Ticket>,
     /// Reads in flight, and who waits for each.
     pub(crate) reads: Vec<Read>,
-    next_read: u32,
 }
 
 /// One subscriber that is entering.
@@ -263,17 +262,18 @@ impl Joining {
         }
     }
 
-    /// Adds a ticket to an equal read in flight, or says that a new one is to be made and its number.
-    pub(crate) fn read(&mut self, ticket: Ticket) -> Option<u32> {
+    /// Adds a ticket to an equal read in flight, or says that a new one is to be made, under the number given.
+    ///
+    /// Numbers are never used again in a shard, so that a late answer is not taken for that of another read.
+    pub(crate) fn read(&mut self, ticket: Ticket, number: u32) -> Option<u32> {
         let filter = crate::session::read_filter(&ticket.wish);
         if let Some(read) = self.reads.iter_mut().find(|read| read.filter == filter && ticket.tries == 0) {
             read.tickets.push(ticket);
             return None;
         }
-        self.next_read += 1;
         let ring_epoch = self.ring_epoch.clone();
-        self.reads.push(Read { number: self.next_read, filter, ring_epoch, tickets: vec![ticket] });
-        Some(self.next_read)
+        self.reads.push(Read { number, filter, ring_epoch, tickets: vec![ticket] });
+        Some(number)
     }
 
     pub(crate) fn take_read(&mut self, number: u32) -> Option<Read> {

@@ -2,7 +2,7 @@
 
 use super::directory::Channel;
 use super::encoded::{Delivery, Form};
-use super::join::Joining;
+use super::join::{Joining, Ticket};
 use crate::publication::{Position, Publication};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
@@ -351,6 +351,8 @@ pub(crate) struct LocalTable {
     by_name: HashTable<u32>,
     by_id: HashTable<u32>,
     hasher: FixedState,
+    /// The last number of a read for subscribers that are joining.
+    read: u32,
 }
 
 impl LocalTable {
@@ -361,7 +363,15 @@ impl LocalTable {
             by_name: HashTable::new(),
             by_id: HashTable::new(),
             hasher: FixedState::with_seed(seed),
+            read: 0,
         }
+    }
+
+    /// Has a subscriber that is joining wait for a read: says its number if it is a new one.
+    pub(crate) fn read(&mut self, channel: u32, ticket: Ticket) -> Option<u32> {
+        self.read = self.read.wrapping_add(1);
+        let number = self.read;
+        self.get_mut(channel)?.start_joining().read(ticket, number)
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&LocalChannel> {

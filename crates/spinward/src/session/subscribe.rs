@@ -194,14 +194,11 @@ impl Session {
                 let history = cx.hub.with_meta_ttl(wish.history);
                 let ticket = Ticket { handle: cx.handle, join: number, wish, tries: 0 };
                 let mut read = None;
-                if let Some(channel) = cx.channels.get_mut(local) {
-                    let joining = channel.start_joining();
-                    if held {
-                        let filter = read_filter(&ticket.wish);
-                        read = joining.read(ticket).map(|read| (read, filter));
-                    } else {
-                        joining.waiting.push(ticket);
-                    }
+                if held {
+                    let filter = read_filter(&ticket.wish);
+                    read = cx.channels.read(local, ticket).map(|read| (read, filter));
+                } else if let Some(channel) = cx.channels.get_mut(local) {
+                    channel.start_joining().waiting.push(ticket);
                 }
                 if let Some((read, filter)) = read {
                     self.tell(cx, Call::Slice { channel: record.clone(), read, filter, options: history });

@@ -634,9 +634,8 @@ impl Core {
         let filter = crate::session::read_filter(&ticket.wish);
         let options = self.hub.with_meta_ttl(ticket.wish.history);
         let handle = ticket.handle;
-        let Some(local) = self.channels.get_mut(number) else { return };
-        let record = Arc::clone(&local.record);
-        if let Some(read) = local.start_joining().read(ticket) {
+        let Some(record) = self.channels.get(number).map(|local| Arc::clone(&local.record)) else { return };
+        if let Some(read) = self.channels.read(number, ticket) {
             let call = Call::Slice { channel: record, read, filter, options };
             exec.execute(Called { handle, token: 0, identity: None, call });
         }
