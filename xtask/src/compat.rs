@@ -10,7 +10,7 @@ const PACKAGES: &[&str] = &["websockets", "httpx", "cryptography"];
 /// `--target HOST:PORT` takes a server that runs already; other arguments go to `run.py`.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let cases = shell::root().join("compat/cases");
-    let python = python(&shell::root().join("target/compat-venv"))?;
+    let python = python(&shell::root().join("compat/.work/cases"))?;
     let target = shell::option(arguments, "--target");
     let server = if target.is_some() { None } else { Some(start(&cases)?) };
     let address = match (&server, target) {
@@ -39,6 +39,6 @@ pub(crate) fn python(environment: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn start(cases: &Path) -> Result<Server, Failure> {
-    let binary = crate::bench::server::binary(false)?;
+    let binary = crate::bench::server::binary()?;
     Server::start("spinward", &binary, &cases.join("config.json"))
 }

@@ -1,186 +1,214 @@
-//! `cargo xtask test`: installs what the tests need and runs everything, a step at a time.
+//! `cargo xtask test`: installs what the tests need, where it is missing, and runs everything.
 
-use crate::shell::{self, Failure, cargo, command, run as must, works};
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+mod install;
 
-/// One step: its name, what it is about, and how it is done.
+use crate::shell::{self, Failure};
+use crate::{arrows, compat, fuzz};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// One part of the tests.
 struct Step {
     name: &'static str,
-    about: &'static str,
+    what: &'static str,
+    /// Run when no step is named.
+    usual: bool,
     run: fn() -> Result<(), Failure>,
 }
 
-/// In this order: what is quick and what others stand on comes first.
+const fn step(name: &'static str, what: &'static str, run: fn() -> Result<(), Failure>) -> Step {
+    Step { name, what, usual: true, run }
+}
+
+/// By hand only.
+const fn extra(name: &'static str, what: &'static str, run: fn() -> Result<(), Failure>) -> Step {
+    Step { name, what, usual: false, run }
+}
+
+/// All steps, in the order they run: what fails soonest comes first.
 const STEPS: &[Step] = &[
-    Step { name: "tools", about: "programs that the tests need", run: tools },
-    Step { name: "fmt", about: "format", run: || must(&mut cargo(&["fmt", "--all", "--check"])) },
-    Step { name: "arrows", about: "which crate may know which", run: crate::arrows::run },
-    Step { name: "build", about: "everything, in development mode", run: build },
-    Step { name: "unit", about: "unit, property, simulation and socket tests", run: unit },
-    Step { name: "clippy", about: "lints", run: clippy },
-    Step { name: "doc", about: "documentation", run: doc },
-    Step { name: "deny", about: "licences and bans of dependencies", run: deny },
-    Step { name: "compat", about: "answers beside those of Centrifugo v6.9", run: || crate::compat::run(&[]) },
-    Step { name: "web", about: "the console is what its source makes", run: web },
-    Step { name: "node", about: "the official JavaScript SDK, in Node and in Chromium", run: node },
-    Step { name: "python", about: "Python clients, tokens and bad input", run: python },
-    Step { name: "sdk-suite", about: "the own tests of the Python SDK", run: sdk_suite },
-    Step { name: "rust-sdk", about: "the official Rust SDK", run: rust_sdk },
-    Step { name: "go-sdk", about: "the official Go SDK, where Go is", run: go_sdk },
-    Step { name: "fuzz", about: "every fuzz target, 15 seconds each", run: || crate::fuzz::run(15, false) },
+    step("fmt", "every file is formatted", fmt),
+    step("arrows", "no crate knows what it must not", arrows::run),
+    step("clippy", "no lint, all targets", clippy),
+    step("unit", "unit, property and integration tests", unit),
+    step("simulation", "1,000 seeds of production nodes on a faulty broker", simulation),
+    step("doc", "documentation without a warning", doc),
+    step("deny", "bans, licences and sources of what is built", deny),
+    step("web", "the console builds to the bytes that are committed", web),
+    step("build", "the server, release", build),
+    step("compat", "answers beside those of Centrifugo v6.9", compat_cases),
+    step("python", "PyPI SDKs, tokens, bad input, the manual's Python", python),
+    step("python-sdk", "the own tests of centrifuge-python", python_sdk),
+    step("node", "npm SDK in Node and Chromium, the console, the manual's JavaScript", node),
+    step("fuzz", "15 s for each target", || fuzz::run(15, false)),
+    extra("fuzz-long", "60 s for each target", || fuzz::run(60, false)),
+    extra("fuzz-teeth", "each target finds the fault planted for it", || fuzz::run(60, true)),
 ];
 
-/// Runs all steps, or those named. `--list` names them.
+/// Runs the steps named, or the usual ones. A failed step does not stop the others.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if shell::flag(arguments, "--list") {
         for step in STEPS {
-            println!("{:<10} {}", step.name, step.about);
+            println!("{:<12} {}{}", step.name, step.what, if step.usual { "" } else { " (when named)" });
         }
         return Ok(());
     }
-    let wanted = shell::positional(arguments, &[]);
-    if let Some(unknown) = wanted.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+    let named = shell::positional(arguments, &[]);
+    if let Some(unknown) = named.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
         return Err(format!("no step {unknown}: see cargo xtask test --list").into());
     }
-    let mut rows = Vec::new();
-    for step in STEPS.iter().filter(|step| wanted.is_empty() || wanted.contains(&step.name)) {
-        println!("\n== {}: {}", step.name, step.about);
+    let chosen =
+        STEPS.iter().filter(|step| if named.is_empty() { step.usual } else { named.contains(&step.name) });
+    let mut results: Vec<(&Step, Duration, Result<(), Failure>)> = Vec::new();
+    for step in chosen {
+        println!("\n=== {}: {}", step.name, step.what);
         let start = Instant::now();
         let result = (step.run)();
         if let Err(error) = &result {
-            println!("== {} failed: {error}", step.name);
+            println!("!!! {}: {error}", step.name);
         }
-        rows.push((step.name, result.is_ok(), start.elapsed()));
+        results.push((step, start.elapsed(), result));
     }
-    println!("\n{:<10} {:>8}", "step", "seconds");
-    for (name, passed, time) in &rows {
-        println!("{name:<10} {:>8.1}  {}", time.as_secs_f64(), if *passed { "" } else { "FAILED" });
+    println!();
+    for (step, time, result) in &results {
+        let verdict = if result.is_ok() { "passed" } else { "FAILED" };
+        println!("{:<12} {:>7.1} s  {verdict}", step.name, time.as_secs_f64());
     }
-    let total: f64 = rows.iter().map(|(.., time)| time.as_secs_f64()).sum();
-    let failed = rows.iter().filter(|(_, passed, _)| !passed).count();
-    println!("{:<10} {total:>8.1}\n\n{} passed, {failed} failed", "all", rows.len() - failed);
-    if failed > 0 { Err(format!("{failed} steps failed").into()) } else { Ok(()) }
+    let failed = results.iter().filter(|(_, _, result)| result.is_err()).count();
+    println!("{} passed, {failed} failed", results.len() - failed);
+    if failed == 0 { Ok(()) } else { Err("not everything passed".into()) }
 }
 
-/// Installs Debian packages for programs that are missing, where this may install anything.
-fn tools() -> Result<(), Failure> {
-    const WANTED: &[(&str, &[&str], &[&str])] = &[
-        ("python3", &["-c", "import venv, ensurepip"], &["python3", "python3-venv", "python3-pip"]),
-        ("node", &["--version"], &["nodejs", "npm"]),
-        ("npm", &["--version"], &["npm"]),
-        ("chromium", &["--version"], &["chromium"]),
-        ("curl", &["--version"], &["curl"]),
-        ("c++", &["--version"], &["g++"]),
-        ("make", &["--version"], &["make"]),
-    ];
-    let missing: Vec<&str> = WANTED
-        .iter()
-        .filter(|(program, arguments, _)| !works(program, arguments))
-        .flat_map(|(_, _, packages)| packages.iter().copied())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    if !works("apt-get", &["--version"]) {
-        return Err(format!("please install: {}", missing.join(" ")).into());
-    }
-    let sudo = if works("sh", &["-c", "test \"$(id -u)\" = 0"]) { "" } else { "sudo " };
-    let script = format!(
-        "{sudo}apt-get update -q && DEBIAN_FRONTEND=noninteractive {sudo}apt-get install -q -y --no-install-recommends {}",
-        missing.join(" ")
-    );
-    must(&mut command("sh", &["-c", &script]))
-}
-
-fn build() -> Result<(), Failure> {
-    must(&mut cargo(&["build", "--workspace", "--locked"]))
-}
-
-fn unit() -> Result<(), Failure> {
-    must(&mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))
+fn fmt() -> Result<(), Failure> {
+    shell::run(&mut shell::cargo(&["fmt", "--all", "--check"]))
 }
 
 fn clippy() -> Result<(), Failure> {
-    must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    shell::run(&mut shell::cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn unit() -> Result<(), Failure> {
+    shell::run(&mut shell::cargo(&["test", "--workspace", "--locked", "--quiet"]))
+}
+
+fn simulation() -> Result<(), Failure> {
+    let arguments = ["test", "--package", "spinward-testkit", "--locked", "--quiet", "--test", "simulation"];
+    shell::run(shell::cargo(&arguments).env("SPINWARD_SEEDS", "1000"))
 }
 
 fn doc() -> Result<(), Failure> {
-    must(cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+    let arguments = ["doc", "--workspace", "--no-deps", "--locked", "--quiet"];
+    shell::run(shell::cargo(&arguments).env("RUSTDOCFLAGS", "-D warnings"))
 }
-
-/// Version of the program that checks licences and bans.
-const DENY: &str = "0.20.2";
 
 fn deny() -> Result<(), Failure> {
-    if !works("cargo", &["deny", "--version"]) {
-        must(&mut cargo(&["install", "--locked", "--quiet", "cargo-deny", "--version", DENY]))?;
-    }
-    must(&mut cargo(&["deny", "--locked", "check", "bans", "licenses"]))
+    let program = install::cargo_deny()?;
+    shell::run(&mut shell::command(program, &["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-/// Builds the console anew and compares it with what is committed.
-fn web() -> Result<(), Failure> {
-    let web = shell::root().join("web");
-    must(command("npm", &["ci", "--no-audit", "--no-fund"]).current_dir(&web))?;
-    must(command("npm", &["run", "build"]).current_dir(&web))?;
-    must(&mut command("git", &["diff", "--exit-code", "--stat", "--", "web/dist"]))
+fn build() -> Result<(), Failure> {
+    crate::bench::server::binary().map(drop)
 }
 
-/// The binary that the black-box tests start.
-fn binary() -> Result<PathBuf, Failure> {
-    must(&mut cargo(&["build", "--locked", "--package", "spinward-server"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), PathBuf::from);
-    Ok(target.join("debug/spinward"))
-}
-
-fn node() -> Result<(), Failure> {
-    let folder = shell::root().join("compat/node");
-    must(command("npm", &["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
-    must(command("npm", &["test"]).current_dir(&folder).env("SPINWARD_BIN", binary()?))
-}
-
-/// A Python with the packages of `compat/python`.
-fn interpreter() -> Result<PathBuf, Failure> {
-    let folder = shell::root().join("compat/python");
-    let environment = shell::root().join("compat/.work/python");
-    let python = environment.join("bin/python");
-    if !python.exists() {
-        must(&mut command("python3", &["-m", "venv", &environment.to_string_lossy()]))?;
-    }
-    let requirements = folder.join("requirements.txt");
-    let requirements = requirements.to_string_lossy();
-    must(&mut command(&python, &["-m", "pip", "install", "--quiet", "--requirement", &requirements]))?;
-    Ok(python)
+fn compat_cases() -> Result<(), Failure> {
+    install::python()?;
+    compat::run(&[])
 }
 
 fn python() -> Result<(), Failure> {
-    let folder = shell::root().join("compat/python");
-    must(command(interpreter()?, &["-m", "pytest", "-q"]).current_dir(folder).env("SPINWARD_BIN", binary()?))
+    in_python(&["-m", "pytest", "-q"])
 }
 
-fn sdk_suite() -> Result<(), Failure> {
-    let folder = shell::root().join("compat/python");
-    must(command(interpreter()?, &["sdk_suite.py"]).current_dir(folder).env("SPINWARD_BIN", binary()?))
+fn python_sdk() -> Result<(), Failure> {
+    in_python(&["sdk_suite.py"])
 }
 
-/// A project outside of the workspace, if it is there.
-fn outside(folder: &str, mut test: std::process::Command) -> Result<(), Failure> {
-    let path: PathBuf = shell::root().join(folder);
-    if !Path::new(&path).exists() {
-        return Err(format!("{folder} is missing").into());
+fn in_python(arguments: &[&str]) -> Result<(), Failure> {
+    install::python()?;
+    let folder = shell::root().join("compat/python");
+    let environment = shell::root().join("compat/.work/python");
+    let python = environment.join("bin/python");
+    if !shell::works(&python.to_string_lossy(), &["--version"]) {
+        shell::run(&mut shell::command("python3", &["-m", "venv", &environment.to_string_lossy()]))?;
     }
-    must(test.current_dir(path).env("SPINWARD_BIN", binary()?))
+    // Quick when everything is there, and right when a requirement has changed.
+    let requirements = folder.join("requirements.txt");
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+    shell::run(shell::command(&python, &install).arg(requirements))?;
+    let mut command = shell::command(&python, arguments);
+    command.current_dir(folder).env("SPINWARD_BIN", crate::bench::server::binary()?);
+    shell::run(command.env("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
-fn rust_sdk() -> Result<(), Failure> {
-    outside("compat/rust", cargo(&["test", "--locked"]))
+fn node() -> Result<(), Failure> {
+    let chromium = install::chromium()?;
+    let folder = shell::root().join("compat/node");
+    npm_packages(&folder)?;
+    let mut command = shell::command("npm", &["test"]);
+    command.current_dir(folder).env("SPINWARD_BIN", crate::bench::server::binary()?);
+    shell::run(command.env("CHROMIUM", chromium))
 }
 
-fn go_sdk() -> Result<(), Failure> {
-    if !works("go", &["version"]) {
-        println!("skipped: there is no Go here");
+/// Builds the console beside the committed one and compares every file.
+fn web() -> Result<(), Failure> {
+    install::node()?;
+    let folder = shell::root().join("web");
+    npm_packages(&folder)?;
+    shell::run(shell::command("npm", &["run", "--silent", "check"]).current_dir(&folder))?;
+    let fresh = shell::root().join("target/web-dist");
+    let out = fresh.to_string_lossy();
+    let arguments = ["exec", "--", "vite", "build", "--logLevel", "warn", "--emptyOutDir", "--outDir", &out];
+    shell::run(shell::command("npm", &arguments).current_dir(&folder))?;
+    let (committed, built) = (files(&folder.join("dist"))?, files(&fresh)?);
+    let names = committed.keys().chain(built.keys());
+    let mut differ: Vec<&str> =
+        names.filter(|name| committed.get(*name) != built.get(*name)).map(String::as_str).collect();
+    differ.sort_unstable();
+    differ.dedup();
+    if differ.is_empty() {
+        println!("web: {} files, the same bytes", built.len());
         return Ok(());
     }
-    outside("compat/go", command("go", &["test", "-count=1", "./..."]))
+    Err(format!("web/dist is not what its sources build: {}; run npm run build in web/", differ.join(", "))
+        .into())
+}
+
+/// Installs what the lock file says, unless that has been done for this very file.
+fn npm_packages(folder: &Path) -> Result<(), Failure> {
+    let lock = std::fs::read(folder.join("package-lock.json"))?;
+    let done = folder.join("node_modules/.installed-lock.json");
+    if std::fs::read(&done).is_ok_and(|before| before == lock) {
+        return Ok(());
+    }
+    install::node()?;
+    shell::run(shell::command("npm", &["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(folder))?;
+    Ok(std::fs::write(done, lock)?)
+}
+
+/// Contents by path, of all files of a folder.
+fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in std::fs::read_dir(&next)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else {
+                let name = path.strip_prefix(folder)?.to_string_lossy().into_owned();
+                found.insert(name, std::fs::read(&path)?);
+            }
+        }
+    }
+    Ok(found)
 }

@@ -66,7 +66,7 @@ pub(crate) fn build_load_generator() -> Result<(), Failure> {
 }
 
 fn targets(arguments: &[String]) -> Result<Vec<Target>, Failure> {
-    let ours = Target::Binary { name: "spinward".to_owned(), file: server::binary(true)? };
+    let ours = Target::Binary { name: "spinward".to_owned(), file: server::binary()? };
     let mut targets = vec![ours];
     if let Some(file) = shell::option(arguments, "--against-bin") {
         targets.push(Target::Binary { name: "against".to_owned(), file: file.into() });

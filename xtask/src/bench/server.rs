@@ -128,17 +128,13 @@ impl Drop for Server {
     }
 }
 
-/// The server's binary: `SPINWARD_BIN`, or built here.
-pub(crate) fn binary(release: bool) -> Result<PathBuf, Failure> {
+/// The server's binary, release: `SPINWARD_BIN`, or built here.
+pub(crate) fn binary() -> Result<PathBuf, Failure> {
     if let Some(file) = std::env::var_os("SPINWARD_BIN") {
         return Ok(file.into());
     }
-    let mut arguments = vec!["build", "--locked", "--package", "spinward-server"];
-    if release {
-        arguments.push("--release");
-    }
-    shell::run(&mut shell::cargo(&arguments))?;
-    Ok(shell::root().join(if release { "target/release/spinward" } else { "target/debug/spinward" }))
+    shell::run(&mut shell::cargo(&["build", "--release", "--locked", "--package", "spinward-server"]))?;
+    Ok(shell::root().join("target/release/spinward"))
 }
 
 fn is_healthy(address: &str) -> bool {
