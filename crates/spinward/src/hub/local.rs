@@ -194,6 +194,10 @@ impl LocalChannel {
             flags |= Subscriber::LOST;
             self.more();
         }
+        if self.subscribers.is_empty() {
+            // Millions of channels have one subscriber.
+            self.subscribers.reserve_exact(1);
+        }
         self.subscribers.push(Subscriber { slot: joiner.slot, flags, filter });
         self.subscribers.len() as u32 - 1
     }

@@ -304,6 +304,10 @@ impl Session {
             .filter(|_| seen)
             .map(|identity| Arc::new(identity.client_info(options.info.clone())));
         let expiry = Expiry::at(options.expire_at);
+        if self.subscriptions.is_empty() {
+            // Most connections have one; the growth that a vector begins with would cost them three more.
+            self.subscriptions.reserve_exact(1);
+        }
         self.subscriptions.push(Subscription { channel: local, place, flags, expiry, info: info.clone() });
         let result = self.result(cx, &options, &asked, &start, delta);
         match info {

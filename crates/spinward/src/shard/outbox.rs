@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 #[derive(Default)]
 pub(crate) struct Outbox {
     queue: Queue,
-    bytes: usize,
+    /// Four bytes suffice: a connection with more than that waiting was closed as slow long before.
+    bytes: u32,
     /// The first piece is sent in part.
     partial: bool,
 }
@@ -26,7 +27,7 @@ enum Queue {
 
 impl Outbox {
     pub(crate) fn push(&mut self, bytes: Bytes) {
-        self.bytes += bytes.len();
+        self.bytes = self.bytes.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.queue = match std::mem::take(&mut self.queue) {
             Queue::Empty => Queue::One(bytes),
             Queue::One(first) => Queue::Many(Box::new(VecDeque::from([first, bytes]))),
@@ -39,7 +40,7 @@ impl Outbox {
 
     /// Bytes waiting.
     pub(crate) const fn len(&self) -> usize {
-        self.bytes
+        self.bytes as usize
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -67,8 +68,8 @@ impl Outbox {
 
     /// The first `count` bytes are sent.
     pub(crate) fn advance(&mut self, mut count: usize) {
-        count = count.min(self.bytes);
-        self.bytes -= count;
+        count = count.min(self.len());
+        self.bytes -= count as u32;
         if self.bytes == 0 {
             self.queue = Queue::Empty;
             self.partial = false;
