@@ -68,7 +68,7 @@ impl Scenario {
         let rate = |most: usize| if calm { 0 } else { random.below(most + 1) };
         Self {
             seed,
-            steps: random.between(300, 900),
+            steps: random.between(800, 3_000),
             remote_nodes: if remote { random.between(1, 3) } else { 0 },
             shards: random.between(1, 3),
             clients: random.between(2, 6),
@@ -85,7 +85,7 @@ impl Scenario {
                 ..Misdeeds::default()
             },
             tarry: random.below(600),
-            nuisance: rate(40),
+            nuisance: rate(60),
             havoc: if random.permille(500) { rate(10) } else { 0 },
             jumps: random.permille(300),
             inbox: *random.one_of(&[1_500, 1 << 20]),
@@ -209,7 +209,10 @@ impl World {
             }
             70..82 => {
                 let client = random.below(self.clients.len());
-                self.send(client, random.between(1, 120));
+                // Who is away stays away for a while.
+                if self.clients[client].at.is_some() || random.permille(250) {
+                    self.send(client, random.between(1, 120));
+                }
             }
             82..92 => {
                 let (publisher, channel) =

@@ -2,7 +2,9 @@
 //!
 //! `SPINWARD_SEEDS=10000` runs so many seeds in place of 500; `SPINWARD_SEED=7` runs one and prints its log.
 
-use spinward_testkit::checker::{Report, check};
+use spinward::sim::planted::{self, Fault};
+use spinward_testkit::broker::Misdeeds;
+use spinward_testkit::checker::{Counts, Report, check};
 use spinward_testkit::log::{hash, to_text};
 use spinward_testkit::world::{Scenario, run};
 
@@ -33,9 +35,11 @@ fn seeds_are_clean() {
     }
     let seeds = number("SPINWARD_SEEDS").unwrap_or(500);
     let (mut failed, mut first) = (Vec::new(), String::new());
+    let mut total = Counts::default();
     for seed in 0..seeds {
         let lines = run(&Scenario::from_seed(seed));
         let report = check(&lines);
+        total += report.counts;
         if !report.violations.is_empty() {
             if failed.is_empty() {
                 first = explain(seed, &report, &lines);
@@ -43,7 +47,11 @@ fn seeds_are_clean() {
             failed.push((seed, report.violations[0].to_string()));
         }
     }
+    println!("{seeds} seeds: {total:?}");
     assert!(failed.is_empty(), "{} of {seeds} seeds failed: {failed:#?}\n{first}", failed.len());
+    // Clean is worth nothing where nothing happened.
+    assert!(total.recovered_with_publications as u64 > seeds, "{total:?}");
+    assert!(total.not_recovered as u64 > seeds / 4 && total.alarms as u64 > seeds / 10, "{total:?}");
 }
 
 #[test]
@@ -55,4 +63,54 @@ fn a_seed_repeats_exactly() {
         assert_eq!(hash(&one), hash(&other), "seed {seed}");
     }
     assert_ne!(hash(&run(&Scenario::from_seed(1))), hash(&run(&Scenario::from_seed(2))));
+}
+
+/// Plants a fault in run after run until one is caught.
+fn caught(name: &str, mut plant: impl FnMut(&mut Scenario)) {
+    for seed in 0..50 {
+        let mut scenario = Scenario::from_seed(seed);
+        plant(&mut scenario);
+        let report = check(&run(&scenario));
+        let struck = planted::struck();
+        planted::plant(None, 0);
+        if let Some(first) = report.violations.first() {
+            println!("{name}: caught with seed {seed}: {first}");
+            assert!(struck || name.starts_with("broker"), "{name}: something else was caught: {first}");
+            return;
+        }
+    }
+    panic!("{name} was not caught in 50 seeds");
+}
+
+#[test]
+fn planted_faults_are_caught() {
+    for fault in Fault::ALL {
+        caught(&format!("{fault:?}"), |scenario| {
+            let merge = matches!(fault, Fault::MergeDrop | Fault::MergeRepeat | Fault::MergeSwap);
+            if merge && scenario.remote_nodes == 0 {
+                scenario.remote_nodes = 1;
+            }
+            if fault == Fault::ReusedEpoch {
+                (scenario.remote_nodes, scenario.jumps, scenario.havoc) = (0, true, 10);
+            }
+            if matches!(fault, Fault::InboxDrop | Fault::InboxRepeat | Fault::InboxSwap) {
+                // Over a bus that loses, a loss that is told is none of the node's doing.
+                scenario.remote_nodes = 0;
+            }
+            let after = if merge { scenario.seed % 3 } else { 3 + scenario.seed % 7 };
+            planted::plant(Some(fault), after as u32);
+        });
+    }
+}
+
+#[test]
+fn a_broker_that_breaks_its_contract_is_caught() {
+    caught("broker that keeps epochs over a fail-over", |scenario| {
+        (scenario.remote_nodes, scenario.havoc) = (2, 10);
+        scenario.misdeeds.keep_epochs = true;
+    });
+    caught("broker that swaps", |scenario| {
+        (scenario.remote_nodes, scenario.havoc) = (2, 0);
+        scenario.misdeeds = Misdeeds { swap: true, tarry: 300, ..Misdeeds::default() };
+    });
 }
