@@ -124,7 +124,7 @@ impl Built {
 }
 
 /// The rules of channels.
-pub(super) fn rules(config: &Config) -> Result<Rules, BuildError> {
+pub(crate) fn rules(config: &Config) -> Result<Rules, BuildError> {
     let channel: ChannelConfig = serde_json::from_value(Value::Object(config.channel.to_section()))
         .map_err(BuildError::ChannelOption)?;
     Ok(Rules {
@@ -151,7 +151,7 @@ fn settings(config: &Config) -> Settings {
 
 /// What tokens are checked with.
 pub(crate) fn keys(config: &Config) -> Result<Keys, BuildError> {
-    let jwks = Jwks::default();
+    let jwks = Jwks::current();
     let client = &config.client;
     let skip = client.insecure_skip_token_signature_verify;
     let connection = Verifier::new(&token_settings(&client.token, "client.token", skip), &jwks)?;

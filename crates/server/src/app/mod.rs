@@ -2,13 +2,14 @@
 
 mod build;
 mod dev;
+mod explain;
 mod log;
 mod metrics;
 mod origin;
 mod serve;
 
 pub use build::BuildError;
-pub(crate) use build::keys;
+pub(crate) use build::{keys, rules};
 pub use origin::{OriginError, Origins};
 
 use crate::config::{Config, Warning};
@@ -90,7 +91,10 @@ async fn serve(config: &Config, built: Built, ready: Option<dev::Made>) -> Resul
     let server = &config.http_server;
     let external = listen(&server.address, server.port).await?;
     let address = external.local_addr().map_err(RunError::Start)?;
-    let dev = ready.map(|made| Arc::new(made.announce(address)));
+    let dev = match ready {
+        Some(made) => Some(Arc::new(made.announce(address, config)?)),
+        None => None,
+    };
     let internal_port = server.internal_port.parse::<u16>().ok().filter(|port| *port != server.port);
     let (outer, inner) = built.routes(config, dev, internal_port.is_some());
     let mut accepting = Vec::new();

@@ -7,15 +7,23 @@ use super::expect::{Captures, Matcher};
 use super::settings::{FetchSettings, JwksSettings};
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Hir, HirKind};
+use std::fmt;
 use std::sync::Arc;
 use thiserror::Error;
 
 /// The address of a key set.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Endpoint {
     /// Texts and names of groups in turn; the first and the last are texts.
     parts: Vec<String>,
     fetch: Arc<FetchSettings>,
+}
+
+/// The address may have a password in it.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").finish_non_exhaustive()
+    }
 }
 
 /// An address that cannot be used.

@@ -1,6 +1,6 @@
 //! Logging in with tokens.
 //!
-//! [`settings`] says what is expected, [`verify`] checks tokens against it, [`claims`] is what comes out,
+//! [`settings`] says what is expected, [`verify`] checks tokens against it, [`token`] is what comes out,
 //! [`reason`] is why nothing came out and what the client is told then, [`jwks`] fetches the keys of issuers
 //! that publish them, [`revoke`] takes back what was granted, [`weak`] warns of secrets that anyone can guess.
 //!
@@ -20,10 +20,10 @@ pub mod revoke;
 pub mod revoke_store;
 pub mod settings;
 pub mod sign;
+pub mod token;
 pub mod verify;
 pub mod weak;
 
-pub use claims::{ConnectToken, SubOptions, SubscribeToken};
 pub use jwks::{Jwks, JwksStats};
 pub use pem::KeyFault;
 pub use reason::{Outcome, Reason, Refusal, Use};
@@ -32,6 +32,7 @@ pub use revoke_store::MemoryStore;
 pub use settings::{
     ClaimSettings, Expect, FetchSettings, IssuerSettings, JwksSettings, KeySettings, Timed, TokenSettings,
 };
+pub use token::{ConnectToken, SubOptions, SubscribeToken};
 pub use verify::{SettingsError, Verifier};
 pub use weak::weak_secret;
 

@@ -101,7 +101,7 @@ impl Timed {
 }
 
 /// A key set to fetch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JwksSettings {
     /// `http` or `https` address. `{{name}}` stands for the named group of the `issuer` or `audience`
     /// expression; unless the group is a closed list of plain words, the settings are refused.
@@ -110,6 +110,13 @@ pub struct JwksSettings {
     pub insecure_skip_endpoint_safety_check: bool,
     /// How the set is fetched and kept.
     pub fetch: FetchSettings,
+}
+
+/// The address may have a password in it.
+impl fmt::Debug for JwksSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwksSettings").field("fetch", &self.fetch).finish_non_exhaustive()
+    }
 }
 
 /// How a key set is fetched and kept. Times are in seconds.

@@ -1,14 +1,21 @@
 //! Commands that make and check tokens with the keys of the configuration.
+//!
+//! A check asks the code that the server runs: the verifier, then the decision about permissions. Its exit code
+//! is 1 whenever a client would be refused.
 
 use super::{Failure, complain, say};
+use crate::auth::claims::{ConnectToken, SubscribeToken};
 use crate::auth::reason::{Refusal, Use};
 use crate::auth::sign::hs256;
+use crate::config::typed::Token;
 use crate::config::{Config, Duration};
-use crate::secret::Secret;
+use crate::policy::explain::explain;
+use crate::policy::{Action, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
 use clap::Args;
 use serde_json::{Value, json};
 use spinward::Answer;
 use spinward::clock::Clock;
+use tokio::runtime::Runtime;
 
 /// A week, in seconds.
 const WEEK: i64 = 604_800;
@@ -39,17 +46,31 @@ pub(super) struct GenSubToken {
 pub(super) struct CheckToken {
     /// The token
     token: String,
+    /// The user whose connection it should prolong
+    #[arg(short, long)]
+    user: Option<String>,
+    /// A channel that the client would subscribe to, without a subscription token
+    #[arg(short = 's', long)]
+    channel: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CheckSubToken {
     /// The token
     token: String,
+    /// The user of the connection that it will be used on; that of the token if left out
+    #[arg(short, long)]
+    user: Option<String>,
+    /// The channel that it will be used for; that of the token if left out
+    #[arg(short = 's', long)]
+    channel: Option<String>,
+    /// The id of the connection that it will be used on
+    #[arg(long)]
+    client: Option<String>,
 }
 
 pub(super) fn generate(config: &Config, command: &GenToken) -> Result<(), Failure> {
-    let secret = &config.client.token.hmac_secret_key;
-    make("connection", "client.token.hmac_secret_key", secret, json!({}), command)
+    make("connection", "client.token", &config.client.token, json!({}), command)
 }
 
 pub(super) fn generate_sub(config: &Config, command: &GenSubToken) -> Result<(), Failure> {
@@ -57,92 +78,333 @@ pub(super) fn generate_sub(config: &Config, command: &GenSubToken) -> Result<(),
         return Err("--channel must not be empty".into());
     }
     let separate = &config.client.subscription_token;
-    let (option, secret) = if separate.enabled {
-        ("client.subscription_token.hmac_secret_key", &separate.token.hmac_secret_key)
+    let (path, token) = if separate.enabled {
+        ("client.subscription_token", &separate.token)
     } else {
-        ("client.token.hmac_secret_key", &config.client.token.hmac_secret_key)
+        ("client.token", &config.client.token)
     };
-    make("subscription", option, secret, json!({ "channel": command.channel }), &command.token)
+    make("subscription", path, token, json!({ "channel": command.channel }), &command.token)
 }
 
-fn make(
-    kind: &str,
-    option: &str,
-    secret: &Secret,
-    mut claims: Value,
-    command: &GenToken,
-) -> Result<(), Failure> {
-    if secret.is_empty() {
-        return Err(format!("{option} is not set: there is nothing to sign with").into());
-    }
-    let now = Clock::system().now().unix();
-    claims["sub"] = Value::from(command.user.as_str());
-    claims["iat"] = Value::from(now);
-    if command.ttl >= 0 {
-        claims["exp"] = Value::from(now.saturating_add(command.ttl));
-    }
+fn make(kind: &str, path: &str, keys: &Token, claims: Value, command: &GenToken) -> Result<(), Failure> {
+    let token = signed(path, keys, claims, command, now())?;
     if !command.quiet {
-        let whose = if command.user.is_empty() {
-            "an anonymous user".to_owned()
-        } else {
-            format!("user {:?}", command.user)
-        };
         let ends = match u64::try_from(command.ttl) {
             Ok(ttl) => format!("expires in {}", Duration::secs(ttl)),
             Err(_) => "never expires".to_owned(),
         };
-        complain(&format!("HS256 {kind} token for {whose}, {ends}:"));
+        // Apart from the token, so that a pipe gets the token alone.
+        complain(&format!("HS256 {kind} token for {}, {ends}:", whose(&command.user)));
     }
-    say(&hs256(secret.expose(), &claims));
+    say(&token);
     Ok(())
 }
 
-pub(super) fn check(config: &Config, command: &CheckToken) -> Result<(), Failure> {
-    let now = Clock::system().now().unix();
-    let checked = wait(crate::app::keys(config)?.connection.verify_connection(&command.token, now))?;
-    let anonymous = !config.client.disallow_anonymous_connection_tokens;
-    let token = checked
-        .and_then(|token| token.usable(anonymous, now).map(|()| token))
-        .map_err(|refusal| refused(&refusal, Use::Connect))?;
-    say(&format!("valid\nuser: {}\nexpires: {}", user(&token.user), ends(token.expire_at, now)));
-    if !token.subs.is_empty() {
-        say(&format!("channels: {}", token.subs.keys().cloned().collect::<Vec<_>>().join(", ")));
+fn signed(
+    path: &str,
+    keys: &Token,
+    mut claims: Value,
+    command: &GenToken,
+    now: i64,
+) -> Result<String, Failure> {
+    if keys.hmac_secret_key.is_empty() {
+        return Err(format!(
+            "{path}.hmac_secret_key is not set: there is nothing to sign with. \
+             Tokens for public keys and key sets are made where the private key is"
+        )
+        .into());
     }
+    claims["sub"] = Value::from(command.user.as_str());
+    if !keys.user_id_claim.is_empty() {
+        claims[keys.user_id_claim.as_str()] = Value::from(command.user.as_str());
+    }
+    claims["iat"] = Value::from(now);
+    if command.ttl >= 0 {
+        claims["exp"] = Value::from(now.saturating_add(command.ttl));
+    }
+    Ok(hs256(keys.hmac_secret_key.expose(), &claims))
+}
+
+pub(super) fn check(config: &Config, command: &CheckToken) -> Result<(), Failure> {
+    say(&connection(config, command, now())?);
     Ok(())
 }
 
 pub(super) fn check_sub(config: &Config, command: &CheckSubToken) -> Result<(), Failure> {
-    let now = Clock::system().now().unix();
-    let checked = wait(crate::app::keys(config)?.subscription.verify_subscription(&command.token, now))?;
-    let token = checked
-        .and_then(|token| token.usable(&token.user, &token.channel, None, now).map(|()| token))
-        .map_err(|refusal| refused(&refusal, Use::Subscribe))?;
-    let (user, ends) = (user(&token.user), ends(token.expire_at, now));
-    say(&format!("valid\nuser: {user}\nchannel: {}\nexpires: {ends}", token.channel));
+    say(&subscription(config, command, now())?);
     Ok(())
 }
 
-/// Waits for an answer; keys of a JWKS take a request.
-fn wait<T: Send + 'static>(answer: Answer<T>) -> Result<T, Failure> {
+fn connection(config: &Config, command: &CheckToken, now: i64) -> Result<String, Failure> {
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let answer = crate::app::keys(config)?.connection.verify_connection(&command.token, now);
+    let anonymous = !config.client.disallow_anonymous_connection_tokens;
+    let token = wait(&runtime, answer)
+        .and_then(|token| token.usable(anonymous, now).map(|()| token))
+        .map_err(|refusal| refused(&refusal, &[Use::Connect, Use::Refresh]))?;
+    if let Some(user) = &command.user {
+        token.refreshes(user).map_err(|refusal| refused(&refusal, &[Use::Refresh]))?;
+    }
+    let mut text =
+        format!("valid token for {}\n  expires: {}", whose(&token.user), ends(token.expire_at, now));
+    if !token.subs.is_empty() {
+        let channels: Vec<&str> = token.subs.keys().map(String::as_str).collect();
+        text += &format!("\n  subscribed by the server to: {}", channels.join(", "));
+    }
+    if let Some(channel) = &command.channel {
+        text += "\n";
+        text += &permission(config, &token, channel, now)?;
+    }
+    Ok(text)
+}
+
+fn subscription(config: &Config, command: &CheckSubToken, now: i64) -> Result<String, Failure> {
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let answer = crate::app::keys(config)?.subscription.verify_subscription(&command.token, now);
+    let both = [Use::Subscribe, Use::SubRefresh];
+    let token = wait(&runtime, answer).map_err(|refusal| refused(&refusal, &both))?;
+    let user = command.user.as_deref().unwrap_or(&token.user);
+    let channel = command.channel.as_deref().unwrap_or(&token.channel);
+    token
+        .usable(user, channel, command.client.as_deref(), now)
+        .map_err(|refusal| refused(&refusal, &both))?;
+    let told = decided(config, &token, user, channel, now)?;
+    let (whose, ends) = (whose(&token.user), ends(token.expire_at, now));
+    Ok(format!("valid subscription token for {whose} and channel {channel:?}\n  expires: {ends}\n{told}"))
+}
+
+/// What the server decides about a subscription with this token.
+fn decided(
+    config: &Config,
+    token: &SubscribeToken,
+    user: &str,
+    channel: &str,
+    now: i64,
+) -> Result<String, Failure> {
+    let facts =
+        SubscribeFacts { token: SubscriptionToken::Verified(token.facts()), wishes: Wishes::default() };
+    told(config, &Request::new(Action::Subscribe(facts), channel, user, now))
+}
+
+/// What the server decides about a subscription of a connection with this token.
+fn permission(config: &Config, token: &ConnectToken, channel: &str, now: i64) -> Result<String, Failure> {
+    let mut request = Request::new(Action::Subscribe(SubscribeFacts::default()), channel, &token.user, now);
+    request.capabilities = token.caps.as_ref();
+    told(config, &request)
+}
+
+fn told(config: &Config, request: &Request<'_>) -> Result<String, Failure> {
+    let rules = crate::app::rules(config)?;
+    let decision = decide(&rules, request);
+    let text = explain(&rules, request, &decision).to_string();
+    if matches!(decision.verdict, Verdict::Allow(_)) { Ok(text) } else { Err(text.into()) }
+}
+
+fn now() -> i64 {
+    Clock::system().now().unix()
+}
+
+/// Where key sets are fetched.
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
+
+/// Waits for an answer; keys of a set take a request.
+fn wait<T: Send + 'static>(runtime: &Runtime, answer: Answer<T>) -> T {
     match answer {
-        Answer::Now(value) => Ok(value),
-        later => {
-            Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(later.wait()))
-        }
+        Answer::Now(value) => value,
+        later @ Answer::Later(_) => runtime.block_on(later.wait()),
     }
 }
 
-fn refused(refusal: &Refusal, used: Use) -> String {
-    format!("{refusal}\n  to do: {}\n  a client gets: {}", refusal.fix, refusal.outcome(used))
+fn refused(refusal: &Refusal, uses: &[Use]) -> String {
+    let mut text = format!("{refusal}\n  to change: {}", refusal.fix);
+    for used in uses {
+        text += &format!("\n  on {} a client gets: {}", used.name(), refusal.outcome(*used));
+    }
+    text
 }
 
-fn user(user: &str) -> String {
-    if user.is_empty() { "(anonymous)".to_owned() } else { user.to_owned() }
+fn whose(user: &str) -> String {
+    if user.is_empty() { "the anonymous user".to_owned() } else { format!("user {user:?}") }
 }
 
 fn ends(at: Option<i64>, now: i64) -> String {
     match at.map(|at| u64::try_from(at.saturating_sub(now)).unwrap_or_default()) {
         None => "never".to_owned(),
         Some(seconds) => format!("in {}", Duration::secs(seconds)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Vars, from_tree};
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn configured(more: &Value) -> Config {
+        let mut tree = json!({
+            "client": { "token": { "hmac_secret_key": "K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=" } },
+            "channel": { "namespaces": [
+                { "name": "open", "allow_subscribe_for_client": true },
+                { "name": "closed" }
+            ] }
+        });
+        merge(&mut tree, more);
+        from_tree(tree.as_object().unwrap().clone(), &Vars::default(), &[]).unwrap().config
+    }
+
+    fn merge(into: &mut Value, from: &Value) {
+        match (into, from) {
+            (Value::Object(into), Value::Object(from)) => {
+                for (name, value) in from {
+                    merge(into.entry(name.clone()).or_insert(Value::Null), value);
+                }
+            }
+            (into, from) => *into = from.clone(),
+        }
+    }
+
+    fn plain() -> Config {
+        configured(&json!({}))
+    }
+
+    fn connection_token(config: &Config, user: &str, ttl: i64) -> String {
+        let command = GenToken { user: user.into(), ttl, quiet: true };
+        signed("client.token", &config.client.token, json!({}), &command, NOW).unwrap()
+    }
+
+    fn subscription_token(config: &Config, user: &str, channel: &str) -> String {
+        let command = GenToken { user: user.into(), ttl: 60, quiet: true };
+        signed("client.token", &config.client.token, json!({ "channel": channel }), &command, NOW).unwrap()
+    }
+
+    fn check_connection(config: &Config, token: &str, user: Option<&str>, channel: Option<&str>) -> String {
+        let command =
+            CheckToken { token: token.into(), user: user.map(Into::into), channel: channel.map(Into::into) };
+        connection(config, &command, NOW).unwrap_or_else(|failure| format!("REFUSED {failure}"))
+    }
+
+    fn check_subscription(
+        config: &Config,
+        token: &str,
+        user: Option<&str>,
+        channel: Option<&str>,
+        client: Option<&str>,
+    ) -> String {
+        let command = CheckSubToken {
+            token: token.into(),
+            user: user.map(Into::into),
+            channel: channel.map(Into::into),
+            client: client.map(Into::into),
+        };
+        subscription(config, &command, NOW).unwrap_or_else(|failure| format!("REFUSED {failure}"))
+    }
+
+    #[test]
+    fn what_is_made_here_is_valid_here() {
+        let config = plain();
+        let text = check_connection(&config, &connection_token(&config, "42", 60), None, None);
+        assert!(text.starts_with("valid token for user \"42\"\n  expires: in "), "{text}");
+        let text = check_connection(&config, &connection_token(&config, "", -1), None, None);
+        assert!(text.starts_with("valid token for the anonymous user\n  expires: never"), "{text}");
+        let token = subscription_token(&config, "42", "$closed:a");
+        let text = check_subscription(&config, &token, Some("42"), Some("$closed:a"), Some("any"));
+        assert!(
+            text.starts_with("valid subscription token for user \"42\" and channel \"$closed:a\""),
+            "{text}"
+        );
+        let named = configured(&json!({ "client": { "token": { "user_id_claim": "uid" } } }));
+        let text = check_connection(&named, &connection_token(&named, "7", 60), None, None);
+        assert!(text.starts_with("valid token for user \"7\""), "{text}");
+    }
+
+    #[test]
+    fn refusals_name_reason_outcome_and_remedy() {
+        let config = plain();
+        let refused = |text: String, parts: &[&str]| {
+            assert!(text.starts_with("REFUSED "), "{text}");
+            for part in parts {
+                assert!(text.contains(part), "{part} in {text}");
+            }
+        };
+        let other = configured(&json!({ "client": { "token": { "hmac_secret_key": "another" } } }));
+        refused(
+            check_connection(&config, &connection_token(&other, "42", 60), None, None),
+            &["signature_mismatch", "client.token.hmac_secret_key", "disconnect 3500", "to change:"],
+        );
+        refused(
+            check_connection(&config, &connection_token(&config, "42", 0), None, None),
+            &["expired", "on connect a client gets: error 109", "on refresh a client gets: disconnect 3005"],
+        );
+        let good = connection_token(&config, "42", 60);
+        refused(check_connection(&config, &good, Some("43"), None), &["user_mismatch", "disconnect 3500"]);
+        refused(check_connection(&config, "garbage", None, None), &["malformed:token"]);
+        refused(
+            check_connection(&config, &subscription_token(&config, "42", "a"), None, None),
+            &["subscription_token_used_to_connect"],
+        );
+        refused(
+            check_subscription(&config, &good, None, None, None),
+            &["connection_token_used_to_subscribe", "error 103"],
+        );
+        let token = subscription_token(&config, "42", "open:a");
+        let check = |user, channel| check_subscription(&config, &token, user, channel, None);
+        refused(check(Some("43"), None), &["user_mismatch", "on subscribe a client gets: disconnect 3500"]);
+        refused(check(Some(""), None), &["user_mismatch", "anonymous"]);
+        refused(check(None, Some("open:b")), &["channel_mismatch"]);
+        let unknown = subscription_token(&config, "42", "nowhere:a");
+        refused(check_subscription(&config, &unknown, None, None, None), &["102"]);
+        let strict = configured(&json!({ "client": { "disallow_anonymous_connection_tokens": true } }));
+        refused(
+            check_connection(&strict, &connection_token(&strict, "", 60), None, None),
+            &["anonymous_not_allowed", "disconnect 3507"],
+        );
+    }
+
+    #[test]
+    fn a_channel_is_decided_as_the_server_does() {
+        let config = plain();
+        let token = connection_token(&config, "42", 60);
+        let open = check_connection(&config, &token, None, Some("open:a"));
+        assert!(open.starts_with("valid token") && open.contains("allow"), "{open}");
+        let closed = check_connection(&config, &token, None, Some("closed:a"));
+        assert!(closed.starts_with("REFUSED") && closed.contains("103"), "{closed}");
+    }
+
+    #[test]
+    fn subscription_tokens_have_their_own_keys_where_that_is_configured() {
+        let separate = configured(&json!({
+            "client": { "subscription_token": { "enabled": true, "hmac_secret_key": "apart" } }
+        }));
+        let command = GenToken { user: "42".into(), ttl: 60, quiet: true };
+        let keys = &separate.client.subscription_token.token;
+        let token = signed("p", keys, json!({ "channel": "open:a" }), &command, NOW).unwrap();
+        assert!(check_subscription(&separate, &token, None, None, None).starts_with("valid"));
+        let with_other_keys = subscription_token(&separate, "42", "open:a");
+        let text = check_subscription(&separate, &with_other_keys, None, None, None);
+        assert!(text.contains("signature_mismatch") && text.contains("client.subscription_token"), "{text}");
+    }
+
+    #[test]
+    fn without_a_secret_nothing_is_made() {
+        let none = configured(&json!({ "client": { "token": { "hmac_secret_key": "" } } }));
+        let command = GenToken { user: String::new(), ttl: 1, quiet: true };
+        let error = signed("client.token", &none.client.token, json!({}), &command, NOW).unwrap_err();
+        assert!(error.to_string().contains("client.token.hmac_secret_key"), "{error}");
+    }
+
+    /// Nothing listens there: the answer is that keys cannot be had, and not that the token is bad.
+    #[test]
+    fn a_key_set_that_cannot_be_fetched_is_said_so() {
+        let set = configured(
+            &json!({ "client": { "token": { "jwks_public_endpoint": "http://127.0.0.1:1/keys" } } }),
+        );
+        let token = "eyJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.e30.AAAA";
+        let text = check_connection(&set, token, None, None);
+        assert!(text.contains("keys_unavailable") && text.contains("error 100"), "{text}");
     }
 }

@@ -87,6 +87,12 @@ impl Jwks {
         Self(Arc::new(Shared { runtime: Some(runtime), ..Shared::default() }))
     }
 
+    /// Key sets that are fetched on the runtime that is entered here. Outside of one nothing is ever fetched.
+    #[must_use]
+    pub fn current() -> Self {
+        Handle::try_current().map_or_else(|_| Self::offline(), Self::new)
+    }
+
     /// For settings without key sets: nothing is ever fetched.
     #[must_use]
     pub fn offline() -> Self {
