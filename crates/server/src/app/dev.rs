@@ -1,12 +1,16 @@
 //! `spinward dev`: a server to try things on, with a console at `/`.
 
+use super::build::{BuildError, keys};
+use super::explain::explain;
 use super::serve::typed;
-use crate::api::http::Answer;
+use crate::api::http::{Answer, plain};
 use crate::config::{Config, Duration};
 use crate::secret::Secret;
-use http::HeaderValue;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderName, X_CONTENT_TYPE_OPTIONS};
-use serde_json::json;
+use crate::session::Keys;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use serde_json::{Value, json};
+use spinward::clock::Clock;
 use spinward::id::Entropy;
 use std::net::SocketAddr;
 
@@ -30,6 +34,8 @@ const POLICY: &str = "default-src 'self'; style-src 'self'; script-src 'self'; c
 /// What the console is told, and its files.
 pub(super) struct Dev {
     info: String,
+    keys: Keys,
+    anonymous_tokens: bool,
 }
 
 /// Keys and a token, made for one run.
@@ -75,7 +81,7 @@ pub(super) fn configure(port: u16) -> (Config, Made) {
 impl Made {
     /// Prints what a developer needs, and gives the console its part.
     #[allow(clippy::print_stdout, reason = "this is for the person at the terminal")]
-    pub(super) fn announce(&self, address: SocketAddr) -> Dev {
+    pub(super) fn announce(&self, address: SocketAddr, config: &Config) -> Result<Dev, BuildError> {
         let ready =
             Ready { address, token: &self.token, api_key: &self.api_key, user: USER, channel: CHANNEL };
         println!(
@@ -86,7 +92,7 @@ impl Made {
         println!("  token     {}\n", self.token);
         println!("Publish from another terminal:\n\n{}\n", ready.curl());
         println!("A page that listens:\n\n{}\n", ready.snippet());
-        Dev::new(&ready)
+        Dev::new(&ready, config)
     }
 }
 
@@ -123,7 +129,7 @@ impl Ready<'_> {
 }
 
 impl Dev {
-    pub(super) fn new(ready: &Ready<'_>) -> Self {
+    pub(super) fn new(ready: &Ready<'_>, config: &Config) -> Result<Self, BuildError> {
         let info = json!({
             "token": ready.token,
             "api_key": ready.api_key,
@@ -134,7 +140,8 @@ impl Dev {
             "curl": ready.curl(),
             "snippet": ready.snippet(),
         });
-        Self { info: info.to_string() }
+        let anonymous_tokens = !config.client.disallow_anonymous_connection_tokens;
+        Ok(Self { info: info.to_string(), keys: keys(config)?, anonymous_tokens })
     }
 
     /// A file of the console, or what it asks about this server.
@@ -145,10 +152,28 @@ impl Dev {
             let (_, kind, body) = FILES.iter().find(|(name, ..)| *name == path)?;
             typed(kind, *body)
         };
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store"));
+        guard(&mut answer);
         Some(answer)
     }
+
+    /// What this server makes of the token in `body`, an object with a `token`.
+    pub(super) async fn explain(&self, body: &[u8]) -> Answer {
+        let asked: Option<Value> = serde_json::from_slice(body).ok();
+        let Some(token) = asked.as_ref().and_then(|asked| asked["token"].as_str()) else {
+            return plain(StatusCode::BAD_REQUEST, "Bad Request");
+        };
+        let now = Clock::system().now().unix();
+        let account = explain(&self.keys, token.trim(), self.anonymous_tokens, now).await;
+        let mut answer = typed("application/json", account.to_string());
+        guard(&mut answer);
+        answer
+    }
+}
+
+/// Nothing but the console's own files runs in it, and nothing of it is kept.
+fn guard(answer: &mut Answer) {
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }

@@ -25,6 +25,9 @@ use tokio::sync::watch;
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of a request to explain a token.
+const MAX_EXPLAINED: usize = 128 << 10;
+
 /// What one port serves.
 pub(super) struct Routes {
     pub(super) node: Node,
@@ -122,6 +125,13 @@ impl Routes {
                 return plain(StatusCode::FORBIDDEN, "Forbidden");
             }
             return typed("application/json", "{}");
+        }
+        if let (Some(dev), &Method::POST, "/dev/explain") = (&self.dev, request.method(), path) {
+            let dev = Arc::clone(dev);
+            return match Limited::new(request.into_body(), MAX_EXPLAINED).collect().await {
+                Ok(body) => dev.explain(&body.to_bytes()).await,
+                Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            };
         }
         match &self.dev {
             Some(dev) if request.method() == Method::GET => {

@@ -73,7 +73,11 @@ impl Inner {
             subscriptions.push((
                 channel.clone(),
                 granted(decided).inspect_err(|refusal| {
-                    self.refusals.permission("connect", &token.user, channel, rule, code_of(refusal));
+                    let whose = (token.user.as_str(), channel.as_str());
+                    self.refusals.permission("connect", whose, rule, code_of(refusal), || {
+                        "name another channel in the claims subs or channels, or configure its namespace"
+                            .to_owned()
+                    });
                 })?,
             ));
         }

@@ -8,8 +8,8 @@ pub use refusals::Refusals;
 
 use crate::auth::verify::Verifier;
 use crate::policy::{
-    Action, Allow, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, SubscribeGrant, Verdict,
-    decide,
+    self, Action, Allow, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, SubscribeGrant,
+    Verdict, decide,
 };
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -129,7 +129,6 @@ impl Inner {
     ) -> Result<Grant<'static>, Refusal> {
         let state = client.extension::<State>();
         let rules = self.rules.get();
-        let name = action.name();
         let mut request = Request::new(action, channel, client.user(), self.now());
         request.subscribed = subscribed;
         request.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
@@ -140,15 +139,31 @@ impl Inner {
             Verdict::Allow(Grant::Publish(grant)) => Ok(Grant::Publish(grant)),
             Verdict::Allow(Grant::History(grant)) => Ok(Grant::History(grant)),
             Verdict::Allow(_) => Ok(Grant::Presence),
-            Verdict::Error(code) => {
-                self.refusals.permission(name, client.user(), channel, decision.rule.id(), code.code);
-                Err(code.into())
+            Verdict::Error(ref code) => {
+                self.refused_by_rule(&rules, &request, &decision, code.code);
+                Err(code.clone().into())
             }
-            Verdict::Disconnect(code) => {
-                self.refusals.permission(name, client.user(), channel, decision.rule.id(), code.code);
-                Err(code.into())
+            Verdict::Disconnect(ref code) => {
+                self.refused_by_rule(&rules, &request, &decision, code.code);
+                Err(code.clone().into())
             }
         }
+    }
+}
+
+impl Inner {
+    /// Tells the operator why a request was refused, and what would have to change.
+    fn refused_by_rule(
+        &self,
+        rules: &Rules,
+        request: &Request<'_>,
+        decision: &policy::Decision<'_>,
+        code: u32,
+    ) {
+        let (action, whose) = (request.action.name(), (request.user, request.channel));
+        self.refusals.permission(action, whose, decision.rule.id(), code, || {
+            policy::explain::explain(rules, request, decision).change.join("; or ")
+        });
     }
 }
 

@@ -42,8 +42,15 @@ impl Refusals {
         }
     }
 
-    /// A rule said no.
-    pub fn permission(&self, action: &'static str, user: &str, channel: &str, rule: &str, code: u32) {
+    /// A rule said no. `change` says what to do about it, and is asked only where that is logged.
+    pub fn permission(
+        &self,
+        action: &'static str,
+        (user, channel): (&str, &str),
+        rule: &str,
+        code: u32,
+        change: impl FnOnce() -> String,
+    ) {
         if let Some(silent) = self.count(action, rule) {
             tracing::info!(
                 action,
@@ -52,7 +59,7 @@ impl Refusals {
                 user = short(user),
                 channel = short(channel),
                 silent,
-                change = "see `spinward explain`",
+                change = change(),
                 "client refused"
             );
         }

@@ -67,24 +67,22 @@ impl Inner {
         asked.client = Some(&id);
         asked.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
         let decision = decide(&rules, &asked);
-        let refuse = |code: u32| {
-            self.refusals.permission("subscribe", client.user(), &request.channel, decision.rule.id(), code);
-        };
-        match decision.verdict {
+        let refuse = |code: u32| self.refused_by_rule(&rules, &asked, &decision, code);
+        match &decision.verdict {
             Verdict::Allow(Grant::Subscribe(grant)) => {
                 if let (Some(state), true) = (&state, grant.allow != Allow::NONE) {
                     state.allows.lock().insert(request.channel.clone(), grant.allow);
                 }
-                Ok(options(&grant))
+                Ok(options(grant))
             }
             Verdict::Allow(_) => Err(ErrorCode::INTERNAL.into()),
             Verdict::Error(code) => {
                 refuse(code.code);
-                Err(code.into())
+                Err(code.clone().into())
             }
             Verdict::Disconnect(code) => {
                 refuse(code.code);
-                Err(code.into())
+                Err(code.clone().into())
             }
         }
     }
