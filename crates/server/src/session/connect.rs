@@ -8,7 +8,7 @@ use crate::policy::{Decision as Decided, Grant, Source, Verdict};
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{Connected, Connecting, Decision, Refreshed, Refreshing, Refusal, SubscribeOptions};
-use spinward::identity::Credentials;
+use spinward::identity::{Credentials, Extension};
 use spinward::wire::code::{DisconnectCode, ErrorCode};
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Inner {
             },
             meta: token.meta.unwrap_or_default(),
             subscriptions,
-            extension: Some(Arc::new(State { capabilities: token.caps, channels, ..State::default() })),
+            extension: State { capabilities: token.caps, channels }.extension(),
             ..Connected::default()
         };
         self.connected(token.user, connected)
@@ -106,7 +106,6 @@ impl Inner {
             connected.single_connection = self.settings.single_connection;
         }
         connected.credentials.user = user;
-        connected.extension.get_or_insert_with(|| Arc::new(State::default()));
         Ok(connected)
     }
 
@@ -176,12 +175,13 @@ fn refreshed(client: &Client, token: ConnectToken) -> Result<Refreshed, Refusal>
         // Only a new connection gets the new set of subscriptions.
         return Err(DisconnectCode::INSUFFICIENT_STATE.into());
     }
-    let allows = state.as_ref().map(|state| state.allows.lock().clone()).unwrap_or_default();
-    let fresh = State { capabilities: token.caps, channels: before.to_vec(), allows: allows.into() };
+    // What the old token allowed must not outlive it, so a state is replaced even by an empty one.
+    let fresh = State { capabilities: token.caps, channels: before.to_vec() };
+    let extension = if state.is_some() { Some(Arc::new(fresh) as Extension) } else { fresh.extension() };
     Ok(Refreshed {
         expire_at: token.expire_at.unwrap_or(0),
         info: token.info,
-        extension: Some(Arc::new(fresh)),
+        extension,
         unsubscribe: Vec::new(),
     })
 }

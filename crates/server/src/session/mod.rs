@@ -12,7 +12,7 @@ use crate::policy::{
     Verdict, decide,
 };
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::broker::{HistoryOptions, PublishOptions};
@@ -21,6 +21,8 @@ use spinward::hooks::{
     Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, Refreshed,
     Refreshing, Refusal, RpcCall, SubRefreshed, SubscribeOptions, Subscribing,
 };
+use spinward::id::ClientId;
+use spinward::identity::Extension;
 use spinward::wire::code::{ErrorCode, UnsubscribeCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,16 +90,53 @@ struct Inner {
     settings: Settings,
     clock: Clock,
     refusals: Arc<Refusals>,
+    allows: Allows,
 }
 
-/// What the server remembers of a connection.
+/// What the server remembers of a connection, if there is anything to remember.
 #[derive(Default)]
 struct State {
     capabilities: Option<Capabilities>,
     /// Channels that its token named, to notice that a new token names others.
     channels: Vec<String>,
-    /// What the subscription tokens of its subscriptions allow.
-    allows: Mutex<BTreeMap<String, Allow>>,
+}
+
+impl State {
+    /// Most connections have none of this, and then cost nothing here.
+    fn extension(self) -> Option<Extension> {
+        let needed = self.capabilities.is_some() || !self.channels.is_empty();
+        needed.then(|| Arc::new(self) as Extension)
+    }
+}
+
+/// What subscription tokens allow beyond subscribing, of those few that allow anything.
+#[derive(Default)]
+struct Allows(RwLock<BTreeMap<ClientId, BTreeMap<String, Allow>>>);
+
+impl Allows {
+    fn get(&self, client: ClientId, channel: &str) -> Allow {
+        self.0.read().get(&client).and_then(|channels| channels.get(channel)).copied().unwrap_or(Allow::NONE)
+    }
+
+    fn set(&self, client: ClientId, channel: &str, allow: Allow) {
+        if allow == Allow::NONE {
+            return self.remove(client, channel);
+        }
+        self.0.write().entry(client).or_default().insert(channel.to_owned(), allow);
+    }
+
+    fn remove(&self, client: ClientId, channel: &str) {
+        if !self.0.read().contains_key(&client) {
+            return;
+        }
+        let mut clients = self.0.write();
+        if let Some(channels) = clients.get_mut(&client) {
+            channels.remove(channel);
+            if channels.is_empty() {
+                clients.remove(&client);
+            }
+        }
+    }
 }
 
 impl ServerHooks {
@@ -110,7 +149,7 @@ impl ServerHooks {
         clock: Clock,
         refusals: Arc<Refusals>,
     ) -> Self {
-        Self(Arc::new(Inner { rules, keys, settings, clock, refusals }))
+        Self(Arc::new(Inner { rules, keys, settings, clock, refusals, allows: Allows::default() }))
     }
 }
 
@@ -132,8 +171,7 @@ impl Inner {
         let mut request = Request::new(action, channel, client.user(), self.now());
         request.subscribed = subscribed;
         request.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
-        request.subscription_allow =
-            state.as_ref().and_then(|state| state.allows.lock().get(channel).copied()).unwrap_or(Allow::NONE);
+        request.subscription_allow = self.allows.get(client.id(), channel);
         let decision = decide(&rules, &request);
         match decision.verdict {
             Verdict::Allow(Grant::Publish(grant)) => Ok(Grant::Publish(grant)),
@@ -222,9 +260,7 @@ impl Hooks for ServerHooks {
     }
 
     fn unsubscribed(&self, client: &Client, channel: &str, _: &UnsubscribeCode) {
-        if let Some(state) = client.extension::<State>() {
-            state.allows.lock().remove(channel);
-        }
+        self.0.allows.remove(client.id(), channel);
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
 use crate::policy::{
-    Action, Allow, Grant, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide,
+    Action, Grant, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide,
 };
 use spinward::Client;
 use spinward::answer::Answer;
@@ -70,9 +70,7 @@ impl Inner {
         let refuse = |code: u32| self.refused_by_rule(&rules, &asked, &decision, code);
         match &decision.verdict {
             Verdict::Allow(Grant::Subscribe(grant)) => {
-                if let (Some(state), true) = (&state, grant.allow != Allow::NONE) {
-                    state.allows.lock().insert(request.channel.clone(), grant.allow);
-                }
+                self.allows.set(client.id(), &request.channel, grant.allow);
                 Ok(options(grant))
             }
             Verdict::Allow(_) => Err(ErrorCode::INTERNAL.into()),
@@ -103,9 +101,7 @@ impl Inner {
             });
             Answer::Now(match token {
                 Ok(token) => {
-                    if let Some(state) = client.extension::<State>() {
-                        state.allows.lock().insert(channel, token.allow);
-                    }
+                    inner.allows.set(client.id(), &channel, token.allow);
                     Ok(SubRefreshed { expire_at: token.expire_at.unwrap_or(0), info: token.info })
                 }
                 Err(refusal) => Err(inner.refused(Use::SubRefresh, client.user(), &channel, &refusal)),
