@@ -5,7 +5,7 @@ use crate::id::ClientId;
 use std::fmt::Display;
 
 /// Lines that one shard writes in one second; the others are only counted.
-const LOGGED_PER_SECOND: u32 = 10;
+const LOGGED_PER_SECOND: u32 = 20;
 
 /// How much was logged lately.
 #[derive(Default)]
