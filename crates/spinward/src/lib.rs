@@ -39,3 +39,8 @@ pub use metrics::Snapshot;
 pub use node::{BuildError, ClientFilter, Node, NodeBuilder, NodeInfo, ServerSubscribe};
 pub use publication::{ClientInfo, Position, Publication};
 pub use spinward_wire as wire;
+
+/// The code of the read-me file.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -1,0 +1,75 @@
+//! What the manual shows is what the server takes.
+
+use serde_json::Value;
+use spinward_server::api::command::{Command, by_name};
+use spinward_server::api::params::Params;
+use spinward_server::config::{self, Format, Level, Vars};
+use std::fs;
+use std::path::Path;
+
+/// The blocks of a chapter below a line `<!-- MARK: NAME -->` (or `<!-- MARK -->`): name, language, text.
+fn blocks(chapter: &str, mark: &str) -> Vec<(String, String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/manual").join(chapter);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut blocks = Vec::new();
+    let mut rest = text.as_str();
+    while let Some((_, after)) = rest.split_once(&format!("<!-- {mark}")) {
+        let (name, after) = after.split_once(" -->\n```").expect("a block follows its mark");
+        let (language, after) = after.split_once('\n').expect("a block has lines");
+        let (block, after) = after.split_once("```").expect("a block ends");
+        blocks.push((name.trim_start_matches(": ").to_owned(), language.to_owned(), block.to_owned()));
+        rest = after;
+    }
+    blocks
+}
+
+#[test]
+fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
+    let vars: Vars = [
+        ("SPINWARD_VAR_TOKEN_KEY", "keep-this-long-and-random-5f2c9a71e0b84d36"),
+        ("SPINWARD_VAR_API_KEY", "keep-this-long-and-random-too-83b1f6"),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.to_owned()))
+    .into_iter()
+    .collect();
+    let blocks = blocks("configuration.md", "config");
+    assert_eq!(blocks.len(), 4);
+    let mut loaded = Vec::new();
+    for (_, language, block) in blocks {
+        let format = match language.as_str() {
+            "json" => Format::Json,
+            "yaml" => Format::Yaml,
+            "toml" => Format::Toml,
+            other => panic!("no configuration is written in {other}"),
+        };
+        let tree = format.parse(&block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        let one = config::from_tree(tree, &vars, &[]).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        for warning in one.warnings.iter().filter(|warning| warning.level != Level::Note) {
+            panic!("{warning}\n{block}");
+        }
+        assert!(!one.translated, "{block}");
+        loaded.push(one.config);
+    }
+    assert_eq!(loaded[0], loaded[1], "JSON and YAML say the same");
+}
+
+#[test]
+fn calls_have_only_fields_that_their_methods_read() {
+    // A field that a method does not read gives the same command as its absence.
+    let read = |name: &'static str, text: &str| {
+        let params = Params::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        format!("{:?}", Command::read(name, &params).unwrap_or_else(|error| panic!("{name}: {error}")))
+    };
+    let blocks = blocks("server-api.md", "call");
+    assert_eq!(blocks.len(), 9);
+    for (name, _, block) in blocks {
+        let name = by_name(&name).unwrap_or_else(|| panic!("there is no method {name}"));
+        let whole = read(name, &block);
+        let fields: Value = serde_json::from_str(&block).unwrap();
+        for field in fields.as_object().unwrap().keys() {
+            let mut fewer = fields.clone();
+            fewer.as_object_mut().unwrap().remove(field);
+            assert_ne!(read(name, &fewer.to_string()), whole, "{name} does not read {field}");
+        }
+    }
+}
