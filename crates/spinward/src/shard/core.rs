@@ -334,7 +334,8 @@ impl Core {
             match command {
                 Ok(command) => self.with(slot, now, |session, cx| session.on_command(cx, command)),
                 Err(error) => {
-                    self.report(slot, &error, DisconnectCode::BAD_REQUEST.code, now);
+                    let cause = format_args!("a malformed command: {error}");
+                    self.report(slot, &cause, DisconnectCode::BAD_REQUEST.code, now);
                     self.with(slot, now, |session, cx| session.close(cx, DisconnectCode::BAD_REQUEST));
                 }
             }
