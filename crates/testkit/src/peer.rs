@@ -146,6 +146,13 @@ impl Peer {
         own.position.as_ref().map(|(epoch, offset)| (epoch.as_str(), *offset))
     }
 
+    /// Has it come back from another place than it stands at.
+    pub fn set_position(&mut self, channel: &str, position: Option<(String, u64)>) {
+        if let Some(own) = self.subscriptions.get_mut(channel) {
+            own.position = position;
+        }
+    }
+
     /// Whether it ever wanted a channel.
     #[must_use]
     pub fn knows(&self, channel: &str) -> bool {
