@@ -40,6 +40,23 @@ impl Transport {
 /// State that an application keeps with a connection.
 pub type Extension = Arc<dyn Any + Send + Sync>;
 
+/// A client application, as it calls itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Application {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its version.
+    pub version: Box<str>,
+}
+
+impl Application {
+    /// `None` if it says nothing.
+    pub(crate) fn new(name: String, version: String) -> Option<Box<Self>> {
+        let says = !name.is_empty() || !version.is_empty();
+        says.then(|| Box::new(Self { name: name.into(), version: version.into() }))
+    }
+}
+
 /// Everything known about a logged-in connection that does not change while it lasts, a refresh aside.
 pub struct Identity {
     /// The connection.
@@ -50,10 +67,8 @@ pub struct Identity {
     pub info: Bytes,
     /// JSON that stays on the server.
     pub meta: Bytes,
-    /// Name of the client application, as it said.
-    pub name: Box<str>,
-    /// Version of the client application, as it said.
-    pub version: Box<str>,
+    /// What the client application calls itself, if it does.
+    pub application: Option<Box<Application>>,
     /// How it came in.
     pub transport: Transport,
     /// The encoding it speaks.

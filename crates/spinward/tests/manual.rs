@@ -10,7 +10,7 @@ fn blocks(document: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut rest = text.as_str();
     while let Some((_, after)) = rest.split_once("```rust\n") {
-        let (block, after) = after.split_once("```").expect("a block ends");
+        let Some((block, after)) = after.split_once("```") else { panic!("a block without an end") };
         blocks.push(block.to_owned());
         rest = after;
     }

@@ -26,7 +26,8 @@ struct User {
 /// Most users have one connection, which then costs no allocation.
 enum Handles {
     One(Handle),
-    Many(Vec<Handle>),
+    #[allow(clippy::box_collection, reason = "few users have many, and every user pays for the size")]
+    Many(Box<Vec<Handle>>),
 }
 
 impl Handles {
@@ -68,7 +69,7 @@ impl Users {
                 return Registered::OverLimit;
             }
             match &mut entry.handles {
-                Handles::One(first) => entry.handles = Handles::Many(vec![*first, handle]),
+                Handles::One(first) => entry.handles = Handles::Many(Box::new(vec![*first, handle])),
                 Handles::Many(handles) => handles.push(handle),
             }
             return Registered::Yes(Arc::clone(&entry.name));

@@ -6,7 +6,7 @@ use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::hooks::{Connected, Connecting, Refusal};
 use crate::hub::encoded::payload;
 use crate::hub::users::Registered;
-use crate::identity::Identity;
+use crate::identity::{Application, Identity};
 use crate::node::call::Call;
 use crate::publication::Position;
 use crate::shard::inbox::Control;
@@ -65,8 +65,7 @@ impl Session {
             user: user.clone(),
             info: connected.credentials.info,
             meta: connected.meta,
-            name: request.name.into(),
-            version: request.version.into(),
+            application: Application::new(request.name, request.version),
             transport: self.transport,
             protocol: self.protocol,
             extension: connected.extension,
