@@ -14,9 +14,9 @@ fn blocks(chapter: &str, mark: &str) -> Vec<(String, String, String)> {
     let mut blocks = Vec::new();
     let mut rest = text.as_str();
     while let Some((_, after)) = rest.split_once(&format!("<!-- {mark}")) {
-        let (name, after) = after.split_once(" -->\n```").expect("a block follows its mark");
-        let (language, after) = after.split_once('\n').expect("a block has lines");
-        let (block, after) = after.split_once("```").expect("a block ends");
+        let Some((name, after)) = after.split_once(" -->\n```") else { panic!("a mark without a block") };
+        let Some((language, after)) = after.split_once('\n') else { panic!("a block without lines") };
+        let Some((block, after)) = after.split_once("```") else { panic!("a block without an end") };
         blocks.push((name.trim_start_matches(": ").to_owned(), language.to_owned(), block.to_owned()));
         rest = after;
     }
@@ -44,9 +44,9 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
         };
         let tree = format.parse(&block).unwrap_or_else(|error| panic!("{error}\n{block}"));
         let one = config::from_tree(tree, &vars, &[]).unwrap_or_else(|error| panic!("{error}\n{block}"));
-        for warning in one.warnings.iter().filter(|warning| warning.level != Level::Note) {
-            panic!("{warning}\n{block}");
-        }
+        let loud: Vec<String> =
+            one.warnings.iter().filter(|one| one.level != Level::Note).map(ToString::to_string).collect();
+        assert!(loud.is_empty(), "{loud:?}\n{block}");
         assert!(!one.translated, "{block}");
         loaded.push(one.config);
     }
