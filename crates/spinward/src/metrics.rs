@@ -9,6 +9,8 @@ pub(crate) struct Metrics {
     /// Connections, logged in or not.
     pub(crate) connections: AtomicUsize,
     pub(crate) refused_connections: AtomicU64,
+    /// Channels with subscribers on this node.
+    pub(crate) occupied: AtomicUsize,
     pub(crate) published: AtomicU64,
     pub(crate) joined: AtomicU64,
     pub(crate) left: AtomicU64,
@@ -50,7 +52,7 @@ macro_rules! shard_metrics {
             pub left: u64,
             /// Distinct users.
             pub users: u64,
-            /// Channels in the directory.
+            /// Channels with subscribers.
             pub channels: u64,
             /// Commands taken, by name.
             pub commands: Vec<(&'static str, u64)>,
@@ -66,7 +68,7 @@ macro_rules! shard_metrics {
 
         impl Metrics {
             /// Adds up what the shards counted.
-            pub(crate) fn snapshot(&self, users: usize, channels: usize) -> Snapshot {
+            pub(crate) fn snapshot(&self, users: usize) -> Snapshot {
                 let mut sum = Snapshot {
                     connections: self.connections.load(Ordering::Relaxed) as u64,
                     refused_connections: self.refused_connections.load(Ordering::Relaxed),
@@ -74,7 +76,7 @@ macro_rules! shard_metrics {
                     joined: self.joined.load(Ordering::Relaxed),
                     left: self.left.load(Ordering::Relaxed),
                     users: users as u64,
-                    channels: channels as u64,
+                    channels: self.occupied.load(Ordering::Relaxed) as u64,
                     ..Snapshot::default()
                 };
                 let (mut clients, mut subscriptions) = (0, 0);
@@ -145,6 +147,7 @@ impl Metrics {
             shards: (0..shards).map(|_| ShardMetrics::default()).collect(),
             connections: AtomicUsize::new(0),
             refused_connections: AtomicU64::new(0),
+            occupied: AtomicUsize::new(0),
             published: AtomicU64::new(0),
             joined: AtomicU64::new(0),
             left: AtomicU64::new(0),

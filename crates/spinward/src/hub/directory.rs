@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const PARTS: usize = 64;
 
@@ -22,7 +22,6 @@ pub(crate) struct Directory {
     parts: Box<[Mutex<HashTable<Arc<Channel>>>]>,
     hasher: FixedState,
     next_id: AtomicU64,
-    count: AtomicUsize,
 }
 
 /// The record of a channel.
@@ -150,7 +149,6 @@ impl Directory {
             parts: (0..PARTS).map(|_| Mutex::new(HashTable::new())).collect(),
             hasher: FixedState::with_seed(seed),
             next_id: AtomicU64::new(1),
-            count: AtomicUsize::new(0),
         }
     }
 
@@ -190,7 +188,6 @@ impl Directory {
             }),
         });
         part.insert_unique(hash, Arc::clone(&channel), |other| self.hasher.hash_one(&*other.name));
-        self.count.fetch_add(1, Ordering::Relaxed);
         channel
     }
 
@@ -227,7 +224,6 @@ impl Directory {
         state.dead = true;
         if let Ok(entry) = part.find_entry(hash, |other| Arc::ptr_eq(other, channel)) {
             entry.remove();
-            self.count.fetch_sub(1, Ordering::Relaxed);
             let (len, capacity) = (part.len(), part.capacity());
             if capacity > 64 && len < capacity / 8 {
                 part.shrink_to(capacity / 2, |other| self.hasher.hash_one(&*other.name));
@@ -250,10 +246,5 @@ impl Directory {
             }
         }
         found
-    }
-
-    /// Records, streams without subscribers included.
-    pub(crate) fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
     }
 }

@@ -12,6 +12,7 @@ use crate::stream::Stream;
 use spinward_wire::filter::Filter;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What a subscriber wants to know when it enters.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +74,7 @@ impl Hub {
                 Start::default()
             };
             state.set_shard(shard, true);
-            state.subscribers += 1;
+            self.came(state);
             Entered {
                 record: Arc::clone(record),
                 seq: state.delivered,
@@ -123,7 +124,7 @@ impl Hub {
     pub(crate) fn enter_remote(&self, name: &str, shard: u8) -> (Entered, Option<Ask>, bool) {
         self.directory.with(name, |record, state| {
             state.set_shard(shard, true);
-            state.subscribers += 1;
+            self.came(state);
             let ask = state.interest.want();
             let held = state.interest == super::interest::Interest::Held;
             let entered = Entered {
@@ -134,6 +135,13 @@ impl Hub {
             };
             (entered, ask, held)
         })
+    }
+
+    fn came(&self, state: &mut State) {
+        state.subscribers += 1;
+        if state.subscribers == 1 {
+            self.metrics.occupied.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A subscriber leaves. `shard_empty`: it was the last of its shard. Says whether it was the last of the
@@ -148,6 +156,9 @@ impl Hub {
         let (vacated, ask) = {
             let mut state = record.lock();
             state.subscribers = state.subscribers.saturating_sub(1);
+            if state.subscribers == 0 {
+                self.metrics.occupied.fetch_sub(1, Ordering::Relaxed);
+            }
             if shard_empty {
                 state.set_shard(shard, false);
             }

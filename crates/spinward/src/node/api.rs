@@ -154,7 +154,7 @@ impl Node {
     pub fn info(&self) -> NodeInfo {
         let hub = &self.inner.hub;
         NodeInfo {
-            counters: hub.metrics.snapshot(hub.users.len(), hub.directory.len()),
+            counters: hub.metrics.snapshot(hub.users.len()),
             uptime: Duration::from_millis(hub.clock.now().mono - self.inner.started_ms),
             shards: hub.inboxes.len(),
         }

@@ -1,6 +1,6 @@
 //! Key sets that issuers publish (JWKS, RFC 7517), fetched and kept.
 //!
-//! [`set`] reads a set, [`cache`] decides when to fetch (a state machine without clock or socket), [`fetch`]
+//! `set` reads a set, `cache` decides when to fetch (a state machine without clock or socket), `fetch`
 //! makes the request. Here the three are tied together: one fetch at a time per address, shared by all who wait
 //! for it, run apart from whoever asked, so that a client that goes away takes nothing with it.
 
