@@ -41,6 +41,9 @@ struct Shared {
     log: Log,
 }
 
+/// Each with the epoch of its stream.
+type Queue = VecDeque<(Arc<str>, BrokerEvent)>;
+
 #[derive(Default)]
 struct State {
     incarnation: u64,
@@ -48,7 +51,7 @@ struct State {
     interest: BTreeSet<(usize, String)>,
     sinks: BTreeMap<usize, Arc<dyn BrokerSink>>,
     /// What is on its way, by node and channel.
-    queues: BTreeMap<(usize, String), VecDeque<(Arc<str>, BrokerEvent)>>,
+    queues: BTreeMap<(usize, String), Queue>,
     misdeeds: Misdeeds,
 }
 

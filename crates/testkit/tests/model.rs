@@ -3,6 +3,8 @@
 //!
 //! 1,000 cases, or `PROPTEST_CASES`.
 
+#![allow(clippy::expect_used, reason = "a test may fail")]
+
 use proptest::prelude::*;
 use spinward::Config;
 use spinward::answer::Answer;
@@ -237,7 +239,7 @@ impl Real {
         let (node, history) = (self.node.node().clone(), self.history);
         let data = payload::write("c", Message { p: 1, s, n: 0 }, 30);
         self.tasks.spawn(async move {
-            let options = PublishOptions { history, delta: s % 2 == 0, ..PublishOptions::default() };
+            let options = PublishOptions { history, delta: s.is_multiple_of(2), ..PublishOptions::default() };
             node.publish("c", data, options).await.expect("the memory broker takes it");
         });
         while self.tasks.poll(0) {}
@@ -322,7 +324,7 @@ impl Real {
     }
 
     fn same(&self, generation: u64, seen: &Seen) -> Result<(), TestCaseError> {
-        let found = self.places.iter().any(|place| *place == (generation, seen.offset, seen.s));
+        let found = self.places.contains(&(generation, seen.offset, seen.s));
         prop_assert!(found && seen.p == 1, "{:?} does not stand there", seen);
         Ok(())
     }

@@ -2,6 +2,8 @@
 //!
 //! Small enough for every change as it is; `SPINWARD_FULL=1` with an optimised build is the whole of it.
 
+#![allow(clippy::expect_used, reason = "a test may fail")]
+
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use spinward::answer::Answer;
