@@ -5,15 +5,12 @@ use super::origin::{OriginError, Origins};
 use super::serve::Routes;
 use crate::api::http::HttpSettings;
 use crate::api::{Api, Facts};
-use crate::auth::settings::{
-    Expect, FetchSettings, IssuerSettings, JwksSettings, KeySettings, Timed, TokenSettings,
-};
+use super::tokens::{TokensError, token_settings};
+use crate::auth::jwks::Jwks;
 use crate::auth::verify::{SettingsError, Verifier};
-use crate::auth::{jwks::Jwks, settings::ClaimSettings};
 use crate::channel::{ChannelConfig, Registry};
 use crate::config::Config;
 use crate::config::catalogue::Section;
-use crate::config::typed::Token;
 use crate::policy::Rules;
 use crate::session::{Keys, Refusals, ServerHooks, Settings, SharedRules};
 use serde_json::Value;
@@ -35,6 +32,9 @@ pub enum BuildError {
     /// Keys, or what tokens must say.
     #[error(transparent)]
     Tokens(#[from] SettingsError),
+    /// Certificates of a key set.
+    #[error(transparent)]
+    KeySets(#[from] TokensError),
     /// Origins.
     #[error(transparent)]
     Origins(#[from] OriginError),
@@ -154,70 +154,14 @@ pub(crate) fn keys(config: &Config) -> Result<Keys, BuildError> {
     let jwks = Jwks::current();
     let client = &config.client;
     let skip = client.insecure_skip_token_signature_verify;
-    let connection = Verifier::new(&token_settings(&client.token, "client.token", skip), &jwks)?;
+    let connection = Verifier::new(&token_settings(&client.token, "client.token", skip)?, &jwks)?;
     let separate = &client.subscription_token;
     let subscription = if separate.enabled {
-        Verifier::new(&token_settings(&separate.token, "client.subscription_token", skip), &jwks)?
+        Verifier::new(&token_settings(&separate.token, "client.subscription_token", skip)?, &jwks)?
     } else {
         connection.clone()
     };
     Ok(Keys { connection, subscription })
-}
-
-fn token_settings(token: &Token, path: &str, skip: bool) -> TokenSettings {
-    let option = |name: &str| format!("{path}.{name}");
-    let mut keys = KeySettings::default();
-    if !token.hmac_secret_key.is_empty() {
-        keys.hmac.push(Timed::always(option("hmac_secret_key"), token.hmac_secret_key.clone()));
-    }
-    if !token.hmac_previous_secret_key.is_empty() {
-        let until = token.hmac_previous_secret_key_valid_until;
-        keys.hmac.push(Timed::until(
-            option("hmac_previous_secret_key"),
-            token.hmac_previous_secret_key.clone(),
-            until,
-        ));
-    }
-    for (list, name, pem) in [
-        (&mut keys.rsa, "rsa_public_key", &token.rsa_public_key),
-        (&mut keys.ecdsa, "ecdsa_public_key", &token.ecdsa_public_key),
-    ] {
-        if !pem.is_empty() {
-            list.push(Timed::always(option(name), crate::secret::Secret::new(pem.as_str())));
-        }
-    }
-    if !token.jwks_public_endpoint.is_empty() {
-        keys.jwks = Some(JwksSettings {
-            endpoint: token.jwks_public_endpoint.clone(),
-            insecure_skip_endpoint_safety_check: token.insecure_skip_jwks_endpoint_safety_check,
-            fetch: FetchSettings::default(),
-        });
-    }
-    let expect = |exact: &str, regex: &str| {
-        if !exact.is_empty() {
-            Expect::Exact(exact.to_owned())
-        } else if regex.is_empty() {
-            Expect::Any
-        } else {
-            Expect::Regex(regex.to_owned())
-        }
-    };
-    let issuer = IssuerSettings {
-        path: path.to_owned(),
-        keys,
-        issuer: expect(&token.issuer, &token.issuer_regex),
-        audience: expect(&token.audience, &token.audience_regex),
-        claims: ClaimSettings {
-            user_id: (!token.user_id_claim.is_empty()).then(|| token.user_id_claim.clone()),
-            ..ClaimSettings::default()
-        },
-    };
-    TokenSettings {
-        issuers: vec![issuer],
-        leeway: u32::try_from(token.leeway.get().as_secs()).unwrap_or(u32::MAX),
-        require_exp: false,
-        insecure_skip_signature: skip,
-    }
 }
 
 fn node(config: &Config, builder: NodeBuilder) -> Result<Node, BuildError> {

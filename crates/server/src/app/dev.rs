@@ -56,7 +56,7 @@ pub(super) fn configure(port: u16) -> (Config, Made) {
     config.http_server.address = "127.0.0.1".to_owned();
     config.http_server.port = port;
     config.client.allowed_origins = vec!["*".to_owned()];
-    config.client.token.hmac_secret_key = Secret::new(token_key.clone());
+    config.client.token.own.hmac_secret_key = Secret::new(token_key.clone());
     config.http_api.key = Secret::new(api_key.clone());
     config.health.enabled = true;
     config.prometheus.enabled = true;

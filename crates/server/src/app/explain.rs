@@ -119,7 +119,7 @@ mod tests {
 
     async fn account(token: &str) -> Value {
         let mut config = Config::default();
-        config.client.token.hmac_secret_key = Secret::new("a-secret-of-the-test".to_owned());
+        config.client.token.own.hmac_secret_key = Secret::new("a-secret-of-the-test".to_owned());
         explain(&crate::app::keys(&config).unwrap(), token, true, NOW).await
     }
 

@@ -7,9 +7,11 @@ mod log;
 mod metrics;
 mod origin;
 mod serve;
+mod tokens;
 
 pub use build::BuildError;
 pub(crate) use build::{keys, rules};
+pub use tokens::TokensError;
 pub use origin::{OriginError, Origins};
 
 use crate::config::{Config, Warning};

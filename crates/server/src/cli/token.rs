@@ -7,7 +7,7 @@ use super::{Failure, complain, say};
 use crate::auth::claims::{ConnectToken, SubscribeToken};
 use crate::auth::reason::{Refusal, Use};
 use crate::auth::sign::hs256;
-use crate::config::typed::Token;
+use crate::config::typed::TokenIssuer;
 use crate::config::{Config, Duration};
 use crate::policy::explain::explain;
 use crate::policy::{Action, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
@@ -70,7 +70,7 @@ pub(super) struct CheckSubToken {
 }
 
 pub(super) fn generate(config: &Config, command: &GenToken) -> Result<(), Failure> {
-    make("connection", "client.token", &config.client.token, json!({}), command)
+    make("connection", "client.token", &config.client.token.own, json!({}), command)
 }
 
 pub(super) fn generate_sub(config: &Config, command: &GenSubToken) -> Result<(), Failure> {
@@ -79,14 +79,20 @@ pub(super) fn generate_sub(config: &Config, command: &GenSubToken) -> Result<(),
     }
     let separate = &config.client.subscription_token;
     let (path, token) = if separate.enabled {
-        ("client.subscription_token", &separate.token)
+        ("client.subscription_token", &separate.token.own)
     } else {
-        ("client.token", &config.client.token)
+        ("client.token", &config.client.token.own)
     };
     make("subscription", path, token, json!({ "channel": command.channel }), &command.token)
 }
 
-fn make(kind: &str, path: &str, keys: &Token, claims: Value, command: &GenToken) -> Result<(), Failure> {
+fn make(
+    kind: &str,
+    path: &str,
+    keys: &TokenIssuer,
+    claims: Value,
+    command: &GenToken,
+) -> Result<(), Failure> {
     let token = signed(path, keys, claims, command, now())?;
     if !command.quiet {
         let ends = match u64::try_from(command.ttl) {
@@ -102,7 +108,7 @@ fn make(kind: &str, path: &str, keys: &Token, claims: Value, command: &GenToken)
 
 fn signed(
     path: &str,
-    keys: &Token,
+    keys: &TokenIssuer,
     mut claims: Value,
     command: &GenToken,
     now: i64,
@@ -116,13 +122,24 @@ fn signed(
     }
     claims["sub"] = Value::from(command.user.as_str());
     if !keys.user_id_claim.is_empty() {
-        claims[keys.user_id_claim.as_str()] = Value::from(command.user.as_str());
+        put(&mut claims, &keys.user_id_claim, Value::from(command.user.as_str()));
     }
     claims["iat"] = Value::from(now);
     if command.ttl >= 0 {
         claims["exp"] = Value::from(now.saturating_add(command.ttl));
     }
     Ok(hs256(keys.hmac_secret_key.expose(), &claims))
+}
+
+/// Sets a claim by its path, with objects on the way to it.
+fn put(claims: &mut Value, path: &str, value: Value) {
+    let place = path.split('.').fold(claims, |object, name| {
+        if !object.is_object() {
+            *object = json!({});
+        }
+        &mut object[name]
+    });
+    *place = value;
 }
 
 pub(super) fn check(config: &Config, command: &CheckToken) -> Result<(), Failure> {
@@ -274,12 +291,13 @@ mod tests {
 
     fn connection_token(config: &Config, user: &str, ttl: i64) -> String {
         let command = GenToken { user: user.into(), ttl, quiet: true };
-        signed("client.token", &config.client.token, json!({}), &command, NOW).unwrap()
+        signed("client.token", &config.client.token.own, json!({}), &command, NOW).unwrap()
     }
 
     fn subscription_token(config: &Config, user: &str, channel: &str) -> String {
         let command = GenToken { user: user.into(), ttl: 60, quiet: true };
-        signed("client.token", &config.client.token, json!({ "channel": channel }), &command, NOW).unwrap()
+        signed("client.token", &config.client.token.own, json!({ "channel": channel }), &command, NOW)
+            .unwrap()
     }
 
     fn check_connection(config: &Config, token: &str, user: Option<&str>, channel: Option<&str>) -> String {
@@ -320,6 +338,9 @@ mod tests {
         let named = configured(&json!({ "client": { "token": { "user_id_claim": "uid" } } }));
         let text = check_connection(&named, &connection_token(&named, "7", 60), None, None);
         assert!(text.starts_with("valid token for user \"7\""), "{text}");
+        let deep = configured(&json!({ "client": { "token": { "user_id_claim": "who.id" } } }));
+        let text = check_connection(&deep, &connection_token(&deep, "8", 60), None, None);
+        assert!(text.starts_with("valid token for user \"8\""), "{text}");
     }
 
     #[test]
@@ -381,7 +402,7 @@ mod tests {
             "client": { "subscription_token": { "enabled": true, "hmac_secret_key": "apart" } }
         }));
         let command = GenToken { user: "42".into(), ttl: 60, quiet: true };
-        let keys = &separate.client.subscription_token.token;
+        let keys = &separate.client.subscription_token.token.own;
         let token = signed("p", keys, json!({ "channel": "open:a" }), &command, NOW).unwrap();
         assert!(check_subscription(&separate, &token, None, None, None).starts_with("valid"));
         let with_other_keys = subscription_token(&separate, "42", "open:a");
@@ -393,7 +414,7 @@ mod tests {
     fn without_a_secret_nothing_is_made() {
         let none = configured(&json!({ "client": { "token": { "hmac_secret_key": "" } } }));
         let command = GenToken { user: String::new(), ttl: 1, quiet: true };
-        let error = signed("client.token", &none.client.token, json!({}), &command, NOW).unwrap_err();
+        let error = signed("client.token", &none.client.token.own, json!({}), &command, NOW).unwrap_err();
         assert!(error.to_string().contains("client.token.hmac_secret_key"), "{error}");
     }
 

@@ -65,6 +65,7 @@ fn whatever_sounds_secret_is_marked_secret() {
     let open = [
         "rsa_public_key",
         "ecdsa_public_key",
+        "ed25519_public_key",
         "credentials_key",
         "credentials_file",
         "credentials_profile",

@@ -206,7 +206,7 @@ fn a_new_configuration_is_valid_and_says_nothing() {
         let text = starter(format, &secrets);
         let loaded = load(&Value::Object(format.parse(&text).unwrap())).unwrap();
         assert!(loaded.warnings.is_empty(), "{format}: {:?}", loaded.warnings);
-        assert_eq!(loaded.config.client.token.hmac_secret_key, secrets.token);
+        assert_eq!(loaded.config.client.token.own.hmac_secret_key, secrets.token);
         assert_eq!(loaded.config.http_api.key, secrets.api);
         assert_eq!(secrets.token.expose().len(), 64);
     }

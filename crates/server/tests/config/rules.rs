@@ -26,7 +26,18 @@ fn options_that_go_together() {
             "client.subscription_token.audience_regex",
         ),
         (json!({"client": {"token": {"user_id_claim": "a1"}}}), "client.token.user_id_claim"),
-        (json!({"client": {"token": {"user_id_claim": "a.b"}}}), "client.token.user_id_claim"),
+        (json!({"client": {"token": {"user_id_claim": "a..b"}}}), "client.token.user_id_claim"),
+        (json!({"client": {"token": {"keys": [{"type": "hmac"}]}}}), "client.token.keys[0].key"),
+        (json!({"client": {"token": {"keys": [{"key": KEY}]}}}), "client.token.keys[0].type"),
+        (
+            json!({"client": {"token": {"keys": [{"type": "hmac", "key": KEY, "valid_from": 9, "valid_until": 8}]}}}),
+            "client.token.keys[0].valid_until",
+        ),
+        (json!({"client": {"token": {"issuers": [{"name": "one"}]}}}), "client.token.issuers[one].issuer"),
+        (
+            json!({"client": {"subscription_token": {"issuers": [{"issuer": "a", "jwks_ttl": "1500ms"}]}}}),
+            "client.subscription_token.issuers[0].jwks_ttl",
+        ),
         (json!({"client": {"token": {"leeway": "1500ms"}}}), "client.token.leeway"),
         (
             json!({"client": {"token": {"hmac_previous_secret_key_valid_until": -1}}}),
@@ -241,6 +252,14 @@ fn what_stands_open_is_told_and_refused_in_production() {
             json!({"client": {"subscription_token": {"enabled": true, "hmac_secret_key": "secret"}}}),
             "client.subscription_token.hmac_secret_key",
         ),
+        (
+            json!({"client": {"token": {"keys": [{"type": "hmac", "key": "secret"}]}}}),
+            "client.token.keys[0].key",
+        ),
+        (
+            json!({"client": {"token": {"issuers": [{"name": "one", "issuer": "a", "hmac_secret_key": "secret"}]}}}),
+            "client.token.issuers[one].hmac_secret_key",
+        ),
         (json!({"http_api": {"key": "api_key"}}), "http_api.key"),
         (json!({"http_api": {"key": "k"}}), "http_api.key"),
         (json!({"secret": KEY}), "client.allowed_origins"),
@@ -263,4 +282,16 @@ fn what_stands_open_is_told_and_refused_in_production() {
         production["production"] = json!(true);
         assert!(load(&production).unwrap().config.production, "{file}");
     }
+}
+
+#[test]
+fn a_secret_beside_a_key_set_is_told() {
+    let file =
+        json!({"client": {"token": {"hmac_secret_key": KEY, "jwks_public_endpoint": "https://i/keys"}}});
+    let told = warned(&load(&file).unwrap(), Level::Note);
+    assert!(told.iter().any(|option| option == "client.token.hmac_secret_key"), "{told:?}");
+    let alone = json!({"client": {"token": {"jwks_public_endpoint": "https://i/keys"}}});
+    assert!(
+        !warned(&load(&alone).unwrap(), Level::Note).iter().any(|option| option.starts_with("client.token"))
+    );
 }

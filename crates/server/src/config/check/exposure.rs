@@ -4,7 +4,7 @@ use crate::auth::weak::{Warning as Weak, weak_secret};
 use crate::config::catalogue::{Field, Kind, Section as _, each};
 use crate::config::normalise::join;
 use crate::config::report::{Level, Report};
-use crate::config::typed::{Config, Token};
+use crate::config::typed::{Config, Token, TokenIssuer};
 use serde_json::{Map, Value};
 
 /// Fewest bytes of a password or API key: nobody guesses 128 bits over the network.
@@ -73,16 +73,33 @@ fn meaning(path: &str) -> &'static str {
 }
 
 fn keys(report: &mut Report<'_>, path: &str, token: &Token) {
-    for (name, key) in [
-        ("hmac_secret_key", &token.hmac_secret_key),
-        ("hmac_previous_secret_key", &token.hmac_previous_secret_key),
-    ] {
-        if key.is_empty() {
-            continue;
-        }
-        if let Some(weak) = weak_secret(key.expose()) {
+    issuer(report, path, &token.own);
+    for (at, named) in token.issuers.iter().enumerate() {
+        let name = if named.name.is_empty() { at.to_string() } else { named.name.clone() };
+        issuer(report, &format!("{path}.issuers[{name}]"), &named.issuer);
+    }
+}
+
+fn issuer(report: &mut Report<'_>, path: &str, token: &TokenIssuer) {
+    let mut secrets = vec![
+        ("hmac_secret_key".to_owned(), &token.hmac_secret_key),
+        ("hmac_previous_secret_key".to_owned(), &token.hmac_previous_secret_key),
+    ];
+    let listed = token.keys.iter().enumerate().filter(|(_, key)| key.r#type == "hmac");
+    secrets.extend(listed.map(|(at, key)| (format!("keys[{at}].key"), &key.key)));
+    secrets.retain(|(_, secret)| !secret.is_empty());
+    for (name, secret) in &secrets {
+        if let Some(weak) = weak_secret(secret.expose()) {
             report.insecure(&format!("{path}.{name}"), format!("this secret {weak}"));
         }
+    }
+    if let Some((name, _)) = secrets.first()
+        && !token.jwks_public_endpoint.is_empty()
+    {
+        let option = format!("{path}.{name}");
+        let text = "stands beside `jwks_public_endpoint`: whoever knows this secret can sign tokens too. Take it out \
+                    if the key set is meant to be the only door";
+        report.note(&option, text);
     }
 }
 

@@ -5,8 +5,9 @@ mod codes;
 mod exposure;
 mod status;
 
+use super::duration::Duration;
 use super::report::Report;
-use super::typed::{Config, Proxy, Token};
+use super::typed::{Config, Proxy, Token, TokenIssuer};
 use crate::channel::regex::Regex;
 use globset::GlobBuilder;
 
@@ -83,10 +84,36 @@ fn origin_pattern(report: &mut Report<'_>, option: &str, pattern: &str) {
 }
 
 fn token(report: &mut Report<'_>, path: &str, token: &Token) {
+    issuer(report, path, &token.own);
+    let mut names = Vec::new();
+    for (at, named) in token.issuers.iter().enumerate() {
+        let called = if named.name.is_empty() { at.to_string() } else { named.name.clone() };
+        let path = format!("{path}.issuers[{called}]");
+        if !named.name.is_empty() {
+            name(report, &path, &named.name, &mut names);
+        }
+        let expected = &named.issuer;
+        if [&expected.issuer, &expected.issuer_regex, &expected.audience, &expected.audience_regex]
+            .iter()
+            .all(|text| text.is_empty())
+        {
+            let text = "must be set, or `issuer_regex`, `audience` or `audience_regex`: they say which tokens are its";
+            report.problem(&format!("{path}.issuer"), text);
+        }
+        issuer(report, &path, expected);
+    }
+    whole_seconds(report, &format!("{path}.leeway"), token.leeway);
+}
+
+fn issuer(report: &mut Report<'_>, path: &str, token: &TokenIssuer) {
     let claim = &token.user_id_claim;
-    if !claim.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') {
-        report
-            .problem(&format!("{path}.user_id_claim"), format!("{claim:?} must be letters and underscores"));
+    let plain =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if !claim.is_empty() && !claim.split('.').all(plain) {
+        report.problem(
+            &format!("{path}.user_id_claim"),
+            format!("{claim:?} must be letters and underscores, or such names joined by dots"),
+        );
     }
     for (name, exact, expression) in
         [("audience", &token.audience, &token.audience_regex), ("issuer", &token.issuer, &token.issuer_regex)]
@@ -99,11 +126,38 @@ fn token(report: &mut Report<'_>, path: &str, token: &Token) {
         }
         regex(report, &format!("{path}.{name}_regex"), expression);
     }
-    if !token.leeway.is_whole_seconds() {
-        report.problem(&format!("{path}.leeway"), format!("{} must be whole seconds", token.leeway));
-    }
     if token.hmac_previous_secret_key_valid_until < 0 {
         report.problem(&format!("{path}.hmac_previous_secret_key_valid_until"), "cannot be negative");
+    }
+    for (at, key) in token.keys.iter().enumerate() {
+        let path = format!("{path}.keys[{at}]");
+        if key.r#type.is_empty() {
+            report.problem(&format!("{path}.type"), "must be set");
+        }
+        if key.key.is_empty() {
+            report.problem(&format!("{path}.key"), "must be set");
+        }
+        if key.valid_until != 0 && key.valid_until < key.valid_from {
+            report.problem(&format!("{path}.valid_until"), "must not be before `valid_from`");
+        }
+    }
+    for (name, duration) in [
+        ("jwks_ttl", token.jwks_ttl),
+        ("jwks_stale", token.jwks_stale),
+        ("jwks_negative_ttl", token.jwks_negative_ttl),
+    ] {
+        whole_seconds(report, &format!("{path}.{name}"), duration);
+    }
+    for (name, duration) in [("jwks_ttl", token.jwks_ttl), ("jwks_timeout", token.jwks_timeout)] {
+        if duration.is_zero() {
+            report.problem(&format!("{path}.{name}"), "must be more than zero");
+        }
+    }
+}
+
+fn whole_seconds(report: &mut Report<'_>, option: &str, duration: Duration) {
+    if !duration.is_whole_seconds() {
+        report.problem(option, format!("{duration} must be whole seconds"));
     }
 }
 

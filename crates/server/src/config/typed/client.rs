@@ -1,9 +1,10 @@
 //! `client`: connections, tokens, limits and timers.
 
 use super::Proxy;
-use crate::config::catalogue::options;
+use crate::config::catalogue::{Pem, options};
 use crate::config::duration::Duration;
 use crate::secret::Secret;
+use std::collections::BTreeMap;
 
 options! {
     /// Client connections.
@@ -85,6 +86,28 @@ options! {
 
     /// How tokens are checked.
     pub struct Token {
+        /// Keys and claims of the only issuer, or of one beside `issuers`.
+        #[serde(flatten)]
+        own: TokenIssuer;
+        /// Further issuers, each with keys, audience and claims of its own. A token is checked by that one alone which its `iss` and `aud` name.
+        issuers: Vec<NamedIssuer> => ours;
+        /// How far clocks may differ when times in tokens are checked, in whole seconds.
+        leeway: Duration => ours;
+        /// Refuse tokens without `exp`, which otherwise never end.
+        require_exp: bool => ours;
+    }
+
+    /// One of several issuers.
+    pub struct NamedIssuer {
+        /// Its name in messages and variables.
+        name: String;
+        /// Keys and claims.
+        #[serde(flatten)]
+        issuer: TokenIssuer;
+    }
+
+    /// Keys of an issuer, and what its tokens say.
+    pub struct TokenIssuer {
         /// Key of HS256, HS384 and HS512.
         hmac_secret_key: Secret;
         /// Key that is being replaced, still accepted.
@@ -95,8 +118,24 @@ options! {
         rsa_public_key: String => since("2.3.0");
         /// Public key of ES256, ES384 and ES512, in PEM.
         ecdsa_public_key: String => since("2.8.2");
-        /// Address of a JWKS; replaces the keys above.
+        /// Public key of EdDSA, in PEM.
+        ed25519_public_key: String => ours;
+        /// Further keys, for a rotation: each holds from a time to a time.
+        keys: Vec<TokenKey> => ours;
+        /// Address of a JWKS; replaces the public keys above, while secrets stay valid beside it.
         jwks_public_endpoint: String => since("2.8.2");
+        /// How long a request for the JWKS may take.
+        jwks_timeout: Duration = Duration::secs(1) => ours;
+        /// How long a JWKS is fresh, in whole seconds.
+        jwks_ttl: Duration = Duration::secs(3600) => ours;
+        /// How long beyond that it serves while it cannot be fetched, in whole seconds.
+        jwks_stale: Duration = Duration::secs(86_400) => ours;
+        /// How long a `kid` that was not found is not looked for again, in whole seconds.
+        jwks_negative_ttl: Duration = Duration::secs(30) => ours;
+        /// Certificates that alone are trusted for the JWKS; the system's if empty.
+        jwks_ca_pem: Pem => ours;
+        /// Headers of requests for the JWKS.
+        jwks_headers: BTreeMap<String, Secret> => ours;
         /// Audience that tokens must name.
         audience: String => since("3.2.0");
         /// Expression that a token's audience must match.
@@ -105,12 +144,30 @@ options! {
         issuer: String => since("3.2.0");
         /// Expression that a token's issuer must match.
         issuer_regex: String => since("4.1.3");
-        /// Claim to take the user from instead of `sub`; letters and underscores.
+        /// Claim to take the user from instead of `sub`; letters and underscores, or such names joined by dots.
         user_id_claim: String => since("5.4.6");
+        /// Claim or path (`a.b`) to take `info` from.
+        info_claim: String => ours;
+        /// Claim or path to take `meta` from.
+        meta_claim: String => ours;
+        /// Claim or path to take `channels` from.
+        channels_claim: String => ours;
+        /// Claim or path to take `caps` from.
+        caps_claim: String => ours;
         /// Do not check what is put into the JWKS address. Insecure.
         insecure_skip_jwks_endpoint_safety_check: bool => since("6.7.0");
-        /// How far clocks may differ when times in tokens are checked, in whole seconds.
-        leeway: Duration => ours;
+    }
+
+    /// A key and when it holds.
+    pub struct TokenKey {
+        /// What kind of key it is.
+        r#type: String => one_of(&["hmac", "rsa", "ecdsa", "ed25519"]);
+        /// The secret, or the public key in PEM.
+        key: Secret;
+        /// When it begins to hold, in Unix seconds; 0 is always.
+        valid_from: i64;
+        /// The last second in which it holds, in Unix seconds; 0 sets no end.
+        valid_until: i64;
     }
 
     /// How subscription tokens are checked, if not as connection tokens.
