@@ -240,6 +240,20 @@ impl<'a> Checker<'a> {
                 for (_, view) in self.views.iter_mut().filter(|((client, _), _)| client == c) {
                     (view.on, view.waits) = (false, false);
                 }
+                if *code == 3010 {
+                    self.report.counts.alarms += 1;
+                    let lost = self
+                        .channels
+                        .values()
+                        .any(|rules| !rules.losses.is_empty() || !rules.resets.is_empty());
+                    if !lost && self.failovers.is_empty() {
+                        self.violation(
+                            at,
+                            Check::Precision,
+                            format!("client {c} was told of a loss that was none"),
+                        );
+                    }
+                }
                 // Who takes too long to log in may come again.
                 if (3500..4000).contains(code) && *code != 3502 {
                     self.violation(at, Check::Protocol, format!("client {c} was sent away for good: {code}"));

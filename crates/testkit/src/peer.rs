@@ -47,6 +47,8 @@ struct Subscription {
     base: Option<Option<Bytes>>,
     /// It never asks to recover.
     forgetful: bool,
+    /// The server makes it, with the connect reply.
+    server_side: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,15 +84,37 @@ impl Peer {
 
     /// Wants a channel, from the next chance on. `delta`: with deltas. `forgetful`: never with a position.
     pub fn want(&mut self, channel: &str, delta: bool, forgetful: bool) {
-        let fresh =
-            Subscription { phase: SubPhase::Off, wanted: true, position: None, delta, base: None, forgetful };
+        let fresh = Subscription {
+            phase: SubPhase::Off,
+            wanted: true,
+            position: None,
+            delta,
+            base: None,
+            forgetful,
+            server_side: false,
+        };
         self.subscriptions.entry(channel.to_owned()).or_insert(fresh).wanted = true;
         self.subscribe_wanted();
     }
 
+    /// Knows that the server subscribes it to a channel when it connects.
+    pub fn expect(&mut self, channel: &str) {
+        self.want(channel, false, false);
+        if let Some(own) = self.subscriptions.get_mut(channel) {
+            own.server_side = true;
+        }
+    }
+
+    /// Whether the server has ended a subscription that only a new connection brings back.
+    #[must_use]
+    pub fn misses_server_side(&self) -> bool {
+        let missing = |own: &Subscription| own.server_side && own.phase == SubPhase::Off;
+        self.phase == Phase::On && self.subscriptions.values().any(missing)
+    }
+
     /// Leaves a channel for now. The position is kept.
     pub fn leave(&mut self, channel: &str) {
-        let Some(own) = self.subscriptions.get_mut(channel) else { return };
+        let Some(own) = self.subscriptions.get_mut(channel).filter(|own| !own.server_side) else { return };
         own.wanted = false;
         if own.phase != SubPhase::On {
             return;
@@ -105,7 +129,18 @@ impl Peer {
     pub fn open(&mut self) {
         self.close(None);
         self.phase = Phase::Connecting;
-        let connect = Some(ConnectRequest::default());
+        let mut subs = BTreeMap::new();
+        for (channel, own) in self.subscriptions.iter_mut().filter(|(_, own)| own.server_side) {
+            own.phase = SubPhase::Asked;
+            let since = own.position.clone();
+            if let Some((epoch, offset)) = since.clone() {
+                let request =
+                    SubscribeRequest { recover: true, epoch, offset, ..SubscribeRequest::default() };
+                subs.insert(channel.clone(), request);
+            }
+            self.log.add(Event::Subscribing { c: self.c, ch: channel.clone(), since });
+        }
+        let connect = Some(ConnectRequest { subs, ..ConnectRequest::default() });
         self.command(Asked::Connect, Command { connect, ..Command::default() });
     }
 
@@ -247,9 +282,18 @@ impl Peer {
             return self.broken(format!("reply to nothing: {}", reply.id));
         };
         match asked {
-            Asked::Connect if reply.connect.is_some() => {
+            Asked::Connect if let Some(connect) = reply.connect => {
                 self.phase = Phase::On;
                 self.log.add(Event::Connected { c: self.c });
+                for (channel, result) in connect.subs {
+                    self.subscribed(&channel, result);
+                }
+                for (channel, own) in &mut self.subscriptions {
+                    if own.server_side && own.phase == SubPhase::Asked {
+                        own.phase = SubPhase::Off;
+                        self.log.add(Event::Refused { c: self.c, ch: channel.clone(), code: 0 });
+                    }
+                }
                 self.subscribe_wanted();
             }
             Asked::Connect => self.broken(format!("login refused: {:?}", reply.error)),
@@ -280,7 +324,7 @@ impl Peer {
         let missing: Vec<String> = self
             .subscriptions
             .iter()
-            .filter(|(_, own)| own.wanted && own.phase == SubPhase::Off)
+            .filter(|(_, own)| own.wanted && !own.server_side && own.phase == SubPhase::Off)
             .map(|(channel, _)| channel.clone())
             .collect();
         for channel in missing {

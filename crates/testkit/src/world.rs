@@ -34,7 +34,7 @@ pub struct Scenario {
     pub shards: usize,
     /// Clients.
     pub clients: usize,
-    /// Channels with history; there is one without besides.
+    /// Channels with history; there are one without, and one that the server subscribes some clients to, besides.
     pub channels: usize,
     /// Publishers.
     pub publishers: usize,
@@ -141,7 +141,7 @@ impl World {
         let broker = (scenario.remote_nodes > 0)
             .then(|| SimBroker::new(random.clone(), log.clone(), scenario.misdeeds));
         let channels: Vec<String> =
-            (0..scenario.channels).map(|n| format!("h{n}")).chain(["n".to_owned()]).collect();
+            (0..scenario.channels).map(|n| format!("h{n}")).chain(["s".to_owned(), "n".to_owned()]).collect();
         for ch in &channels {
             let history = if ch == "n" { 0 } else { scenario.history };
             log.add(Event::Channel {
@@ -173,7 +173,11 @@ impl World {
                 let protocol = *random.one_of(&[Protocol::Json, Protocol::Protobuf]);
                 let mut peer = Peer::new(number as u32 + 1, protocol, log.clone());
                 for (place, channel) in channels.iter().enumerate() {
-                    if random.permille(800) || place == number % channels.len() {
+                    if channel == "s" {
+                        if is_served(number as u32 + 1) {
+                            peer.expect(channel);
+                        }
+                    } else if random.permille(800) || place == number % channels.len() {
                         peer.want(channel, random.permille(300), random.permille(100));
                     }
                 }
@@ -225,7 +229,7 @@ impl World {
                 let channel = random.one_of(&self.channels).clone();
                 match random.below(8) {
                     0 => self.clients[client].peer.leave(&channel),
-                    1 => self.clients[client].peer.want(&channel, false, false),
+                    1 if channel != "s" => self.clients[client].peer.want(&channel, false, false),
                     _ => self.clients[client].peer.subscribe_wanted(),
                 }
             }
@@ -431,6 +435,10 @@ impl World {
                 }
             }
             for client in 0..self.clients.len() {
+                if self.clients[client].peer.misses_server_side() {
+                    self.clients[client].peer.close(None);
+                    self.hang_up(client);
+                }
                 let back: Vec<String> =
                     self.channels.iter().filter(|ch| self.clients[client].peer.knows(ch)).cloned().collect();
                 for channel in back {
@@ -474,6 +482,24 @@ impl Rules {
     fn answer<T: Send + 'static>(&self, value: T) -> Answer<T> {
         later(&self.random, self.scenario.tarry, Answer::Now(value))
     }
+
+    fn subscription(&self, channel: &str) -> SubscribeOptions {
+        let history = options(&self.scenario, channel);
+        SubscribeOptions {
+            recovery: history.enabled(),
+            history,
+            presence: self.scenario.presence,
+            join_leave: self.scenario.presence,
+            push_join_leave: self.scenario.presence,
+            delta: true,
+            ..SubscribeOptions::default()
+        }
+    }
+}
+
+/// Whether the server subscribes this client to a channel of its own choice.
+const fn is_served(c: u32) -> bool {
+    c.is_multiple_of(3)
 }
 
 fn later<T: Send + 'static>(random: &Random, permille: usize, answer: Answer<T>) -> Answer<T> {
@@ -490,19 +516,17 @@ fn later<T: Send + 'static>(random: &Random, permille: usize, answer: Answer<T>)
 impl Hooks for Rules {
     fn connecting(&self, request: Connecting) -> Decision<Connected> {
         let credentials = request.handshake.credentials.clone().unwrap_or_default();
-        self.answer(Ok(Connected { credentials, ..Connected::default() }))
+        let number = credentials.user.strip_prefix('u').and_then(|number| number.parse().ok());
+        let subscriptions = if number.is_some_and(is_served) {
+            vec![("s".to_owned(), self.subscription("s"))]
+        } else {
+            Vec::new()
+        };
+        self.answer(Ok(Connected { credentials, subscriptions, ..Connected::default() }))
     }
 
     fn subscribe(&self, _: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
-        let history = options(&self.scenario, &request.channel);
-        self.answer(Ok(SubscribeOptions {
-            recovery: history.enabled(),
-            history,
-            presence: self.scenario.presence,
-            join_leave: self.scenario.presence,
-            delta: true,
-            ..SubscribeOptions::default()
-        }))
+        self.answer(Ok(self.subscription(&request.channel)))
     }
 }
 

@@ -202,16 +202,16 @@ const fn kept(size: usize) -> HistoryOptions {
     HistoryOptions { size, ttl: Duration::from_secs(3600), meta_ttl: Duration::ZERO }
 }
 
-/// Everybody on one channel is cut off again and again.
-async fn cut(history: usize, limit: usize) -> Counts {
+/// Everybody on one channel is cut off again and again, and stays away for as long as `away` says.
+async fn cut(history: usize, limit: usize, away: impl Fn(usize) -> Duration) -> Counts {
     let (clients, rate, seconds, kills) = if full() { (200, 500, 30, 5) } else { (60, 150, 8, 5) };
     let run = Run::start(kept(history), limit, 1, clients, 1).await;
     let stop = Arc::new(AtomicBool::new(false));
     let publisher = run.publish(1, "c0", Duration::from_micros(1_000_000 / rate), Arc::clone(&stop));
     let pause = Duration::from_millis(seconds * 1_000 / (u64::from(clients) * (kills + 1)));
     for _ in 0..=kills {
-        for client in &run.clients {
-            client.order(Order::Kill);
+        for (number, client) in run.clients.iter().enumerate() {
+            client.order(Order::Away(away(number)));
             sleep(pause).await;
         }
     }
@@ -224,7 +224,7 @@ async fn cut(history: usize, limit: usize) -> Counts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_cut_off_gets_all_that_was_missed() {
-    let counts = cut(20_000, 20_000).await;
+    let counts = cut(20_000, 20_000, |_| Duration::ZERO).await;
     assert_eq!(counts.not_recovered, 0, "{counts:?}");
     let wanted = if full() { 500 } else { 60 };
     assert!(counts.recovered_with_publications >= wanted, "{counts:?}");
@@ -232,10 +232,10 @@ async fn whoever_is_cut_off_gets_all_that_was_missed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recovery_is_whole_or_none() {
-    // Now and then somebody misses more than is kept.
-    let counts = cut(if full() { 50 } else { 3 }, 20_000).await;
+    // Some stay away for longer than what they miss is kept.
+    let counts = cut(50, 20_000, |number| Duration::from_millis(number as u64 % 8 * 100)).await;
     assert!(counts.not_recovered > 0, "{counts:?}");
-    assert!(counts.recovered > 0, "{counts:?}");
+    assert!(counts.recovered_with_publications > 0, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
