@@ -7,12 +7,13 @@
 
 use crate::control::{Error, commands, emit, number};
 use serde_json::json;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// Serves until the input ends.
 pub(crate) fn run() -> Result<(), Error> {
-    let subscribers = TcpListener::bind("127.0.0.1:0")?;
+    let subscribers = listen()?;
     let publisher = TcpListener::bind("127.0.0.1:0")?;
     emit(&json!({
         "event": "ports",
@@ -38,6 +39,15 @@ pub(crate) fn run() -> Result<(), Error> {
         let sends = serve(stream, &sockets)?;
         emit(&json!({"event": "floor", "sends": sends}));
     }
+}
+
+/// The subscribers' port, with a long queue. They say nothing after connecting: were the queue to overflow,
+/// the kernel could forget a connection that its peer takes for made.
+fn listen() -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
 }
 
 fn serve(mut publisher: TcpStream, sockets: &[TcpStream]) -> io::Result<u64> {

@@ -59,7 +59,7 @@ impl Plan {
             prefix: text(command, "channel", "bench").to_owned(),
             share: size("share", 1).max(1),
             channels: size("channels", u64::MAX).max(1),
-            window: size("window", 200).max(1),
+            window: size("window", 100).max(1),
             stall_every: size("stall_every", 0),
             recover: flag(command, "recover"),
             first: size("first", 0),

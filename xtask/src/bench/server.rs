@@ -3,6 +3,7 @@
 use super::process;
 use crate::shell::{self, Failure};
 use serde_json::Value;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -65,16 +66,19 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a binary with a configuration file on a free port of 127.0.0.1.
+    /// Starts a binary with a configuration file on a free port of 127.0.0.1; what it prints goes to
+    /// `target/NAME.log`.
     pub(crate) fn start(name: &str, binary: &Path, config: &Path) -> Result<Self, Failure> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = config.to_string_lossy();
+        let log = File::create(shell::root().join(format!("target/{name}.log")))?;
         let begin = Instant::now();
         let mut child = shell::with_all_files(binary, &["-c", &config])
             .env("CENTRIFUGO_HTTP_SERVER_PORT", port.to_string())
             .env("CENTRIFUGO_HTTP_SERVER_ADDRESS", "127.0.0.1")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
             .spawn()
             .map_err(|e| format!("{}: {e}", binary.display()))?;
         let address = format!("127.0.0.1:{port}");
