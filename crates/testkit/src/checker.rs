@@ -41,6 +41,8 @@ pub enum Check {
     Liveness,
     /// `recovered: false` and "insufficient state" only where something was lost.
     Precision,
+    /// A loss is told in time.
+    Signal,
 }
 
 impl fmt::Display for Violation {
@@ -68,6 +70,8 @@ pub struct Counts {
     pub alarms: usize,
     /// Connections that ended.
     pub disconnects: usize,
+    /// The longest time from a loss on the way to a node until a client of it was told, in milliseconds.
+    pub slowest_signal: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -80,6 +84,7 @@ impl std::ops::AddAssign for Counts {
         self.not_recovered += other.not_recovered;
         self.alarms += other.alarms;
         self.disconnects += other.disconnects;
+        self.slowest_signal = self.slowest_signal.max(other.slowest_signal);
     }
 }
 
@@ -95,8 +100,15 @@ pub struct Report {
 /// Judges a whole log.
 #[must_use]
 pub fn check(lines: &[Line]) -> Report {
-    let mut checker = Checker::default();
+    check_within(lines, u64::MAX)
+}
+
+/// The same, and a loss must be told within so many milliseconds.
+#[must_use]
+pub fn check_within(lines: &[Line], signal_ms: u64) -> Report {
+    let mut checker = Checker { signal_ms, ..Checker::default() };
     for (at, line) in lines.iter().enumerate() {
+        checker.now = line.t;
         checker.line(at, &line.event);
     }
     checker.end(lines.len());
@@ -116,6 +128,8 @@ struct Checker<'a> {
     finals: BTreeMap<&'a str, Vec<Final<'a>>>,
     failovers: Vec<usize>,
     calm: Option<usize>,
+    now: u64,
+    signal_ms: u64,
 }
 
 #[derive(Default)]
@@ -163,6 +177,8 @@ struct View<'a> {
     epoch_from: usize,
     asked_at: usize,
     subscribed_at: usize,
+    /// Offsets that did not reach a node and may be missing here, and since when.
+    missing: Vec<(u64, u64)>,
     /// Without history: the last number of each publisher, over all connections, and whether it is of this one.
     numbers: BTreeMap<u32, (u64, bool)>,
 }
@@ -220,7 +236,9 @@ impl<'a> Checker<'a> {
                 let view = self.views.entry((*c, ch)).or_default();
                 view.on = false;
                 view.left = *code == 0;
+                let missing = std::mem::take(&mut view.missing);
                 if *code == 2500 {
+                    self.told(at, *c, &missing);
                     self.report.counts.alarms += 1;
                     let lost = self
                         .channels
@@ -237,8 +255,16 @@ impl<'a> Checker<'a> {
             }
             Event::Disconnected { c, code } => {
                 self.report.counts.disconnects += 1;
+                let mut missing = Vec::new();
                 for (_, view) in self.views.iter_mut().filter(|((client, _), _)| client == c) {
                     (view.on, view.waits) = (false, false);
+                    missing.append(&mut view.missing);
+                }
+                if *code == 3010 {
+                    // Which of its channels it was is not said: the latest loss is the one.
+                    missing.sort_by_key(|(_, since)| std::cmp::Reverse(*since));
+                    missing.truncate(1);
+                    self.told(at, *c, &missing);
                 }
                 if *code == 3010 {
                     self.report.counts.alarms += 1;
@@ -263,7 +289,16 @@ impl<'a> Checker<'a> {
             Event::Fault { fault } => match fault {
                 Fault::Trim { ch } => self.channels.entry(ch).or_default().trims.push(at),
                 Fault::Reset { ch } => self.channels.entry(ch).or_default().resets.push(at),
-                Fault::Lost { ch, .. } => self.channels.entry(ch).or_default().losses.push(at),
+                Fault::Lost { ch, offset, .. } => {
+                    self.channels.entry(ch).or_default().losses.push(at);
+                    for (_, view) in
+                        self.views.iter_mut().filter(|((_, channel), view)| channel == ch && view.on)
+                    {
+                        if view.position.is_some_and(|(_, position)| position < *offset) {
+                            view.missing.push((*offset, self.now));
+                        }
+                    }
+                }
                 Fault::Failover => self.failovers.push(at),
                 _ => {}
             },
@@ -274,6 +309,16 @@ impl<'a> Checker<'a> {
                 }
                 self.finals.entry(ch).or_default().push(Final { line: at, epoch, offset: *offset, pubs });
             }
+        }
+    }
+
+    /// A client was told that it lost something.
+    fn told(&mut self, at: usize, c: u32, missing: &[(u64, u64)]) {
+        let Some(since) = missing.iter().map(|(_, since)| *since).min() else { return };
+        let took = self.now.saturating_sub(since);
+        self.report.counts.slowest_signal = self.report.counts.slowest_signal.max(took);
+        if took > self.signal_ms {
+            self.violation(at, Check::Signal, format!("client {c} was told of a loss after {took} ms"));
         }
     }
 
@@ -312,6 +357,7 @@ impl<'a> Checker<'a> {
         let (held, asked, epoch_from, asked_at) =
             (view.position, view.asked.take(), view.epoch_from, view.asked_at);
         (view.on, view.waits) = (true, false);
+        view.missing.clear();
         view.subscribed_at = at;
         for number in view.numbers.values_mut() {
             number.1 = false;
@@ -425,6 +471,8 @@ impl<'a> Checker<'a> {
             return self.violation(at, Check::Protocol, format!("client {c} has no position in {ch}"));
         };
         let (epoch, before) = (*epoch, std::mem::replace(last, seen.offset));
+        // It was lost on the way to another node.
+        view.missing.retain(|(offset, _)| *offset != seen.offset);
         if seen.offset != before + 1 {
             let what = format!("client {c} in {ch}: {} after {before}", seen.offset);
             self.violation(at, Check::Segment, what);
@@ -539,5 +587,99 @@ impl<'a> Checker<'a> {
         for what in found {
             self.violation(lines, Check::Liveness, what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{from_text, to_text};
+
+    /// A log in which one client sees three publications.
+    const GOOD: &str = r#"{"t":1,"e":"channel","ch":"a","history":10,"limit":0,"lossless":true}
+{"t":1,"e":"subscribing","c":1,"ch":"a","since":null}
+{"t":2,"e":"subscribed","c":1,"ch":"a","was_recovering":false,"recovered":false,"epoch":"E","offset":0,"pubs":[]}
+{"t":3,"e":"invoke","p":1,"ch":"a","s":1,"n":5}
+{"t":3,"e":"ok","p":1,"ch":"a","s":1,"epoch":"E","offset":1}
+{"t":4,"e":"pub","c":1,"ch":"a","seen":{"offset":1,"p":1,"s":1,"n":5}}
+{"t":5,"e":"disconnected","c":1,"code":0}
+{"t":5,"e":"invoke","p":1,"ch":"a","s":2,"n":6}
+{"t":5,"e":"ok","p":1,"ch":"a","s":2,"epoch":"E","offset":2}
+{"t":6,"e":"subscribing","c":1,"ch":"a","since":["E",1]}
+{"t":7,"e":"subscribed","c":1,"ch":"a","was_recovering":true,"recovered":true,"epoch":"E","offset":1,"pubs":[{"offset":2,"p":1,"s":2,"n":6}]}
+{"t":8,"e":"calm"}
+{"t":8,"e":"invoke","p":1,"ch":"a","s":3,"n":7}
+{"t":8,"e":"ok","p":1,"ch":"a","s":3,"epoch":"E","offset":3}
+{"t":9,"e":"pub","c":1,"ch":"a","seen":{"offset":3,"p":1,"s":3,"n":7}}
+{"t":9,"e":"final","node":0,"ch":"a","epoch":"E","offset":3,"pubs":[{"offset":1,"p":1,"s":1,"n":5},{"offset":2,"p":1,"s":2,"n":6},{"offset":3,"p":1,"s":3,"n":7}]}
+"#;
+
+    fn first(text: &str) -> Option<Check> {
+        let lines = from_text(text).expect("a log");
+        check(&lines).violations.first().map(|violation| violation.check)
+    }
+
+    #[test]
+    fn a_good_log_is_good() {
+        assert_eq!(first(GOOD), None);
+        let lines = from_text(GOOD).expect("a log");
+        assert_eq!(to_text(&lines), GOOD, "and reads as it was written");
+        let counts = check(&lines).counts;
+        assert_eq!((counts.acked, counts.delivered, counts.recovered_with_publications), (3, 3, 1));
+    }
+
+    #[test]
+    fn each_lie_is_found() {
+        let lies = [
+            // A publication doubled, left out, changed, from nowhere, at a place of another.
+            (r#""seen":{"offset":3,"p":1"#, r#""seen":{"offset":2,"p":1"#, Check::Segment),
+            (r#""seen":{"offset":3,"p":1"#, r#""seen":{"offset":4,"p":1"#, Check::Segment),
+            (r#""p":1,"s":3,"n":7}}"#, r#""p":1,"s":3,"n":8}}"#, Check::Invention),
+            (
+                r#""pubs":[{"offset":2,"p":1,"s":2,"n":6}]"#,
+                r#""pubs":[{"offset":2,"p":1,"s":1,"n":5}]"#,
+                Check::Fork,
+            ),
+            // Recovered in part, with nothing, in another epoch, without having asked, or needlessly not.
+            (
+                r#""offset":1,"pubs":[{"offset":2,"p":1,"s":2,"n":6}]}"#,
+                r#""offset":2,"pubs":[]}"#,
+                Check::Recovered,
+            ),
+            (r#""since":["E",1]"#, r#""since":["D",1]"#, Check::Recovered),
+            (r#""since":["E",1]"#, r#""since":null"#, Check::Protocol),
+            (
+                r#""recovered":true,"epoch":"E","offset":1"#,
+                r#""recovered":false,"epoch":"E","offset":2"#,
+                Check::Partial,
+            ),
+            // The end: a number twice, a top that is not there, another epoch, no rest.
+            (
+                r#"{"offset":3,"p":1,"s":3,"n":7}]}"#,
+                r#"{"offset":3,"p":1,"s":3,"n":7},{"offset":4,"p":1,"s":3,"n":7}]}"#,
+                Check::PublisherOrder,
+            ),
+            (r#""epoch":"E","offset":3,"pubs":["#, r#""epoch":"E","offset":4,"pubs":["#, Check::Kept),
+            (
+                r#""final","node":0,"ch":"a","epoch":"E""#,
+                r#""final","node":0,"ch":"a","epoch":"F""#,
+                Check::Kept,
+            ),
+            ("{\"t\":8,\"e\":\"calm\"}\n", "", Check::Liveness),
+        ];
+        for (what, lie, check) in lies {
+            assert!(GOOD.contains(what), "{what}");
+            assert_eq!(first(&GOOD.replace(what, lie)), Some(check), "{lie}");
+        }
+        let needless = GOOD.replace(
+            r#""recovered":true,"epoch":"E","offset":1,"pubs":[{"offset":2,"p":1,"s":2,"n":6}]"#,
+            r#""recovered":false,"epoch":"E","offset":2,"pubs":[]"#,
+        );
+        assert_eq!(first(&needless), Some(Check::Precision));
+        let behind = GOOD.replace(
+            "{\"t\":9,\"e\":\"pub\",\"c\":1,\"ch\":\"a\",\"seen\":{\"offset\":3,\"p\":1,\"s\":3,\"n\":7}}\n",
+            "",
+        );
+        assert_eq!(first(&behind), Some(Check::Liveness));
     }
 }
