@@ -4,10 +4,11 @@ use super::Node;
 use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
 use crate::hooks::SubscribeOptions;
 use crate::hub::Engine;
+use crate::identity::Identity;
 use crate::metrics::Snapshot;
 use crate::presence::{PresenceError, PresenceStats};
 use crate::publication::{ClientInfo, Position};
-use crate::shard::inbox::Control;
+use crate::shard::inbox::{Control, Judge};
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::sync::Arc;
@@ -102,6 +103,24 @@ impl Node {
     /// Closes connections of a user.
     pub fn disconnect(&self, user: &str, filter: &ClientFilter, code: DisconnectCode) {
         self.control(user, filter, &Control::Disconnect(code));
+    }
+
+    /// Has connections looked at, those of a user or all, and closes each that `judge` gives a code for.
+    ///
+    /// The judge is asked on the thread that holds the connection and must not block. Connections that log in
+    /// later are not looked at; [`Hooks::connected`](crate::hooks::Hooks::connected) is the place for those.
+    pub fn review(
+        &self,
+        user: Option<&str>,
+        judge: impl Fn(&Identity) -> Option<DisconnectCode> + Send + Sync + 'static,
+    ) {
+        let hub = &self.inner.hub;
+        let judge: Judge = Arc::new(judge);
+        let ask = |handle| hub.control(handle, None, Control::Review(Arc::clone(&judge)));
+        match user {
+            Some(user) => hub.users.handles(user).into_iter().for_each(ask),
+            None => hub.users.all().for_each(ask),
+        }
     }
 
     /// Ends a subscription of a user's connections, or all of their subscriptions.

@@ -44,6 +44,11 @@ impl Session {
                 let refresh = Refresh { expires: ttl.is_some(), ttl: ttl.unwrap_or_default() };
                 self.push(cx, &Push { refresh: Some(refresh), ..Push::default() });
             }
+            Control::Review(judge) => {
+                if let Some(code) = self.identity.as_ref().and_then(|identity| judge(identity)) {
+                    self.close(cx, code);
+                }
+            }
             Control::Send(data) => {
                 let message = Message { data: payload(&data, self.protocol) };
                 self.push(cx, &Push { message: Some(message), ..Push::default() });

@@ -9,6 +9,9 @@ use crate::clock::Now;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Expiry(i64);
 
+/// A year, in seconds: Centrifugo v6.9 tells clients no more.
+const MAX_TTL: u32 = 31_536_000;
+
 /// Where a login or subscription stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Standing {
@@ -32,9 +35,12 @@ impl Expiry {
         self.0 != 0 && self.0 <= now.unix()
     }
 
-    /// Seconds that are left, at least 1: what `ttl` tells the client. Absent when there is no end.
+    /// Seconds that are left, from 1 to a year: what `ttl` tells the client. Absent when there is no end.
     pub(crate) fn ttl(self, now: Now) -> Option<u32> {
-        (self.0 != 0).then(|| u32::try_from((self.0.saturating_sub(now.unix())).max(1)).unwrap_or(u32::MAX))
+        // A year is what Centrifugo v6.9 tells at most: a client refreshes then, whatever is left.
+        const YEAR: i64 = 365 * 24 * 3600;
+        let left = self.0.saturating_sub(now.unix()).clamp(1, YEAR);
+        (self.0 != 0).then(|| u32::try_from(left).unwrap_or(u32::MAX))
     }
 
     pub(crate) const fn standing(self, now: Now, grace_ms: u64) -> Standing {
@@ -86,6 +92,14 @@ mod tests {
         assert_eq!(Expiry::at(110).ttl(at(100, 0)), Some(10));
         assert_eq!(Expiry::at(100).ttl(at(100, 0)), Some(1));
         assert_eq!(Expiry::NEVER.ttl(at(100, 0)), None);
+    }
+
+    #[test]
+    fn ttl_is_a_year_at_most() {
+        assert_eq!(Expiry::at(100 + 31_536_000).ttl(at(100, 0)), Some(31_536_000));
+        assert_eq!(Expiry::at(101 + 31_536_000).ttl(at(100, 0)), Some(31_536_000));
+        assert_eq!(Expiry::at(i64::MAX).ttl(at(100, 0)), Some(31_536_000));
+        assert_eq!(Expiry::at(99 + 31_536_000).ttl(at(100, 0)), Some(31_535_999));
     }
 
     #[test]

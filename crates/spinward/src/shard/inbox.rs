@@ -50,7 +50,12 @@ pub(crate) enum Control {
     Refresh { expired: bool, expire_at: i64, info: Option<Bytes> },
     /// Send it a message outside of channels.
     Send(Bytes),
+    /// Close it if the judge says with which code.
+    Review(Judge),
 }
+
+/// Whether a connection is to be closed.
+pub(crate) type Judge = Arc<dyn Fn(&crate::identity::Identity) -> Option<DisconnectCode> + Send + Sync>;
 
 /// The queue of one shard.
 ///
