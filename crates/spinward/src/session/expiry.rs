@@ -9,9 +9,6 @@ use crate::clock::Now;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Expiry(i64);
 
-/// A year, in seconds: Centrifugo v6.9 tells clients no more.
-const MAX_TTL: u32 = 31_536_000;
-
 /// Where a login or subscription stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Standing {
