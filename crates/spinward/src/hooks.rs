@@ -68,6 +68,9 @@ pub struct Connecting {
     pub version: String,
     /// Emulated headers of the connect command: said by the client, so never to be trusted as an edge's.
     pub headers: BTreeMap<String, String>,
+    /// Channels that the connect command names: those in which it has a position to recover from, and those that
+    /// it would like to be subscribed to. It is for the application to do so, or not.
+    pub channels: Vec<String>,
 }
 
 /// A login that is accepted.

@@ -38,7 +38,7 @@ impl HttpSettings {
     #[must_use]
     pub fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
         let rest = path.strip_prefix(self.prefix.as_str())?;
-        if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
+        if rest.is_empty() { Some("") } else { rest.strip_prefix('/').filter(|method| !method.is_empty()) }
     }
 
     /// Whether a request shows the key. Compared in constant time.
@@ -48,21 +48,20 @@ impl HttpSettings {
             return true;
         }
         let header = |name: &http::HeaderName| headers.get(name).map(HeaderValue::as_bytes);
-        let shown = header(&http::HeaderName::from_static("x-api-key"))
-            .map(<[u8]>::to_vec)
-            .or_else(|| {
-                let value = header(&AUTHORIZATION)?;
-                let (scheme, key) = value.split_at_checked(7)?;
-                scheme.eq_ignore_ascii_case(b"apikey ").then(|| key.trim_ascii().to_vec())
-            })
-            .or_else(|| {
-                let query = uri.query().filter(|_| !self.no_query_key)?;
-                let value = query.split('&').find_map(|pair| pair.strip_prefix("api_key="))?;
-                Some(percent_decode(value))
+        let in_header =
+            header(&http::HeaderName::from_static("x-api-key")).map(<[u8]>::to_vec).or_else(|| {
+                let (scheme, key) = header(&AUTHORIZATION)?.split_at_checked(6)?;
+                let parted = key.first().is_some_and(u8::is_ascii_whitespace);
+                (parted && scheme.eq_ignore_ascii_case(b"apikey")).then(|| key.trim_ascii().to_vec())
             });
+        let in_query = uri.query().filter(|_| !self.no_query_key).and_then(|query| {
+            query.split('&').find_map(|pair| pair.strip_prefix("api_key=")).map(percent_decode)
+        });
         let key = self.key.expose().as_bytes();
-        !key.is_empty()
-            && shown.is_some_and(|shown| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key)))
+        let is_key = |shown: &Vec<u8>| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key));
+        // A wrong key in one place does not spoil the right one in the other.
+        let shown = [in_header, in_query].iter().flatten().any(|shown| is_key(shown));
+        shown && !key.is_empty()
     }
 }
 
@@ -90,29 +89,37 @@ fn percent_decode(text: &str) -> Vec<u8> {
     out
 }
 
+/// The method that a path behind the prefix names: empty for the old endpoint, `batch`, or one of the table.
+fn route(path: &str) -> Option<&'static str> {
+    match path {
+        "" => Some(""),
+        "batch" => Some("batch"),
+        path => by_name(path),
+    }
+}
+
+/// What is answered without a look at key and body: a path that does not exist, a method that is not POST.
+pub(crate) fn misplaced(path: &str, method: &Method) -> Option<Answer> {
+    if route(path).is_none() {
+        return Some(plain(StatusCode::NOT_FOUND, "404 page not found"));
+    }
+    (method != Method::POST).then(|| empty(StatusCode::METHOD_NOT_ALLOWED))
+}
+
 impl Api {
-    /// Answers a request below the prefix whose key is checked and whose body is read.
+    /// Answers a POST below the prefix whose key is checked and whose body is read.
     pub async fn serve(
         &self,
         settings: &HttpSettings,
         path: &str,
-        method: &Method,
         headers: &HeaderMap,
         body: &[u8],
     ) -> Answer {
         let transport = settings.transport_errors
             || headers.get("x-centrifugo-error-mode").is_some_and(|mode| mode.as_bytes() == b"transport");
-        let name = match path {
-            "" => "",
-            "batch" => "batch",
-            path => match by_name(path) {
-                Some(name) => name,
-                None => return plain(StatusCode::NOT_FOUND, "404 page not found"),
-            },
+        let Some(name) = route(path) else {
+            return plain(StatusCode::NOT_FOUND, "404 page not found");
         };
-        if method != Method::POST {
-            return plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
-        }
         // Bytes that are no UTF-8 are replaced, as JSON texts have none.
         let text = String::from_utf8_lossy(body);
         let answer = match name {
@@ -282,6 +289,13 @@ fn json(status: StatusCode, body: Vec<u8>) -> Answer {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A response without a body.
+pub(crate) fn empty(status: StatusCode) -> Answer {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
     response
 }
 

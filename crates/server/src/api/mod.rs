@@ -6,13 +6,15 @@ pub mod http;
 pub mod params;
 pub mod reply;
 
+use crate::auth::revoke::{Revocation, StoreError};
 use crate::policy::api::{Call, check};
 use crate::policy::server_side::{ServerSide, server_side};
 use crate::policy::{Grant, HistoryGrant, PublishGrant, Rules, Source, Verdict};
-use crate::session::options;
+use crate::session::{Taken, options};
 use command::{Command, Message, Since, Subscribe, Who};
 use reply::{ApiError, Node as NodeFacts, Reply};
 use spinward::broker::{BrokerError, HistoryFilter, HistoryOptions, PublishOptions, Published};
+use spinward::clock::Clock;
 use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
 use spinward::{ClientFilter, Node, Position, ServerSubscribe};
 use std::sync::Arc;
@@ -23,6 +25,8 @@ pub struct Api {
     node: Node,
     rules: crate::session::SharedRules,
     facts: Arc<Facts>,
+    clock: Clock,
+    taken: Taken,
 }
 
 /// What `info` tells of a node besides its counters.
@@ -35,10 +39,10 @@ pub struct Facts {
 }
 
 impl Api {
-    /// The API of a node under these rules.
+    /// The API of a node under these rules. What is taken back goes to `taken`.
     #[must_use]
-    pub fn new(node: Node, rules: crate::session::SharedRules, facts: Facts) -> Self {
-        Self { node, rules, facts: Arc::new(facts) }
+    pub fn new(node: Node, rules: crate::session::SharedRules, facts: Facts, taken: Taken) -> Self {
+        Self { node, rules, facts: Arc::new(facts), clock: Clock::system(), taken }
     }
 
     /// Makes a call.
@@ -99,6 +103,9 @@ impl Api {
                     return Err(ApiError::INTERNAL);
                 };
                 let filter = HistoryFilter { limit: i64::from(limit), since: since.map(position), reverse };
+                if filter.is_backwards_from_nothing() {
+                    return Err(ApiError::BAD_REQUEST);
+                }
                 self.node
                     .history(&channel, filter, history(grant))
                     .await
@@ -118,10 +125,46 @@ impl Api {
             Command::Rpc { method } if method.is_empty() => Err(ApiError::BAD_REQUEST),
             // Nothing registers methods yet.
             Command::Rpc { .. } => Err(ApiError::NOT_FOUND),
+            Command::RevokeToken { uid, expire_at } => {
+                self.revoke(Revocation::Token { uid, expire_at }).await
+            }
+            // Every token was issued after the beginning of time: this is a parameter left out.
+            Command::InvalidateUserTokens { issued_before: ..=0, .. } => Err(ApiError::BAD_REQUEST),
+            Command::InvalidateUserTokens { user, issued_before, expire_at, channel } => {
+                self.revoke(Revocation::UserTokens { user, issued_before, channel, expire_at }).await
+            }
+            Command::BlockUser { user, expire_at } => {
+                self.revoke(Revocation::User { user, expire_at }).await
+            }
+            Command::UnblockUser { user } => self.in_store(move |api| api.taken.unblock_user(&user)).await,
             Command::OtherKind { channel } => {
                 allowed(&rules, &channel, &Call::Publish { data: b"{}", skip_history: false, delta: false })?;
                 // The channel is one of streams, which have no keys.
                 Err(ApiError::BAD_REQUEST)
+            }
+        }
+    }
+
+    async fn revoke(&self, revocation: Revocation) -> Result<Reply, ApiError> {
+        self.in_store(move |api| api.taken.revoke(&api.node, revocation)).await
+    }
+
+    /// The store may write a file, which must hold up no other call.
+    async fn in_store(
+        &self,
+        act: impl FnOnce(&Self) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<Reply, ApiError> {
+        let api = self.clone();
+        match tokio::task::spawn_blocking(move || act(&api)).await {
+            Ok(Ok(())) => Ok(Reply::Empty),
+            Ok(Err(StoreError::Name(_))) => Err(ApiError::BAD_REQUEST),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a revocation could not be stored");
+                Err(ApiError::INTERNAL)
+            }
+            Err(error) => {
+                tracing::error!(%error, "a revocation was cut off");
+                Err(ApiError::INTERNAL)
             }
         }
     }
@@ -147,6 +190,9 @@ impl Api {
         let (Some(info), Some(data)) = (&subscribe.info, &subscribe.data) else {
             return Err(ApiError::BAD_REQUEST);
         };
+        if subscribe.expire_at != 0 && subscribe.expire_at <= self.clock.now().unix() {
+            return Err(ApiError::BAD_REQUEST);
+        }
         let wanted = ServerSide {
             source: Source::ServerApi,
             overrides: subscribe.overrides,

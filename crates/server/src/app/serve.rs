@@ -4,11 +4,14 @@ use super::dev::Dev;
 use super::metrics;
 use super::origin::Origins;
 use crate::api::Api;
-use crate::api::http::{Answer, HttpSettings, plain};
+use crate::api::http::{Answer, HttpSettings, empty, misplaced, plain};
 use crate::session::Refusals;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HOST, HeaderMap,
+    HeaderValue, ORIGIN,
+};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -94,6 +97,9 @@ async fn connection(
 
 impl Routes {
     async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
+            return plain(StatusCode::BAD_REQUEST, "400 Bad Request: missing required Host header");
+        }
         let path = request.uri().path();
         if let Some((at, websocket)) = &self.websocket
             && path == at
@@ -121,10 +127,9 @@ impl Routes {
             );
         }
         if is(&self.init) {
-            if !self.origins.admit(request.headers()) {
-                return plain(StatusCode::FORBIDDEN, "Forbidden");
-            }
-            return typed("application/json", "{}");
+            let mut answer = typed("application/json; charset=utf-8", "{}");
+            share(request.headers(), self.origins.admit(request.headers()), &mut answer);
+            return answer;
         }
         if let (Some(dev), &Method::POST, "/dev/explain") = (&self.dev, request.method(), path) {
             let dev = Arc::clone(dev);
@@ -148,16 +153,27 @@ impl Routes {
         path: &str,
         request: Request<Incoming>,
     ) -> Answer {
+        if let Some(answer) = misplaced(path, request.method()) {
+            return answer;
+        }
         if !settings.admits(request.headers(), request.uri()) {
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = StatusCode::UNAUTHORIZED;
-            return response;
+            return empty(StatusCode::UNAUTHORIZED);
         }
         let (head, body) = request.into_parts();
         let Ok(body) = Limited::new(body, settings.max_body).collect().await else {
             return plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
-        api.serve(settings, path, &head.method, &head.headers, &body.to_bytes()).await
+        api.serve(settings, path, &head.headers, &body.to_bytes()).await
+    }
+}
+
+/// Lets a page of an allowed origin read the answer. Others get it as well, and their browser keeps it from
+/// them: it holds nothing, and what the request was for (an affinity, a cookie) is done.
+fn share(headers: &HeaderMap, allowed: bool, answer: &mut Answer) {
+    if let (true, Some(origin)) = (allowed, headers.get(ORIGIN)) {
+        let own = answer.headers_mut();
+        own.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        own.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
 }
 

@@ -87,6 +87,15 @@ pub struct HistoryFilter {
     pub reverse: bool,
 }
 
+impl HistoryFilter {
+    /// Whether it asks for what lies before the first publication that there can be: a mistake, which
+    /// Centrifugo v6.9 answers with error 107.
+    #[must_use]
+    pub fn is_backwards_from_nothing(&self) -> bool {
+        self.reverse && self.since.as_ref().is_some_and(|since| since.offset == 0)
+    }
+}
+
 /// A slice of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct History {

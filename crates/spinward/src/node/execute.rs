@@ -214,6 +214,9 @@ impl Inner {
         let inner = Arc::clone(self);
         self.hooks.history(client, request).then(move |decision| match decision {
             Err(refusal) => Answer::Now(Outcome::History(Err(refusal))),
+            Ok(_) if filter.is_backwards_from_nothing() => {
+                Answer::Now(Outcome::History(Err(ErrorCode::BAD_REQUEST.into())))
+            }
             Ok(options) => inner
                 .history(&channel, filter, options)
                 .map(|history| Outcome::History(history.map(Box::new).map_err(Refusal::from))),

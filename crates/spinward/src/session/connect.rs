@@ -30,6 +30,7 @@ impl Session {
             name: request.name.clone(),
             version: request.version.clone(),
             headers: std::mem::take(&mut request.headers),
+            channels: request.subs.keys().cloned().collect(),
         };
         self.ask(cx, id, Waiting::Connect(request), Call::Connect(Box::new(connecting)));
     }

@@ -1,6 +1,6 @@
 //! Which commands are taken, and when.
 
-use super::{Busy, Cx, Phase, Session, Waiting};
+use super::{Busy, Cx, Phase, Session, Subscription, Waiting};
 use crate::hooks::{HistoryAsked, PresenceAsked, Publishing, Refreshing, RpcCall};
 use crate::node::call::{Call, Outcome};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
@@ -143,6 +143,9 @@ impl Session {
         let Some(own) = self.subscription(cx, &request.channel) else {
             return self.error(cx, id, &ErrorCode::PERMISSION_DENIED);
         };
+        if own.is(Subscription::SERVER_SIDE) || own.is(Subscription::SERVER_REFRESH) {
+            return self.breach(cx, "a sub_refresh command for a subscription that the server prolongs");
+        }
         if request.r#type != 0 || request.token.is_empty() {
             return self.error(cx, id, &ErrorCode::BAD_REQUEST);
         }
