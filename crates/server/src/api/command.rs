@@ -37,6 +37,14 @@ pub enum Command {
     Info,
     /// Call a method that an extension registered.
     Rpc { method: String },
+    /// Take back the token with this `jti`.
+    RevokeToken { uid: String, expire_at: i64 },
+    /// Take back the tokens of a user that were issued before a time, in Unix seconds.
+    InvalidateUserTokens { user: String, issued_before: i64, expire_at: i64, channel: String },
+    /// Shut a user out.
+    BlockUser { user: String, expire_at: i64 },
+    /// Let a user in again.
+    UnblockUser { user: String },
     /// A method of channels of other kinds than streams.
     OtherKind { channel: String },
 }
@@ -127,6 +135,9 @@ const METHODS: [&str; 13] = [
     "refresh",
 ];
 
+/// Methods that Centrifugo has in its paid edition, and our own.
+const FURTHER: [&str; 4] = ["block_user", "unblock_user", "revoke_token", "invalidate_user_tokens"];
+
 /// Methods of channels of other kinds than streams.
 const OTHER_KINDS: [&str; 7] = [
     "map_publish",
@@ -147,7 +158,7 @@ pub fn by_number(number: u64) -> Option<&'static str> {
 /// The method of this name, as it is written in the table.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static str> {
-    METHODS.iter().chain(&OTHER_KINDS).find(|known| **known == name).copied()
+    METHODS.iter().chain(&FURTHER).chain(&OTHER_KINDS).find(|known| **known == name).copied()
 }
 
 impl Command {
@@ -193,6 +204,19 @@ impl Command {
             "channels" => Self::Channels { pattern: params.string("pattern")? },
             "info" => Self::Info,
             "rpc" => Self::Rpc { method: params.string("method")? },
+            "revoke_token" => {
+                Self::RevokeToken { uid: params.string("uid")?, expire_at: params.get("expire_at")? }
+            }
+            "invalidate_user_tokens" => Self::InvalidateUserTokens {
+                user: params.string("user")?,
+                issued_before: params.get("issued_before")?,
+                expire_at: params.get("expire_at")?,
+                channel: channel()?,
+            },
+            "block_user" => {
+                Self::BlockUser { user: params.string("user")?, expire_at: params.get("expire_at")? }
+            }
+            "unblock_user" => Self::UnblockUser { user: params.string("user")? },
             _ => Self::OtherKind { channel: channel()? },
         })
     }

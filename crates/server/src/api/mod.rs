@@ -133,9 +133,7 @@ impl Api {
             Command::InvalidateUserTokens { user, issued_before, expire_at, channel } => {
                 self.revoke(Revocation::UserTokens { user, issued_before, channel, expire_at }).await
             }
-            Command::BlockUser { user, expire_at } => {
-                self.revoke(Revocation::User { user, expire_at }).await
-            }
+            Command::BlockUser { user, expire_at } => self.revoke(Revocation::User { user, expire_at }).await,
             Command::UnblockUser { user } => self.in_store(move |api| api.taken.unblock_user(&user)).await,
             Command::OtherKind { channel } => {
                 allowed(&rules, &channel, &Call::Publish { data: b"{}", skip_history: false, delta: false })?;

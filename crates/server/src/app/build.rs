@@ -7,12 +7,14 @@ use crate::api::http::HttpSettings;
 use crate::api::{Api, Facts};
 use super::tokens::{TokensError, token_settings};
 use crate::auth::jwks::Jwks;
+use crate::auth::revoke::StoreError;
+use crate::auth::revoke_store::MemoryStore;
 use crate::auth::verify::{SettingsError, Verifier};
 use crate::channel::{ChannelConfig, Registry};
 use crate::config::Config;
 use crate::config::catalogue::Section;
 use crate::policy::Rules;
-use crate::session::{Keys, Refusals, ServerHooks, Settings, SharedRules};
+use crate::session::{Keys, Refusals, ServerHooks, Settings, SharedRules, Taken};
 use serde_json::Value;
 use spinward::clock::Clock;
 use spinward::id::Entropy;
@@ -38,6 +40,9 @@ pub enum BuildError {
     /// Origins.
     #[error(transparent)]
     Origins(#[from] OriginError),
+    /// The file of revocations.
+    #[error("client.revocation.file: {0}")]
+    Revocation(#[from] StoreError),
     /// Limits and timings.
     #[error(transparent)]
     Node(#[from] spinward::BuildError),
@@ -49,6 +54,7 @@ pub(super) struct Built {
     rules: SharedRules,
     refusals: Arc<Refusals>,
     origins: Arc<Origins>,
+    taken: Taken,
     uid: String,
 }
 
@@ -57,12 +63,19 @@ impl Built {
         let clock = Clock::system();
         let rules = SharedRules::new(rules(config)?);
         let refusals = Arc::new(Refusals::new(clock.clone()));
-        let hooks =
-            ServerHooks::new(rules.clone(), keys(config)?, settings(config), clock, Arc::clone(&refusals));
+        let taken = taken(config, &clock)?;
+        let hooks = ServerHooks::new(
+            rules.clone(),
+            keys(config)?,
+            settings(config),
+            clock,
+            Arc::clone(&refusals),
+            taken.clone(),
+        );
         let node = node(config, Node::builder(hooks))?;
         let origins = Arc::new(Origins::new(config.client.allowed_origins.iter().map(String::as_str))?);
         let uid = Entropy::system().client_id().to_string();
-        Ok(Self { node, rules, refusals, origins, uid })
+        Ok(Self { node, rules, refusals, origins, taken, uid })
     }
 
     /// The routes of the external port, and those of the internal one where there is one.
@@ -108,7 +121,8 @@ impl Built {
         } else {
             config.node.name.clone()
         };
-        let api = Api::new(self.node.clone(), self.rules.clone(), Facts { uid: self.uid.clone(), name });
+        let facts = Facts { uid: self.uid.clone(), name };
+        let api = Api::new(self.node.clone(), self.rules.clone(), facts, self.taken.clone());
         let http = &config.http_api;
         let settings = HttpSettings {
             prefix: http.handler_prefix.clone(),
@@ -132,6 +146,18 @@ pub(crate) fn rules(config: &Config) -> Result<Rules, BuildError> {
         insecure: config.client.insecure,
         channel_limit: config.client.channel_limit as usize,
     })
+}
+
+/// What was taken back, before this start too where a file says so.
+pub(crate) fn taken(config: &Config, clock: &Clock) -> Result<Taken, BuildError> {
+    let options = &config.client.revocation;
+    let limit = options.max_entries as usize;
+    let store = if options.file.is_empty() {
+        MemoryStore::new(limit)
+    } else {
+        MemoryStore::open(options.file.as_ref(), limit, clock.now().unix())?
+    };
+    Ok(Taken::new(Arc::new(store), clock.clone()))
 }
 
 fn settings(config: &Config) -> Settings {

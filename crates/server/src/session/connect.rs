@@ -1,18 +1,16 @@
 //! Logging in, and staying in.
 
+use super::revocation::{NO_TOKEN, of_connection};
 use super::{Inner, State, options};
 use crate::auth::claims::ConnectToken;
 use crate::auth::reason::{self, Outcome, Use};
 use crate::policy::server_side::{ServerSide, personal, requested, server_side};
 use crate::policy::{
-    Action, Decision as Decided, Grant, Request, Source, SubscribeFacts, SubscriptionToken,
-    Verdict, Wishes,
+    Action, Decision as Decided, Grant, Request, Source, SubscribeFacts, SubscriptionToken, Verdict, Wishes,
 };
 use spinward::Client;
 use spinward::answer::Answer;
-use spinward::hooks::{
-    Connected, Connecting, Decision, Refreshed, Refreshing, Refusal, SubscribeOptions,
-};
+use spinward::hooks::{Connected, Connecting, Decision, Refreshed, Refreshing, Refusal, SubscribeOptions};
 use spinward::identity::{Credentials, Extension};
 use spinward::wire::code::{DisconnectCode, ErrorCode};
 use std::sync::Arc;
@@ -23,20 +21,18 @@ impl Inner {
             return Answer::Now(self.connect_without_token(&request));
         }
         let inner = Arc::clone(self);
-        self.keys
-            .connection
-            .verify_connection(&request.token, self.now())
-            .then(move |verified| {
-                let now = inner.now();
-                let token = verified.and_then(|token| {
-                    token.usable(!inner.settings.no_anonymous_tokens, now)?;
-                    Ok(token)
-                });
-                Answer::Now(match token {
-                    Ok(token) => inner.connect_with(token, &request.channels),
-                    Err(refusal) => Err(inner.refused(Use::Connect, "", "", &refusal)),
-                })
+        self.keys.connection.verify_connection(&request.token, self.now()).then(move |verified| {
+            let now = inner.now();
+            let token = verified.and_then(|token| {
+                token.usable(!inner.settings.no_anonymous_tokens, now)?;
+                inner.taken.check(&of_connection(&token))?;
+                Ok(token)
+            });
+            Answer::Now(match token {
+                Ok(token) => inner.connect_with(token, &request.channels),
+                Err(refusal) => Err(inner.refused(Use::Connect, "", "", &refusal)),
             })
+        })
     }
 
     /// Anonymous means that there is no credential at all, or a token without a user; never one that failed.
@@ -48,14 +44,11 @@ impl Inner {
             .and_then(|value| value.to_str().ok())
             .filter(|user| !user.is_empty());
         if let Some(user) = from_header {
-            return self.connected(user.to_owned(), Connected::default(), &request.channels);
+            return self.connected_without_token(user.to_owned(), Connected::default(), &request.channels);
         }
         if let Some(credentials) = &request.handshake.credentials {
-            let connected = Connected {
-                credentials: credentials.clone(),
-                ..Connected::default()
-            };
-            return self.connected(credentials.user.clone(), connected, &request.channels);
+            let connected = Connected { credentials: credentials.clone(), ..Connected::default() };
+            return self.connected_without_token(credentials.user.clone(), connected, &request.channels);
         }
         if settings.insecure || settings.anonymous_without_token {
             return self.connected(String::new(), Connected::default(), &request.channels);
@@ -66,6 +59,19 @@ impl Inner {
             "give the client a token, or set client.allow_anonymous_connect_without_token to true",
         );
         Err(self.refused(Use::Connect, "", "", &refusal))
+    }
+
+    fn connected_without_token(
+        &self,
+        user: String,
+        mut connected: Connected,
+        wanted: &[String],
+    ) -> Result<Connected, Refusal> {
+        if let Err(refusal) = self.check_user(&user) {
+            return Err(self.refused(Use::Connect, &user, "", &refusal));
+        }
+        connected.extension = State { iat: Some(NO_TOKEN), ..State::default() }.extension();
+        self.connected(user, connected, wanted)
     }
 
     fn connect_with(&self, token: ConnectToken, wanted: &[String]) -> Result<Connected, Refusal> {
@@ -104,6 +110,8 @@ impl Inner {
             extension: State {
                 capabilities: token.caps,
                 channels,
+                jti: token.jti.map(Into::into),
+                iat: token.iat,
             }
             .extension(),
             ..Connected::default()
@@ -120,33 +128,20 @@ impl Inner {
     ) -> Result<Connected, Refusal> {
         if let Some(namespace) = &self.settings.personal
             && let Some((channel, decided)) = personal(&self.rules.get(), namespace, &user)
-            && !connected
-                .subscriptions
-                .iter()
-                .any(|(name, _)| *name == channel)
+            && !connected.subscriptions.iter().any(|(name, _)| *name == channel)
         {
             connected.subscriptions.push((channel, granted(decided)?));
             connected.single_connection = self.settings.single_connection;
         }
         let rules = self.rules.get();
-        let state = connected
-            .extension
-            .as_ref()
-            .and_then(|state| state.downcast_ref::<State>());
+        let state = connected.extension.as_ref().and_then(|state| state.downcast_ref::<State>());
         let capabilities = state.and_then(|state| state.capabilities.as_ref());
         let mut granted_too = Vec::new();
         for channel in wanted {
-            if connected
-                .subscriptions
-                .iter()
-                .any(|(name, _)| name == channel)
-            {
+            if connected.subscriptions.iter().any(|(name, _)| name == channel) {
                 continue;
             }
-            let subscribe = SubscribeFacts {
-                token: SubscriptionToken::None,
-                wishes: Wishes::default(),
-            };
+            let subscribe = SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() };
             let mut asked = Request::new(Action::Subscribe(subscribe), channel, &user, self.now());
             asked.capabilities = capabilities;
             match requested(&rules, &asked).verdict {
@@ -162,48 +157,33 @@ impl Inner {
         Ok(connected)
     }
 
-    pub(super) fn refresh(
-        self: &Arc<Self>,
-        client: &Client,
-        request: Refreshing,
-    ) -> Decision<Refreshed> {
+    pub(super) fn refresh(self: &Arc<Self>, client: &Client, request: Refreshing) -> Decision<Refreshed> {
         let (inner, client) = (Arc::clone(self), client.clone());
-        self.keys
-            .connection
-            .verify_connection(&request.token, self.now())
-            .then(move |verified| {
-                let now = inner.now();
-                let token = verified.and_then(|token| {
-                    token.refreshes(client.user())?;
-                    token.usable(!inner.settings.no_anonymous_tokens, now)?;
-                    Ok(token)
-                });
-                Answer::Now(match token {
-                    Ok(token) => refreshed(&client, token),
-                    Err(refusal) => Err(inner.refused(Use::Refresh, client.user(), "", &refusal)),
-                })
+        self.keys.connection.verify_connection(&request.token, self.now()).then(move |verified| {
+            let now = inner.now();
+            let token = verified.and_then(|token| {
+                token.refreshes(client.user())?;
+                token.usable(!inner.settings.no_anonymous_tokens, now)?;
+                inner.taken.check(&of_connection(&token))?;
+                Ok(token)
+            });
+            Answer::Now(match token {
+                Ok(token) => refreshed(&client, token),
+                Err(refusal) => Err(inner.refused(Use::Refresh, client.user(), "", &refusal)),
             })
+        })
     }
 
     /// Tells why, and gives what the client is told.
-    pub(super) fn refused(
-        &self,
-        used: Use,
-        user: &str,
-        channel: &str,
-        refusal: &reason::Refusal,
-    ) -> Refusal {
+    pub(super) fn refused(&self, used: Use, user: &str, channel: &str, refusal: &reason::Refusal) -> Refusal {
         let outcome = refusal.outcome(used);
-        self.refusals
-            .token(used, user, channel, refusal, outcome.code());
+        self.refusals.token(used, user, channel, refusal, outcome.code());
         match outcome {
             Outcome::Error(code) => Refusal::Error(code),
-            Outcome::Disconnect(code) if self.settings.explain => {
-                Refusal::Disconnect(DisconnectCode {
-                    code: code.code,
-                    reason: explained(&code.reason, refusal).into(),
-                })
-            }
+            Outcome::Disconnect(code) if self.settings.explain => Refusal::Disconnect(DisconnectCode {
+                code: code.code,
+                reason: explained(&code.reason, refusal).into(),
+            }),
             Outcome::Disconnect(code) => Refusal::Disconnect(code),
         }
     }
@@ -238,10 +218,7 @@ const fn code_of(refusal: &Refusal) -> u32 {
 
 fn refreshed(client: &Client, token: ConnectToken) -> Result<Refreshed, Refusal> {
     let state = client.extension::<State>();
-    let before = state
-        .as_ref()
-        .map(|state| state.channels.as_slice())
-        .unwrap_or_default();
+    let before = state.as_ref().map(|state| state.channels.as_slice()).unwrap_or_default();
     // Both are in order, since the claims are a sorted map.
     if !before.iter().eq(token.subs.keys()) {
         // Only a new connection gets the new set of subscriptions.
@@ -251,12 +228,10 @@ fn refreshed(client: &Client, token: ConnectToken) -> Result<Refreshed, Refusal>
     let fresh = State {
         capabilities: token.caps,
         channels: before.to_vec(),
+        jti: token.jti.map(Into::into),
+        iat: token.iat,
     };
-    let extension = if state.is_some() {
-        Some(Arc::new(fresh) as Extension)
-    } else {
-        fresh.extension()
-    };
+    let extension = if state.is_some() { Some(Arc::new(fresh) as Extension) } else { fresh.extension() };
     Ok(Refreshed {
         expire_at: token.expire_at.unwrap_or(0),
         info: token.info,

@@ -2,9 +2,11 @@
 
 mod connect;
 mod refusals;
+mod revocation;
 mod subscribe;
 
 pub use refusals::Refusals;
+pub use revocation::{Taken, of_connection, of_subscription};
 
 use crate::auth::verify::Verifier;
 use crate::policy::{
@@ -90,6 +92,7 @@ struct Inner {
     settings: Settings,
     clock: Clock,
     refusals: Arc<Refusals>,
+    taken: Taken,
     allows: Allows,
 }
 
@@ -99,12 +102,19 @@ struct State {
     capabilities: Option<Capabilities>,
     /// Channels that its token named, to notice that a new token names others.
     channels: Vec<String>,
+    /// `jti` of its token, by which it can be revoked.
+    jti: Option<Box<str>>,
+    /// `iat` of its token.
+    iat: Option<i64>,
 }
 
 impl State {
     /// Most connections have none of this, and then cost nothing here.
     fn extension(self) -> Option<Extension> {
-        let needed = self.capabilities.is_some() || !self.channels.is_empty();
+        let needed = self.capabilities.is_some()
+            || !self.channels.is_empty()
+            || self.jti.is_some()
+            || self.iat.is_some();
         needed.then(|| Arc::new(self) as Extension)
     }
 }
@@ -140,7 +150,7 @@ impl Allows {
 }
 
 impl ServerHooks {
-    /// Decides by these rules, keys and settings.
+    /// Decides by these rules, keys and settings, and by what was taken back.
     #[must_use]
     pub fn new(
         rules: SharedRules,
@@ -148,8 +158,9 @@ impl ServerHooks {
         settings: Settings,
         clock: Clock,
         refusals: Arc<Refusals>,
+        taken: Taken,
     ) -> Self {
-        Self(Arc::new(Inner { rules, keys, settings, clock, refusals, allows: Allows::default() }))
+        Self(Arc::new(Inner { rules, keys, settings, clock, refusals, taken, allows: Allows::default() }))
     }
 }
 
@@ -208,6 +219,10 @@ impl Inner {
 impl Hooks for ServerHooks {
     fn connecting(&self, request: Connecting) -> Decision<Connected> {
         self.0.connecting(request)
+    }
+
+    fn connected(&self, client: &Client) {
+        self.0.check_connected(client);
     }
 
     fn refresh(&self, client: &Client, request: Refreshing) -> Decision<Refreshed> {

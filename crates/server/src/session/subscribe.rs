@@ -1,11 +1,10 @@
 //! Subscribing, and staying subscribed.
 
+use super::revocation::of_subscription;
 use super::{Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
-use crate::policy::{
-    Action, Grant, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide,
-};
+use crate::policy::{Action, Grant, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{Decision, Refusal, SubRefreshed, SubscribeOptions, Subscribing};
@@ -41,6 +40,7 @@ impl Inner {
         let token = token.map(|verified| {
             verified.and_then(|token| {
                 token.usable(client.user(), &request.channel, Some(&id), now)?;
+                self.taken.check(&of_subscription(&token))?;
                 Ok(token)
             })
         });
@@ -97,6 +97,7 @@ impl Inner {
             let id = client.id().to_string();
             let token = verified.and_then(|token| {
                 token.usable(client.user(), &channel, Some(&id), now)?;
+                inner.taken.check(&of_subscription(&token))?;
                 Ok(token)
             });
             Answer::Now(match token {

@@ -17,6 +17,8 @@ options! {
         token: Token;
         /// Subscription tokens.
         subscription_token: SubscriptionToken => since("5.0.0");
+        /// What becomes of revoked tokens and blocked users.
+        revocation: ClientRevocation => ours;
         /// Admit clients without a token, as anonymous.
         allow_anonymous_connect_without_token: bool;
         /// Refuse tokens without a user.
@@ -177,6 +179,14 @@ options! {
         /// Keys and claims.
         #[serde(flatten)]
         token: Token;
+    }
+
+    /// Tokens that were taken back and users that were blocked through the server API.
+    pub struct ClientRevocation {
+        /// File that keeps them over a restart; empty keeps them in memory alone.
+        file: String => ours;
+        /// Most entries that have not ended; beyond them a call that adds one fails.
+        max_entries: u32 = 1_000_000u32 => ours between(1, 100_000_000);
     }
 
     /// A channel of its own for each user.

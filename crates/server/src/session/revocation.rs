@@ -1,0 +1,124 @@
+//! What the application took back: checked when something is granted, and acted upon when it is taken back.
+//!
+//! A connection is in the node's list before [`Hooks::connected`](spinward::hooks::Hooks::connected) has it
+//! checked; a revocation is in the store before the connections of the list are looked at. Whatever the order of
+//! the two, one of them sees the other.
+
+use super::{Inner, State};
+use crate::auth::reason::{Outcome, Refusal, Use};
+use crate::auth::revoke::{Revocation, RevocationStore, StoreError, Subject};
+use crate::auth::token::{ConnectToken, SubscribeToken};
+use spinward::clock::Clock;
+use spinward::identity::Identity;
+use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
+use spinward::{Client, ClientFilter, Node};
+use std::sync::Arc;
+
+/// The store of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct Taken {
+    store: Arc<dyn RevocationStore>,
+    clock: Clock,
+}
+
+impl Taken {
+    /// Backed by this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn RevocationStore>, clock: Clock) -> Self {
+        Self { store, clock }
+    }
+
+    /// Whether something was taken back.
+    ///
+    /// # Errors
+    /// It was, with the reason.
+    pub fn check(&self, subject: &Subject<'_>) -> Result<(), Refusal> {
+        self.store.check(subject, self.clock.now().unix())
+    }
+
+    /// Takes something back, and closes the connections that have it. The call writes a file where one is
+    /// configured: it is not for a thread that must not wait.
+    ///
+    /// # Errors
+    /// The store is full or cannot be written, or a name is empty or too long.
+    pub fn revoke(&self, node: &Node, revocation: Revocation) -> Result<(), StoreError> {
+        let now = self.clock.now().unix();
+        let stored = self.store.revoke(revocation.clone(), now);
+        // What could not be written holds all the same, until the process ends.
+        if !matches!(stored, Ok(()) | Err(StoreError::Failed(_))) {
+            return stored;
+        }
+        match &revocation {
+            // Subscriptions do not remember their tokens: all of the user's in this channel ask anew.
+            Revocation::UserTokens { user, channel, .. } if !channel.is_empty() => {
+                node.unsubscribe(user, &ClientFilter::default(), Some(channel), UnsubscribeCode::EXPIRED);
+            }
+            Revocation::UserTokens { user, .. } | Revocation::User { user, .. } => {
+                self.review(node, Some(user));
+            }
+            Revocation::Token { .. } => self.review(node, None),
+        }
+        stored
+    }
+
+    /// Ends the block of a user.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn unblock_user(&self, user: &str) -> Result<(), StoreError> {
+        self.store.unblock_user(user, self.clock.now().unix())
+    }
+
+    fn review(&self, node: &Node, user: Option<&str>) {
+        let taken = self.clone();
+        node.review(user, move |identity| taken.verdict(identity).err().map(|refusal| close_code(&refusal)));
+    }
+
+    /// Whether a connection may stay.
+    fn verdict(&self, identity: &Identity) -> Result<(), Refusal> {
+        let state = identity.extension.as_ref().and_then(|state| state.downcast_ref::<State>());
+        self.check(&Subject {
+            user: &identity.user,
+            jti: state.and_then(|state| state.jti.as_deref()),
+            iat: state.and_then(|state| state.iat),
+            channel: None,
+        })
+    }
+}
+
+/// Of a login without a token: nothing that is about tokens concerns it.
+pub(super) const NO_TOKEN: i64 = i64::MAX;
+
+impl Inner {
+    pub(super) fn check_user(&self, user: &str) -> Result<(), Refusal> {
+        self.taken.check(&Subject { user, iat: Some(NO_TOKEN), ..Subject::default() })
+    }
+
+    /// A connection is in the list now: what was taken back since it was let in is noticed here.
+    pub(super) fn check_connected(&self, client: &Client) {
+        if let Err(refusal) = self.taken.verdict(client.identity()) {
+            let code = close_code(&refusal);
+            self.refusals.token(Use::Connect, client.user(), "", &refusal, code.code);
+            client.disconnect(code);
+        }
+    }
+}
+
+/// What a connection token is checked by.
+#[must_use]
+pub fn of_connection(token: &ConnectToken) -> Subject<'_> {
+    Subject { user: &token.user, jti: token.jti.as_deref(), iat: token.iat, channel: None }
+}
+
+/// What a subscription token is checked by.
+#[must_use]
+pub fn of_subscription(token: &SubscribeToken) -> Subject<'_> {
+    Subject { user: &token.user, jti: token.jti.as_deref(), iat: token.iat, channel: Some(&token.channel) }
+}
+
+fn close_code(refusal: &Refusal) -> DisconnectCode {
+    match refusal.outcome(Use::Connect) {
+        Outcome::Disconnect(code) => code,
+        Outcome::Error(_) => DisconnectCode::INVALID_TOKEN,
+    }
+}
