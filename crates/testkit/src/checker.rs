@@ -3,6 +3,8 @@
 //! A *segment* of a client in a channel begins with a subscription that starts anew: not recovering, or told
 //! that it was not recovered. Within it, and over every recovery, nothing may be missing, doubled or swapped.
 
+mod end;
+
 use crate::log::{Event, Fault, Line, Seen};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -138,6 +140,8 @@ struct Rules {
     limit: usize,
     lossless: bool,
     trims: Vec<usize>,
+    /// How many are under way.
+    trimming: usize,
     resets: Vec<usize>,
     losses: Vec<usize>,
 }
@@ -287,7 +291,12 @@ impl<'a> Checker<'a> {
             }
             Event::Broken { c, what } => self.violation(at, Check::Protocol, format!("client {c}: {what}")),
             Event::Fault { fault } => match fault {
-                Fault::Trim { ch } => self.channels.entry(ch).or_default().trims.push(at),
+                Fault::Trimming { ch } => self.channels.entry(ch).or_default().trimming += 1,
+                Fault::Trim { ch } => {
+                    let rules = self.channels.entry(ch).or_default();
+                    rules.trims.push(at);
+                    rules.trimming = rules.trimming.saturating_sub(1);
+                }
                 Fault::Reset { ch } => self.channels.entry(ch).or_default().resets.push(at),
                 Fault::Lost { ch, offset, .. } => {
                     self.channels.entry(ch).or_default().losses.push(at);
@@ -445,7 +454,7 @@ impl<'a> Checker<'a> {
         let first = self.places.get(&(ch, top.0, since.1 + 1));
         let published =
             first.and_then(|(p, s, _)| self.invoked.get(&(*p, ch, *s))).map_or(0, |invoked| invoked.line);
-        let dropped = rules.trims.iter().any(|line| *line > published);
+        let dropped = rules.trimming > 0 || rules.trims.iter().any(|line| *line > published);
         (!dropped).then(|| format!("{missed} were missed and all of them kept"))
     }
 
@@ -479,207 +488,7 @@ impl<'a> Checker<'a> {
         }
         self.place(at, ch, epoch, seen);
     }
-
-    fn end(&mut self, lines: usize) {
-        self.check_publishers(lines);
-        self.check_kept();
-        self.check_liveness(lines);
-    }
-
-    fn check_publishers(&mut self, lines: usize) {
-        let mut last: BTreeMap<(&str, &str, u32), u64> = BTreeMap::new();
-        let mut found = Vec::new();
-        for ((ch, epoch, offset), (p, s, _)) in &self.places {
-            let last = last.entry((ch, epoch, *p)).or_default();
-            if *s <= *last {
-                found.push(format!("{ch} {epoch}/{offset}: number {s} of publisher {p} after {last}"));
-            }
-            *last = *s;
-        }
-        for what in found {
-            self.violation(lines, Check::PublisherOrder, what);
-        }
-    }
-
-    fn check_kept(&mut self) {
-        let mut found = Vec::new();
-        for (ch, finals) in &self.finals {
-            let first = &finals[0];
-            for other in finals {
-                let same = (other.epoch, other.offset, other.pubs) == (first.epoch, first.offset, first.pubs);
-                if !same {
-                    found.push((other.line, Check::Fork, format!("two nodes read {ch} differently")));
-                }
-                if other.pubs.last().is_some_and(|last| last.offset != other.offset) {
-                    found.push((
-                        other.line,
-                        Check::Kept,
-                        format!("the top of {ch} is not the last one kept"),
-                    ));
-                }
-                if other.pubs.windows(2).any(|two| two[1].offset != two[0].offset + 1) {
-                    found.push((other.line, Check::Kept, format!("history of {ch} has a hole")));
-                }
-            }
-            let Some(rules) = self.channels.get(ch) else { continue };
-            for acked in self.acked.iter().filter(|acked| acked.ch == *ch && acked.offset > 0) {
-                let after = |lines: &[usize]| {
-                    let from =
-                        self.invoked.get(&(acked.p, acked.ch, acked.s)).map_or(0, |invoked| invoked.line);
-                    lines.iter().any(|line| *line > from)
-                };
-                let kept = if acked.epoch == first.epoch {
-                    let place = first.pubs.iter().any(|one| one.offset == acked.offset);
-                    let trimmed = acked.offset + rules.history as u64 <= first.offset || after(&rules.trims);
-                    place || trimmed && acked.offset <= first.offset
-                } else {
-                    after(&rules.resets) || after(&self.failovers)
-                };
-                if !kept {
-                    let what = format!("{ch} {}/{} was acknowledged and is gone", acked.epoch, acked.offset);
-                    found.push((acked.line, Check::Kept, what));
-                }
-            }
-        }
-        for (line, check, what) in found {
-            self.violation(line, check, what);
-        }
-    }
-
-    fn check_liveness(&mut self, lines: usize) {
-        let mut found = Vec::new();
-        if self.calm.is_none() {
-            found.push("the run never came to rest".to_owned());
-        }
-        for ((c, ch), view) in &self.views {
-            if view.left {
-                continue;
-            }
-            if !view.on {
-                found.push(format!("client {c} is not in {ch}"));
-                continue;
-            }
-            if let Some(last) = self.finals.get(ch).and_then(|finals| finals.first()) {
-                if view.position != Some((last.epoch, last.offset)) {
-                    let top = (last.epoch, last.offset);
-                    found.push(format!(
-                        "client {c} in {ch} stands at {:?}, the top is {top:?}",
-                        view.position
-                    ));
-                }
-            } else if self.channels.get(ch).is_some_and(|rules| rules.lossless && rules.history == 0) {
-                // The last of each publisher since it is in.
-                let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
-                for acked in self.acked.iter().filter(|acked| acked.ch == *ch) {
-                    let since =
-                        self.invoked.get(&(acked.p, acked.ch, acked.s)).map_or(0, |invoked| invoked.line);
-                    if since > view.subscribed_at {
-                        newest.insert(acked.p, acked.s);
-                    }
-                }
-                for (p, s) in newest {
-                    if view.numbers.get(&p).is_none_or(|number| number.0 < s) {
-                        found.push(format!("client {c} in {ch} has not got number {s} of publisher {p}"));
-                    }
-                }
-            }
-        }
-        for what in found {
-            self.violation(lines, Check::Liveness, what);
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::{from_text, to_text};
-
-    /// A log in which one client sees three publications.
-    const GOOD: &str = r#"{"t":1,"e":"channel","ch":"a","history":10,"limit":0,"lossless":true}
-{"t":1,"e":"subscribing","c":1,"ch":"a","since":null}
-{"t":2,"e":"subscribed","c":1,"ch":"a","was_recovering":false,"recovered":false,"epoch":"E","offset":0,"pubs":[]}
-{"t":3,"e":"invoke","p":1,"ch":"a","s":1,"n":5}
-{"t":3,"e":"ok","p":1,"ch":"a","s":1,"epoch":"E","offset":1}
-{"t":4,"e":"pub","c":1,"ch":"a","seen":{"offset":1,"p":1,"s":1,"n":5}}
-{"t":5,"e":"disconnected","c":1,"code":0}
-{"t":5,"e":"invoke","p":1,"ch":"a","s":2,"n":6}
-{"t":5,"e":"ok","p":1,"ch":"a","s":2,"epoch":"E","offset":2}
-{"t":6,"e":"subscribing","c":1,"ch":"a","since":["E",1]}
-{"t":7,"e":"subscribed","c":1,"ch":"a","was_recovering":true,"recovered":true,"epoch":"E","offset":1,"pubs":[{"offset":2,"p":1,"s":2,"n":6}]}
-{"t":8,"e":"calm"}
-{"t":8,"e":"invoke","p":1,"ch":"a","s":3,"n":7}
-{"t":8,"e":"ok","p":1,"ch":"a","s":3,"epoch":"E","offset":3}
-{"t":9,"e":"pub","c":1,"ch":"a","seen":{"offset":3,"p":1,"s":3,"n":7}}
-{"t":9,"e":"final","node":0,"ch":"a","epoch":"E","offset":3,"pubs":[{"offset":1,"p":1,"s":1,"n":5},{"offset":2,"p":1,"s":2,"n":6},{"offset":3,"p":1,"s":3,"n":7}]}
-"#;
-
-    fn first(text: &str) -> Option<Check> {
-        let lines = from_text(text).expect("a log");
-        check(&lines).violations.first().map(|violation| violation.check)
-    }
-
-    #[test]
-    fn a_good_log_is_good() {
-        assert_eq!(first(GOOD), None);
-        let lines = from_text(GOOD).expect("a log");
-        assert_eq!(to_text(&lines), GOOD, "and reads as it was written");
-        let counts = check(&lines).counts;
-        assert_eq!((counts.acked, counts.delivered, counts.recovered_with_publications), (3, 3, 1));
-    }
-
-    #[test]
-    fn each_lie_is_found() {
-        let lies = [
-            // A publication doubled, left out, changed, from nowhere, at a place of another.
-            (r#""seen":{"offset":3,"p":1"#, r#""seen":{"offset":2,"p":1"#, Check::Segment),
-            (r#""seen":{"offset":3,"p":1"#, r#""seen":{"offset":4,"p":1"#, Check::Segment),
-            (r#""p":1,"s":3,"n":7}}"#, r#""p":1,"s":3,"n":8}}"#, Check::Invention),
-            (
-                r#""pubs":[{"offset":2,"p":1,"s":2,"n":6}]"#,
-                r#""pubs":[{"offset":2,"p":1,"s":1,"n":5}]"#,
-                Check::Fork,
-            ),
-            // Recovered in part, with nothing, in another epoch, without having asked, or needlessly not.
-            (
-                r#""offset":1,"pubs":[{"offset":2,"p":1,"s":2,"n":6}]}"#,
-                r#""offset":2,"pubs":[]}"#,
-                Check::Recovered,
-            ),
-            (r#""since":["E",1]"#, r#""since":["D",1]"#, Check::Recovered),
-            (r#""since":["E",1]"#, r#""since":null"#, Check::Protocol),
-            (
-                r#""recovered":true,"epoch":"E","offset":1"#,
-                r#""recovered":false,"epoch":"E","offset":2"#,
-                Check::Partial,
-            ),
-            // The end: a number twice, a top that is not there, another epoch, no rest.
-            (
-                r#"{"offset":3,"p":1,"s":3,"n":7}]}"#,
-                r#"{"offset":3,"p":1,"s":3,"n":7},{"offset":4,"p":1,"s":3,"n":7}]}"#,
-                Check::PublisherOrder,
-            ),
-            (r#""epoch":"E","offset":3,"pubs":["#, r#""epoch":"E","offset":4,"pubs":["#, Check::Kept),
-            (
-                r#""final","node":0,"ch":"a","epoch":"E""#,
-                r#""final","node":0,"ch":"a","epoch":"F""#,
-                Check::Kept,
-            ),
-            ("{\"t\":8,\"e\":\"calm\"}\n", "", Check::Liveness),
-        ];
-        for (what, lie, check) in lies {
-            assert!(GOOD.contains(what), "{what}");
-            assert_eq!(first(&GOOD.replace(what, lie)), Some(check), "{lie}");
-        }
-        let needless = GOOD.replace(
-            r#""recovered":true,"epoch":"E","offset":1,"pubs":[{"offset":2,"p":1,"s":2,"n":6}]"#,
-            r#""recovered":false,"epoch":"E","offset":2,"pubs":[]"#,
-        );
-        assert_eq!(first(&needless), Some(Check::Precision));
-        let behind = GOOD.replace(
-            "{\"t\":9,\"e\":\"pub\",\"c\":1,\"ch\":\"a\",\"seen\":{\"offset\":3,\"p\":1,\"s\":3,\"n\":7}}\n",
-            "",
-        );
-        assert_eq!(first(&behind), Some(Check::Liveness));
-    }
-}
+mod tests;

@@ -55,7 +55,12 @@ pub enum Fault {
         /// Client.
         c: u32,
     },
-    /// Stored publications of a channel were dropped.
+    /// Stored publications of a channel are about to be dropped.
+    Trimming {
+        /// Channel.
+        ch: String,
+    },
+    /// They were.
     Trim {
         /// Channel.
         ch: String,

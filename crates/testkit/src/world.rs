@@ -1,21 +1,22 @@
 //! Whole nodes under simulation: who does what next is drawn from the seed, and everything that happens is in
 //! the log.
 
+mod rules;
+
 use crate::broker::{Misdeeds, SimBroker};
 use crate::log::{Event, Fault, Line, Log, Seen};
 use crate::payload::{self, Message};
 use crate::peer::Peer;
 use crate::random::Random;
 use parking_lot::Mutex;
-use spinward::answer::Answer;
-use spinward::broker::{HistoryFilter, HistoryOptions, PublishOptions};
+use rules::{Rules, Tarrying, config, is_served, options};
+use spinward::broker::{HistoryFilter, PublishOptions};
 use spinward::clock::{Clock, Now};
-use spinward::hooks::{Connected, Connecting, Decision, Hooks, SubscribeOptions, Subscribing};
-use spinward::id::{ClientId, Entropy};
+use spinward::id::Entropy;
 use spinward::identity::Credentials;
-use spinward::presence::{MemoryPresence, PresenceError, PresenceStats, PresenceStore};
-use spinward::sim::{Conn, Parts, SimNode, Tasks, give_way};
-use spinward::{Client, ClientFilter, ClientInfo, Config, Node};
+use spinward::presence::{MemoryPresence, PresenceStore};
+use spinward::sim::{Conn, Parts, SimNode, Tasks};
+use spinward::{ClientFilter, Node};
 use spinward_wire::Protocol;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::sync::Arc;
@@ -360,6 +361,7 @@ impl World {
             (_, 0) => {
                 let ch = self.random.one_of(&self.channels).clone();
                 let (node, log) = (self.nodes[0].node().clone(), self.log.clone());
+                self.log.fault(Fault::Trimming { ch: ch.clone() });
                 self.tasks.spawn(async move {
                     // Refused or not, it may have had its effect.
                     let _ = node.remove_history(&ch).await;
@@ -451,114 +453,5 @@ impl World {
                 return;
             }
         }
-    }
-}
-
-fn config(scenario: &Scenario) -> Config {
-    Config {
-        shards: scenario.shards,
-        queue_max_size: 6_000,
-        recovery_max_publication_limit: scenario.limit,
-        inbox_max_size: scenario.inbox,
-        history_meta_ttl: META_TTL,
-        ..Config::default()
-    }
-}
-
-fn options(scenario: &Scenario, channel: &str) -> HistoryOptions {
-    if channel == "n" {
-        return HistoryOptions::default();
-    }
-    HistoryOptions { size: scenario.history, ttl: Duration::from_secs(3600), meta_ttl: META_TTL }
-}
-
-/// The application: everybody may do everything, now or later.
-struct Rules {
-    scenario: Scenario,
-    random: Random,
-}
-
-impl Rules {
-    fn answer<T: Send + 'static>(&self, value: T) -> Answer<T> {
-        later(&self.random, self.scenario.tarry, Answer::Now(value))
-    }
-
-    fn subscription(&self, channel: &str) -> SubscribeOptions {
-        let history = options(&self.scenario, channel);
-        SubscribeOptions {
-            recovery: history.enabled(),
-            history,
-            presence: self.scenario.presence,
-            join_leave: self.scenario.presence,
-            push_join_leave: self.scenario.presence,
-            delta: true,
-            ..SubscribeOptions::default()
-        }
-    }
-}
-
-/// Whether the server subscribes this client to a channel of its own choice.
-const fn is_served(c: u32) -> bool {
-    c.is_multiple_of(3)
-}
-
-fn later<T: Send + 'static>(random: &Random, permille: usize, answer: Answer<T>) -> Answer<T> {
-    if !random.permille(permille) {
-        return answer;
-    }
-    let times = random.between(1, 6) as u32;
-    Answer::later(async move {
-        give_way(times).await;
-        answer.wait().await
-    })
-}
-
-impl Hooks for Rules {
-    fn connecting(&self, request: Connecting) -> Decision<Connected> {
-        let credentials = request.handshake.credentials.clone().unwrap_or_default();
-        let number = credentials.user.strip_prefix('u').and_then(|number| number.parse().ok());
-        let subscriptions = if number.is_some_and(is_served) {
-            vec![("s".to_owned(), self.subscription("s"))]
-        } else {
-            Vec::new()
-        };
-        self.answer(Ok(Connected { credentials, subscriptions, ..Connected::default() }))
-    }
-
-    fn subscribe(&self, _: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
-        self.answer(Ok(self.subscription(&request.channel)))
-    }
-}
-
-/// A presence store that answers later.
-struct Tarrying {
-    store: Arc<MemoryPresence>,
-    random: Random,
-}
-
-impl PresenceStore for Tarrying {
-    fn add(
-        &self,
-        channel: &str,
-        client: ClientId,
-        info: Arc<ClientInfo>,
-    ) -> Answer<Result<(), PresenceError>> {
-        later(&self.random, 500, self.store.add(channel, client, info))
-    }
-
-    fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>> {
-        later(&self.random, 500, self.store.remove(channel, client))
-    }
-
-    fn members(&self, channel: &str) -> Answer<Result<Vec<Arc<ClientInfo>>, PresenceError>> {
-        self.store.members(channel)
-    }
-
-    fn stats(&self, channel: &str) -> Answer<Result<PresenceStats, PresenceError>> {
-        self.store.stats(channel)
-    }
-
-    fn refresh_interval(&self) -> Option<Duration> {
-        None
     }
 }

@@ -274,6 +274,7 @@ async fn faults_of_every_kind_cost_nobody_a_publication_in_silence() {
                 run.log.fault(Fault::Disconnect { c });
             }
             10 => {
+                run.log.fault(Fault::Trimming { ch: ch.clone() });
                 run.node.remove_history(&ch).await.expect("the memory broker does");
                 run.log.fault(Fault::Trim { ch });
             }
