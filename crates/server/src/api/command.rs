@@ -2,6 +2,7 @@
 
 use super::params::{Malformed, Params};
 use crate::policy::Override;
+use crate::session::{Asked, Question};
 use base64::Engine;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -45,6 +46,8 @@ pub enum Command {
     BlockUser { user: String, expire_at: i64 },
     /// Let a user in again.
     UnblockUser { user: String },
+    /// What the server would decide. `None`: the action is none.
+    Explain(Option<Box<Question>>),
     /// A method of channels of other kinds than streams.
     OtherKind { channel: String },
 }
@@ -136,7 +139,8 @@ const METHODS: [&str; 13] = [
 ];
 
 /// Methods that Centrifugo has in its paid edition, and our own.
-const FURTHER: [&str; 4] = ["block_user", "unblock_user", "revoke_token", "invalidate_user_tokens"];
+const FURTHER: [&str; 5] =
+    ["block_user", "unblock_user", "revoke_token", "invalidate_user_tokens", "explain"];
 
 /// Methods of channels of other kinds than streams.
 const OTHER_KINDS: [&str; 7] = [
@@ -215,6 +219,18 @@ impl Command {
             },
             "block_user" => {
                 Self::BlockUser { user: params.string("user")?, expire_at: params.get("expire_at")? }
+            }
+            "explain" => {
+                let action = Asked::by_name(&params.string("action")?);
+                let question = Question {
+                    user: params.get("user")?,
+                    channel: channel()?,
+                    action: action.unwrap_or(Asked::Subscribe),
+                    token: params.string("token")?,
+                    subscription_token: params.string("subscription_token")?,
+                    subscribed: params.get("subscribed")?,
+                };
+                Self::Explain(action.map(|_| Box::new(question)))
             }
             "unblock_user" => Self::UnblockUser { user: params.string("user")? },
             _ => Self::OtherKind { channel: channel()? },

@@ -10,7 +10,7 @@ use crate::auth::revoke::{Revocation, StoreError};
 use crate::policy::api::{Call, check};
 use crate::policy::server_side::{ServerSide, server_side};
 use crate::policy::{Grant, HistoryGrant, PublishGrant, Rules, Source, Verdict};
-use crate::session::{Taken, options};
+use crate::session::{Explainer, Taken, options};
 use command::{Command, Message, Since, Subscribe, Who};
 use reply::{ApiError, Node as NodeFacts, Reply};
 use spinward::broker::{BrokerError, HistoryFilter, HistoryOptions, PublishOptions, Published};
@@ -27,6 +27,7 @@ pub struct Api {
     facts: Arc<Facts>,
     clock: Clock,
     taken: Taken,
+    explainer: Explainer,
 }
 
 /// What `info` tells of a node besides its counters.
@@ -39,10 +40,11 @@ pub struct Facts {
 }
 
 impl Api {
-    /// The API of a node under these rules. What is taken back goes to `taken`.
+    /// The API of a node that decides as `explainer` tells.
     #[must_use]
-    pub fn new(node: Node, rules: crate::session::SharedRules, facts: Facts, taken: Taken) -> Self {
-        Self { node, rules, facts: Arc::new(facts), clock: Clock::system(), taken }
+    pub fn new(node: Node, facts: Facts, explainer: Explainer) -> Self {
+        let (rules, taken) = (explainer.rules.clone(), explainer.taken.clone());
+        Self { node, rules, facts: Arc::new(facts), clock: Clock::system(), taken, explainer }
     }
 
     /// Makes a call.
@@ -135,6 +137,10 @@ impl Api {
             }
             Command::BlockUser { user, expire_at } => self.revoke(Revocation::User { user, expire_at }).await,
             Command::UnblockUser { user } => self.in_store(move |api| api.taken.unblock_user(&user)).await,
+            Command::Explain(None) => Err(ApiError::BAD_REQUEST),
+            Command::Explain(Some(question)) => {
+                Ok(Reply::Explained(Box::new(self.explainer.explain(&question).await)))
+            }
             Command::OtherKind { channel } => {
                 allowed(&rules, &channel, &Call::Publish { data: b"{}", skip_history: false, delta: false })?;
                 // The channel is one of streams, which have no keys.

@@ -1,5 +1,6 @@
 //! What calls of the server API answer, and its JSON.
 
+use crate::policy::explain::Explanation;
 use spinward::broker::{History, Published};
 use spinward::presence::PresenceStats;
 use spinward::wire::code::ErrorCode;
@@ -57,6 +58,8 @@ impl From<&ErrorCode> for ApiError {
 pub enum Reply {
     /// Done; there is nothing to tell.
     Empty,
+    /// What the server would decide.
+    Explained(Box<Explanation>),
     /// A publish.
     Published(Published),
     /// A broadcast: one answer per channel, in their order.
@@ -99,6 +102,10 @@ impl Reply {
     pub fn append(&self, out: &mut Vec<u8>) {
         match self {
             Self::Empty => out.extend_from_slice(b"{}"),
+            Self::Explained(told) => {
+                // Plain texts and numbers: writing them to memory does not fail.
+                let _ = serde_json::to_writer(out, told);
+            }
             Self::Published(published) => append_published(published, out),
             Self::Broadcast(responses) => {
                 out.extend_from_slice(b"{\"responses\":[");

@@ -3,9 +3,9 @@
 use super::dev::Dev;
 use super::origin::{OriginError, Origins};
 use super::serve::Routes;
+use super::tokens::{TokensError, token_settings};
 use crate::api::http::HttpSettings;
 use crate::api::{Api, Facts};
-use super::tokens::{TokensError, token_settings};
 use crate::auth::jwks::Jwks;
 use crate::auth::revoke::StoreError;
 use crate::auth::revoke_store::MemoryStore;
@@ -14,11 +14,12 @@ use crate::channel::{ChannelConfig, Registry};
 use crate::config::Config;
 use crate::config::catalogue::Section;
 use crate::policy::Rules;
-use crate::session::{Keys, Refusals, ServerHooks, Settings, SharedRules, Taken};
+use crate::session::{Explainer, Keys, Refusals, ServerHooks, Settings, SharedRules, Taken};
 use serde_json::Value;
 use spinward::clock::Clock;
 use spinward::id::Entropy;
 use spinward::{Node, NodeBuilder};
+use std::path::Path;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -51,31 +52,29 @@ pub enum BuildError {
 /// The parts of a server.
 pub(super) struct Built {
     pub(super) node: Node,
-    rules: SharedRules,
     refusals: Arc<Refusals>,
     origins: Arc<Origins>,
-    taken: Taken,
+    explainer: Explainer,
     uid: String,
 }
 
 impl Built {
     pub(super) fn new(config: &Config) -> Result<Self, BuildError> {
         let clock = Clock::system();
-        let rules = SharedRules::new(rules(config)?);
         let refusals = Arc::new(Refusals::new(clock.clone()));
-        let taken = taken(config, &clock)?;
+        let explainer = explainer(config, clock.clone(), MemoryStore::open)?;
         let hooks = ServerHooks::new(
-            rules.clone(),
-            keys(config)?,
-            settings(config),
+            explainer.rules.clone(),
+            explainer.keys.clone(),
+            explainer.settings.clone(),
             clock,
             Arc::clone(&refusals),
-            taken.clone(),
+            explainer.taken.clone(),
         );
         let node = node(config, Node::builder(hooks))?;
         let origins = Arc::new(Origins::new(config.client.allowed_origins.iter().map(String::as_str))?);
         let uid = Entropy::system().client_id().to_string();
-        Ok(Self { node, rules, refusals, origins, taken, uid })
+        Ok(Self { node, refusals, origins, explainer, uid })
     }
 
     /// The routes of the external port, and those of the internal one where there is one.
@@ -122,7 +121,7 @@ impl Built {
             config.node.name.clone()
         };
         let facts = Facts { uid: self.uid.clone(), name };
-        let api = Api::new(self.node.clone(), self.rules.clone(), facts, self.taken.clone());
+        let api = Api::new(self.node.clone(), facts, self.explainer.clone());
         let http = &config.http_api;
         let settings = HttpSettings {
             prefix: http.handler_prefix.clone(),
@@ -148,14 +147,32 @@ pub(crate) fn rules(config: &Config) -> Result<Rules, BuildError> {
     })
 }
 
+/// What the command line tells of the server's decisions. The file of revocations belongs to the server: it is
+/// looked at and left alone.
+pub(crate) fn onlooker(config: &Config) -> Result<Explainer, BuildError> {
+    explainer(config, Clock::system(), MemoryStore::read)
+}
+
+type OpenStore = fn(&Path, usize, i64) -> Result<MemoryStore, StoreError>;
+
+fn explainer(config: &Config, clock: Clock, open: OpenStore) -> Result<Explainer, BuildError> {
+    Ok(Explainer {
+        rules: SharedRules::new(rules(config)?),
+        keys: keys(config)?,
+        settings: settings(config),
+        taken: taken(config, &clock, open)?,
+        clock,
+    })
+}
+
 /// What was taken back, before this start too where a file says so.
-pub(crate) fn taken(config: &Config, clock: &Clock) -> Result<Taken, BuildError> {
+pub(crate) fn taken(config: &Config, clock: &Clock, open: OpenStore) -> Result<Taken, BuildError> {
     let options = &config.client.revocation;
     let limit = options.max_entries as usize;
     let store = if options.file.is_empty() {
         MemoryStore::new(limit)
     } else {
-        MemoryStore::open(options.file.as_ref(), limit, clock.now().unix())?
+        open(options.file.as_ref(), limit, clock.now().unix())?
     };
     Ok(Taken::new(Arc::new(store), clock.clone()))
 }

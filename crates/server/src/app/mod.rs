@@ -10,7 +10,7 @@ mod serve;
 mod tokens;
 
 pub use build::BuildError;
-pub(crate) use build::{keys, rules};
+pub(crate) use build::{keys, onlooker, rules};
 pub use tokens::TokensError;
 pub use origin::{OriginError, Origins};
 

@@ -42,29 +42,22 @@ impl MemoryStore {
         Self { state: RwLock::new(Revocations::new(limit)), log: Mutex::new(None) }
     }
 
-    /// A store that is kept in a file. The file is made if there is none.
+    /// What a file holds, to look at: the file is not written, whatever is done to the store. Where there is no
+    /// file, there is nothing in it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn read(path: &Path, limit: usize, now: i64) -> Result<Self, StoreError> {
+        Ok(Self { state: RwLock::new(load(path, limit, now)?), log: Mutex::new(None) })
+    }
+
+    /// A store that is kept in a file, by one process alone. The file is made if there is none.
     ///
     /// # Errors
     /// The file cannot be read or written, or holds something else. A last line that was cut off by a crash is
     /// left out: the call that made it was not answered.
     pub fn open(path: &Path, limit: usize, now: i64) -> Result<Self, StoreError> {
-        let mut state = Revocations::new(limit);
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed(path, &error)),
-        };
-        for (at, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let Some(line) = line.strip_suffix(b"\n") else { break };
-            match serde_json::from_slice(line) {
-                Ok(Line::Revoke(revocation)) => state.revoke(revocation, now)?,
-                Ok(Line::Unblock { unblock_user }) => drop(state.unblock_user(&unblock_user)),
-                Err(_) => {
-                    let path = path.display();
-                    return Err(StoreError::Failed(format!("{path}: line {} is no revocation", at + 1)));
-                }
-            }
-        }
+        let state = load(path, limit, now)?;
         let log = Log::write(path, &state, now).map_err(|error| failed(path, &error))?;
         Ok(Self { state: RwLock::new(state), log: Mutex::new(Some(log)) })
     }
@@ -142,6 +135,27 @@ impl Log {
     }
 }
 
+fn load(path: &Path, limit: usize, now: i64) -> Result<Revocations, StoreError> {
+    let mut state = Revocations::new(limit);
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(failed(path, &error)),
+    };
+    for (at, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let Some(line) = line.strip_suffix(b"\n") else { break };
+        match serde_json::from_slice(line) {
+            Ok(Line::Revoke(revocation)) => state.revoke(revocation, now)?,
+            Ok(Line::Unblock { unblock_user }) => drop(state.unblock_user(&unblock_user)),
+            Err(_) => {
+                let path = path.display();
+                return Err(StoreError::Failed(format!("{path}: line {} is no revocation", at + 1)));
+            }
+        }
+    }
+    Ok(state)
+}
+
 fn failed(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Failed(format!("{}: {error}", path.display()))
 }
@@ -201,6 +215,11 @@ mod tests {
         let by_jti = Subject { jti: Some("j"), ..Subject::default() };
         assert_eq!(store.check(&by_jti, 50).unwrap_err().reason, Reason::Revoked);
         assert_eq!(store.len(), 2, "what has ended is not kept");
+        let text = fs::read(place.file()).unwrap();
+        let look = MemoryStore::read(&place.file(), 100, 50).unwrap();
+        assert!(look.check(&user("u"), 50).is_err());
+        look.revoke(block("w"), 50).unwrap();
+        assert_eq!(fs::read(place.file()).unwrap(), text, "a look changes nothing");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command line. The bare command starts the server; the rest helps to set it up.
 
 mod check;
+mod explain;
 mod flags;
 mod print;
 mod token;
@@ -56,6 +57,8 @@ enum Command {
     /// Check a subscription token
     #[command(name = "checksubtoken")]
     CheckSubToken(token::CheckSubToken),
+    /// Tell what the server would decide, by which rule, and what to change
+    Explain(explain::Explain),
     /// Print the version
     Version,
 }
@@ -100,6 +103,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::CheckToken(command)) => token::check(&load(file, Vec::new())?.config, &command),
         Some(Command::GenSubToken(command)) => token::generate_sub(&load(file, Vec::new())?.config, &command),
         Some(Command::CheckSubToken(command)) => token::check_sub(&load(file, Vec::new())?.config, &command),
+        Some(Command::Explain(command)) => explain::run(&load(file, Vec::new())?.config, &command),
         Some(Command::Version) => {
             say(&format!("spinward {}", env!("CARGO_PKG_VERSION")));
             Ok(())

@@ -224,12 +224,12 @@ fn now() -> i64 {
 }
 
 /// Where key sets are fetched.
-fn runtime() -> std::io::Result<Runtime> {
+pub(super) fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 /// Waits for an answer; keys of a set take a request.
-fn wait<T: Send + 'static>(runtime: &Runtime, answer: Answer<T>) -> T {
+pub(super) fn wait<T: Send + 'static>(runtime: &Runtime, answer: Answer<T>) -> T {
     match answer {
         Answer::Now(value) => value,
         later @ Answer::Later(_) => runtime.block_on(later.wait()),

@@ -6,6 +6,7 @@ use super::request::{Action, Request, SubscriptionToken};
 use super::rule::{Outcome, Rule, Step};
 use crate::channel::{NameFault, RecoveryMode};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt;
 
 /// A decision in words. Serialises to what the server API and the console show; displays as text.
@@ -29,8 +30,8 @@ pub struct Explanation {
     /// The text of the code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The stable id of the rule that decided.
-    pub rule: &'static str,
+    /// The stable id of the rule that decided, or of the reason for which a token was refused.
+    pub rule: Cow<'static, str>,
     /// Why, in a sentence.
     pub reason: String,
     /// What could be changed so that it would be allowed; one of these is enough.
@@ -72,7 +73,7 @@ pub fn explain(rules: &Rules, request: &Request<'_>, decision: &Decision<'_>) ->
         verdict,
         code,
         message,
-        rule: decision.rule.id(),
+        rule: decision.rule.id().into(),
         reason: words.reason(decision),
         change,
         trail: decision.trail.steps().iter().map(ExplainedStep::from).collect(),
@@ -97,7 +98,11 @@ impl fmt::Display for Explanation {
         writeln!(
             f,
             "\n  options: {}",
-            self.namespace.as_deref().unwrap_or("none, there is no such namespace")
+            self.namespace.as_deref().unwrap_or(if self.trail.is_empty() {
+                "not looked at"
+            } else {
+                "none, there is no such namespace"
+            })
         )?;
         writeln!(f, "  decided by: {}\n  because {}", self.rule, self.reason)?;
         for (at, change) in self.change.iter().enumerate() {
@@ -105,6 +110,9 @@ impl fmt::Display for Explanation {
         }
         for granted in &self.granted {
             writeln!(f, "  with {granted}")?;
+        }
+        if self.trail.is_empty() {
+            return write!(f, "  no rule was asked");
         }
         write!(f, "  asked in turn:")?;
         for ExplainedStep { rule, outcome } in &self.trail {

@@ -1,10 +1,12 @@
 //! The server's answers to what sessions ask: tokens are verified, permissions decided, and refusals told.
 
 mod connect;
+mod explain;
 mod refusals;
 mod revocation;
 mod subscribe;
 
+pub use explain::{Asked, Explainer, Question};
 pub use refusals::Refusals;
 pub use revocation::{Taken, of_connection, of_subscription};
 

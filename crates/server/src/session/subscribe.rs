@@ -112,7 +112,7 @@ impl Inner {
 }
 
 /// What became of a token, as the decision takes it.
-fn facts(token: &Verified) -> SubscriptionToken<'_> {
+pub(super) fn facts(token: &Verified) -> SubscriptionToken<'_> {
     match token {
         None => SubscriptionToken::None,
         Some(Ok(token)) => SubscriptionToken::Verified(token.facts()),

@@ -53,7 +53,7 @@ fn a_token_for_another_is_named_and_not_shown() {
     let claims = TokenClaims::new("v", "ns:x");
     let action = subscribe(SubscriptionToken::Verified(claims), Wishes::default());
     let explanation = explained(&rules, &Request::new(action, "ns:x", "u", NOW));
-    assert_eq!((explanation.rule, explanation.code), ("subscription_token_user", Some(3500)));
+    assert_eq!((explanation.rule.as_ref(), explanation.code), ("subscription_token_user", Some(3500)));
     assert_eq!(explanation.reason, "the subscription token is for user \"v\"");
     assert_eq!(explanation.change, ["make a subscription token with sub \"u\""]);
 }

@@ -1,0 +1,51 @@
+//! `explain`: what the server would decide. The exit code is 1 where it would refuse.
+
+use super::{Failure, say, token};
+use crate::config::Config;
+use crate::session::{Asked, Question};
+use clap::Args;
+use spinward::Answer;
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The user; that of the token if left out, or the anonymous one
+    #[arg(short, long)]
+    user: Option<String>,
+    /// The channel
+    #[arg(short = 's', long)]
+    channel: String,
+    /// What the client would do
+    #[arg(short, long, default_value = "subscribe",
+        value_parser = ["subscribe", "publish", "presence", "presence_stats", "history"])]
+    action: String,
+    /// The connection token; a connection of the user without one if left out
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    token: String,
+    /// The subscription token
+    #[arg(long, default_value = "", hide_default_value = true)]
+    subscription_token: String,
+    /// The client is subscribed to the channel
+    #[arg(long)]
+    subscribed: bool,
+    /// Answer in JSON, as the API method `explain` does
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(config: &Config, command: &Explain) -> Result<(), Failure> {
+    let runtime = token::runtime()?;
+    let _entered = runtime.enter();
+    let explainer = crate::app::onlooker(config)?;
+    let question = Question {
+        user: command.user.clone(),
+        channel: command.channel.clone(),
+        action: Asked::by_name(&command.action).ok_or("there is no such action")?,
+        token: command.token.clone(),
+        subscription_token: command.subscription_token.clone(),
+        subscribed: command.subscribed,
+    };
+    let told = token::wait(&runtime, Answer::later(async move { explainer.explain(&question).await }));
+    let text = if command.json { serde_json::to_string(&told)? } else { told.to_string() };
+    say(&text);
+    if told.code.is_none() { Ok(()) } else { Err("the client would be refused".into()) }
+}

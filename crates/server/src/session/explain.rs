@@ -1,0 +1,192 @@
+//! What the server would decide, told to whoever runs it: the same for the command line and for the API.
+
+use super::subscribe::facts;
+use super::{Keys, Settings, SharedRules, Taken, of_connection, of_subscription};
+use crate::auth::reason::{Outcome, Refusal, Use};
+use crate::auth::revoke::Subject;
+use crate::auth::token::{ConnectToken, SubscribeToken};
+use crate::policy::explain::{Explanation, explain};
+use crate::policy::{Action, PublishFacts, Request, SubscribeFacts, SubscriptionToken, Wishes, decide};
+use spinward::clock::Clock;
+use std::fmt;
+
+/// What would be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To subscribe.
+    Subscribe,
+    /// To publish.
+    Publish,
+    /// To see who is there.
+    Presence,
+    /// To see how many are there.
+    PresenceStats,
+    /// To read history.
+    History,
+}
+
+impl Asked {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Subscribe, Self::Publish, Self::Presence, Self::PresenceStats, Self::History];
+
+    /// Its name, as in the client protocol.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+            Self::Presence => "presence",
+            Self::PresenceStats => "presence_stats",
+            Self::History => "history",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|asked| asked.name() == name)
+    }
+}
+
+/// Who would ask for what, and with which tokens.
+#[derive(Clone)]
+pub struct Question {
+    /// The user; that of the token if `None`.
+    pub user: Option<String>,
+    /// The channel.
+    pub channel: String,
+    /// The action.
+    pub action: Asked,
+    /// The connection token; empty for a connection of the user that has none.
+    pub token: String,
+    /// The subscription token; empty for none.
+    pub subscription_token: String,
+    /// The connection is subscribed to the channel already.
+    pub subscribed: bool,
+}
+
+/// Tokens are not shown.
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question")
+            .field("user", &self.user)
+            .field("channel", &self.channel)
+            .field("action", &self.action)
+            .field("subscribed", &self.subscribed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells what the server would decide.
+#[derive(Clone)]
+pub struct Explainer {
+    pub(crate) rules: SharedRules,
+    pub(crate) keys: Keys,
+    pub(crate) settings: Settings,
+    pub(crate) taken: Taken,
+    pub(crate) clock: Clock,
+}
+
+impl Explainer {
+    /// What the server would decide now, by which rule or for which fault of a token, and what to change.
+    pub async fn explain(&self, question: &Question) -> Explanation {
+        let now = self.clock.now().unix();
+        let connection = match self.connection(question, now).await {
+            Ok(connection) => connection,
+            Err(refusal) => {
+                let user = question.user.as_deref().unwrap_or_default();
+                return refused(question, user, &refusal, Use::Connect);
+            }
+        };
+        let user = connection.user.as_str();
+        let token = self.subscription(question, user, now).await;
+        if let Some(Err(refusal)) = &token
+            && (question.action != Asked::Subscribe || !matches!(facts(&token), SubscriptionToken::Invalid))
+        {
+            return refused(question, user, refusal, Use::Subscribe);
+        }
+        let action = match question.action {
+            Asked::Subscribe => {
+                Action::Subscribe(SubscribeFacts { token: facts(&token), wishes: Wishes::default() })
+            }
+            Asked::Publish => Action::Publish(PublishFacts { kind: 0, data: b"{}" }),
+            Asked::Presence => Action::Presence,
+            Asked::PresenceStats => Action::PresenceStats,
+            Asked::History => Action::History,
+        };
+        let mut request = Request::new(action, &question.channel, user, now);
+        request.capabilities = connection.caps.as_ref();
+        request.subscribed = question.subscribed;
+        if let Some(Ok(token)) = &token
+            && question.action != Asked::Subscribe
+        {
+            request.subscribed = true;
+            request.subscription_allow = token.allow;
+        }
+        let rules = self.rules.get();
+        let mut told = explain(&rules, &request, &decide(&rules, &request));
+        // Where a bad token is judged by the rules, its own fault says more than they do.
+        if let Some(Err(refusal)) = &token
+            && told.code.is_some()
+        {
+            told.change.insert(0, refusal.fix.to_string());
+            told.reason = refusal.detail.to_string();
+        }
+        told
+    }
+
+    async fn connection(&self, question: &Question, now: i64) -> Result<ConnectToken, Refusal> {
+        if question.token.is_empty() {
+            let user = question.user.clone().unwrap_or_default();
+            self.taken.check(&Subject { user: &user, iat: Some(i64::MAX), ..Subject::default() })?;
+            return Ok(ConnectToken { user, ..ConnectToken::default() });
+        }
+        let token = self.keys.connection.verify_connection(&question.token, now).wait().await?;
+        token.usable(!self.settings.no_anonymous_tokens, now)?;
+        self.taken.check(&of_connection(&token))?;
+        if let Some(user) = &question.user {
+            token.refreshes(user)?;
+        }
+        Ok(token)
+    }
+
+    async fn subscription(
+        &self,
+        question: &Question,
+        user: &str,
+        now: i64,
+    ) -> Option<Result<SubscribeToken, Refusal>> {
+        let token = &question.subscription_token;
+        if token.is_empty() {
+            return None;
+        }
+        let verified = self.keys.subscription.verify_subscription(token, now).wait().await;
+        Some(verified.and_then(|token| {
+            token.usable(user, &question.channel, None, now)?;
+            self.taken.check(&of_subscription(&token))?;
+            Ok(token)
+        }))
+    }
+}
+
+fn refused(question: &Question, user: &str, refusal: &Refusal, used: Use) -> Explanation {
+    let (verdict, code, message) = match refusal.outcome(used) {
+        Outcome::Error(error) => ("error", error.code, error.message),
+        Outcome::Disconnect(end) => ("disconnect", end.code, end.reason),
+    };
+    Explanation {
+        action: question.action.name(),
+        channel: question.channel.clone(),
+        user: user.to_owned(),
+        namespace: None,
+        verdict,
+        code: Some(code),
+        message: Some(message.into_owned()),
+        rule: refusal.reason.code(),
+        reason: refusal.detail.to_string(),
+        change: vec![refusal.fix.to_string()],
+        trail: Vec::new(),
+        granted: Vec::new(),
+    }
+}

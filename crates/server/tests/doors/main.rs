@@ -1,0 +1,139 @@
+//! The server as a process: what it takes back, and that socket, API and command line decide alike.
+
+mod alike;
+mod revoke;
+
+#[path = "../../../spinward/tests/common/mod.rs"]
+#[allow(unreachable_pub, reason = "the library's tests use it as well")]
+mod common;
+
+use common::Client;
+use serde_json::{Value, json};
+use spinward::wire::Protocol;
+use spinward::wire::message::{Command, ConnectRequest};
+use spinward_server::auth::sign::hs256;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const KEY: &str = "a-long-secret-of-the-tests-4f1c97ab02de";
+
+/// A folder of its own, removed in the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("spinward-doors-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server that ends with the test.
+struct Server {
+    process: Child,
+    port: u16,
+    config: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    async fn start(place: &Path, mut config: Value) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        config["http_server"] = json!({ "address": "127.0.0.1", "port": port });
+        config["http_api"] = json!({ "key": KEY });
+        config["log"] = json!({ "level": "none" });
+        let file = place.join("config.json");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let process = Process::new(env!("CARGO_BIN_EXE_spinward"))
+            .arg("--config")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { process, port, config: file };
+        for _ in 0..500 {
+            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return server;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the server does not listen");
+    }
+
+    /// Calls the API: status and body.
+    async fn call(&self, method: &str, key: &str, body: &Value) -> (u16, Value) {
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let request = format!(
+            "POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    async fn api(&self, method: &str, body: Value) -> Value {
+        let (status, answer) = self.call(method, KEY, &body).await;
+        assert_eq!(status, 200, "{method} {body}");
+        answer
+    }
+
+    /// Connects; the client, and the code with which it was refused: of an error or a close.
+    async fn connect(&self, token: &str) -> (Client<TcpStream>, Option<u32>) {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let mut client = Client::new(stream, Protocol::Json);
+        client.upgrade("/connection/websocket", "").await;
+        let request = ConnectRequest { token: token.to_owned(), ..ConnectRequest::default() };
+        client.send(&[Command { id: 1, connect: Some(request), ..Command::default() }]).await;
+        let code = answer(&mut client, 1).await;
+        (client, code)
+    }
+}
+
+/// The code of the answer to a command: none if it was granted, that of the close if there is no answer.
+async fn answer(client: &mut Client<TcpStream>, id: u32) -> Option<u32> {
+    while let Some(reply) = client.next().await {
+        if reply.id == id {
+            return reply.error.map(|error| error.code);
+        }
+    }
+    Some(closed(client).await)
+}
+
+/// Waits for the close, and gives its code.
+async fn closed(client: &mut Client<TcpStream>) -> u32 {
+    while client.next().await.is_some() {}
+    u32::from(client.closed.flatten().expect("a close with a code"))
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
+}
+
+fn signed(claims: &Value) -> String {
+    hs256(KEY, claims)
+}

@@ -1,0 +1,144 @@
+//! What is taken back is gone within a second, stays out, and survives a restart.
+
+use crate::common::subscribe;
+use crate::{Place, Server, answer, closed, now, signed};
+use serde_json::{Value, json};
+use spinward::wire::message::{Command, RefreshRequest, SubscribeRequest};
+use std::time::{Duration, Instant};
+
+fn config(place: &Place) -> Value {
+    json!({
+        "client": {
+            "token": { "hmac_secret_key": crate::KEY },
+            "revocation": { "file": place.0.join("revocations.jsonl") },
+        },
+        "channel": { "without_namespace": { "allow_subscribe_for_client": true } },
+    })
+}
+
+fn token(user: &str, jti: &str, iat: i64) -> String {
+    signed(&json!({ "sub": user, "jti": jti, "iat": iat, "exp": now() + 600 }))
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_blocked_user_is_thrown_out_and_kept_out_until_unblocked() {
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&place)).await;
+    let (mut first, None) = server.connect(&signed(&json!({ "sub": "u" }))).await else { panic!("refused") };
+    let (mut second, None) = server.connect(&token("u", "a", now())).await else { panic!("refused") };
+    let (mut other, None) = server.connect(&token("v", "b", now())).await else { panic!("refused") };
+    let begun = Instant::now();
+    assert_eq!(server.api("block_user", json!({ "user": "u" })).await, json!({ "result": {} }));
+    assert_eq!((closed(&mut first).await, closed(&mut second).await), (3507, 3507));
+    assert!(begun.elapsed() < SECOND);
+    assert_eq!(server.connect(&token("u", "new", now() + 5)).await.1, Some(3507));
+    other.send(&[subscribe(2, "news")]).await;
+    assert_eq!(answer(&mut other, 2).await, None, "others stay");
+    drop(server);
+
+    let server = Server::start(&place.0, config(&place)).await;
+    assert_eq!(server.connect(&token("u", "a", now())).await.1, Some(3507), "a block survives a restart");
+    server.api("unblock_user", json!({ "user": "u" })).await;
+    assert_eq!(server.connect(&token("u", "a", now())).await.1, None);
+}
+
+#[tokio::test]
+async fn a_revoked_token_neither_stays_nor_connects_nor_refreshes_nor_subscribes() {
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&place)).await;
+    let (mut taken, None) = server.connect(&token("u", "taken", now())).await else { panic!("refused") };
+    let (mut kept, None) = server.connect(&token("u", "kept", now())).await else { panic!("refused") };
+    let begun = Instant::now();
+    server.api("revoke_token", json!({ "uid": "taken", "expire_at": now() + 600 })).await;
+    assert_eq!(closed(&mut taken).await, 3500);
+    assert!(begun.elapsed() < SECOND);
+    assert_eq!(server.connect(&token("u", "taken", now())).await.1, Some(3500));
+    server.api("revoke_token", json!({ "uid": "sub" })).await;
+    let sub = signed(&json!({ "sub": "u", "channel": "news", "jti": "sub" }));
+    let request = SubscribeRequest { channel: "news".into(), token: sub, ..SubscribeRequest::default() };
+    kept.send(&[Command { id: 2, subscribe: Some(request), ..Command::default() }]).await;
+    assert_eq!(answer(&mut kept, 2).await, Some(103));
+    let request = RefreshRequest { token: token("u", "taken", now()) };
+    kept.send(&[Command { id: 3, refresh: Some(request), ..Command::default() }]).await;
+    assert_eq!(answer(&mut kept, 3).await, Some(3500));
+}
+
+#[tokio::test]
+async fn a_refresh_puts_a_connection_under_its_new_token() {
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&place)).await;
+    let (mut client, None) = server.connect(&token("u", "old", now())).await else { panic!("refused") };
+    let request = RefreshRequest { token: token("u", "new", now()) };
+    client.send(&[Command { id: 2, refresh: Some(request), ..Command::default() }]).await;
+    assert_eq!(answer(&mut client, 2).await, None);
+    server.api("revoke_token", json!({ "uid": "old" })).await;
+    client.send(&[subscribe(3, "news")]).await;
+    assert_eq!(answer(&mut client, 3).await, None, "the old token is not its own any longer");
+    server.api("revoke_token", json!({ "uid": "new" })).await;
+    assert_eq!(closed(&mut client).await, 3500);
+}
+
+#[tokio::test]
+async fn tokens_issued_before_a_time_are_taken_back() {
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&place)).await;
+    let at = now();
+    let (mut old, None) = server.connect(&token("u", "a", at - 10)).await else { panic!("refused") };
+    let (mut unknown, None) = server.connect(&signed(&json!({ "sub": "u" }))).await else {
+        panic!("refused")
+    };
+    let (mut young, None) = server.connect(&token("u", "b", at)).await else { panic!("refused") };
+    let (mut other, None) = server.connect(&token("v", "c", at - 10)).await else { panic!("refused") };
+    let bad = server.api("invalidate_user_tokens", json!({ "user": "u" })).await;
+    assert_eq!(bad["error"]["code"], 107, "a time is needed");
+    server.api("invalidate_user_tokens", json!({ "user": "u", "issued_before": at })).await;
+    assert_eq!((closed(&mut old).await, closed(&mut unknown).await), (3500, 3500));
+    for client in [&mut young, &mut other] {
+        client.send(&[subscribe(2, "news")]).await;
+        assert_eq!(answer(client, 2).await, None);
+    }
+    assert_eq!(server.connect(&token("u", "d", at - 1)).await.1, Some(3500));
+    assert_eq!(server.connect(&token("u", "e", at)).await.1, None);
+}
+
+#[tokio::test]
+async fn of_one_channel_the_subscriptions_end_and_old_tokens_are_refused() {
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&place)).await;
+    let at = now();
+    let (mut client, None) = server.connect(&token("u", "a", at - 10)).await else { panic!("refused") };
+    let with = |id, iat: i64| {
+        let token = signed(&json!({ "sub": "u", "channel": "news", "iat": iat }));
+        let request = SubscribeRequest { channel: "news".into(), token, ..SubscribeRequest::default() };
+        Command { id, subscribe: Some(request), ..Command::default() }
+    };
+    client.send(&[with(2, at - 10)]).await;
+    assert_eq!(answer(&mut client, 2).await, None);
+    server
+        .api("invalidate_user_tokens", json!({ "user": "u", "issued_before": at, "channel": "news" }))
+        .await;
+    let push = client.push().await;
+    assert_eq!(push.unsubscribe.map(|gone| gone.code), Some(2501));
+    client.send(&[with(3, at - 10)]).await;
+    assert_eq!(answer(&mut client, 3).await, Some(103));
+    client.send(&[with(4, at)]).await;
+    assert_eq!(answer(&mut client, 4).await, None, "a new token is as good as ever");
+}
+
+#[tokio::test]
+async fn nobody_revokes_without_the_key_or_a_name() {
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&place)).await;
+    for method in ["block_user", "unblock_user", "revoke_token", "invalidate_user_tokens", "explain"] {
+        assert_eq!(
+            server.call(method, "another", &json!({ "user": "u", "uid": "u" })).await.0,
+            401,
+            "{method}"
+        );
+    }
+    for method in ["block_user", "revoke_token"] {
+        assert_eq!(server.api(method, json!({})).await["error"]["code"], 107, "{method}");
+    }
+}
