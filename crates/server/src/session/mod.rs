@@ -272,7 +272,9 @@ impl Hooks for ServerHooks {
     fn rpc(&self, _: &Client, call: RpcCall) -> Decision<Bytes> {
         Answer::Now(match &self.0.settings.ping_method {
             Some(method) if *method == call.method => Ok(Bytes::new()),
-            _ => Err(ErrorCode::METHOD_NOT_FOUND.into()),
+            Some(_) => Err(ErrorCode::METHOD_NOT_FOUND.into()),
+            // Nothing that could know a method.
+            None => Err(ErrorCode::NOT_AVAILABLE.into()),
         })
     }
 
