@@ -60,7 +60,7 @@ impl HttpSettings {
         let key = self.key.expose().as_bytes();
         let is_key = |shown: &Vec<u8>| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key));
         // A wrong key in one place does not spoil the right one in the other.
-        let shown = [in_header, in_query].iter().flatten().any(|shown| is_key(shown));
+        let shown = [in_header, in_query].iter().flatten().any(is_key);
         shown && !key.is_empty()
     }
 }

@@ -93,6 +93,7 @@ impl Built {
             metrics: None,
             origins: Arc::clone(&self.origins),
             refusals: Arc::clone(&self.refusals),
+            verifier: self.explainer.keys.connection.clone(),
             dev: None,
         };
         let api = || (!config.http_api.disabled).then(|| self.api(config));

@@ -1,12 +1,13 @@
 //! The metrics page, in Prometheus' text format, under Centrifugo's names; `spinward_` ones are our own.
 
+use crate::auth::JwksStats;
 use crate::session::Refusals;
 use spinward::Node;
 use std::fmt::Write;
 
 /// Writes every metric.
 #[must_use]
-pub(super) fn page(node: &Node, refusals: &Refusals) -> String {
+pub(super) fn page(node: &Node, refusals: &Refusals, key_sets: JwksStats) -> String {
     let info = node.info();
     let counters = info.counters;
     let mut page = Page(String::with_capacity(8 << 10));
@@ -129,6 +130,13 @@ pub(super) fn page(node: &Node, refusals: &Refusals) -> String {
     for (action, reason, count) in refusals.counts() {
         page.row("spinward_refusals_total", &[("action", action), ("reason", &reason)], count);
     }
+    page.one("spinward_jwks_fetches_total", "counter", "Requests for key sets.", key_sets.fetches);
+    page.one(
+        "spinward_jwks_fetch_failures_total",
+        "counter",
+        "Requests for key sets that brought none.",
+        key_sets.failures,
+    );
     page.0
 }
 

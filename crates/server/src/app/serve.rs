@@ -5,6 +5,7 @@ use super::metrics;
 use super::origin::Origins;
 use crate::api::Api;
 use crate::api::http::{Answer, HttpSettings, empty, misplaced, plain};
+use crate::auth::verify::Verifier;
 use crate::session::Refusals;
 use bytes::Bytes;
 use http::header::{
@@ -41,6 +42,7 @@ pub(super) struct Routes {
     pub(super) metrics: Option<String>,
     pub(super) origins: Arc<Origins>,
     pub(super) refusals: Arc<Refusals>,
+    pub(super) verifier: Verifier,
     pub(super) dev: Option<Arc<Dev>>,
 }
 
@@ -123,7 +125,7 @@ impl Routes {
         if is(&self.metrics) {
             return typed(
                 "text/plain; version=0.0.4; charset=utf-8",
-                metrics::page(&self.node, &self.refusals),
+                metrics::page(&self.node, &self.refusals, self.verifier.key_set_stats()),
             );
         }
         if is(&self.init) {

@@ -1,5 +1,11 @@
 //! The server as a process: what it takes back, and that socket, API and command line decide alike.
 
+#![allow(
+    clippy::unwrap_used, clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "tests with processes and clocks of their own"
+)]
+
 mod alike;
 mod revoke;
 
@@ -94,6 +100,15 @@ impl Server {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     async fn api(&self, method: &str, body: Value) -> Value {

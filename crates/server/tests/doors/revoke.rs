@@ -142,3 +142,18 @@ async fn nobody_revokes_without_the_key_or_a_name() {
         assert_eq!(server.api(method, json!({})).await["error"]["code"], 107, "{method}");
     }
 }
+
+#[tokio::test]
+async fn requests_for_key_sets_are_counted() {
+    let place = Place::new();
+    let nobody = "http://127.0.0.1:1/keys";
+    let mut config = json!({ "client": { "token": { "jwks_public_endpoint": nobody } } });
+    config["prometheus"] = json!({ "enabled": true });
+    let server = Server::start(&place.0, config).await;
+    let (_, code) = server.connect("eyJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.e30.AAAA").await;
+    assert_eq!(code, Some(100), "keys that cannot be had now are no fault of the token");
+    let page = server.page("/metrics").await;
+    for name in ["spinward_jwks_fetches_total", "spinward_jwks_fetch_failures_total"] {
+        assert!(page.contains(&format!("\n{name} 1\n")), "{name}");
+    }
+}
