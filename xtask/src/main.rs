@@ -19,7 +19,7 @@ cargo xtask TASK
   test [STEP…] [--list]       installs what the tests need and runs everything, or the steps named
   bench [ROW…] [--full] [--list] [--rounds N] [--json FILE]
         [--against HOST:PORT --against-pid PID | --against-bin FILE]
-                              measures cost and latency beside a bare floor; see docs/performance.md
+                              measures cost and latency beside a bare floor
   million [--connections N]   holds a million connections on one machine
   compat [--target HOST:PORT] [ARGUMENT…]
                               holds the server against the answers of Centrifugo v6.9

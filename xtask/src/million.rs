@@ -8,6 +8,7 @@
 use crate::bench::process::{Cpu, file_limit, machine};
 use crate::bench::rig::{KEY, Rig, number};
 use crate::bench::server::{Target, binary};
+use crate::bench::settings::Settings;
 use crate::shell::{self, Failure};
 use serde_json::{Value, json};
 use std::fs;
@@ -115,9 +116,6 @@ fn publish_once(rig: &mut Rig, holders: usize) -> Result<Value, Failure> {
     rig.clients.call(&json!({"op": "settle", "deliveries": holders, "quiet_ms": 5000}), "stats")
 }
 
-/// Kernel settings, put back when dropped.
-struct Settings(Vec<(&'static str, String)>);
-
 /// Raises what would stand in the way of so many connections.
 fn settings(connections: usize) -> Result<Settings, Failure> {
     let needs = [
@@ -125,26 +123,14 @@ fn settings(connections: usize) -> Result<Settings, Failure> {
         ("/proc/sys/net/netfilter/nf_conntrack_max", 2 * connections + 10_000),
         ("/proc/sys/net/core/somaxconn", 4_096),
     ];
-    let mut changed = Settings(Vec::new());
+    let mut changed = Settings::default();
     for (path, need) in needs {
         let Ok(now) = fs::read_to_string(path) else { continue };
         if now.trim().parse().is_ok_and(|now: usize| now < need) {
-            fs::write(path, need.to_string())
-                .map_err(|e| format!("{path} is {}, {need} are needed: {e}", now.trim()))?;
-            changed.0.push((path, now));
+            changed.set(path, &need.to_string())?;
         }
     }
     Ok(changed)
-}
-
-impl Drop for Settings {
-    fn drop(&mut self) {
-        for (path, value) in &self.0 {
-            if let Err(error) = fs::write(path, value) {
-                eprintln!("{path} was {}, and could not be put back: {error}", value.trim());
-            }
-        }
-    }
 }
 
 /// Memory of the kernel, in bytes.

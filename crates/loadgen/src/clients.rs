@@ -257,7 +257,8 @@ impl Set {
             result = conn.writable(plan).map(|()| true);
         }
         if event.is_readable() && matches!(result, Ok(true)) {
-            result = conn.readable(plan, index, &mut self.tally, scratch);
+            let ends = event.is_read_closed() || event.is_error();
+            result = conn.readable(plan, index, &mut self.tally, scratch, ends);
         }
         let state = conn.state;
         if !was_live && state == State::Live {

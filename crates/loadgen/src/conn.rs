@@ -145,13 +145,14 @@ impl Conn {
         self.flush()
     }
 
-    /// The socket has bytes. `Ok(false)`: it has ended.
+    /// The socket has bytes. `ends`: the peer has closed, so read up to that. `Ok(false)`: it has ended.
     pub(crate) fn readable(
         &mut self,
         plan: &Plan,
         index: usize,
         tally: &mut Tally,
         scratch: &mut [u8],
+        ends: bool,
     ) -> io::Result<bool> {
         loop {
             let n = match self.stream.read(scratch) {
@@ -176,7 +177,7 @@ impl Conn {
                 }
             }
             // A short read has emptied the socket, and with edges the next bytes raise the next one.
-            if n < scratch.len() {
+            if n < scratch.len() && !ends {
                 return Ok(true);
             }
         }

@@ -8,6 +8,7 @@ mod report;
 pub(crate) mod rig;
 mod rows;
 pub(crate) mod server;
+pub(crate) mod settings;
 
 use crate::shell::{self, Failure};
 use report::Report;

@@ -5,6 +5,7 @@ use crate::bench::Bench;
 use crate::bench::report::{Budget, Reading};
 use crate::bench::rig::{Rig, Round, Rounds, Sample, Stream, number};
 use crate::bench::server::Server;
+use crate::bench::settings::Settings;
 use crate::shell::Failure;
 use serde_json::{Value, json};
 
@@ -19,6 +20,9 @@ pub(super) fn run(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
         figure("p99", "others' p99 with stalled ones", "ms", Reading::Plain, Budget::None),
         figure("growth", "RSS growth per stalled reader", "B", Reading::Plain, Budget::None),
     ];
+    // Left alone, the kernel takes in up to 4 MB for a reader that stalls, before a server notices anything.
+    let mut settings = Settings::default();
+    settings.set("/proc/sys/net/ipv4/tcp_wmem", "4096 16384 65536")?;
     // A queue of 64 KiB, so that the limit is reached within a stream of seconds.
     let mut changes = unchanged();
     changes["client"] = json!({"queue_max_size": 65_536});
