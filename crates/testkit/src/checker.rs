@@ -148,8 +148,13 @@ struct Rules {
 
 struct Invoked {
     line: usize,
+    t: u64,
     n: u32,
+    acked: bool,
 }
+
+/// What takes longer than this on its way may be taken for lost.
+const LATE_MS: u64 = 1_000;
 
 struct Acked<'a> {
     line: usize,
@@ -200,7 +205,11 @@ impl<'a> Checker<'a> {
                 self.channels.insert(ch, rules);
             }
             Event::Invoke { p, ch, s, n } => {
-                if self.invoked.insert((*p, ch, *s), Invoked { line: at, n: *n }).is_some() {
+                if self
+                    .invoked
+                    .insert((*p, ch, *s), Invoked { line: at, t: self.now, n: *n, acked: false })
+                    .is_some()
+                {
                     self.violation(
                         at,
                         Check::Protocol,
@@ -210,6 +219,9 @@ impl<'a> Checker<'a> {
             }
             Event::Ok { p, ch, s, epoch, offset } => {
                 self.report.counts.acked += 1;
+                if let Some(invoked) = self.invoked.get_mut(&(*p, ch.as_str(), *s)) {
+                    invoked.acked = true;
+                }
                 self.acked.push(Acked { line: at, p: *p, ch, s: *s, epoch, offset: *offset });
                 if *offset > 0 {
                     let n = self.invoked.get(&(*p, ch, *s)).map_or(0, |invoked| invoked.n);
@@ -243,18 +255,7 @@ impl<'a> Checker<'a> {
                 let missing = std::mem::take(&mut view.missing);
                 if *code == 2500 {
                     self.told(at, *c, &missing);
-                    self.report.counts.alarms += 1;
-                    let lost = self
-                        .channels
-                        .get(ch.as_str())
-                        .is_some_and(|rules| !rules.losses.is_empty() || !rules.resets.is_empty());
-                    if !lost && self.failovers.is_empty() {
-                        self.violation(
-                            at,
-                            Check::Precision,
-                            format!("client {c} was told of a loss in {ch} that was none"),
-                        );
-                    }
+                    self.alarm(at, *c, Some(ch));
                 }
             }
             Event::Disconnected { c, code } => {
@@ -269,20 +270,7 @@ impl<'a> Checker<'a> {
                     missing.sort_by_key(|(_, since)| std::cmp::Reverse(*since));
                     missing.truncate(1);
                     self.told(at, *c, &missing);
-                }
-                if *code == 3010 {
-                    self.report.counts.alarms += 1;
-                    let lost = self
-                        .channels
-                        .values()
-                        .any(|rules| !rules.losses.is_empty() || !rules.resets.is_empty());
-                    if !lost && self.failovers.is_empty() {
-                        self.violation(
-                            at,
-                            Check::Precision,
-                            format!("client {c} was told of a loss that was none"),
-                        );
-                    }
+                    self.alarm(at, *c, None);
                 }
                 // Who takes too long to log in may come again.
                 if (3500..4000).contains(code) && *code != 3502 {
@@ -318,6 +306,40 @@ impl<'a> Checker<'a> {
                 }
                 self.finals.entry(ch).or_default().push(Final { line: at, epoch, offset: *offset, pubs });
             }
+        }
+    }
+
+    /// A client was told of a loss in a channel, or in one of its channels: was there one?
+    fn alarm(&mut self, at: usize, c: u32, ch: Option<&'a str>) {
+        self.report.counts.alarms += 1;
+        let lost = |ch: &str| {
+            self.channels.get(ch).is_some_and(|rules| !rules.losses.is_empty() || !rules.resets.is_empty())
+        };
+        let mut own = self
+            .views
+            .iter()
+            .filter(|((client, channel), _)| *client == c && ch.is_none_or(|ch| *channel == ch));
+        if !self.failovers.is_empty() || own.any(|((_, ch), view)| lost(ch) || self.is_late(ch, view)) {
+            return;
+        }
+        let what = format!("client {c} was told of a loss in {} that was none", ch.unwrap_or("a channel"));
+        self.violation(at, Check::Precision, what);
+    }
+
+    /// Whether the next publication of a channel is so long under way that it may be taken for lost.
+    fn is_late(&self, ch: &'a str, view: &View<'a>) -> bool {
+        let Some((epoch, offset)) = view.position else { return false };
+        if self.channels.get(ch).is_none_or(|rules| rules.lossless) {
+            return false;
+        }
+        let late = |invoked: &Invoked| invoked.t + LATE_MS <= self.now;
+        match self.places.get(&(ch, epoch, offset + 1)) {
+            Some((p, s, _)) => self.invoked.get(&(*p, ch, *s)).is_some_and(late),
+            // It has no known place before it is acknowledged.
+            None => self
+                .invoked
+                .iter()
+                .any(|((_, channel, _), invoked)| *channel == ch && !invoked.acked && late(invoked)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The application and the presence store of a simulated node.
 
-use super::{META_TTL, Scenario};
+use super::{META_TTL, POSITION_CHECK, Scenario};
 use crate::random::Random;
 use spinward::answer::Answer;
 use spinward::broker::HistoryOptions;
@@ -19,6 +19,7 @@ pub(super) fn config(scenario: &Scenario) -> Config {
         recovery_max_publication_limit: scenario.limit,
         inbox_max_size: scenario.inbox,
         history_meta_ttl: META_TTL,
+        channel_position_check_delay: POSITION_CHECK,
         ..Config::default()
     }
 }
