@@ -62,6 +62,8 @@ struct More {
     deltas: usize,
     filters: Vec<FilterUse>,
     joining: Option<Joining>,
+    /// Its position is compared with the broker's from time to time.
+    watched: bool,
 }
 
 /// Where a subscriber joined.
@@ -289,6 +291,21 @@ impl LocalChannel {
     pub(crate) fn positioned(&self) -> Vec<u32> {
         let positioned = self.subscribers.iter().filter(|subscriber| subscriber.is(Subscriber::POSITIONED));
         positioned.map(|subscriber| subscriber.slot).collect()
+    }
+
+    /// The slots of positioned subscribers that have not got what is up to this place.
+    pub(crate) fn behind(&self, place: &Position) -> Vec<u32> {
+        let young = |slot| self.more.as_ref().and_then(|more| more.young.get(&slot)?.start.as_ref());
+        let there = |start: &Position| start.epoch == place.epoch && start.offset >= place.offset;
+        let behind = |subscriber: &&Subscriber| {
+            subscriber.is(Subscriber::POSITIONED) && !young(subscriber.slot).is_some_and(there)
+        };
+        self.subscribers.iter().filter(behind).map(|subscriber| subscriber.slot).collect()
+    }
+
+    /// Notes that the position is looked after, or no more. Answers what was noted before.
+    pub(crate) fn set_watched(&mut self, watched: bool) -> bool {
+        std::mem::replace(&mut self.more().watched, watched)
     }
 
     /// Calls `send` for each subscriber that is to have this publication, with the form it is to have.

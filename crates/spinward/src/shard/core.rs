@@ -7,6 +7,7 @@ use super::Accepted;
 use super::breaches::Breaches;
 use super::inbox::{Control, Entry};
 use super::outbox::Outbox;
+use super::probe::{PROBE, Probes};
 use super::wheel::Wheel;
 use crate::broker::{BrokerError, History};
 use crate::clock::Now;
@@ -42,12 +43,12 @@ const FRAME_BYTES: usize = 32 << 10;
 
 /// The pure part of a shard.
 pub(crate) struct Core {
-    shard: u8,
-    hub: Arc<Hub>,
-    config: Arc<Config>,
+    pub(super) shard: u8,
+    pub(super) hub: Arc<Hub>,
+    pub(super) config: Arc<Config>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    channels: LocalTable,
+    pub(super) channels: LocalTable,
     wheel: Wheel,
     calls: VecDeque<Called>,
     fresh_calls: Vec<Called>,
@@ -60,6 +61,7 @@ pub(crate) struct Core {
     resumed: Vec<u32>,
     limits: Limits,
     breaches: Breaches,
+    pub(super) probes: Probes,
     shutting_down: bool,
 }
 
@@ -151,6 +153,7 @@ impl Core {
             resumed: Vec::new(),
             limits: Limits { message: config.message_size_limit, ..Limits::default() },
             breaches: Breaches::default(),
+            probes: Probes::default(),
             shutting_down: false,
             hub,
             config,
@@ -389,6 +392,7 @@ impl Core {
             Entry::JoinLeave { channel, info, join } => self.tell_join_leave(channel, &info, join, now, exec),
             Entry::Outcome { handle, token, outcome } => self.outcome(handle, token, *outcome, now, exec),
             Entry::Interest { channel, ok } => self.interest(channel, ok, now, exec),
+            Entry::Slice { channel, read: PROBE, slice } => self.position_told(channel, *slice, now),
             Entry::Slice { channel, read, slice } => self.slice(channel, read, *slice, now, exec),
             Entry::Control { handle, client, except, control } => {
                 if self.is_meant(handle, client.as_deref(), except.as_deref()) {
@@ -504,11 +508,12 @@ impl Core {
             }
         }
         self.due = due;
+        self.probe(now, exec);
     }
 
     /// When to call [`Core::tick`] next, on the monotonic clock.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        self.wheel.next_deadline()
+        self.wheel.next_deadline().into_iter().chain(self.probes.next_deadline()).min()
     }
 
     /// Gives a publication to the local subscribers of its channel.
@@ -558,7 +563,7 @@ impl Core {
     }
 
     /// Tells subscribers of a channel that they lost something.
-    fn tell_gap(&mut self, channel: u32, lost: Vec<u32>, now: Now, exec: &mut impl Execute) {
+    pub(super) fn tell_gap(&mut self, channel: u32, lost: Vec<u32>, now: Now, exec: &mut impl Execute) {
         for slot in lost {
             let was_busy = self.is_busy(slot);
             self.with(slot, now, |session, cx| session.on_gap(cx, channel));
@@ -675,6 +680,7 @@ impl Core {
                 Some(start) => {
                     if let (Ok(start), true) = (&start, positioned) {
                         self.take_position(number, &start.top, now, exec);
+                        self.watch(number, now);
                     }
                     self.entered(ticket, start, seen, now, exec);
                 }

@@ -6,6 +6,7 @@ pub(crate) mod inbox;
 pub(crate) mod outbox;
 #[cfg(target_os = "linux")]
 mod poll;
+mod probe;
 mod task;
 mod wheel;
 

@@ -1,0 +1,96 @@
+//! Is anything lost? Once in a while the position of a channel is compared with its remote broker's.
+//!
+//! A publication that is lost on the way is noticed by the next one that arrives. This is for channels in which
+//! none does. One comparison serves all subscribers of the shard; the memory broker loses nothing and is not asked.
+
+use super::core::{Core, Execute};
+use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions};
+use crate::clock::Now;
+use crate::handle::Handle;
+use crate::node::call::{Call, Called};
+use crate::publication::Position;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The read number that a comparison's answer comes back under.
+pub(super) const PROBE: u32 = u32::MAX;
+/// How long what is on its way may take to arrive before it counts as lost.
+const ARRIVAL_MS: u64 = 1_000;
+
+/// Channels to look at, soonest first in each queue, since the delays are constant.
+#[derive(Default)]
+pub(super) struct Probes {
+    /// When to ask the broker about which channel.
+    ask: VecDeque<(u64, u64)>,
+    /// When a channel must have reached the position that the broker told.
+    check: VecDeque<(u64, u64, Position)>,
+}
+
+impl Probes {
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        let ask = self.ask.front().map(|(due, _)| *due);
+        let check = self.check.front().map(|(due, ..)| *due);
+        ask.into_iter().chain(check).min()
+    }
+}
+
+impl Core {
+    /// Begins to look after a channel, unless that is done already.
+    pub(super) fn watch(&mut self, number: u32, now: Now) {
+        let delay = self.config.channel_position_check_delay.as_millis() as u64;
+        let Some(local) = self.channels.get_mut(number) else { return };
+        if delay > 0 && !local.set_watched(true) {
+            self.probes.ask.push_back((now.mono + delay, local.record.id));
+        }
+    }
+
+    /// Asks and checks what is due.
+    pub(super) fn probe(&mut self, now: Now, exec: &mut impl Execute) {
+        while let Some((_, channel)) = self.probes.ask.pop_front_if(|(due, _)| *due <= now.mono) {
+            self.ask_position(channel, now, exec);
+        }
+        while let Some((_, channel, told)) = self.probes.check.pop_front_if(|(due, ..)| *due <= now.mono) {
+            self.check_position(channel, &told, now, exec);
+        }
+    }
+
+    fn ask_position(&mut self, channel: u64, now: Now, exec: &mut impl Execute) {
+        let Some(number) = self.channels.find_id(channel) else { return };
+        let Some(local) = self.channels.get_mut(number) else { return };
+        if local.positioned().is_empty() {
+            local.set_watched(false);
+            return;
+        }
+        let record = Arc::clone(&local.record);
+        let delay = self.config.channel_position_check_delay.as_millis() as u64;
+        self.probes.ask.push_back((now.mono + delay, channel));
+        let filter = HistoryFilter { limit: 0, since: None, reverse: false };
+        let options = self.hub.with_meta_ttl(HistoryOptions::default());
+        // Nobody's handle: the answer is for the shard.
+        let handle = Handle::new(self.shard, 0, 0);
+        let call = Call::Slice { channel: record, read: PROBE, filter, options };
+        exec.execute(Called { handle, token: 0, identity: None, call });
+    }
+
+    /// The broker has told where a channel stands. What it has and this shard has not may be on its way.
+    pub(super) fn position_told(&mut self, channel: u64, answer: Result<History, BrokerError>, now: Now) {
+        let Ok(history) = answer else { return };
+        let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else { return };
+        let same = local.epoch() == Some(&history.top.epoch);
+        if !same || history.top.offset > local.top {
+            self.probes.check.push_back((now.mono + ARRIVAL_MS, channel, history.top));
+        }
+    }
+
+    fn check_position(&mut self, channel: u64, told: &Position, now: Now, exec: &mut impl Execute) {
+        let Some(number) = self.channels.find_id(channel) else { return };
+        let Some(local) = self.channels.get_mut(number) else { return };
+        let reached = local.epoch() == Some(&told.epoch) && local.top >= told.offset;
+        if reached {
+            return;
+        }
+        let lost = local.behind(told);
+        local.set_position(told.offset, &told.epoch);
+        self.tell_gap(number, lost, now, exec);
+    }
+}
