@@ -11,8 +11,8 @@ mod tokens;
 
 pub use build::BuildError;
 pub(crate) use build::{keys, onlooker, rules};
-pub use tokens::TokensError;
 pub use origin::{OriginError, Origins};
+pub use tokens::TokensError;
 
 use crate::config::{Config, Warning};
 use build::Built;

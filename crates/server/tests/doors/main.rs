@@ -1,7 +1,8 @@
 //! The server as a process: what it takes back, and that socket, API and command line decide alike.
 
 #![allow(
-    clippy::unwrap_used, clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::expect_used,
     clippy::disallowed_methods,
     reason = "tests with processes and clocks of their own"
 )]
