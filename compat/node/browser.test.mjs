@@ -201,6 +201,30 @@ describe("the console", () => {
     await context.close();
   });
 
+  test("dev tells what it makes of a token, step by step", { skip: !isSpinward && "only Spinward has dev" }, async () => {
+    const explain = async (token) => (await fetch(`${place.url}/dev/explain`, { method: "POST", body: JSON.stringify({ token }) })).json();
+    const good = await explain(place.info.token);
+    assert.match(good.summary, /connects user "developer"/);
+    assert.ok(good.steps.length > 3 && good.steps.every(({ ok }) => ok));
+    const bad = await explain(jwt({ sub: "42" }, { key: "wrong" }));
+    assert.equal(bad.reason, "signature_mismatch");
+    assert.equal(bad.client_gets, "disconnect 3500 invalid token");
+    assert.deepEqual(bad.steps.at(-1).ok, false);
+    assert.match(bad.fix, /client\.token\.hmac_secret_key/);
+    const broken = await fetch(`${place.url}/dev/explain`, { method: "POST", body: "token" });
+    assert.equal(broken.status, 400);
+
+    const { page, context, complaints } = await openPage(browser, sizes.desktop);
+    await page.goto(place.url);
+    await page.getByTestId("token-user").waitFor();
+    await page.getByTestId("token").fill(jwt({ sub: "42" }, { key: "wrong" }));
+    await page.getByTestId("token-inspector").locator("summary").click();
+    await page.getByTestId("token-account").getByText("signature is not that of a configured key", { exact: false }).first().waitFor();
+    await page.screenshot({ path: path.join(shots, "console-explained.png"), fullPage: true });
+    assert.deepEqual(complaints, []);
+    await context.close();
+  });
+
   test("a bad token is named by the inspector and by the server", async () => {
     const { page, context } = await openPage(browser, sizes.desktop);
     await page.goto(place.url);
