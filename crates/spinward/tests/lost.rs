@@ -73,16 +73,17 @@ impl Hooks for Positioned {
 
 #[tokio::test]
 async fn a_loss_in_a_silent_channel_is_told() {
-    let config = Config {
-        shards: 1,
-        channel_position_check_delay: Duration::from_millis(200),
-        ..Config::default()
-    };
+    let config =
+        Config { shards: 1, channel_position_check_delay: Duration::from_millis(200), ..Config::default() };
     let broker = Arc::new(Silent::default());
     let node = Node::builder(Positioned).config(config).broker(broker.clone()).build().unwrap();
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let handshake =
-        Handshake { headers: http::HeaderMap::new(), uri: http::Uri::default(), credentials: None, peer: None };
+    let handshake = Handshake {
+        headers: http::HeaderMap::new(),
+        uri: http::Uri::default(),
+        credentials: None,
+        peer: None,
+    };
     node.serve_stream(theirs, Protocol::Json, handshake);
     let mut client = Client::new(ours, Protocol::Json);
     client.send(&[connect(1), subscribe(2, "quiet")]).await;

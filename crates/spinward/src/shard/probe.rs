@@ -23,13 +23,22 @@ pub(super) struct Probes {
     /// When to ask the broker about which channel.
     ask: VecDeque<(u64, u64)>,
     /// When a channel must have reached the position that the broker told.
-    check: VecDeque<(u64, u64, Position)>,
+    check: VecDeque<Check>,
+}
+
+/// A channel that was behind its broker.
+struct Check {
+    due: u64,
+    channel: u64,
+    told: Position,
+    /// The epoch that the shard knew then. If it has moved on since, what was told is history.
+    known: Option<Arc<str>>,
 }
 
 impl Probes {
     pub(super) fn next_deadline(&self) -> Option<u64> {
         let ask = self.ask.front().map(|(due, _)| *due);
-        let check = self.check.front().map(|(due, ..)| *due);
+        let check = self.check.front().map(|check| check.due);
         ask.into_iter().chain(check).min()
     }
 }
@@ -49,8 +58,8 @@ impl Core {
         while let Some((_, channel)) = self.probes.ask.pop_front_if(|(due, _)| *due <= now.mono) {
             self.ask_position(channel, now, exec);
         }
-        while let Some((_, channel, told)) = self.probes.check.pop_front_if(|(due, ..)| *due <= now.mono) {
-            self.check_position(channel, &told, now, exec);
+        while let Some(check) = self.probes.check.pop_front_if(|check| check.due <= now.mono) {
+            self.check_position(&check, now, exec);
         }
     }
 
@@ -75,18 +84,24 @@ impl Core {
     /// The broker has told where a channel stands. What it has and this shard has not may be on its way.
     pub(super) fn position_told(&mut self, channel: u64, answer: Result<History, BrokerError>, now: Now) {
         let Ok(history) = answer else { return };
-        let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else { return };
+        let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else {
+            return;
+        };
         let same = local.epoch() == Some(&history.top.epoch);
         if !same || history.top.offset > local.top {
-            self.probes.check.push_back((now.mono + ARRIVAL_MS, channel, history.top));
+            let known = local.epoch().cloned();
+            let due = now.mono + ARRIVAL_MS;
+            self.probes.check.push_back(Check { due, channel, told: history.top, known });
         }
     }
 
-    fn check_position(&mut self, channel: u64, told: &Position, now: Now, exec: &mut impl Execute) {
-        let Some(number) = self.channels.find_id(channel) else { return };
+    fn check_position(&mut self, check: &Check, now: Now, exec: &mut impl Execute) {
+        let Some(number) = self.channels.find_id(check.channel) else { return };
         let Some(local) = self.channels.get_mut(number) else { return };
+        let told = &check.told;
+        let moved_on = local.epoch() != check.known.as_ref();
         let reached = local.epoch() == Some(&told.epoch) && local.top >= told.offset;
-        if reached {
+        if moved_on || reached {
             return;
         }
         let lost = local.behind(told);
