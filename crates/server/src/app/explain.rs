@@ -59,9 +59,9 @@ pub(super) async fn explain(keys: &Keys, token: &str, anonymous: bool, now: i64)
 fn refused(refusal: &Refusal, used: Use) -> Value {
     let at = step_of(&refusal.reason);
     let mut steps: Vec<Value> = STEPS[..at].iter().map(|text| json!({ "ok": true, "text": text })).collect();
-    steps.push(json!({ "ok": false, "text": refusal.detail, "fix": refusal.fix }));
+    steps.push(json!({ "ok": false, "text": format!("{}; to do: {}", refusal.detail, refusal.fix) }));
     json!({
-        "summary": format!("Refused: {}. To do: {}.", refusal.detail, refusal.fix),
+        "summary": format!("Refused: {}.", refusal.detail),
         "steps": steps,
         "reason": refusal.reason.code(),
         "fix": refusal.fix,
