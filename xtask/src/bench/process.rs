@@ -46,6 +46,19 @@ pub(crate) fn rss(pid: u32) -> Result<f64, Failure> {
     Ok(kib * 1024.0)
 }
 
+/// Forgets the highest resident memory so far.
+pub(crate) fn reset_peak(pid: u32) -> Result<(), Failure> {
+    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
+
+/// Highest resident memory of a process since start or reset, in bytes.
+pub(crate) fn peak(pid: u32) -> Result<f64, Failure> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib =
+        text.lines().find_map(|l| l.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(kib.ok_or("status without VmHWM")? * 1024.0)
+}
+
 /// Time of all cores together, in clock ticks.
 pub(crate) struct Machine {
     total: f64,

@@ -192,6 +192,7 @@ fn plan(encoding: &str, stream: &Stream, count: usize) -> Value {
 fn check(bench: &mut Bench, row: &'static str, stream: &Stream, rounds: &Rounds) {
     let names = names(bench);
     let mut counted = true;
+    let when = if rounds.disturbed { " (while other work disturbed it)" } else { "" };
     for (number, round) in rounds.kept.iter().enumerate() {
         for (name, sample) in names.iter().zip(&round.samples) {
             let get = |key: &str| sample.get(key).copied().unwrap_or(0.0);
@@ -204,7 +205,7 @@ fn check(bench: &mut Bench, row: &'static str, stream: &Stream, rounds: &Rounds)
             }
             match sample.get("sends_per_delivery") {
                 Some(sends) if !stream.may_coalesce && *sends < 1.0 - TOLERANCE => {
-                    bench.report.faults.push(format!("{row}, round {number}, {name}: {sends:.3} sends per delivery where nothing may coalesce"));
+                    bench.report.faults.push(format!("{row}, round {number}, {name}: {sends:.3} sends per delivery where nothing may coalesce{when}"));
                 }
                 Some(_) => {}
                 None => counted = false,
