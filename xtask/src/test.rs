@@ -41,9 +41,11 @@ const STEPS: &[Step] = &[
     step("python", "PyPI SDKs, tokens, bad input, the manual's Python", python),
     step("python-sdk", "the own tests of centrifuge-python", python_sdk),
     step("node", "npm SDK in Node and Chromium, the console, the manual's JavaScript", node),
-    step("fuzz", "15 s for each target", || fuzz::run(15, false)),
-    extra("fuzz-long", "60 s for each target", || fuzz::run(60, false)),
-    extra("fuzz-teeth", "each target finds the fault planted for it", || fuzz::run(60, true)),
+    step("rust-sdk", "the official Rust SDK", rust_sdk),
+    step("go-sdk", "the official Go SDK, where there is Go", go_sdk),
+    step("fuzz", "15 s for each target", || fuzzed(15, false)),
+    extra("fuzz-long", "60 s for each target", || fuzzed(60, false)),
+    extra("fuzz-teeth", "each target finds the fault planted for it", || fuzzed(60, true)),
 ];
 
 /// Runs the steps named, or the usual ones. A failed step does not stop the others.
@@ -85,6 +87,7 @@ fn fmt() -> Result<(), Failure> {
 }
 
 fn clippy() -> Result<(), Failure> {
+    install::compilers()?;
     shell::run(&mut shell::cargo(&[
         "clippy",
         "--workspace",
@@ -117,6 +120,7 @@ fn deny() -> Result<(), Failure> {
 }
 
 fn build() -> Result<(), Failure> {
+    install::compilers()?;
     crate::bench::server::binary().map(drop)
 }
 
@@ -157,6 +161,24 @@ fn node() -> Result<(), Failure> {
     let mut command = shell::command("npm", &["test"]);
     command.current_dir(folder).env("SPINWARD_BIN", crate::bench::server::binary()?);
     shell::run(command.env("CHROMIUM", chromium))
+}
+
+/// A project outside of the workspace, with a lock file and a target folder of its own.
+fn rust_sdk() -> Result<(), Failure> {
+    let mut command = shell::cargo(&["test", "--locked", "--quiet"]);
+    command.current_dir(shell::root().join("compat/rust"));
+    shell::run(command.env("SPINWARD_BIN", crate::bench::server::binary()?))
+}
+
+fn go_sdk() -> Result<(), Failure> {
+    let mut command = shell::command("sh", &["run.sh"]);
+    command.current_dir(shell::root().join("compat/go"));
+    shell::run(command.env("SPINWARD_BIN", crate::bench::server::binary()?))
+}
+
+fn fuzzed(seconds: u64, teeth: bool) -> Result<(), Failure> {
+    install::compilers()?;
+    fuzz::run(seconds, teeth)
 }
 
 /// Builds the console beside the committed one and compares every file.

@@ -1,6 +1,6 @@
 //! What the kernel tells about processes and the machine.
 
-use crate::shell::{Failure, root, with_all_files};
+use crate::shell::{Failure, target, with_all_files};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
@@ -117,7 +117,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn start(role: &str) -> Result<Self, Failure> {
-        let binary = root().join("target/release/spinward-loadgen");
+        let binary = target().join("release/spinward-loadgen");
         let mut child =
             with_all_files(&binary, &[role]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take().ok_or("no standard input")?;

@@ -39,7 +39,7 @@ impl Target {
             Self::Binary { name, file } => {
                 let mut config: Value = serde_json::from_str(CONFIG)?;
                 merge(&mut config, changes);
-                let path = shell::root().join(format!("target/bench-{name}.json"));
+                let path = shell::target().join(format!("bench-{name}.json"));
                 std::fs::write(&path, serde_json::to_string_pretty(&config)?)?;
                 Server::start(name, file, &path)
             }
@@ -71,7 +71,7 @@ impl Server {
     pub(crate) fn start(name: &str, binary: &Path, config: &Path) -> Result<Self, Failure> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = config.to_string_lossy();
-        let log = File::create(shell::root().join(format!("target/{name}.log")))?;
+        let log = File::create(shell::target().join(format!("{name}.log")))?;
         let begin = Instant::now();
         let mut child = shell::with_all_files(binary, &["-c", &config])
             .env("CENTRIFUGO_HTTP_SERVER_PORT", port.to_string())
@@ -138,7 +138,7 @@ pub(crate) fn binary() -> Result<PathBuf, Failure> {
         return Ok(file.into());
     }
     shell::run(&mut shell::cargo(&["build", "--release", "--locked", "--package", "spinward-server"]))?;
-    Ok(shell::root().join("target/release/spinward"))
+    Ok(shell::target().join("release/spinward"))
 }
 
 fn is_healthy(address: &str) -> bool {

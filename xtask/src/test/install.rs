@@ -3,6 +3,14 @@
 use crate::shell::{self, Failure};
 use std::path::PathBuf;
 
+/// What the cryptography library and the fuzzer's runtime are compiled with.
+pub(super) fn compilers() -> Result<(), Failure> {
+    if shell::works("c++", &["--version"]) && shell::works("make", &["--version"]) {
+        return Ok(());
+    }
+    debian(&["g++", "make"])
+}
+
 /// Python with `venv`.
 pub(super) fn python() -> Result<(), Failure> {
     if shell::works("python3", &["-c", "import venv, ensurepip"]) {
