@@ -1,5 +1,7 @@
 //! The examples, run as a reader would: started, and talked to over real sockets.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
+
 mod common;
 
 use common::{Client, connect, subscribe};

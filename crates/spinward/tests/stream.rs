@@ -1,5 +1,7 @@
 //! A client over a byte stream that is no socket: a task on a shard moves its bytes, and nothing else differs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
+
 mod common;
 
 use common::{Client, connect, subscribe};

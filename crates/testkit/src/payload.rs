@@ -34,7 +34,7 @@ pub fn write(channel: &str, message: Message, fill: usize) -> Bytes {
     serde_json::to_vec(&Body { p, s, n, x, h }).unwrap_or_default().into()
 }
 
-/// Reads a payload; `None` if it is not one that [`write`] made for this channel.
+/// Reads a payload; `None` if it is not one that [`write()`] made for this channel.
 #[must_use]
 pub fn read(channel: &str, bytes: &[u8]) -> Option<Message> {
     let Body { p, s, n, x, h } = serde_json::from_slice(bytes).ok()?;

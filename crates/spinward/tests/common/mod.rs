@@ -1,5 +1,6 @@
 //! A client over any byte stream, just enough for these tests.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
 
 use spinward::wire::message::{Command, ConnectRequest, Push, Reply, SubscribeRequest};
 use spinward::wire::ws::{Event, Limits, Opcode, Reader, append_masked_frame};
@@ -8,23 +9,23 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-pub struct Client<S> {
+pub(crate) struct Client<S> {
     stream: S,
     reader: Reader,
     buffered: Vec<u8>,
     replies: VecDeque<Reply>,
     protocol: Protocol,
-    pub closed: Option<Option<u16>>,
+    pub(crate) closed: Option<Option<u16>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    pub fn new(stream: S, protocol: Protocol) -> Self {
+    pub(crate) fn new(stream: S, protocol: Protocol) -> Self {
         let (reader, buffered, replies) = (Reader::client(), Vec::new(), VecDeque::new());
         Self { stream, reader, buffered, replies, protocol, closed: None }
     }
 
     /// Sends an upgrade request; answers the head of the response.
-    pub async fn upgrade(&mut self, path: &str, headers: &str) -> String {
+    pub(crate) async fn upgrade(&mut self, path: &str, headers: &str) -> String {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
@@ -39,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         String::from_utf8(head).unwrap()
     }
 
-    pub async fn send(&mut self, commands: &[Command]) {
+    pub(crate) async fn send(&mut self, commands: &[Command]) {
         let mut payload = Vec::new();
         for (at, command) in commands.iter().enumerate() {
             append_command(self.protocol, command, &mut payload, at == 0);
@@ -50,12 +51,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.stream.write_all(&frame).await.unwrap();
     }
 
-    pub async fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
     /// The next reply that is not a ping; `None` once the connection is closed.
-    pub async fn next(&mut self) -> Option<Reply> {
+    pub(crate) async fn next(&mut self) -> Option<Reply> {
         tokio::time::timeout(Duration::from_secs(5), self.receive())
             .await
             .expect("no reply within five seconds")
@@ -97,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    pub async fn reply(&mut self, id: u32) -> Reply {
+    pub(crate) async fn reply(&mut self, id: u32) -> Reply {
         loop {
             let reply = self.next().await.expect("a reply");
             if reply.id == id {
@@ -106,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    pub async fn push(&mut self) -> Push {
+    pub(crate) async fn push(&mut self) -> Push {
         loop {
             if let Some(push) = self.next().await.expect("a push").push {
                 return push;
@@ -115,11 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 }
 
-pub fn connect(id: u32) -> Command {
+pub(crate) fn connect(id: u32) -> Command {
     Command { id, connect: Some(ConnectRequest::default()), ..Command::default() }
 }
 
-pub fn subscribe(id: u32, channel: &str) -> Command {
+pub(crate) fn subscribe(id: u32, channel: &str) -> Command {
     let request = SubscribeRequest { channel: channel.to_owned(), ..SubscribeRequest::default() };
     Command { id, subscribe: Some(request), ..Command::default() }
 }
