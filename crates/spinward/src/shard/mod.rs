@@ -2,11 +2,15 @@
 
 mod breaches;
 pub(crate) mod core;
+mod deliver;
+mod emit;
+mod entering;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
 #[cfg(target_os = "linux")]
 mod poll;
 mod probe;
+mod receive;
 mod task;
 mod wheel;
 

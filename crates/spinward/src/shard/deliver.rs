@@ -1,0 +1,116 @@
+//! What is published, lost, or said of others: to the local subscribers of a channel.
+
+use super::core::{Core, Execute, State};
+use crate::clock::Now;
+use crate::hub::encoded::{Delivery, frame, info_to_wire};
+use crate::hub::local::{Subscriber, Verdict};
+use crate::metrics::add;
+use crate::publication::ClientInfo;
+use bytes::Bytes;
+use spinward_wire::Protocol;
+use spinward_wire::code::DisconnectCode;
+use spinward_wire::message::{Join, Leave, Push};
+use std::sync::Arc;
+
+impl Core {
+    /// Gives a publication to the local subscribers of its channel.
+    pub(super) fn deliver(&mut self, channel: u64, delivery: &Delivery, now: Now, exec: &mut impl Execute) {
+        let Some(number) = self.channels.find_id(channel) else { return };
+        let Some(local) = self.channels.get_mut(number) else { return };
+        if let Some(joining) = local.joining() {
+            joining.keep(&delivery.publication, delivery.epoch.as_ref());
+        }
+        match local.judge(delivery) {
+            Verdict::Repeated => return,
+            Verdict::Deliver => {}
+            Verdict::Gap(gap) => {
+                let lost = local.losers(delivery, gap);
+                self.tell_gap(number, lost, now, exec);
+            }
+        }
+        let Some(local) = self.channels.get_mut(number) else { return };
+        let record = Arc::clone(&local.record);
+        let (slots, dirty, limit) = (&mut self.slots, &mut self.dirty, self.config.queue_max_size);
+        let mut slow = Vec::new();
+        let mut count = 0;
+        let filtered = local.for_each_wanting(delivery, |slot, form| {
+            let entry = &mut slots[slot as usize];
+            let Some(session) = &entry.session else { return };
+            if entry.state != State::Open {
+                return;
+            }
+            let frame = delivery.frame(&record.name, session.protocol(), form);
+            #[cfg(feature = "planted-faults")]
+            let Some(frame) = crate::sim::planted::on_frame(record.id, slot, frame) else { return };
+            let sends = entry.take(number, frame);
+            count += 1;
+            if entry.is_slow(limit) {
+                slow.push(slot);
+            }
+            if sends && !entry.dirty && !entry.blocked {
+                entry.dirty = true;
+                dirty.push_back(slot);
+            }
+        });
+        add(&self.metrics().deliveries, count);
+        add(&self.metrics().filtered, filtered as u64);
+        for slot in slow {
+            self.end(slot, DisconnectCode::SLOW, now, exec, None);
+        }
+    }
+
+    /// Tells subscribers of a channel that they lost something.
+    pub(super) fn tell_gap(&mut self, channel: u32, lost: Vec<u32>, now: Now, exec: &mut impl Execute) {
+        for slot in lost {
+            let was_busy = self.is_busy(slot);
+            self.with(slot, now, |session, cx| session.on_gap(cx, channel));
+            self.settle(slot, now, exec);
+            if was_busy {
+                self.resume(slot, now, exec);
+            }
+            self.settle_event(slot, now);
+        }
+    }
+
+    pub(super) fn tell_join_leave(
+        &mut self,
+        channel: u64,
+        info: &Arc<ClientInfo>,
+        join: bool,
+        now: Now,
+        exec: &mut impl Execute,
+    ) {
+        let Some(number) = self.channels.find_id(channel) else { return };
+        let Some(local) = self.channels.get(number) else { return };
+        let name = local.record.name.clone();
+        let wanting: Vec<u32> = local
+            .subscribers
+            .iter()
+            .filter(|subscriber| subscriber.is(Subscriber::JOIN_LEAVE))
+            .map(|subscriber| subscriber.slot)
+            .collect();
+        let mut frames: [Option<Bytes>; 2] = [None, None];
+        for slot in wanting {
+            let Some(session) = &self.slots[slot as usize].session else { continue };
+            let protocol = session.protocol();
+            let encode = || {
+                let info = Some(info_to_wire(info, protocol));
+                let mut push = Push { channel: name.to_string(), ..Push::default() };
+                if join {
+                    push.join = Some(Join { info });
+                } else {
+                    push.leave = Some(Leave { info });
+                }
+                let mut payload = Vec::new();
+                spinward_wire::append_push(protocol, &push, &mut payload, true);
+                frame(protocol, &payload)
+            };
+            let bytes = frames[usize::from(protocol == Protocol::Json)].get_or_insert_with(encode).clone();
+            let entry = &mut self.slots[slot as usize];
+            if entry.state == State::Open && entry.take(number, bytes) {
+                self.mark(slot);
+            }
+            self.close_if_slow(slot, now, exec);
+        }
+    }
+}

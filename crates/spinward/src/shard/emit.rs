@@ -1,0 +1,112 @@
+//! What goes out to a connection, and how it takes leave.
+
+use super::core::{CLOSE_MS, Core, Execute, FRAME_BYTES, State};
+use crate::clock::Now;
+use crate::hub::encoded::frame;
+use crate::session::MayPush;
+use bytes::Bytes;
+use spinward_wire::code::DisconnectCode;
+use spinward_wire::ws::{self};
+
+impl Core {
+    /// Sends what waited for a reply that is there now.
+    pub(super) fn release_held(&mut self, slot: u32) {
+        let entry = &mut self.slots[slot as usize];
+        let (Some(held), Some(session)) = (&mut entry.held, &entry.session) else { return };
+        let frames = std::mem::take(&mut held.frames);
+        held.bytes = 0;
+        for (channel, frame) in frames {
+            let push = match channel {
+                Some(channel) => session.may_push(channel),
+                None if session.is_logging_in() => MayPush::Wait,
+                None => MayPush::Yes,
+            };
+            match push {
+                MayPush::Yes => entry.outbox.push(frame),
+                MayPush::No => {}
+                MayPush::Wait => {
+                    held.bytes += frame.len();
+                    held.frames.push((channel, frame));
+                }
+            }
+        }
+        if held.frames.is_empty() {
+            entry.held = None;
+        }
+        if !entry.outbox.is_empty() {
+            self.mark(slot);
+        }
+    }
+
+    /// Puts the replies so far into one frame.
+    pub(super) fn emit(&mut self, slot: u32) {
+        if self.out.is_empty() {
+            return;
+        }
+        let entry = &mut self.slots[slot as usize];
+        if let (State::Open, Some(session)) = (entry.state, &entry.session) {
+            let bytes = frame(session.protocol(), &self.out);
+            if session.is_logging_in() {
+                entry.hold(None, bytes);
+            } else {
+                self.send(slot, bytes);
+            }
+        }
+        self.out.clear();
+        self.out.shrink_to(FRAME_BYTES * 2);
+    }
+
+    pub(super) fn send(&mut self, slot: u32, bytes: Bytes) {
+        let entry = &mut self.slots[slot as usize];
+        if entry.state == State::Open {
+            entry.outbox.push(bytes);
+            self.mark(slot);
+        }
+    }
+
+    pub(super) fn close_if_slow(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
+        if self.slots[slot as usize].is_slow(self.config.queue_max_size) {
+            self.end(slot, DisconnectCode::SLOW, now, exec, None);
+        }
+    }
+
+    /// Ends a connection; `answer` is the close frame's code and reason where it is not the disconnect's.
+    pub(super) fn end(
+        &mut self,
+        slot: u32,
+        code: DisconnectCode,
+        now: Now,
+        exec: &mut impl Execute,
+        answer: Option<(u16, &str)>,
+    ) {
+        if self.state(slot) != State::Open {
+            return;
+        }
+        if let Some((answer, reason)) = answer {
+            self.emit(slot);
+            self.start_closing(slot, answer, reason, false, now);
+        }
+        self.with(slot, now, |session, cx| session.close(cx, code));
+        self.settle(slot, now, exec);
+    }
+
+    pub(super) fn start_closing(&mut self, slot: u32, code: u16, reason: &str, abandon: bool, now: Now) {
+        if self.state(slot) != State::Open {
+            return;
+        }
+        self.emit(slot);
+        let mut close = Vec::with_capacity(8 + reason.len());
+        ws::append_close(code, reason, &mut close);
+        let entry = &mut self.slots[slot as usize];
+        if abandon {
+            entry.outbox.abandon();
+        }
+        entry.outbox.push(close.into());
+        entry.state = State::Closing;
+        entry.pending = None;
+        entry.held = None;
+        entry.reader = ws::Reader::new();
+        self.wheel.set(slot, now.mono + CLOSE_MS);
+        self.mark(slot);
+    }
+}

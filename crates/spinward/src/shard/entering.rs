@@ -1,0 +1,139 @@
+//! Subscribers on their way into a channel of a remote broker.
+
+use super::core::{Core, Execute};
+use crate::broker::{BrokerError, History};
+use crate::clock::Now;
+use crate::hub::interest::Interest;
+use crate::hub::join::{Start, Ticket};
+use crate::node::call::{Call, Called};
+use crate::publication::Position;
+use spinward_wire::code::ErrorCode;
+use std::sync::Arc;
+
+impl Core {
+    /// The remote broker delivers a channel now, or does not: those who waited for it go on.
+    pub(super) fn interest(&mut self, channel: u64, ok: bool, now: Now, exec: &mut impl Execute) {
+        let Some(number) = self.channels.find_id(channel) else { return };
+        let Some(local) = self.channels.get_mut(number) else { return };
+        // The answer may be to a request of others, who have left since: who waits now waits for its own.
+        let interest = local.record.lock().interest;
+        let mine = if ok { interest == Interest::Held } else { interest == Interest::None };
+        let Some(joining) = local.joining().filter(|_| mine) else { return };
+        let waiting = std::mem::take(&mut joining.waiting);
+        for ticket in waiting {
+            if ok {
+                self.read_slice(number, ticket, exec);
+            } else {
+                self.entered(ticket, Err(ErrorCode::INTERNAL), 0, now, exec);
+            }
+        }
+        self.stop_joining_if_done(number);
+    }
+
+    pub(super) fn read_slice(&mut self, number: u32, ticket: Ticket, exec: &mut impl Execute) {
+        let filter = crate::session::read_filter(&ticket.wish);
+        let options = self.hub.with_meta_ttl(ticket.wish.history);
+        let handle = ticket.handle;
+        let Some(record) = self.channels.get(number).map(|local| Arc::clone(&local.record)) else { return };
+        if let Some(read) = self.channels.read(number, ticket) {
+            let call = Call::Slice { channel: record, read, filter, options };
+            exec.execute(Called { handle, token: 0, identity: None, call });
+        }
+    }
+
+    /// A read of a remote stream is here: merged with what arrived meanwhile it is the start of those who
+    /// wait for it.
+    pub(super) fn slice(
+        &mut self,
+        channel: u64,
+        read: u32,
+        slice: Result<History, BrokerError>,
+        now: Now,
+        exec: &mut impl Execute,
+    ) {
+        const TRIES: u8 = 3;
+        let Some(number) = self.channels.find_id(channel) else { return };
+        let Some(local) = self.channels.get_mut(number) else { return };
+        let seen = local.seen;
+        let Some(joining) = local.joining() else { return };
+        let Some(mut read) = joining.take_read(read) else { return };
+        for mut ticket in std::mem::take(&mut read.tickets) {
+            let positioned = ticket.wish.positioned;
+            let start = match &slice {
+                _ if !positioned => Some(Ok(Start::default())),
+                Ok(history) => self
+                    .channels
+                    .get_mut(number)
+                    .and_then(|local| local.joining())
+                    .and_then(|joining| joining.merge(&read, history, &ticket.wish))
+                    .map(Ok),
+                Err(BrokerError::UnrecoverablePosition) => None,
+                Err(_) => Some(Err(ErrorCode::INTERNAL)),
+            };
+            match start {
+                Some(start) => {
+                    if let (Ok(start), true) = (&start, positioned) {
+                        self.take_position(number, &start.top, now, exec);
+                        self.watch(number, now);
+                    }
+                    self.entered(ticket, start, seen, now, exec);
+                }
+                None if ticket.tries + 1 < TRIES => {
+                    ticket.tries += 1;
+                    if let Err(BrokerError::UnrecoverablePosition) = &slice
+                        && let Some(recover) = &mut ticket.wish.recover
+                    {
+                        // The position is of another epoch: read where the stream is now, without it.
+                        recover.since = Position { offset: u64::MAX, epoch: "".into() };
+                        recover.cache = false;
+                    }
+                    self.read_slice(number, ticket, exec);
+                }
+                None => self.entered(ticket, Err(ErrorCode::INTERNAL), 0, now, exec),
+            }
+        }
+        self.stop_joining_if_done(number);
+    }
+
+    /// A subscriber enters a channel of a remote broker at this place.
+    ///
+    /// The channel itself stands where its last publication was: those that are in already still wait for what
+    /// the one that enters was given.
+    pub(super) fn take_position(&mut self, number: u32, top: &Position, now: Now, exec: &mut impl Execute) {
+        let Some(local) = self.channels.get_mut(number) else { return };
+        match local.epoch() {
+            Some(epoch) if *epoch == top.epoch => {}
+            Some(_) => {
+                // What the others wait for belongs to a stream that is no more.
+                let others = local.positioned();
+                local.set_position(top.offset, &top.epoch);
+                self.tell_gap(number, others, now, exec);
+            }
+            None if local.subscribers.is_empty() => local.set_position(top.offset, &top.epoch),
+            None => {}
+        }
+    }
+
+    pub(super) fn stop_joining_if_done(&mut self, number: u32) {
+        if let Some(local) = self.channels.get_mut(number)
+            && local.joining().is_some_and(|joining| joining.is_done())
+        {
+            local.stop_joining();
+        }
+    }
+
+    pub(super) fn entered(
+        &mut self,
+        ticket: Ticket,
+        start: Result<Start, ErrorCode>,
+        seq: u64,
+        now: Now,
+        exec: &mut impl Execute,
+    ) {
+        let Some(slot) = self.resolve(ticket.handle) else { return };
+        self.with(slot, now, |session, cx| session.on_entered(cx, ticket.join, start, seq));
+        self.settle(slot, now, exec);
+        self.resume(slot, now, exec);
+        self.settle_event(slot, now);
+    }
+}

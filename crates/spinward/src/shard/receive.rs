@@ -1,0 +1,85 @@
+//! Bytes of a connection: into frames, messages and commands.
+
+use super::core::{Core, Execute, FRAME_BYTES, State};
+use crate::clock::Now;
+use crate::metrics::add;
+use spinward_wire::Commands;
+use spinward_wire::code::DisconnectCode;
+use spinward_wire::ws::{self, Event};
+
+impl Core {
+    /// Bytes of a connection.
+    pub(crate) fn input(&mut self, slot: u32, bytes: &mut [u8], now: Now, exec: &mut impl Execute) {
+        add(&self.metrics().bytes_received, bytes.len() as u64);
+        self.read(slot, bytes, now, exec);
+        self.settle_event(slot, now);
+    }
+
+    pub(super) fn read(&mut self, slot: u32, mut bytes: &mut [u8], now: Now, exec: &mut impl Execute) {
+        while !bytes.is_empty() && self.slots[slot as usize].state == State::Open {
+            if !self.wants_input(slot) {
+                self.slots[slot as usize].pending.get_or_insert_default().input.extend_from_slice(bytes);
+                return;
+            }
+            let mut reader = std::mem::take(&mut self.slots[slot as usize].reader);
+            let (used, event) = reader.read(&self.limits, bytes);
+            match event {
+                Ok(None) => {}
+                Ok(Some(Event::Text(payload) | Event::Binary(payload))) => {
+                    add(&self.metrics().messages_received, 1);
+                    self.message(slot, &payload, now, exec);
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    let mut pong = Vec::with_capacity(payload.len() + 2);
+                    ws::append_frame(ws::Opcode::Pong, &payload, &mut pong);
+                    self.emit(slot);
+                    self.send(slot, pong.into());
+                }
+                Ok(Some(Event::Pong)) => {}
+                Ok(Some(Event::Close(code))) => {
+                    let answer = code.filter(|code| *code != 1005).unwrap_or(1000);
+                    self.end(slot, DisconnectCode::CONNECTION_CLOSED, now, exec, Some((answer, "")));
+                }
+                Err(error) => {
+                    let cause =
+                        if error.reason.is_empty() { "a message over the size limit" } else { error.reason };
+                    self.report(slot, &cause, error.code.into(), now);
+                    self.end(slot, DisconnectCode::BAD_REQUEST, now, exec, Some((error.code, error.reason)));
+                }
+            }
+            self.slots[slot as usize].reader = reader;
+            bytes = &mut bytes[used..];
+        }
+    }
+
+    /// The commands of one message, up to one that has to wait.
+    pub(super) fn message(&mut self, slot: u32, payload: &[u8], now: Now, exec: &mut impl Execute) {
+        let Some(session) = &self.slots[slot as usize].session else { return };
+        let mut commands = Commands::new(session.protocol(), payload);
+        while let Some(command) = commands.next() {
+            match command {
+                Ok(command) => self.with(slot, now, |session, cx| session.on_command(cx, command)),
+                Err(error) => {
+                    let cause = format_args!("a malformed command: {error}");
+                    self.report(slot, &cause, DisconnectCode::BAD_REQUEST.code, now);
+                    self.with(slot, now, |session, cx| session.close(cx, DisconnectCode::BAD_REQUEST));
+                }
+            }
+            self.settle(slot, now, exec);
+            if self.slots[slot as usize].state != State::Open {
+                return;
+            }
+            if self.out.len() > FRAME_BYTES {
+                self.emit(slot);
+            }
+            let entry = &mut self.slots[slot as usize];
+            if entry.session.as_ref().is_some_and(|session| session.is_busy()) {
+                let rest = commands.rest();
+                if !rest.is_empty() {
+                    entry.pending.get_or_insert_default().commands = rest.to_vec();
+                }
+                return;
+            }
+        }
+    }
+}
