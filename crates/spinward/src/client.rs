@@ -53,7 +53,12 @@ impl Client {
 
     /// Subscribes the connection to a channel.
     pub fn subscribe(&self, channel: &str, options: SubscribeOptions) {
-        let control = Control::Subscribe { channel: channel.into(), options: Arc::new(options), since: None };
+        let control = Control::Subscribe {
+            channel: channel.into(),
+            options: Arc::new(options),
+            since: None,
+            taken: None,
+        };
         self.hub.control(self.handle, None, control);
     }
 

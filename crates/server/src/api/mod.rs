@@ -67,7 +67,7 @@ impl Api {
                 }
                 Ok(Reply::Broadcast(responses))
             }
-            Command::Subscribe(subscribe) => self.subscribe(&rules, &subscribe),
+            Command::Subscribe(subscribe) => self.subscribe(&rules, &subscribe).await,
             Command::Unsubscribe { who, channel } => {
                 allowed(&rules, &channel, &Call::Unsubscribe)?;
                 let channel = (!channel.is_empty()).then_some(channel.as_str());
@@ -190,7 +190,7 @@ impl Api {
         self.node.publish(channel, data, options).await.map_err(|error| failed(&error))
     }
 
-    fn subscribe(&self, rules: &Rules, subscribe: &Subscribe) -> Result<Reply, ApiError> {
+    async fn subscribe(&self, rules: &Rules, subscribe: &Subscribe) -> Result<Reply, ApiError> {
         let (Some(info), Some(data)) = (&subscribe.info, &subscribe.data) else {
             return Err(ApiError::BAD_REQUEST);
         };
@@ -215,7 +215,7 @@ impl Api {
                 options: options(&grant),
                 since: subscribe.recover_since.clone().map(position),
             };
-            self.node.subscribe(&subscribe.who.user, &filter, &subscribe.channel, made);
+            self.node.subscribe(&subscribe.who.user, &filter, &subscribe.channel, made).await;
         }
         Ok(Reply::Empty)
     }

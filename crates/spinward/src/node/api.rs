@@ -13,6 +13,7 @@ use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// Which connections of a user are meant.
 #[derive(Clone, Debug, Default)]
@@ -134,11 +135,27 @@ impl Node {
         self.control(user, filter, &Control::Unsubscribe { channel: channel.map(Arc::from), code });
     }
 
-    /// Subscribes a user's connections to a channel.
-    pub fn subscribe(&self, user: &str, filter: &ClientFilter, channel: &str, subscribe: ServerSubscribe) {
+    /// Subscribes a user's connections to a channel. Where this node keeps the channels itself, they get what is
+    /// published once this is done; with a remote broker they may still be on their way in.
+    pub async fn subscribe(
+        &self,
+        user: &str,
+        filter: &ClientFilter,
+        channel: &str,
+        subscribe: ServerSubscribe,
+    ) {
         let ServerSubscribe { options, since } = subscribe;
-        let control = Control::Subscribe { channel: channel.into(), options: Arc::new(options), since };
+        let (taken, mut all_taken) = mpsc::channel(1);
+        let control = Control::Subscribe {
+            channel: channel.into(),
+            options: Arc::new(options),
+            since,
+            taken: Some(taken),
+        };
         self.control(user, filter, &control);
+        drop(control);
+        // Nothing is ever sent: this is over when the last connection has let go of its part.
+        let _ = all_taken.recv().await;
     }
 
     /// Prolongs the login of a user's connections (0 is for ever), or ends it.

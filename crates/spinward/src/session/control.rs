@@ -32,7 +32,7 @@ impl Session {
                     self.end_subscription(cx, &channel, &code);
                 }
             }
-            Control::Subscribe { channel, options, since } => {
+            Control::Subscribe { channel, options, since, .. } => {
                 self.subscribe_by_server(cx, channel, &options, since)
             }
             Control::Refresh { expired, expire_at, info } => {

@@ -384,8 +384,11 @@ impl Core {
     pub(super) fn control(&mut self, handle: Handle, control: Control, now: Now, exec: &mut impl Execute) {
         let Some(slot) = self.resolve(handle) else { return };
         let was_busy = self.is_busy(slot);
+        // Who waits for it hears of it once the calls are made.
+        let taken = if let Control::Subscribe { taken, .. } = &control { taken.clone() } else { None };
         self.with(slot, now, |session, cx| session.on_control(cx, control));
         self.settle(slot, now, exec);
+        drop(taken);
         if was_busy {
             self.resume(slot, now, exec);
         }

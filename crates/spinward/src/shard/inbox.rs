@@ -9,9 +9,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 /// Something for a shard to do.
 pub(crate) enum Entry {
@@ -45,6 +46,8 @@ pub(crate) enum Control {
         channel: Arc<str>,
         options: Arc<crate::hooks::SubscribeOptions>,
         since: Option<crate::publication::Position>,
+        /// Who waits until that is done.
+        taken: Option<Taken>,
     },
     /// Prolong or end its login.
     Refresh { expired: bool, expire_at: i64, info: Option<Bytes> },
@@ -53,6 +56,9 @@ pub(crate) enum Control {
     /// Close it if the judge says with which code.
     Review(Judge),
 }
+
+/// Held while something is not done yet: who waits for it hears when the last one is dropped.
+pub(crate) type Taken = mpsc::Sender<Infallible>;
 
 /// Whether a connection is to be closed.
 pub(crate) type Judge = Arc<dyn Fn(&crate::identity::Identity) -> Option<DisconnectCode> + Send + Sync>;
