@@ -1,6 +1,7 @@
 // The manual's page and the console, in a real Chromium.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { get } from "node:http";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -199,6 +200,16 @@ describe("the console", () => {
     await page.getByTestId("token-account").getByText("This token connects as user 42.").waitFor();
     assert.match(await page.getByTestId("token-account").textContent(), /exp: passed.*<i>HS256<\/i>/s);
     await context.close();
+  });
+
+  test("dev tells its keys to pages of this machine alone", { skip: !isSpinward && "only Spinward has dev" }, async () => {
+    const { port } = new URL(place.url);
+    const status = (host) => new Promise((resolve, reject) => {
+      get({ host: "127.0.0.1", port, path: "/dev/info", headers: { host } }, (answer) => resolve(answer.resume().statusCode)).on("error", reject);
+    });
+    assert.equal(await status(`localhost:${port}`), 200);
+    assert.equal(await status(`127.0.0.1:${port}`), 200);
+    assert.equal(await status(`rebound.example:${port}`), 403);
   });
 
   test("dev tells what it makes of a token, step by step", { skip: !isSpinward && "only Spinward has dev" }, async () => {

@@ -145,9 +145,14 @@ impl Dev {
     }
 
     /// A file of the console, or what it asks about this server.
-    pub(super) fn file(&self, path: &str) -> Option<Answer> {
-        let mut answer = if path == "/dev/info" {
+    ///
+    /// Keys are told to pages of this machine alone: a page from elsewhere whose name was made to resolve to
+    /// 127.0.0.1 (DNS rebinding) counts as the same origin in a browser, but its requests still carry that name.
+    pub(super) fn file(&self, path: &str, host: Option<&str>) -> Option<Answer> {
+        let mut answer = if path == "/dev/info" && host.is_some_and(is_local) {
             typed("application/json", self.info.clone())
+        } else if path == "/dev/info" {
+            plain(StatusCode::FORBIDDEN, "open the console at http://localhost or http://127.0.0.1")
         } else {
             let (_, kind, body) = FILES.iter().find(|(name, ..)| *name == path)?;
             typed(kind, *body)
@@ -170,10 +175,35 @@ impl Dev {
     }
 }
 
+/// Whether `host`, as a `Host` header has it, names this machine itself.
+fn is_local(host: &str) -> bool {
+    let name = host
+        .rsplit_once(':')
+        .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
+    name.eq_ignore_ascii_case("localhost") || ["127.0.0.1", "[::1]"].contains(&name)
+}
+
 /// Nothing but the console's own files runs in it, and nothing of it is kept.
 fn guard(answer: &mut Answer) {
     let headers = answer.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn keys_are_for_names_of_this_machine() {
+        for host in ["localhost", "LocalHost:8000", "127.0.0.1:8000", "127.0.0.1", "[::1]", "[::1]:8000"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in
+            ["", ":8000", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example:80", "::1"]
+        {
+            assert!(!is_local(host), "{host}");
+        }
+    }
 }

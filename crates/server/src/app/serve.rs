@@ -142,7 +142,9 @@ impl Routes {
         }
         match &self.dev {
             Some(dev) if request.method() == Method::GET => {
-                dev.file(path).unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "404 page not found"))
+                let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+                let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+                dev.file(path, host).unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "404 page not found"))
             }
             _ => plain(StatusCode::NOT_FOUND, "404 page not found"),
         }
