@@ -49,7 +49,14 @@ fn journey<M: prost::Message + Clone + PartialEq + Default + std::fmt::Debug>(
     match &read(Protocol::Json, &text)[..] {
         [Ok(once)] => {
             let again = write(Protocol::Json, &damage(once));
-            assert_eq!(again, text, "{} was {}", again.escape_ascii(), text.escape_ascii());
+            // Not the same text: blanks around a payload, which stay when it is written, are not read.
+            assert_eq!(
+                read(Protocol::Json, &again),
+                [Ok(once.clone())],
+                "{} was {}",
+                again.escape_ascii(),
+                text.escape_ascii()
+            );
         }
         other => panic!("{other:?} in {}", text.escape_ascii()),
     }
