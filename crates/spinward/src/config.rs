@@ -41,7 +41,7 @@ pub struct Config {
     pub history_meta_ttl: Duration,
     /// Tell the server's time in the connect reply.
     pub connect_include_server_time: bool,
-    /// Bytes of publications that may wait for one shard before publishers are held back.
+    /// Bytes that may wait for one shard before publishers are held back, and joins and leaves dropped.
     pub inbox_max_size: usize,
     /// Hooks and brokers may keep this many answers outstanding per shard; further commands wait.
     pub max_calls_in_flight: usize,

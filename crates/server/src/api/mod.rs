@@ -52,6 +52,14 @@ impl Api {
     /// # Errors
     /// An error of the server API, as the caller is told.
     pub async fn call(&self, command: Command) -> Result<Reply, ApiError> {
+        // What pushes work to shards waits for them, as publishing does. Revoking does not: it is rare, and urgent.
+        if let Command::Subscribe(_)
+        | Command::Unsubscribe { .. }
+        | Command::Disconnect { .. }
+        | Command::Refresh { .. } = &command
+        {
+            self.node.ready().await;
+        }
         let rules = self.rules.get();
         match command {
             Command::Publish { channel, message } => {

@@ -95,7 +95,8 @@ impl Channel {
         Wake(state.shards)
     }
 
-    /// The same for a client that joined or left.
+    /// The same for a client that joined or left. Nobody waits with that: where a shard has no room, its clients
+    /// do not hear of it.
     pub(crate) fn deliver_join_leave(
         &self,
         state: &State,
@@ -104,7 +105,7 @@ impl Channel {
         join: bool,
     ) -> Wake {
         Bits(state.shards).for_each(|shard| {
-            if let Some(inbox) = inboxes.get(shard) {
+            if let Some(inbox) = inboxes.get(shard).filter(|inbox| inbox.has_room()) {
                 inbox.push(Entry::JoinLeave { channel: self.id, info: Arc::clone(info), join });
             }
         });

@@ -101,6 +101,13 @@ impl Node {
         self.inner.presence.stats(channel).wait().await
     }
 
+    /// Waits until the shards can take more. Whoever does something to connections again and again, by
+    /// [`Node::disconnect`] and its like or by [`Client::send`](crate::Client::send), waits here in between:
+    /// they themselves hold nobody back. Publishing does so by itself.
+    pub async fn ready(&self) {
+        self.inner.hub.room().await;
+    }
+
     /// Closes connections of a user.
     pub fn disconnect(&self, user: &str, filter: &ClientFilter, code: DisconnectCode) {
         self.control(user, filter, &Control::Disconnect(code));

@@ -300,12 +300,10 @@ impl Core {
 
     /// Something from the inbox. Connections to accept are the mover's business.
     pub(crate) fn entry(&mut self, entry: Entry, now: Now, exec: &mut impl Execute) {
+        let weight = entry.weight();
         match entry {
             Entry::Accept(_) => debug_assert!(false, "the mover accepts"),
-            Entry::Publication { channel, delivery } => {
-                self.deliver(channel, &delivery, now, exec);
-                self.hub.inboxes[usize::from(self.shard)].done(delivery.weight());
-            }
+            Entry::Publication { channel, delivery } => self.deliver(channel, &delivery, now, exec),
             Entry::JoinLeave { channel, info, join } => self.tell_join_leave(channel, &info, join, now, exec),
             Entry::Outcome { handle, token, outcome } => self.outcome(handle, token, *outcome, now, exec),
             Entry::Interest { channel, ok } => self.interest(channel, ok, now, exec),
@@ -317,6 +315,9 @@ impl Core {
                 }
             }
             Entry::Shutdown => self.shutdown(now, exec),
+        }
+        if weight > 0 {
+            self.hub.inboxes[usize::from(self.shard)].done(weight);
         }
     }
 
@@ -490,23 +491,11 @@ impl Core {
     }
 
     pub(super) fn rearm(&mut self, slot: u32, now: Now) {
-        let handle = self.handle(slot);
-        let Some(session) = self.slots[slot as usize].session.take() else { return };
-        let cx = Cx {
-            now,
-            handle,
-            hub: &self.hub,
-            config: &self.config,
-            channels: &mut self.channels,
-            calls: &mut self.fresh_calls,
-            out: &mut self.out,
-            moved: &mut self.moved,
-            metrics: &self.hub.metrics.shards[usize::from(self.shard)],
-            closed: None,
-            breach: None,
-        };
-        let deadline = session.deadline(&cx);
-        self.slots[slot as usize].session = Some(session);
+        if self.slots[slot as usize].session.is_none() {
+            return;
+        }
+        let mut deadline = u64::MAX;
+        self.with(slot, now, |session, cx| deadline = session.deadline(cx));
         self.wheel.set(slot, deadline);
     }
 

@@ -34,6 +34,28 @@ pub(crate) enum Entry {
     Shutdown,
 }
 
+impl Entry {
+    /// What it counts for in the budget of an inbox, in bytes, about what it takes. What something else bounds
+    /// counts for nothing.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Publication { delivery, .. } => delivery.weight(),
+            Self::JoinLeave { .. } => ENTRY_BYTES,
+            Self::Control { control, .. } => {
+                ENTRY_BYTES + if let Control::Send(data) = control.as_ref() { data.len() } else { 0 }
+            }
+            Self::Accept(_)
+            | Self::Outcome { .. }
+            | Self::Interest { .. }
+            | Self::Slice { .. }
+            | Self::Shutdown => 0,
+        }
+    }
+}
+
+/// About what an entry takes beside its payload.
+const ENTRY_BYTES: usize = 256;
+
 /// Something to do to one connection.
 #[derive(Clone)]
 pub(crate) enum Control {
@@ -65,9 +87,9 @@ pub(crate) type Judge = Arc<dyn Fn(&crate::identity::Identity) -> Option<Disconn
 
 /// The queue of one shard.
 ///
-/// Publications have a budget of bytes that publishers look at before they publish. The other entries are
-/// bounded by what causes them: connections by the number of files, outcomes by the calls in flight, control
-/// entries by the callers of the server API, each of which waits for its own.
+/// Publications, joins and leaves, and what the application does to connections have a budget of bytes. Where it
+/// is spent, publishers and callers of the API wait, and joins and leaves are dropped. The other entries are
+/// bounded by what causes them: connections by the number of files, answers by the calls in flight.
 pub(crate) struct Inbox {
     queue: Mutex<VecDeque<Entry>>,
     bytes: AtomicUsize,
@@ -94,6 +116,10 @@ impl Inbox {
 
     /// Appends an entry. The shard does not notice until [`Inbox::wake`].
     pub(crate) fn push(&self, entry: Entry) {
+        let weight = entry.weight();
+        if weight > 0 {
+            self.bytes.fetch_add(weight, Ordering::Relaxed);
+        }
         self.queue.lock().push_back(entry);
     }
 
@@ -106,18 +132,14 @@ impl Inbox {
         &self.connections
     }
 
-    /// Appends a publication and counts its bytes.
+    /// Appends a publication.
     pub(crate) fn push_publication(&self, channel: u64, delivery: Arc<Delivery>) {
         #[cfg(feature = "planted-faults")]
         for delivery in crate::sim::planted::on_entry(std::ptr::from_ref(self) as usize, channel, delivery) {
-            self.bytes.fetch_add(delivery.weight(), Ordering::Relaxed);
             self.push(Entry::Publication { channel, delivery });
         }
         #[cfg(not(feature = "planted-faults"))]
-        {
-            self.bytes.fetch_add(delivery.weight(), Ordering::Relaxed);
-            self.push(Entry::Publication { channel, delivery });
-        }
+        self.push(Entry::Publication { channel, delivery });
     }
 
     /// Wakes the shard, once per turn of it.
@@ -139,7 +161,7 @@ impl Inbox {
         std::mem::swap(&mut *self.queue.lock(), into);
     }
 
-    /// A publication was delivered: its bytes count no longer.
+    /// An entry was handled: its bytes count no longer.
     pub(crate) fn done(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if before >= self.max_bytes && before - bytes < self.max_bytes {
@@ -151,7 +173,7 @@ impl Inbox {
         self.bytes.load(Ordering::Relaxed) < self.max_bytes
     }
 
-    /// Waits until publications have room.
+    /// Waits until there is room.
     pub(crate) async fn room(&self) {
         while !self.has_room() {
             let notified = self.room.notified();
@@ -160,5 +182,36 @@ impl Inbox {
             }
             notified.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_done_to_connections_fills_the_inbox_too() {
+        let inbox = Inbox::new(10 * ENTRY_BYTES);
+        let send = |size: usize| Entry::Control {
+            handle: Handle::new(0, 0, 0),
+            client: None,
+            except: None,
+            control: Box::new(Control::Send(vec![b' '; size].into())),
+        };
+        inbox.push(Entry::Shutdown);
+        inbox.push(send(8 * ENTRY_BYTES));
+        assert!(inbox.has_room(), "nine of ten");
+        inbox.push(send(0));
+        assert!(!inbox.has_room());
+
+        let mut entries = VecDeque::new();
+        inbox.drain(&mut entries);
+        assert!(!inbox.has_room(), "what is drained is not handled yet");
+        let (room, ()) =
+            tokio::join!(tokio::time::timeout(std::time::Duration::from_secs(10), inbox.room()), async {
+                entries.iter().for_each(|entry| inbox.done(entry.weight()));
+            });
+        assert_eq!(room, Ok(()));
+        assert_eq!(inbox.bytes.load(Ordering::Relaxed), 0);
     }
 }
