@@ -48,28 +48,12 @@ impl<'a> Reader<'a> {
         if self.take_null() {
             return Ok(());
         }
-        self.enter(b'{')?;
-        if self.take(b'}') {
-            return self.leave();
-        }
-        loop {
-            self.spaces();
-            let key = self.string()?;
-            if !self.take(b':') {
-                return Err(DecodeError::Syntax);
+        self.entries(|key, reader| {
+            if !(field(&key, reader)? || lower(&key).map_or(Ok(false), |key| field(&key, reader))?) {
+                reader.raw()?;
             }
-            self.spaces();
-            let known = field(&key, self)? || lower(&key).map_or(Ok(false), |key| field(&key, self))?;
-            if !known {
-                self.raw()?;
-            }
-            if self.take(b'}') {
-                return self.leave();
-            }
-            if !self.take(b',') {
-                return Err(DecodeError::Syntax);
-            }
-        }
+            Ok(())
+        })
     }
 
     /// Reads an array, giving the reader at each element.
