@@ -9,12 +9,12 @@ use crate::auth::verify::Verifier;
 use crate::session::Refusals;
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HOST, HeaderMap,
-    HeaderValue, ORIGIN,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, EXPECT, HOST,
+    HeaderMap, HeaderValue, ORIGIN,
 };
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spinward::Node;
@@ -28,6 +28,10 @@ use tokio::sync::watch;
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a body that are read for nothing, and how long that may take.
+const MAX_SPENT: usize = 64 << 10;
+const SPEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes of a request to explain a token.
 const MAX_EXPLAINED: usize = 128 << 10;
@@ -112,6 +116,15 @@ impl Routes {
             request.extensions_mut().insert(peer);
             return websocket.upgrade(request);
         }
+        let mut answer = self.route(&mut request).await;
+        if !spend(&mut request).await {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    async fn route(&self, request: &mut Request<Incoming>) -> Answer {
+        let path = request.uri().path();
         if let Some((api, settings)) = &self.api
             && let Some(rest) = settings.strip(path)
         {
@@ -135,7 +148,7 @@ impl Routes {
         }
         if let (Some(dev), &Method::POST, "/dev/explain") = (&self.dev, request.method(), path) {
             let dev = Arc::clone(dev);
-            return match Limited::new(request.into_body(), MAX_EXPLAINED).collect().await {
+            return match Limited::new(request.body_mut(), MAX_EXPLAINED).collect().await {
                 Ok(body) => dev.explain(&body.to_bytes()).await,
                 Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
             };
@@ -155,7 +168,7 @@ impl Routes {
         api: &Api,
         settings: &HttpSettings,
         path: &str,
-        request: Request<Incoming>,
+        request: &mut Request<Incoming>,
     ) -> Answer {
         if let Some(answer) = misplaced(path, request.method()) {
             return answer;
@@ -163,12 +176,25 @@ impl Routes {
         if !settings.admits(request.headers(), request.uri()) {
             return empty(StatusCode::UNAUTHORIZED);
         }
-        let (head, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, settings.max_body).collect().await else {
+        let Ok(body) = Limited::new(request.body_mut(), settings.max_body).collect().await else {
             return plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
-        api.serve(settings, path, &head.headers, &body.to_bytes()).await
+        api.serve(settings, path, request.headers(), &body.to_bytes()).await
     }
+}
+
+/// Reads what is left of the body of a request that was answered without it, and says whether the connection can
+/// go on. Without that it would end after the answer, and a client that keeps it would lose its next request.
+/// A client that asks first whether to send the body is not asked for it.
+async fn spend(request: &mut Request<Incoming>) -> bool {
+    if request.body().is_end_stream() {
+        return true;
+    }
+    if request.headers().contains_key(EXPECT) {
+        return false;
+    }
+    let rest = Limited::new(request.body_mut(), MAX_SPENT).collect();
+    tokio::time::timeout(SPEND_TIMEOUT, rest).await.is_ok_and(|rest| rest.is_ok())
 }
 
 /// Lets a page of an allowed origin read the answer. Others get it as well, and their browser keeps it from
