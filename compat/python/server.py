@@ -131,6 +131,10 @@ class Server:
     def alive(self):
         return self._process.poll() is None
 
+    def terminate(self):
+        """Tells it to stop, and does not wait."""
+        self._process.send_signal(signal.SIGTERM)
+
     def stop(self):
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)

@@ -48,3 +48,24 @@ def test_a_refusal_whose_body_never_ends_says_that_the_connection_does(server):
         head = answer(connection)
         assert head.startswith("HTTP/1.1 401 ")
         assert "connection: close" in head.lower()
+
+
+def test_a_call_under_way_is_answered_though_the_server_stops():
+    with Server(config()) as server, socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(HEAD.format(path="/api/info", key="api-key", size=2).encode() + b"{")
+        time.sleep(0.2)
+        server.terminate()
+        assert server.await_log("stopping")
+        connection.sendall(b"}")
+        assert (answer(connection) or "nothing").startswith("HTTP/1.1 200 ")
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(server, only_spinward):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(HEAD.format(path="/api/publish", key="api-key", size=100).encode() + b"{")
+        begin = time.monotonic()
+        head = answer(connection)
+        assert head.startswith("HTTP/1.1 408 ")
+        assert "connection: close" in head.lower()
+        assert time.monotonic() - begin >= 25
+        assert answer(connection) is None

@@ -223,7 +223,12 @@ impl Api {
                 options: options(&grant),
                 since: subscribe.recover_since.clone().map(position),
             };
-            self.node.subscribe(&subscribe.who.user, &filter, &subscribe.channel, made).await;
+            let subscribed =
+                self.node.subscribe(&subscribe.who.user, &filter, &subscribe.channel, made).await;
+            subscribed.map_err(|error| {
+                tracing::warn!(%error, "a call of the server API was cut off");
+                ApiError::INTERNAL
+            })?;
         }
         Ok(Reply::Empty)
     }

@@ -19,9 +19,13 @@ use build::Built;
 use serve::accept;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+/// How long answers to HTTP requests may take once the node is down.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
 /// The server could not run.
 #[derive(Debug, Error)]
@@ -118,6 +122,8 @@ async fn serve(config: &Config, built: Built, ready: Option<dev::Made>) -> Resul
         let _ = task.await;
     }
     node.shutdown(config.shutdown.timeout.get()).await;
+    // Calls that were under way get their answers. Who does not take them in that time is let go.
+    let _ = tokio::time::timeout(ANSWER_GRACE, stop.closed()).await;
     if !config.pid_file.is_empty() {
         let _ = std::fs::remove_file(&config.pid_file);
     }

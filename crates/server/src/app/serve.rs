@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use spinward::Node;
 use spinward::transport::websocket::WebSocket;
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,9 @@ use tokio::sync::watch;
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take to send a body: 32 MiB at 9 Mbit/s.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of a body that are read for nothing, and how long that may take.
 const MAX_SPENT: usize = 64 << 10;
@@ -148,9 +152,9 @@ impl Routes {
         }
         if let (Some(dev), &Method::POST, "/dev/explain") = (&self.dev, request.method(), path) {
             let dev = Arc::clone(dev);
-            return match Limited::new(request.body_mut(), MAX_EXPLAINED).collect().await {
-                Ok(body) => dev.explain(&body.to_bytes()).await,
-                Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            return match whole(request.body_mut(), MAX_EXPLAINED).await {
+                Ok(body) => dev.explain(&body).await,
+                Err(refused) => refused,
             };
         }
         match &self.dev {
@@ -176,10 +180,22 @@ impl Routes {
         if !settings.admits(request.headers(), request.uri()) {
             return empty(StatusCode::UNAUTHORIZED);
         }
-        let Ok(body) = Limited::new(request.body_mut(), settings.max_body).collect().await else {
-            return plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
-        };
-        api.serve(settings, path, request.headers(), &body.to_bytes()).await
+        match whole(request.body_mut(), settings.max_body).await {
+            Ok(body) => api.serve(settings, path, request.headers(), &body).await,
+            Err(refused) => refused,
+        }
+    }
+}
+
+/// Reads a body of at most so many bytes, or says what to answer in its place.
+async fn whole<B>(body: B, max: usize) -> Result<Bytes, Answer>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")),
+        Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "Request Timeout")),
     }
 }
 
@@ -212,4 +228,60 @@ pub(super) fn typed(kind: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(body.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::body::{Frame, SizeHint};
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// Gives these bytes, one at a time and a second apart, and then either ends or keeps quiet.
+    struct Dripping {
+        left: usize,
+        ends: bool,
+        pause: Pin<Box<tokio::time::Sleep>>,
+    }
+
+    impl Dripping {
+        fn new(left: usize, ends: bool) -> Self {
+            Self { left, ends, pause: Box::pin(tokio::time::sleep(Duration::from_secs(1))) }
+        }
+    }
+
+    impl Body for Dripping {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return if self.ends { Poll::Ready(None) } else { Poll::Pending };
+            }
+            std::task::ready!(self.pause.as_mut().poll(context));
+            self.left -= 1;
+            self.pause = Box::pin(tokio::time::sleep(Duration::from_secs(1)));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_thirty_seconds() {
+        let status = async |left, ends, max| match whole(Dripping::new(left, ends), max).await {
+            Ok(body) => (200, body.len()),
+            Err(answer) => (answer.status().as_u16(), 0),
+        };
+        assert_eq!(status(29, true, 100).await, (200, 29));
+        assert_eq!(status(60, true, 100).await, (408, 0), "however much comes meanwhile");
+        assert_eq!(status(3, false, 100).await, (408, 0));
+        assert_eq!(status(4, true, 4).await, (200, 4));
+        assert_eq!(status(5, true, 4).await, (413, 0));
+    }
 }

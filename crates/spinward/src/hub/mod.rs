@@ -19,6 +19,7 @@ use crate::shard::inbox::{Control, Entry, Inbox};
 use directory::Directory;
 use memory::Memory;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use users::Users;
 
@@ -32,6 +33,8 @@ pub(crate) struct Hub {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) metrics: Metrics,
     pub(crate) engine: Engine,
+    /// The node goes down.
+    stopping: AtomicBool,
 }
 
 /// Where streams live.
@@ -61,6 +64,7 @@ impl Hub {
             inboxes: (0..shards).map(|_| Arc::new(Inbox::new(config.inbox_max_size))).collect(),
             metrics: Metrics::new(shards),
             engine,
+            stopping: AtomicBool::new(false),
             config,
             clock,
             entropy,
@@ -73,6 +77,19 @@ impl Hub {
             options.meta_ttl = self.config.history_meta_ttl;
         }
         options
+    }
+
+    /// Has every shard close its connections and end.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for shard in 0..self.inboxes.len() {
+            self.send(shard, Entry::Shutdown);
+        }
+    }
+
+    /// Whether the shards were told to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// Puts an entry into a shard's inbox and wakes the shard.

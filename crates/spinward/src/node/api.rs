@@ -13,6 +13,7 @@ use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 use tokio::sync::mpsc;
 
 /// Which connections of a user are meant.
@@ -32,6 +33,11 @@ pub struct ServerSubscribe {
     /// The client is brought up to date from here.
     pub since: Option<Position>,
 }
+
+/// The node was shut down before this was done. Its connections are closed with 3001.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the node is shut down")]
+pub struct Stopped;
 
 /// Facts about a node.
 #[derive(Clone, Debug)]
@@ -144,13 +150,16 @@ impl Node {
 
     /// Subscribes a user's connections to a channel. Where this node keeps the channels itself, they get what is
     /// published once this is done; with a remote broker they may still be on their way in.
+    ///
+    /// # Errors
+    /// The node was shut down meanwhile.
     pub async fn subscribe(
         &self,
         user: &str,
         filter: &ClientFilter,
         channel: &str,
         subscribe: ServerSubscribe,
-    ) {
+    ) -> Result<(), Stopped> {
         let ServerSubscribe { options, since } = subscribe;
         let (taken, mut all_taken) = mpsc::channel(1);
         let control = Control::Subscribe {
@@ -163,6 +172,7 @@ impl Node {
         drop(control);
         // Nothing is ever sent: this is over when the last connection has let go of its part.
         let _ = all_taken.recv().await;
+        if self.inner.hub.is_stopping() { Err(Stopped) } else { Ok(()) }
     }
 
     /// Prolongs the login of a user's connections (0 is for ever), or ends it.
@@ -201,5 +211,29 @@ impl Node {
             uptime: Duration::from_millis(hub.clock.now().mono - self.inner.started_ms),
             shards: hub.inboxes.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handle::Handle;
+
+    struct Nothing;
+
+    impl crate::hooks::Hooks for Nothing {}
+
+    /// The directory of users may name a connection whose shard has just ended.
+    #[tokio::test]
+    async fn a_subscribe_ends_with_the_node() {
+        let config = crate::Config { shards: 1, ..crate::Config::default() };
+        let node = Node::builder(Nothing).config(config).build().unwrap();
+        let subscribe =
+            async || node.subscribe("u", &ClientFilter::default(), "c", ServerSubscribe::default()).await;
+        assert_eq!(subscribe().await, Ok(()), "nobody is meant");
+        node.shutdown(Duration::from_secs(10)).await;
+        node.inner.hub.users.register("u", Handle::new(0, 0, 0), 0);
+        let ended = tokio::time::timeout(Duration::from_secs(10), subscribe()).await;
+        assert_eq!(ended, Ok(Err(Stopped)));
     }
 }

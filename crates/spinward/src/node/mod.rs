@@ -6,13 +6,12 @@ pub(crate) mod call;
 pub(crate) mod execute;
 pub(crate) mod runtime;
 
-pub use api::{ClientFilter, NodeInfo, ServerSubscribe};
+pub use api::{ClientFilter, NodeInfo, ServerSubscribe, Stopped};
 pub use builder::{BuildError, NodeBuilder};
 
 use crate::hooks::Hooks;
 use crate::hub::Hub;
 use crate::presence::PresenceStore;
-use crate::shard::inbox::Entry;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -63,9 +62,7 @@ impl Node {
     /// Closes every connection with 3001, waits until they have taken leave, and stops the shards. What has
     /// not taken leave by the deadline is dropped.
     pub async fn shutdown(&self, deadline: Duration) {
-        for shard in 0..self.inner.hub.inboxes.len() {
-            self.inner.hub.send(shard, Entry::Shutdown);
-        }
+        self.inner.hub.stop();
         let threads = std::mem::take(&mut *self.threads.lock());
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {

@@ -91,7 +91,7 @@ pub(crate) type Judge = Arc<dyn Fn(&crate::identity::Identity) -> Option<Disconn
 /// is spent, publishers and callers of the API wait, and joins and leaves are dropped. The other entries are
 /// bounded by what causes them: connections by the number of files, answers by the calls in flight.
 pub(crate) struct Inbox {
-    queue: Mutex<VecDeque<Entry>>,
+    queue: Mutex<Queue>,
     bytes: AtomicUsize,
     max_bytes: usize,
     /// Connections of the shard, for placing new ones.
@@ -101,10 +101,17 @@ pub(crate) struct Inbox {
     room: Notify,
 }
 
+#[derive(Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    /// The shard has ended: nobody takes anything out any more.
+    closed: bool,
+}
+
 impl Inbox {
     pub(crate) fn new(max_bytes: usize) -> Self {
         Self {
-            queue: Mutex::new(VecDeque::new()),
+            queue: Mutex::default(),
             bytes: AtomicUsize::new(0),
             max_bytes,
             connections: AtomicUsize::new(0),
@@ -114,13 +121,31 @@ impl Inbox {
         }
     }
 
-    /// Appends an entry. The shard does not notice until [`Inbox::wake`].
+    /// Appends an entry. The shard does not notice until [`Inbox::wake`]. Once the shard has ended, entries are
+    /// dropped, so that whoever waits for one hears that it is over.
     pub(crate) fn push(&self, entry: Entry) {
         let weight = entry.weight();
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            drop(queue);
+            return;
+        }
         if weight > 0 {
             self.bytes.fetch_add(weight, Ordering::Relaxed);
         }
-        self.queue.lock().push_back(entry);
+        queue.entries.push_back(entry);
+    }
+
+    /// The shard has ended: what is left and what still comes is dropped, and nobody waits for room any longer.
+    pub(crate) fn close(&self) {
+        let left = {
+            let mut queue = self.queue.lock();
+            queue.closed = true;
+            self.bytes.store(0, Ordering::Relaxed);
+            std::mem::take(&mut queue.entries)
+        };
+        drop(left);
+        self.room.notify_waiters();
     }
 
     /// About how many connections the shard holds.
@@ -158,7 +183,7 @@ impl Inbox {
     pub(crate) fn drain(&self, into: &mut VecDeque<Entry>) {
         debug_assert!(into.is_empty());
         self.woken.store(false, Ordering::Release);
-        std::mem::swap(&mut *self.queue.lock(), into);
+        std::mem::swap(&mut self.queue.lock().entries, into);
     }
 
     /// An entry was handled: its bytes count no longer.
@@ -213,5 +238,34 @@ mod tests {
             });
         assert_eq!(room, Ok(()));
         assert_eq!(inbox.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_shard_that_has_ended() {
+        let inbox = Inbox::new(ENTRY_BYTES);
+        let subscribe = |taken: Taken| Entry::Control {
+            handle: Handle::new(0, 0, 0),
+            client: None,
+            except: None,
+            control: Box::new(Control::Subscribe {
+                channel: "c".into(),
+                options: Arc::default(),
+                since: None,
+                taken: Some(taken),
+            }),
+        };
+        let (before, mut all_before) = mpsc::channel(1);
+        inbox.push(subscribe(before));
+        assert!(!inbox.has_room());
+        let (room, (), over) = tokio::join!(
+            tokio::time::timeout(std::time::Duration::from_secs(10), inbox.room()),
+            async { inbox.close() },
+            tokio::time::timeout(std::time::Duration::from_secs(10), all_before.recv()),
+        );
+        assert_eq!((room, over), (Ok(()), Ok(None)), "who waited before it ended");
+        let (after, mut all_after) = mpsc::channel(1);
+        inbox.push(subscribe(after));
+        assert_eq!(all_after.recv().await, None, "who comes later");
+        assert!(inbox.has_room());
     }
 }

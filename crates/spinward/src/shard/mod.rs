@@ -23,7 +23,7 @@ use crate::metrics::add;
 use crate::node::execute::Executor;
 use bytes::Bytes;
 use core::{Core, State};
-use inbox::Entry;
+use inbox::{Entry, Inbox};
 use spinward_wire::Protocol;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -93,6 +93,7 @@ pub(crate) fn spawn(
     #[cfg(target_os = "linux")]
     let (poller, epoll) = poll::Poller::new()?;
     std::thread::Builder::new().name(format!("shard-{shard}")).spawn(move || {
+        let _ending = Ending(Arc::clone(&hub.inboxes[shard]));
         let now = hub.clock.now();
         let driver = Driver {
             core: Core::new(shard as u8, Arc::clone(&hub), now),
@@ -115,6 +116,15 @@ pub(crate) fn spawn(
             ),
         );
     })
+}
+
+/// Closes the inbox of a shard when its thread ends, be it in a panic.
+struct Ending(Arc<Inbox>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
