@@ -43,7 +43,14 @@ pub(crate) struct State {
     pub(crate) interest: Interest,
     /// Counts deliveries: tells a subscriber what came before it.
     pub(crate) delivered: u64,
-    pub(crate) stream: Option<Box<Stream>>,
+    /// What the memory broker keeps here. Most channels keep nothing, and every one pays for the size.
+    pub(crate) kept: Option<Box<Kept>>,
+}
+
+/// What the memory broker keeps of a channel.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) stream: Option<Stream>,
     /// The record stays until this moment though nobody uses it (idempotency keys refer to it).
     pub(crate) hold_until: u64,
 }
@@ -52,9 +59,16 @@ impl State {
     fn is_idle(&self, now_ms: u64) -> bool {
         self.subscribers == 0
             && self.shards == 0
-            && self.stream.is_none()
             && self.interest.is_none()
-            && self.hold_until <= now_ms
+            && self.kept.as_ref().is_none_or(|kept| kept.stream.is_none() && kept.hold_until <= now_ms)
+    }
+
+    pub(crate) fn kept(&mut self) -> &mut Kept {
+        self.kept.get_or_insert_default()
+    }
+
+    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
+        self.kept.as_mut()?.stream.as_mut()
     }
 
     /// Sets or clears the bit of a shard.
@@ -184,8 +198,7 @@ impl Directory {
                 dead: false,
                 interest: Interest::default(),
                 delivered: 0,
-                stream: None,
-                hold_until: 0,
+                kept: None,
             }),
         });
         part.insert_unique(hash, Arc::clone(&channel), |other| self.hasher.hash_one(&*other.name));

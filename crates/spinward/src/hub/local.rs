@@ -6,6 +6,7 @@ use super::join::{Joining, Ticket};
 use crate::publication::{Position, Publication};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
+use smallvec::SmallVec;
 use spinward_wire::filter::Filter;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -42,7 +43,8 @@ impl Subscriber {
 /// A channel that has subscribers in this shard, or some that are joining.
 pub(crate) struct LocalChannel {
     pub(crate) record: Arc<Channel>,
-    pub(crate) subscribers: Vec<Subscriber>,
+    /// The one or two of most channels are in here.
+    pub(crate) subscribers: SmallVec<[Subscriber; 2]>,
     /// The last delivery that was processed here.
     pub(crate) seen: u64,
     /// Offset of the last stored publication that was processed here, or of the top when the first came.
@@ -196,9 +198,10 @@ impl LocalChannel {
             flags |= Subscriber::LOST;
             self.more();
         }
-        if self.subscribers.is_empty() {
-            // Millions of channels have one subscriber.
-            self.subscribers.reserve_exact(1);
+        let len = self.subscribers.len();
+        if len == self.subscribers.capacity() {
+            // By a quarter: the room left over in many lists is more than the copying.
+            self.subscribers.reserve_exact(len / 4 + 1);
         }
         self.subscribers.push(Subscriber { slot: joiner.slot, flags, filter });
         self.subscribers.len() as u32 - 1
@@ -211,7 +214,9 @@ impl LocalChannel {
         }
         let gone = self.subscribers.swap_remove(place as usize);
         if self.subscribers.capacity() > 16 && self.subscribers.len() < self.subscribers.capacity() / 4 {
-            self.subscribers.shrink_to(self.subscribers.capacity() / 2);
+            let mut fewer = SmallVec::with_capacity(self.subscribers.capacity() / 2);
+            fewer.extend_from_slice(&self.subscribers);
+            self.subscribers = fewer;
         }
         if let Some(more) = &mut self.more {
             if gone.is(Subscriber::YOUNG) {
@@ -422,7 +427,7 @@ impl LocalTable {
     /// Adds a channel that is not there.
     pub(crate) fn insert(&mut self, record: Arc<Channel>, seen: u64) -> u32 {
         let (name_hash, id_hash) = (self.hasher.hash_one(&*record.name), self.hasher.hash_one(record.id));
-        let channel = LocalChannel { record, subscribers: Vec::new(), seen, top: 0, more: None };
+        let channel = LocalChannel { record, subscribers: SmallVec::new(), seen, top: 0, more: None };
         let number = match self.free.pop() {
             Some(number) => {
                 self.channels[number as usize] = Some(channel);
@@ -463,5 +468,18 @@ impl LocalTable {
             entry.remove();
         }
         Some(channel.record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be millions of each. Who lets one grow should know that he does.
+    #[test]
+    fn a_channel_and_its_subscribers_are_small() {
+        assert!(size_of::<Channel>() <= 64, "{} bytes for the record of a channel", size_of::<Channel>());
+        assert!(size_of::<Option<LocalChannel>>() <= 56, "{} bytes for a channel", size_of::<LocalChannel>());
+        assert_eq!(size_of::<Subscriber>(), 8);
     }
 }

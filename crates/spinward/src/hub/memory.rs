@@ -59,15 +59,16 @@ impl Memory {
     pub(crate) fn stream<'a>(&self, state: &'a mut State, now_ms: u64) -> &'a mut Stream {
         // While anyone is subscribed the position is in use: it must not begin anew behind their backs.
         let unused = state.subscribers == 0;
-        if unused && state.stream.as_ref().is_some_and(|stream| stream.expires_at() <= now_ms) {
-            state.stream = None;
+        let kept = state.kept();
+        if unused && kept.stream.as_ref().is_some_and(|stream| stream.expires_at() <= now_ms) {
+            kept.stream = None;
         }
-        state.stream.get_or_insert_with(|| Box::new(Stream::new(self.epoch())))
+        kept.stream.get_or_insert_with(|| Stream::new(self.epoch()))
     }
 
     /// The last subscriber has left: the position is kept for its time from now on.
     pub(crate) fn left(&self, channel: &Arc<Channel>, state: &mut State, now_ms: u64) {
-        if let Some(stream) = &mut state.stream {
+        if let Some(stream) = state.stream() {
             stream.touch_again(now_ms);
             self.schedule(channel, state);
         }
@@ -75,12 +76,13 @@ impl Memory {
 
     /// Has the channel looked at when something of it falls due.
     pub(crate) fn schedule(&self, channel: &Arc<Channel>, state: &State) {
+        let Some(kept) = &state.kept else { return };
         let used = state.subscribers > 0;
-        let stream_due = state.stream.as_ref().map_or(NEVER, |stream| {
+        let stream_due = kept.stream.as_ref().map_or(NEVER, |stream| {
             // One in use is looked at again when the last subscriber leaves.
             stream.entries_expire_at().unwrap_or(NEVER).min(if used { NEVER } else { stream.expires_at() })
         });
-        let hold_due = if state.hold_until > 0 { state.hold_until } else { NEVER };
+        let hold_due = if kept.hold_until > 0 { kept.hold_until } else { NEVER };
         let due = stream_due.min(hold_due);
         if due != NEVER {
             self.expiry.lock().schedule(channel.id, due);
@@ -143,7 +145,8 @@ impl Hub {
             if !options.idempotency_key.is_empty() {
                 let key = &options.idempotency_key;
                 let until = memory.idempotency(channel.id).lock().put(channel.id, key, &published, now.mono);
-                state.hold_until = state.hold_until.max(until);
+                let kept = state.kept();
+                kept.hold_until = kept.hold_until.max(until);
             }
             memory.schedule(channel, state);
             (published, wake)
@@ -212,7 +215,7 @@ impl Hub {
     /// Drops the publications of a stream of the memory broker, and keeps its position.
     pub(crate) fn remove_history_memory(&self, name: &str) {
         self.directory.with_existing(name, |_, state| {
-            if let Some(stream) = &mut state.stream {
+            if let Some(stream) = state.stream() {
                 stream.remove_history();
             }
         });
@@ -229,14 +232,19 @@ impl Hub {
             };
             {
                 let mut state = channel.lock();
-                if state.hold_until <= now.mono {
-                    state.hold_until = 0;
-                }
                 let unused = state.subscribers == 0;
-                if let Some(stream) = &mut state.stream {
-                    stream.expire_entries(now.mono);
-                    if stream.expires_at() <= now.mono && unused {
-                        state.stream = None;
+                if let Some(kept) = &mut state.kept {
+                    if kept.hold_until <= now.mono {
+                        kept.hold_until = 0;
+                    }
+                    if let Some(stream) = &mut kept.stream {
+                        stream.expire_entries(now.mono);
+                        if stream.expires_at() <= now.mono && unused {
+                            kept.stream = None;
+                        }
+                    }
+                    if kept.stream.is_none() && kept.hold_until == 0 {
+                        state.kept = None;
                     }
                 }
                 memory.schedule(&channel, &state);

@@ -150,10 +150,11 @@ impl Session {
     fn prolong_subscription(&mut self, cx: &Cx<'_>, channel: &str, refreshed: SubRefreshed) -> bool {
         let Some(number) = cx.channels.find(channel) else { return false };
         let Some(own) = self.subscriptions.iter_mut().find(|own| own.channel == number) else { return false };
-        own.expiry = Expiry::at(refreshed.expire_at);
-        own.flags &= !Subscription::REFRESHING;
-        if let (Some(info), Some(old)) = (refreshed.info, &own.info) {
-            own.info = Some(Arc::new(ClientInfo { chan_info: info, ..ClientInfo::clone(old) }));
+        let details = own.details();
+        details.expiry = Expiry::at(refreshed.expire_at);
+        details.flags &= !Subscription::REFRESHING;
+        if let (Some(info), Some(old)) = (refreshed.info, &details.info) {
+            details.info = Some(Arc::new(ClientInfo { chan_info: info, ..ClientInfo::clone(old) }));
         }
         true
     }

@@ -102,7 +102,7 @@ impl Session {
             return self.breach(cx, NO_CHANNEL);
         }
         let own = self.subscription(cx, &request.channel);
-        let chan_info = own.and_then(|own| own.info.clone());
+        let chan_info = own.and_then(|own| own.info().cloned());
         let subscribed = own.is_some();
         let request =
             Publishing { channel: request.channel, data: request.data, subscribed, kind: request.r#type };

@@ -6,7 +6,7 @@ use crate::clock::Now;
 ///
 /// Nothing clears it but a refresh that the application accepted. What falls due is told by the wall clock;
 /// the timer that has it looked at runs on the monotonic one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Expiry(i64);
 
 /// Where a login or subscription stands.

@@ -1,7 +1,7 @@
 //! How a subscription begins: asked for, decided, entered, told.
 
 use super::expiry::Expiry;
-use super::subscription::Subscription;
+use super::subscription::{Details, Subscription};
 use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::hooks::{Refusal, SubscribeOptions, Subscribing};
 use crate::hub::Engine;
@@ -304,11 +304,7 @@ impl Session {
             .filter(|_| seen)
             .map(|identity| Arc::new(identity.client_info(options.info.clone())));
         let expiry = Expiry::at(options.expire_at);
-        if self.subscriptions.is_empty() {
-            // Most connections have one; the growth that a vector begins with would cost them three more.
-            self.subscriptions.reserve_exact(1);
-        }
-        self.subscriptions.push(Subscription { channel: local, place, flags, expiry, info: info.clone() });
+        self.keep(Subscription::new(local, place, Details { flags, expiry, info: info.clone() }));
         let result = self.result(cx, &options, &asked, &start, delta);
         match info {
             Some(info) if options.presence => {
@@ -375,7 +371,7 @@ impl Session {
     /// Tells a channel that this client came.
     pub(super) fn announce(&self, cx: &mut Cx<'_>, channel: &str) {
         let Some(own) = self.subscription(cx, channel) else { return };
-        let (true, Some(info)) = (own.is(Subscription::JOIN_LEAVE), own.info.clone()) else { return };
+        let (true, Some(info)) = (own.is(Subscription::JOIN_LEAVE), own.info().cloned()) else { return };
         let Some(record) = cx.channels.get(own.channel).map(|channel| channel.record.clone()) else { return };
         self.tell(cx, Call::JoinLeave { channel: record, info, join: true });
     }

@@ -15,6 +15,13 @@ pub(super) struct Subscription {
     pub(super) channel: u32,
     /// Place in the channel's list of subscribers.
     pub(super) place: u32,
+    /// Most subscriptions are plain, and every one pays for the size.
+    details: Option<Box<Details>>,
+}
+
+/// What is not plain of a subscription.
+#[derive(Default)]
+pub(super) struct Details {
     pub(super) flags: u8,
     pub(super) expiry: Expiry,
     /// What others see with it, where anything of it is seen.
@@ -33,8 +40,26 @@ impl Subscription {
     /// Such a question is under way.
     pub(super) const REFRESHING: u8 = 16;
 
-    pub(super) const fn is(&self, flag: u8) -> bool {
-        self.flags & flag != 0
+    pub(super) fn new(channel: u32, place: u32, details: Details) -> Self {
+        let plain = details.flags == 0 && details.expiry == Expiry::NEVER && details.info.is_none();
+        Self { channel, place, details: (!plain).then(|| Box::new(details)) }
+    }
+
+    pub(super) fn is(&self, flag: u8) -> bool {
+        self.details.as_ref().is_some_and(|details| details.flags & flag != 0)
+    }
+
+    pub(super) fn expiry(&self) -> Expiry {
+        self.details.as_ref().map_or(Expiry::NEVER, |details| details.expiry)
+    }
+
+    pub(super) fn info(&self) -> Option<&Arc<ClientInfo>> {
+        self.details.as_ref()?.info.as_ref()
+    }
+
+    /// What is not plain, to be changed.
+    pub(super) fn details(&mut self) -> &mut Details {
+        self.details.get_or_insert_default()
     }
 }
 
@@ -49,6 +74,15 @@ pub(crate) enum Push {
 }
 
 impl Session {
+    /// Adds a subscription. Most connections have one, and some have hundreds: the list grows by a quarter.
+    pub(super) fn keep(&mut self, own: Subscription) {
+        let len = self.subscriptions.len();
+        if len == self.subscriptions.capacity() {
+            self.subscriptions.reserve_exact(len / 4 + 1);
+        }
+        self.subscriptions.push(own);
+    }
+
     /// The subscription to a channel, if there is one.
     pub(super) fn subscription(&self, cx: &Cx<'_>, channel: &str) -> Option<&Subscription> {
         let number = cx.channels.find(channel)?;
@@ -114,7 +148,7 @@ impl Session {
         if own.is(Subscription::PRESENCE) {
             self.tell(cx, Call::PresenceRemove { channel: record.clone(), client: self.id });
         }
-        if let (Some(info), true) = (own.info, announced) {
+        if let (Some(info), true) = (own.info().cloned(), announced) {
             self.tell(cx, Call::JoinLeave { channel: record.clone(), info, join: false });
         }
         self.tell(cx, Call::Unsubscribed { channel: record, code: code.clone() });
@@ -154,5 +188,20 @@ impl Session {
         }
         let Some(name) = cx.channels.get(channel).map(|channel| channel.record.name.clone()) else { return };
         self.end_subscription(cx, &name, &UnsubscribeCode::INSUFFICIENT_STATE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_subscription_owns_no_heap() {
+        assert!(size_of::<Subscription>() <= 16, "{} bytes for a subscription", size_of::<Subscription>());
+        assert!(Subscription::new(1, 2, Details::default()).details.is_none());
+        let mut own = Subscription::new(1, 2, Details { expiry: Expiry::at(7), ..Details::default() });
+        assert_eq!(own.expiry(), Expiry::at(7));
+        own.details().flags |= Subscription::PRESENCE;
+        assert!(own.is(Subscription::PRESENCE) && !own.is(Subscription::SERVER_SIDE));
     }
 }

@@ -30,7 +30,7 @@ impl Session {
         for own in &self.subscriptions {
             let asks = own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING);
             let grace = if asks { 0 } else { millis(cx.config.expired_sub_close_delay) };
-            deadline = deadline.min(own.expiry.deadline(cx.now, grace));
+            deadline = deadline.min(own.expiry().deadline(cx.now, grace));
         }
         deadline
     }
@@ -116,12 +116,12 @@ impl Session {
         let mut over = Vec::new();
         let mut asks = Vec::new();
         for own in &mut self.subscriptions {
-            match own.expiry.standing(cx.now, grace) {
+            match own.expiry().standing(cx.now, grace) {
                 Standing::Valid => {}
                 Standing::Grace
                     if own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING) =>
                 {
-                    own.flags |= Subscription::REFRESHING;
+                    own.details().flags |= Subscription::REFRESHING;
                     asks.push(own.channel);
                 }
                 Standing::Grace => {}
