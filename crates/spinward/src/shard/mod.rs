@@ -27,6 +27,7 @@ use inbox::{Entry, Inbox};
 use spinward_wire::Protocol;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,12 @@ const ENTRIES_PER_TURN: usize = 512;
 const SENDS_PER_SLICE: usize = 256;
 #[cfg(target_os = "linux")]
 const READS_PER_TURN: usize = 256;
+/// After so many sends and more, a shard rests before it takes the next publications: what comes meanwhile goes
+/// out with one send for each connection and not with many. It rests about as long as the sends took, so a message
+/// that comes alone is never held up, and one in a stream not much longer than by what is sent before it.
+const SENDS_BEFORE_REST: u32 = 128;
+const REST_PER_SEND: Duration = Duration::from_micros(5);
+const REST_AT_MOST: Duration = Duration::from_millis(4);
 /// How much is read from a socket, or sent to one, at a time.
 const SCRATCH: usize = 64 << 10;
 
@@ -77,6 +84,12 @@ pub(crate) struct Driver {
     #[cfg(target_os = "linux")]
     poller: poll::Poller,
     tasks: Tasks,
+    /// Publications were taken since there was nothing to do.
+    published: bool,
+    /// Connections sent to since then.
+    sends: u32,
+    /// The inbox is not looked at.
+    resting: bool,
     stopping: bool,
 }
 
@@ -104,6 +117,9 @@ pub(crate) fn spawn(
             #[cfg(target_os = "linux")]
             poller,
             tasks: Tasks::default(),
+            published: false,
+            sends: 0,
+            resting: false,
             stopping: false,
             hub,
         };
@@ -139,8 +155,9 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
         }
     };
     let driver = Rc::new(RefCell::new(driver));
+    let mut rest = pin!(tokio::time::sleep(Duration::ZERO));
     loop {
-        let (more, deadline) = {
+        let (more, resting, deadline) = {
             let mut driver_ref = driver.borrow_mut();
             driver_ref.turn(
                 &driver,
@@ -150,7 +167,11 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
             if driver_ref.stopping && driver_ref.core.connections() == 0 {
                 return;
             }
-            (driver_ref.has_more(), driver_ref.core.next_deadline())
+            let more = driver_ref.has_more();
+            if let Some(time) = driver_ref.rest(more) {
+                rest.set(tokio::time::sleep(time));
+            }
+            (more, driver_ref.resting, driver_ref.core.next_deadline())
         };
         if more {
             // Tasks of this shard get their turn too.
@@ -163,7 +184,8 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
         #[cfg(target_os = "linux")]
         tokio::select! {
             biased;
-            () = inbox.ready() => {}
+            () = inbox.ready(), if !resting => {}
+            () = rest.as_mut(), if resting => driver.borrow_mut().resting = false,
             guard = epoll.readable() => {
                 if let Ok(mut guard) = guard {
                     guard.clear_ready();
@@ -175,7 +197,8 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
         #[cfg(not(target_os = "linux"))]
         tokio::select! {
             biased;
-            () = inbox.ready() => {}
+            () = inbox.ready(), if !resting => {}
+            () = rest.as_mut(), if resting => driver.borrow_mut().resting = false,
             () = tokio::time::sleep(sleep) => {}
         }
     }
@@ -202,8 +225,18 @@ impl Driver {
         !self.entries.is_empty() || self.core.has_dirty()
     }
 
+    /// With nothing left to do, says how long to rest first, if at all.
+    fn rest(&mut self, more: bool) -> Option<Duration> {
+        if more || self.resting {
+            return None;
+        }
+        let (published, sends) = (std::mem::take(&mut self.published), std::mem::take(&mut self.sends));
+        self.resting = published && sends >= SENDS_BEFORE_REST && !self.stopping;
+        self.resting.then(|| REST_AT_MOST.min(REST_PER_SEND * sends))
+    }
+
     fn take_entries(&mut self, now: Now, own: &Rc<RefCell<Self>>) {
-        if self.entries.is_empty() {
+        if self.entries.is_empty() && !self.resting {
             self.hub.inboxes[self.shard].drain(&mut self.entries);
         }
         for _ in 0..ENTRIES_PER_TURN {
@@ -214,7 +247,10 @@ impl Driver {
                     self.stopping = true;
                     self.core.entry(Entry::Shutdown, now, &mut self.exec);
                 }
-                Some(entry) => self.core.entry(entry, now, &mut self.exec),
+                Some(entry) => {
+                    self.published |= matches!(entry, Entry::Publication { .. });
+                    self.core.entry(entry, now, &mut self.exec);
+                }
             }
         }
     }
@@ -269,6 +305,7 @@ impl Driver {
     fn flush(&mut self) {
         for _ in 0..SENDS_PER_SLICE {
             let Some(slot) = self.core.take_dirty() else { return };
+            self.sends += 1;
             if self.tasks.wake(slot) {
                 continue;
             }
