@@ -23,8 +23,9 @@ fn forgeries(claims: &str) -> Vec<(&'static str, &'static str, String)> {
     let (protected, payload) = head.split_once('.').unwrap();
     let (rsa, ec, ed) = (&signers()[1], &signers()[2], &signers()[5]);
     let (other, empty) = (Signer::hmac("other"), Signer::hmac(""));
-    let der =
-        |signer: &Signer| signer.pem().lines().filter(|line| !line.starts_with('-')).collect::<String>();
+    let der = |signer: &Signer| {
+        signer.public_pem().lines().filter(|line| !line.starts_with('-')).collect::<String>()
+    };
     let with_secret = |secret: &str| Signer::hmac(secret).token(claims);
     let mut list: Vec<(&'static str, &'static str, String)> = Vec::new();
     let mut add = |name, reason, token: String| list.push((name, reason, token));
@@ -103,12 +104,12 @@ fn forgeries(claims: &str) -> Vec<(&'static str, &'static str, String)> {
     for secret in ["Secret", "secret ", "secret\n", "c2VjcmV0", "null", "\0", "password"] {
         add("a guessed secret", "signature_mismatch", with_secret(secret));
     }
-    add("RSA key as secret, PEM", "signature_mismatch", with_secret(&rsa.pem()));
-    add("RSA key as secret, PEM trimmed", "signature_mismatch", with_secret(rsa.pem().trim()));
+    add("RSA key as secret, PEM", "signature_mismatch", with_secret(&rsa.public_pem()));
+    add("RSA key as secret, PEM trimmed", "signature_mismatch", with_secret(rsa.public_pem().trim()));
     add("RSA key as secret, base64", "signature_mismatch", with_secret(&der(rsa)));
     add("RSA key as secret, JWK", "signature_mismatch", with_secret(&rsa.jwk("k", "")));
-    add("EC key as secret, PEM", "signature_mismatch", with_secret(&ec.pem()));
-    add("Ed25519 key as secret, PEM", "signature_mismatch", with_secret(&ed.pem()));
+    add("EC key as secret, PEM", "signature_mismatch", with_secret(&ec.public_pem()));
+    add("Ed25519 key as secret, PEM", "signature_mismatch", with_secret(&ed.public_pem()));
 
     let stranger = Signer::ec(Curve::P256);
     let key = stranger.jwk("own", "");

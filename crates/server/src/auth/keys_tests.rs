@@ -11,10 +11,10 @@ fn a_key_verifies_its_own_family_and_no_other() {
     for signer in signers() {
         let key = match signer {
             Signer::Hmac(secret) => VerifyKey::hmac(secret.as_bytes()).unwrap(),
-            _ => VerifyKey::pem(&signer.pem()).unwrap(),
+            _ => VerifyKey::pem(&signer.public_pem()).unwrap(),
         };
         for alg in Alg::ALL {
-            let signature = signer.sign(alg, text);
+            let signature = signer.forge(alg, text);
             let expected = if key.serves(alg) { Ok(()) } else { Err(Mismatch::Alg) };
             assert_eq!(key.verify(alg, text, &signature), expected, "{key:?} {alg}");
             if key.serves(alg) {
@@ -31,11 +31,11 @@ fn a_key_verifies_its_own_family_and_no_other() {
 #[test]
 fn the_text_of_a_public_key_is_no_secret() {
     for signer in &signers()[1..] {
-        let key = VerifyKey::pem(&signer.pem()).unwrap();
+        let key = VerifyKey::pem(&signer.public_pem()).unwrap();
         let der = STANDARD
-            .decode(signer.pem().lines().filter(|l| !l.starts_with('-')).collect::<String>())
+            .decode(signer.public_pem().lines().filter(|l| !l.starts_with('-')).collect::<String>())
             .unwrap();
-        let pem = signer.pem();
+        let pem = signer.public_pem();
         for secret in [pem.as_bytes(), pem.trim().as_bytes(), &der, signer.jwk("k", "").as_bytes()] {
             for (alg, algorithm) in [
                 (Alg::Hs(Sha::S256), hmac::HMAC_SHA256),
@@ -52,8 +52,8 @@ fn the_text_of_a_public_key_is_no_secret() {
 #[test]
 fn ecdsa_signatures_have_the_fixed_size() {
     let Signer::Ec(_, pair) = &signers()[2] else { unreachable!() };
-    let key = VerifyKey::pem(&signers()[2].pem()).unwrap();
-    let fixed = signers()[2].sign(Alg::Es(Curve::P256), b"text");
+    let key = VerifyKey::pem(&signers()[2].public_pem()).unwrap();
+    let fixed = signers()[2].forge(Alg::Es(Curve::P256), b"text");
     assert_eq!(fixed.len(), 64);
     let der = {
         use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
@@ -72,7 +72,7 @@ fn ecdsa_signatures_have_the_fixed_size() {
 #[test]
 fn pem_is_read_in_its_usual_forms() {
     for signer in &signers()[1..] {
-        let pem = signer.pem();
+        let pem = signer.public_pem();
         let wrapped = {
             let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
             let lines: Vec<&str> =
@@ -84,7 +84,7 @@ fn pem_is_read_in_its_usual_forms() {
         {
             let key = VerifyKey::pem(&form).unwrap();
             let alg = signer.alg();
-            assert_eq!(key.verify(alg, b"t", &signer.sign(alg, b"t")), Ok(()), "{form}");
+            assert_eq!(key.verify(alg, b"t", &signer.forge(alg, b"t")), Ok(()), "{form}");
         }
     }
     let Signer::Rsa(pair) = &signers()[1] else { unreachable!() };
@@ -111,7 +111,7 @@ fn bad_keys_are_named() {
     // Each truncation and each changed byte is an error or another key, never a panic.
     for signer in &signers()[1..] {
         let der = STANDARD
-            .decode(signer.pem().lines().filter(|l| !l.starts_with('-')).collect::<String>())
+            .decode(signer.public_pem().lines().filter(|l| !l.starts_with('-')).collect::<String>())
             .unwrap();
         for cut in 0..der.len() {
             assert!(VerifyKey::pem(&block("PUBLIC KEY", &STANDARD.encode(&der[..cut]))).is_err());
@@ -145,7 +145,7 @@ fn rsa_keys_have_a_sound_size_and_exponent() {
 fn an_option_takes_its_own_kind_of_key() {
     let (rsa, ec, ed) = (&signers()[1], &signers()[2], &signers()[5]);
     let mut wrong = keys_of(&[rsa]);
-    wrong.rsa[0].key = Secret::new(ec.pem());
+    wrong.rsa[0].key = Secret::new(ec.public_pem());
     let error = KeyRing::new(&wrong).unwrap_err();
     assert_eq!(error.option, "client.token.rsa_public_key");
     assert_eq!(error.fault, KeyFault::Kind { found: Family::Ecdsa });

@@ -1,4 +1,4 @@
-//! PEM public keys: `PUBLIC KEY` (SubjectPublicKeyInfo, RFC 5280 §4.1) and `RSA PUBLIC KEY` (PKCS #1).
+//! PEM, and the public keys in it: `PUBLIC KEY` (SubjectPublicKeyInfo, RFC 5280 §4.1) and `RSA PUBLIC KEY` (PKCS #1).
 //!
 //! The structure is read here, so that a wrong kind of key is named instead of "cannot be read"; whether the
 //! numbers make a key is for the crypto library to say.
@@ -44,23 +44,39 @@ pub enum KeyFault {
     Invalid,
 }
 
-/// Reads the first PEM block of a text. `\n` written out, as environment variables have it, counts as a line
-/// break.
+/// Reads the first PEM block of a text.
 pub(super) fn public_key(text: &str) -> Result<VerifyKey, KeyFault> {
-    let text = text.replace("\\n", "\n");
     if text.trim().is_empty() {
         return Err(KeyFault::Empty);
     }
-    let (_, after) = text.split_once("-----BEGIN ").ok_or(KeyFault::NotPem)?;
-    let (label, after) = after.split_once("-----").ok_or(KeyFault::NotPem)?;
-    let (body, _) = after.split_once(&format!("-----END {label}-----")).ok_or(KeyFault::NotPem)?;
-    let body: String = body.split_ascii_whitespace().collect();
-    let der = STANDARD.decode(body).map_err(|_| KeyFault::NotPem)?;
-    match label {
-        "PUBLIC KEY" => subject_public_key_info(&der),
-        "RSA PUBLIC KEY" => rsa_public_key(&der),
+    let blocks = blocks(text);
+    let (label, der) = blocks.first().ok_or(KeyFault::NotPem)?;
+    match label.as_str() {
+        "PUBLIC KEY" => subject_public_key_info(der),
+        "RSA PUBLIC KEY" => rsa_public_key(der),
         _ => Err(KeyFault::Label(label.chars().take(40).collect())),
     }
+}
+
+/// The PEM blocks of a text up to a broken one, each with its label. `\n` written out, as environment variables
+/// have it, counts as a line break.
+pub(super) fn blocks(text: &str) -> Vec<(String, Vec<u8>)> {
+    let text = text.replace("\\n", "\n");
+    let (mut rest, mut found) = (text.as_str(), Vec::new());
+    while let Some((label, der, after)) = block(rest) {
+        found.push((label.to_owned(), der));
+        rest = after;
+    }
+    found
+}
+
+/// Label and content of the next block, and what comes after it.
+fn block(text: &str) -> Option<(&str, Vec<u8>, &str)> {
+    let (_, after) = text.split_once("-----BEGIN ")?;
+    let (label, after) = after.split_once("-----")?;
+    let (body, after) = after.split_once(&format!("-----END {label}-----"))?;
+    let body: String = body.split_ascii_whitespace().collect();
+    Some((label, STANDARD.decode(body).ok()?, after))
 }
 
 /// `SEQUENCE { SEQUENCE { algorithm, parameters }, BIT STRING }`

@@ -1,14 +1,13 @@
 //! Making tokens, honest and forged, for the tests.
 
-use super::jws::{Alg, Curve, Sha};
+use super::jws::{Alg, Curve};
 use super::pem::rsa_numbers;
 use super::settings::{Expect, IssuerSettings, KeySettings, Timed, TokenSettings};
+pub(crate) use super::sign::Signer;
 use crate::secret::Secret;
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::encoding::{self, AsDer};
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
-use aws_lc_rs::{encoding, hmac};
+use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use std::sync::OnceLock;
@@ -17,80 +16,27 @@ pub(crate) fn b64u(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The algorithm alone.
-impl std::fmt::Debug for Signer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Signer({})", self.alg())
-    }
-}
-
-/// A key that signs.
-pub(crate) enum Signer {
-    Hmac(String),
-    Rsa(Box<RsaKeyPair>),
-    Ec(Curve, Box<EcdsaKeyPair>),
-    Ed(Box<Ed25519KeyPair>),
-}
-
 impl Signer {
-    pub(crate) fn hmac(secret: &str) -> Self {
-        Self::Hmac(secret.to_owned())
-    }
-
     pub(crate) fn rsa() -> Self {
         Self::Rsa(Box::new(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()))
     }
 
     pub(crate) fn ec(curve: Curve) -> Self {
-        let algorithm = match curve {
-            Curve::P256 => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
-            Curve::P384 => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
-            Curve::P521 => &signature::ECDSA_P521_SHA512_FIXED_SIGNING,
-        };
-        Self::Ec(curve, Box::new(EcdsaKeyPair::generate(algorithm).unwrap()))
+        Self::Ec(curve, Box::new(EcdsaKeyPair::generate(curve.signing()).unwrap()))
     }
 
     pub(crate) fn ed() -> Self {
         Self::Ed(Box::new(Ed25519KeyPair::generate().unwrap()))
     }
 
-    pub(crate) fn alg(&self) -> Alg {
-        match self {
-            Self::Hmac(_) => Alg::Hs(Sha::S256),
-            Self::Rsa(_) => Alg::Rs(Sha::S256),
-            Self::Ec(curve, _) => Alg::Es(*curve),
-            Self::Ed(_) => Alg::EdDsa,
-        }
-    }
-
-    /// Signs with the algorithm of the key; `alg` picks the digest where there is a choice.
-    pub(crate) fn sign(&self, alg: Alg, text: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Hmac(secret) => {
-                let algorithm = match alg {
-                    Alg::Hs(Sha::S384) => hmac::HMAC_SHA384,
-                    Alg::Hs(Sha::S512) => hmac::HMAC_SHA512,
-                    _ => hmac::HMAC_SHA256,
-                };
-                hmac::sign(&hmac::Key::new(algorithm, secret.as_bytes()), text).as_ref().to_vec()
-            }
-            Self::Rsa(pair) => {
-                let padding: &dyn signature::RsaEncoding = match alg {
-                    Alg::Rs(Sha::S384) => &signature::RSA_PKCS1_SHA384,
-                    Alg::Rs(Sha::S512) => &signature::RSA_PKCS1_SHA512,
-                    _ => &signature::RSA_PKCS1_SHA256,
-                };
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(padding, &SystemRandom::new(), text, &mut signature).unwrap();
-                signature
-            }
-            Self::Ec(_, pair) => pair.sign(&SystemRandom::new(), text).unwrap().as_ref().to_vec(),
-            Self::Ed(pair) => pair.sign(text).as_ref().to_vec(),
-        }
+    /// Signs; with the usual algorithm of the key where it does not have the one that is asked for.
+    pub(crate) fn forge(&self, alg: Alg, text: &[u8]) -> Vec<u8> {
+        let alg = if self.algs().contains(&alg) { alg } else { self.alg() };
+        self.sign(alg, text).unwrap()
     }
 
     /// The public key as a PEM block.
-    pub(crate) fn pem(&self) -> String {
+    pub(crate) fn public_pem(&self) -> String {
         let der = match self {
             Self::Hmac(_) => panic!("a secret has no public key"),
             Self::Rsa(pair) => AsDer::<encoding::PublicKeyX509Der<'_>>::as_der(pair.public_key()),
@@ -148,7 +94,7 @@ impl Signer {
     pub(crate) fn token_with(&self, header: &str, claims: &str) -> String {
         let named = Alg::ALL.into_iter().find(|alg| header.contains(&format!("\"{alg}\"")));
         let text = format!("{}.{}", b64u(header), b64u(claims));
-        let signature = self.sign(named.unwrap_or_else(|| self.alg()), text.as_bytes());
+        let signature = self.forge(named.unwrap_or_else(|| self.alg()), text.as_bytes());
         format!("{text}.{}", b64u(signature))
     }
 }
@@ -178,9 +124,11 @@ pub(crate) fn keys_of(signers: &[&Signer]) -> KeySettings {
     for signer in signers {
         match signer {
             Signer::Hmac(secret) => keys.hmac.push(always("client.token.hmac_secret_key", secret)),
-            Signer::Rsa(_) => keys.rsa.push(always("client.token.rsa_public_key", &signer.pem())),
-            Signer::Ec(..) => keys.ecdsa.push(always("client.token.ecdsa_public_key", &signer.pem())),
-            Signer::Ed(_) => keys.ed25519.push(always("client.token.ed25519_public_key", &signer.pem())),
+            Signer::Rsa(_) => keys.rsa.push(always("client.token.rsa_public_key", &signer.public_pem())),
+            Signer::Ec(..) => keys.ecdsa.push(always("client.token.ecdsa_public_key", &signer.public_pem())),
+            Signer::Ed(_) => {
+                keys.ed25519.push(always("client.token.ed25519_public_key", &signer.public_pem()))
+            }
         }
     }
     keys

@@ -5,8 +5,9 @@
 
 use super::{Failure, complain, say};
 use crate::auth::claims::{ConnectToken, SubscribeToken};
+use crate::auth::jws::Alg;
 use crate::auth::reason::{Refusal, Use};
-use crate::auth::sign::hs256;
+use crate::auth::sign::Signer;
 use crate::config::typed::TokenIssuer;
 use crate::config::{Config, Duration};
 use crate::policy::explain::explain;
@@ -15,6 +16,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use spinward::Answer;
 use spinward::clock::Clock;
+use std::path::PathBuf;
 use tokio::runtime::Runtime;
 
 /// A week, in seconds.
@@ -31,6 +33,22 @@ pub(super) struct GenToken {
     /// Print the token alone
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    with: With,
+}
+
+/// What a token is signed with.
+#[derive(Debug, Default, Args)]
+struct With {
+    /// PEM file of a private key to sign with, in place of the configured secret
+    #[arg(short = 'k', long, value_name = "FILE")]
+    private_key: Option<PathBuf>,
+    /// Algorithm; the usual one of the key if left out
+    #[arg(long, value_name = "NAME")]
+    alg: Option<String>,
+    /// Name of the key in a key set, for the header
+    #[arg(long, value_name = "NAME")]
+    kid: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -93,14 +111,14 @@ fn make(
     claims: Value,
     command: &GenToken,
 ) -> Result<(), Failure> {
-    let token = signed(path, keys, claims, command, now())?;
+    let (alg, token) = signed(path, keys, claims, command, now())?;
     if !command.quiet {
         let ends = match u64::try_from(command.ttl) {
             Ok(ttl) => format!("expires in {}", Duration::secs(ttl)),
             Err(_) => "never expires".to_owned(),
         };
         // Apart from the token, so that a pipe gets the token alone.
-        complain(&format!("HS256 {kind} token for {}, {ends}:", whose(&command.user)));
+        complain(&format!("{alg} {kind} token for {}, {ends}:", whose(&command.user)));
     }
     say(&token);
     Ok(())
@@ -112,14 +130,15 @@ fn signed(
     mut claims: Value,
     command: &GenToken,
     now: i64,
-) -> Result<String, Failure> {
-    if keys.hmac_secret_key.is_empty() {
-        return Err(format!(
-            "{path}.hmac_secret_key is not set: there is nothing to sign with. \
-             Tokens for public keys and key sets are made where the private key is"
-        )
-        .into());
-    }
+) -> Result<(Alg, String), Failure> {
+    let signer = signer(path, keys, &command.with)?;
+    let alg = match &command.with.alg {
+        None => signer.alg(),
+        Some(name) => Alg::from_name(name).ok_or_else(|| {
+            let names = Alg::ALL.map(Alg::name).join(", ");
+            format!("--alg {name:?} is none of {names}")
+        })?,
+    };
     claims["sub"] = Value::from(command.user.as_str());
     if !keys.user_id_claim.is_empty() {
         put(&mut claims, &keys.user_id_claim, Value::from(command.user.as_str()));
@@ -128,7 +147,24 @@ fn signed(
     if command.ttl >= 0 {
         claims["exp"] = Value::from(now.saturating_add(command.ttl));
     }
-    Ok(hs256(keys.hmac_secret_key.expose(), &claims))
+    let token = signer.claims(alg, command.with.kid.as_deref(), &claims);
+    Ok((alg, token.map_err(|fault| format!("--alg: {fault}"))?))
+}
+
+fn signer(path: &str, keys: &TokenIssuer, with: &With) -> Result<Signer, Failure> {
+    if let Some(file) = &with.private_key {
+        let text = std::fs::read_to_string(file);
+        let text = text.map_err(|error| format!("--private-key: {}: {error}", file.display()))?;
+        return Ok(Signer::pem(&text).map_err(|fault| format!("--private-key: {}: {fault}", file.display()))?);
+    }
+    if keys.hmac_secret_key.is_empty() {
+        return Err(format!(
+            "{path}.hmac_secret_key is not set: there is nothing to sign with. \
+             Where the private key of a configured public key or key set is at hand, name its file with --private-key"
+        )
+        .into());
+    }
+    Ok(Signer::hmac(keys.hmac_secret_key.expose()))
 }
 
 /// Sets a claim by its path, with objects on the way to it.
@@ -258,6 +294,7 @@ fn ends(at: Option<i64>, now: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::jws::Jws;
     use crate::config::{Vars, from_tree};
 
     const NOW: i64 = 1_700_000_000;
@@ -289,15 +326,20 @@ mod tests {
         configured(&json!({}))
     }
 
+    fn generated(user: &str, ttl: i64) -> GenToken {
+        GenToken { user: user.into(), ttl, quiet: true, with: With::default() }
+    }
+
     fn connection_token(config: &Config, user: &str, ttl: i64) -> String {
-        let command = GenToken { user: user.into(), ttl, quiet: true };
-        signed("client.token", &config.client.token.own, json!({}), &command, NOW).unwrap()
+        let command = generated(user, ttl);
+        signed("client.token", &config.client.token.own, json!({}), &command, NOW).unwrap().1
     }
 
     fn subscription_token(config: &Config, user: &str, channel: &str) -> String {
-        let command = GenToken { user: user.into(), ttl: 60, quiet: true };
+        let command = generated(user, 60);
         signed("client.token", &config.client.token.own, json!({ "channel": channel }), &command, NOW)
             .unwrap()
+            .1
     }
 
     fn check_connection(config: &Config, token: &str, user: Option<&str>, channel: Option<&str>) -> String {
@@ -401,9 +443,9 @@ mod tests {
         let separate = configured(&json!({
             "client": { "subscription_token": { "enabled": true, "hmac_secret_key": "apart" } }
         }));
-        let command = GenToken { user: "42".into(), ttl: 60, quiet: true };
+        let command = generated("42", 60);
         let keys = &separate.client.subscription_token.token.own;
-        let token = signed("p", keys, json!({ "channel": "open:a" }), &command, NOW).unwrap();
+        let token = signed("p", keys, json!({ "channel": "open:a" }), &command, NOW).unwrap().1;
         assert!(check_subscription(&separate, &token, None, None, None).starts_with("valid"));
         let with_other_keys = subscription_token(&separate, "42", "open:a");
         let text = check_subscription(&separate, &with_other_keys, None, None, None);
@@ -413,9 +455,31 @@ mod tests {
     #[test]
     fn without_a_secret_nothing_is_made() {
         let none = configured(&json!({ "client": { "token": { "hmac_secret_key": "" } } }));
-        let command = GenToken { user: String::new(), ttl: 1, quiet: true };
+        let command = generated("", 1);
         let error = signed("client.token", &none.client.token.own, json!({}), &command, NOW).unwrap_err();
-        assert!(error.to_string().contains("client.token.hmac_secret_key"), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("client.token.hmac_secret_key") && error.contains("--private-key"), "{error}");
+    }
+
+    #[test]
+    fn algorithms_are_those_of_the_key() {
+        let config = plain();
+        let made = |alg: &str| {
+            let mut command = generated("42", 60);
+            command.with.alg = Some(alg.into());
+            command.with.kid = Some("k1".into());
+            signed("client.token", &config.client.token.own, json!({}), &command, NOW)
+        };
+        for name in ["HS256", "HS384", "HS512"] {
+            let (alg, token) = made(name).unwrap();
+            assert_eq!(alg.name(), name);
+            let read = Jws::parse(&token).unwrap();
+            assert_eq!((read.alg, read.kid.as_deref()), (alg, Some("k1")));
+            assert!(check_connection(&config, &token, None, None).starts_with("valid"), "{name}");
+        }
+        let error = made("RS256").unwrap_err().to_string();
+        assert_eq!(error, "--alg: the key does not sign RS256, but HS256, HS384, HS512");
+        assert!(made("none").unwrap_err().to_string().contains("ES512"));
     }
 
     /// Nothing listens there: the answer is that keys cannot be had, and not that the token is bad.

@@ -252,7 +252,7 @@ async fn secrets_stand_beside_a_set_and_never_in_it() {
     assert_eq!(code(&beside, &secret.token(USER), 0).await, "u");
     assert_eq!(code(&beside, &signers()[1].token_kid("r", USER), 0).await, "u");
     // The public key of the set as an HMAC secret.
-    let confused = Signer::hmac(&signers()[1].pem()).token_kid("r", USER);
+    let confused = Signer::hmac(&signers()[1].public_pem()).token_kid("r", USER);
     assert_eq!(code(&beside, &confused, 0).await, "signature_mismatch");
 }
 
