@@ -106,6 +106,7 @@ export async function startServer(settings, { args, port } = {}) {
 
   const server = {
     port: chosen,
+    file,
     ws: `ws://127.0.0.1:${chosen}/connection/websocket`,
     http: `http://127.0.0.1:${chosen}`,
     pid: child.pid,

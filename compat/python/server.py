@@ -72,10 +72,10 @@ class Server:
         self.http = f"http://127.0.0.1:{self.port}"
         self.ws = f"ws://127.0.0.1:{self.port}/connection/websocket"
         self._dir = tempfile.TemporaryDirectory(prefix="spinward-compat-")
-        file = Path(self._dir.name) / "config.json"
-        file.write_text(json.dumps(settings))
+        self.file = Path(self._dir.name) / "config.json"
+        self.file.write_text(json.dumps(settings))
         self._process = subprocess.Popen(
-            [BIN, "-c", str(file)],
+            [BIN, "-c", str(self.file)],
             env=_environment({"HTTP_SERVER_PORT": str(self.port), "HTTP_SERVER_ADDRESS": "127.0.0.1", **(env or {})}),
             cwd=self._dir.name,
             stdout=subprocess.PIPE,
