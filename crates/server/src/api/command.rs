@@ -5,8 +5,10 @@ use crate::policy::Override;
 use crate::session::{Asked, Question};
 use base64::Engine;
 use bytes::Bytes;
+use http::HeaderMap;
 use serde::Deserialize;
 use spinward::publication::Tags;
+use std::collections::HashMap;
 
 /// A call, its parameters read.
 #[derive(Debug, Clone)]
@@ -227,6 +229,7 @@ impl Command {
                     channel: channel()?,
                     action: action.unwrap_or(Asked::Subscribe),
                     token: params.string("token")?,
+                    headers: headers(params)?,
                     subscription_token: params.string("subscription_token")?,
                     subscribed: params.get("subscribed")?,
                 };
@@ -236,6 +239,11 @@ impl Command {
             _ => Self::OtherKind { channel: channel()? },
         })
     }
+}
+
+fn headers(params: &Params<'_>) -> Result<HeaderMap, Malformed> {
+    let given: HashMap<String, String> = params.get("headers")?;
+    HeaderMap::try_from(&given).map_err(|_| Malformed("headers"))
 }
 
 fn message(params: &Params<'_>) -> Result<Message, Malformed> {

@@ -23,7 +23,6 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Api {
     node: Node,
-    rules: crate::session::SharedRules,
     facts: Arc<Facts>,
     clock: Clock,
     taken: Taken,
@@ -43,8 +42,8 @@ impl Api {
     /// The API of a node that decides as `explainer` tells.
     #[must_use]
     pub fn new(node: Node, facts: Facts, explainer: Explainer) -> Self {
-        let (rules, taken) = (explainer.rules.clone(), explainer.taken.clone());
-        Self { node, rules, facts: Arc::new(facts), clock: Clock::system(), taken, explainer }
+        let taken = explainer.taken.clone();
+        Self { node, facts: Arc::new(facts), clock: Clock::system(), taken, explainer }
     }
 
     /// Makes a call.
@@ -60,10 +59,11 @@ impl Api {
         {
             self.node.ready().await;
         }
-        let rules = self.rules.get();
+        let in_force = self.explainer.in_force.get();
+        let rules = &in_force.rules;
         match command {
             Command::Publish { channel, message } => {
-                self.publish(&rules, &channel, &message).await.map(Reply::Published)
+                self.publish(rules, &channel, &message).await.map(Reply::Published)
             }
             Command::Broadcast { channels, message } => {
                 if channels.is_empty() {
@@ -71,13 +71,13 @@ impl Api {
                 }
                 let mut responses = Vec::with_capacity(channels.len());
                 for channel in &channels {
-                    responses.push(self.publish(&rules, channel, &message).await);
+                    responses.push(self.publish(rules, channel, &message).await);
                 }
                 Ok(Reply::Broadcast(responses))
             }
-            Command::Subscribe(subscribe) => self.subscribe(&rules, &subscribe).await,
+            Command::Subscribe(subscribe) => self.subscribe(rules, &subscribe).await,
             Command::Unsubscribe { who, channel } => {
-                allowed(&rules, &channel, &Call::Unsubscribe)?;
+                allowed(rules, &channel, &Call::Unsubscribe)?;
                 let channel = (!channel.is_empty()).then_some(channel.as_str());
                 if let Some(filter) = filter(&who, Vec::new()) {
                     self.node.unsubscribe(&who.user, &filter, channel, UnsubscribeCode::SERVER);
@@ -101,15 +101,15 @@ impl Api {
                 Ok(Reply::Empty)
             }
             Command::Presence { channel } => {
-                allowed(&rules, &channel, &Call::Presence)?;
+                allowed(rules, &channel, &Call::Presence)?;
                 self.node.presence(&channel).await.map(Reply::Presence).map_err(|_| ApiError::INTERNAL)
             }
             Command::PresenceStats { channel } => {
-                allowed(&rules, &channel, &Call::PresenceStats)?;
+                allowed(rules, &channel, &Call::PresenceStats)?;
                 self.node.presence_stats(&channel).await.map(Reply::Stats).map_err(|_| ApiError::INTERNAL)
             }
             Command::History { channel, limit, since, reverse } => {
-                let Grant::History(grant) = allowed(&rules, &channel, &Call::History)? else {
+                let Grant::History(grant) = allowed(rules, &channel, &Call::History)? else {
                     return Err(ApiError::INTERNAL);
                 };
                 let filter = HistoryFilter { limit: i64::from(limit), since: since.map(position), reverse };
@@ -123,7 +123,7 @@ impl Api {
                     .map_err(|error| failed(&error))
             }
             Command::HistoryRemove { channel } => {
-                allowed(&rules, &channel, &Call::HistoryRemove)?;
+                allowed(rules, &channel, &Call::HistoryRemove)?;
                 self.node
                     .remove_history(&channel)
                     .await
@@ -150,7 +150,7 @@ impl Api {
                 Ok(Reply::Explained(Box::new(self.explainer.explain(&question).await)))
             }
             Command::OtherKind { channel } => {
-                allowed(&rules, &channel, &Call::Publish { data: b"{}", skip_history: false, delta: false })?;
+                allowed(rules, &channel, &Call::Publish { data: b"{}", skip_history: false, delta: false })?;
                 // The channel is one of streams, which have no keys.
                 Err(ApiError::BAD_REQUEST)
             }

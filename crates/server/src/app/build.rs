@@ -1,12 +1,13 @@
 //! From the configuration to the parts of a server.
 
 use super::dev::Dev;
-use super::origin::{OriginError, Origins};
+use super::reload::Reloads;
 use super::serve::Routes;
 use super::tokens::{TokensError, token_settings};
 use crate::api::http::HttpSettings;
 use crate::api::{Api, Facts};
 use crate::auth::jwks::Jwks;
+use crate::auth::origin::{OriginError, Origins};
 use crate::auth::revoke::StoreError;
 use crate::auth::revoke_store::MemoryStore;
 use crate::auth::verify::{SettingsError, Verifier};
@@ -14,7 +15,7 @@ use crate::channel::{ChannelConfig, Registry};
 use crate::config::Config;
 use crate::config::catalogue::Section;
 use crate::policy::Rules;
-use crate::session::{Explainer, Keys, Refusals, ServerHooks, Settings, SharedRules, Taken};
+use crate::session::{Explainer, InForce, Keys, Refusals, ServerHooks, Settings, Shared, Taken};
 use serde_json::Value;
 use spinward::clock::Clock;
 use spinward::id::Entropy;
@@ -52,8 +53,11 @@ pub enum BuildError {
 /// The parts of a server.
 pub(super) struct Built {
     pub(super) node: Node,
+    pub(super) in_force: Shared<InForce>,
+    pub(super) door: Shared<HttpSettings>,
+    pub(super) jwks: Jwks,
+    pub(super) clock: Clock,
     refusals: Arc<Refusals>,
-    origins: Arc<Origins>,
     explainer: Explainer,
     uid: String,
 }
@@ -61,20 +65,16 @@ pub(super) struct Built {
 impl Built {
     pub(super) fn new(config: &Config) -> Result<Self, BuildError> {
         let clock = Clock::system();
+        let jwks = Jwks::current();
         let refusals = Arc::new(Refusals::new(clock.clone()));
-        let explainer = explainer(config, clock.clone(), MemoryStore::open)?;
-        let hooks = ServerHooks::new(
-            explainer.rules.clone(),
-            explainer.keys.clone(),
-            explainer.settings.clone(),
-            clock,
-            Arc::clone(&refusals),
-            explainer.taken.clone(),
-        );
+        let explainer = explainer(config, &jwks, clock.clone(), MemoryStore::open)?;
+        let in_force = explainer.in_force.clone();
+        let hooks =
+            ServerHooks::new(in_force.clone(), clock.clone(), Arc::clone(&refusals), explainer.taken.clone());
         let node = node(config, Node::builder(hooks))?;
-        let origins = Arc::new(Origins::new(config.client.allowed_origins.iter().map(String::as_str))?);
         let uid = Entropy::system().client_id().to_string();
-        Ok(Self { node, refusals, origins, explainer, uid })
+        let door = Shared::new(door(config));
+        Ok(Self { node, in_force, door, jwks, clock, refusals, explainer, uid })
     }
 
     /// The routes of the external port, and those of the internal one where there is one.
@@ -82,6 +82,7 @@ impl Built {
         &self,
         config: &Config,
         dev: Option<Arc<Dev>>,
+        reloads: &Arc<Reloads>,
         apart: bool,
     ) -> (Routes, Option<Routes>) {
         let none = || Routes {
@@ -91,9 +92,10 @@ impl Built {
             api: None,
             health: None,
             metrics: None,
-            origins: Arc::clone(&self.origins),
+            in_force: self.in_force.clone(),
             refusals: Arc::clone(&self.refusals),
-            verifier: self.explainer.keys.connection.clone(),
+            reloads: Arc::clone(reloads),
+            jwks: self.jwks.clone(),
             dev: None,
         };
         let api = || (!config.http_api.disabled).then(|| self.api(config));
@@ -113,7 +115,7 @@ impl Built {
         (Routes { api: api(), health, metrics, ..outer }, None)
     }
 
-    fn api(&self, config: &Config) -> (Api, HttpSettings) {
+    fn api(&self, config: &Config) -> (Api, Shared<HttpSettings>) {
         let name = if config.node.name.is_empty() {
             let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
             let host = host.trim();
@@ -122,19 +124,32 @@ impl Built {
             config.node.name.clone()
         };
         let facts = Facts { uid: self.uid.clone(), name };
-        let api = Api::new(self.node.clone(), facts, self.explainer.clone());
-        let http = &config.http_api;
-        let settings = HttpSettings {
-            prefix: http.handler_prefix.clone(),
-            key: http.key.clone(),
-            insecure: http.insecure,
-            no_query_key: http.disable_query_key,
-            transport_errors: http.error_mode == "transport",
-            max_body: 32 << 20,
-            max_batch: 10_000,
-        };
-        (api, settings)
+        (Api::new(self.node.clone(), facts, self.explainer.clone()), self.door.clone())
     }
+}
+
+/// How the HTTP API behaves.
+pub(super) fn door(config: &Config) -> HttpSettings {
+    let http = &config.http_api;
+    HttpSettings {
+        prefix: http.handler_prefix.clone(),
+        key: http.key.clone(),
+        insecure: http.insecure,
+        no_query_key: http.disable_query_key,
+        transport_errors: http.error_mode == "transport",
+        max_body: 32 << 20,
+        max_batch: 10_000,
+    }
+}
+
+/// What decides by this configuration. Key sets are kept in `jwks`.
+pub(crate) fn in_force(config: &Config, jwks: &Jwks) -> Result<InForce, BuildError> {
+    Ok(InForce {
+        rules: rules(config)?,
+        keys: keys_in(config, jwks)?,
+        settings: settings(config),
+        origins: Origins::new(config.client.allowed_origins.iter().map(String::as_str))?,
+    })
 }
 
 /// The rules of channels.
@@ -151,16 +166,14 @@ pub(crate) fn rules(config: &Config) -> Result<Rules, BuildError> {
 /// What the command line tells of the server's decisions. The file of revocations belongs to the server: it is
 /// looked at and left alone.
 pub(crate) fn onlooker(config: &Config) -> Result<Explainer, BuildError> {
-    explainer(config, Clock::system(), MemoryStore::read)
+    explainer(config, &Jwks::current(), Clock::system(), MemoryStore::read)
 }
 
 type OpenStore = fn(&Path, usize, i64) -> Result<MemoryStore, StoreError>;
 
-fn explainer(config: &Config, clock: Clock, open: OpenStore) -> Result<Explainer, BuildError> {
+fn explainer(config: &Config, jwks: &Jwks, clock: Clock, open: OpenStore) -> Result<Explainer, BuildError> {
     Ok(Explainer {
-        rules: SharedRules::new(rules(config)?),
-        keys: keys(config)?,
-        settings: settings(config),
+        in_force: Shared::new(in_force(config, jwks)?),
         taken: taken(config, &clock, open)?,
         clock,
     })
@@ -186,6 +199,8 @@ fn settings(config: &Config) -> Settings {
         anonymous_without_token: client.allow_anonymous_connect_without_token,
         no_anonymous_tokens: client.disallow_anonymous_connection_tokens,
         user_header: client.user_id_http_header.clone(),
+        token_header: client.connect_token_http_header.clone(),
+        token_cookie: client.connect_token_cookie.clone(),
         personal: personal.enabled.then(|| personal.personal_channel_namespace.clone()),
         single_connection: personal.single_connection,
         ping_method: config.rpc.ping.enabled.then(|| config.rpc.ping.method.clone()),
@@ -193,15 +208,18 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// What tokens are checked with.
+/// What tokens are checked with, away from a server.
 pub(crate) fn keys(config: &Config) -> Result<Keys, BuildError> {
-    let jwks = Jwks::current();
+    keys_in(config, &Jwks::current())
+}
+
+fn keys_in(config: &Config, jwks: &Jwks) -> Result<Keys, BuildError> {
     let client = &config.client;
     let skip = client.insecure_skip_token_signature_verify;
-    let connection = Verifier::new(&token_settings(&client.token, "client.token", skip)?, &jwks)?;
+    let connection = Verifier::new(&token_settings(&client.token, "client.token", skip)?, jwks)?;
     let separate = &client.subscription_token;
     let subscription = if separate.enabled {
-        Verifier::new(&token_settings(&separate.token, "client.subscription_token", skip)?, &jwks)?
+        Verifier::new(&token_settings(&separate.token, "client.subscription_token", skip)?, jwks)?
     } else {
         connection.clone()
     };

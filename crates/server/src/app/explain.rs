@@ -73,6 +73,8 @@ fn refused(refusal: &Refusal, used: Use) -> Value {
 const fn step_of(reason: &Reason) -> usize {
     match reason {
         Reason::TokenMissing
+        | Reason::OriginNotNamed
+        | Reason::TokenAmbiguous
         | Reason::Malformed(Part::Token | Part::Header | Part::Payload | Part::Signature) => 0,
         Reason::IssuerMismatch | Reason::AudienceMismatch => 1,
         Reason::AlgNotAllowed

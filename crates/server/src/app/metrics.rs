@@ -1,5 +1,6 @@
 //! The metrics page, in Prometheus' text format, under Centrifugo's names; `spinward_` ones are our own.
 
+use super::reload::Reloads;
 use crate::auth::JwksStats;
 use crate::session::Refusals;
 use spinward::Node;
@@ -7,7 +8,7 @@ use std::fmt::Write;
 
 /// Writes every metric.
 #[must_use]
-pub(super) fn page(node: &Node, refusals: &Refusals, key_sets: JwksStats) -> String {
+pub(super) fn page(node: &Node, refusals: &Refusals, key_sets: JwksStats, reloads: &Reloads) -> String {
     let info = node.info();
     let counters = info.counters;
     let mut page = Page(String::with_capacity(8 << 10));
@@ -137,6 +138,10 @@ pub(super) fn page(node: &Node, refusals: &Refusals, key_sets: JwksStats) -> Str
         "Requests for key sets that brought none.",
         key_sets.failures,
     );
+    page.head("spinward_config_reloads_total", "counter", "Times that the configuration was read anew.");
+    for (result, count) in reloads.counts() {
+        page.row("spinward_config_reloads_total", &[("result", result)], count);
+    }
     page.0
 }
 

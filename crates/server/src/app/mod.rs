@@ -5,18 +5,25 @@ mod dev;
 mod explain;
 mod log;
 mod metrics;
-mod origin;
+mod reload;
+mod remind;
 mod serve;
+mod signals;
 mod tokens;
 
 pub use build::BuildError;
+#[cfg(test)]
+pub(crate) use build::in_force;
 pub(crate) use build::{keys, onlooker, rules};
-pub use origin::{OriginError, Origins};
+pub use reload::Source;
 pub use tokens::TokensError;
 
-use crate::config::{Config, Warning};
+use crate::config::{Config, Loaded};
 use build::Built;
+use reload::{Reloader, Reloads};
+use remind::Reminder;
 use serve::accept;
+use signals::{Heard, Signals};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,18 +53,22 @@ pub enum RunError {
     Start(#[source] std::io::Error),
 }
 
-/// Runs the server until it is told to stop.
+/// Runs the server until it is told to stop. On SIGHUP the configuration is read anew from `source`.
 ///
 /// # Errors
 /// It could not be started.
-pub fn run(config: &Config, warnings: &[Warning]) -> Result<(), RunError> {
-    log::start(&config.log);
-    for warning in warnings {
+pub fn run(loaded: Loaded, source: Source) -> Result<(), RunError> {
+    let level = log::start(&loaded.config.log);
+    for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     runtime()?.block_on(async {
-        let built = Built::new(config)?;
-        serve(config, built, None).await
+        // From here on SIGHUP does not end the process.
+        let signals = Signals::listen(true).map_err(RunError::Start)?;
+        let built = Built::new(&loaded.config)?;
+        let config = loaded.config.clone();
+        let reloader = Reloader::new(loaded, source, &built, level);
+        serve(&config, built, signals, Run::Server(Box::new(reloader))).await
     })
 }
 
@@ -69,9 +80,16 @@ pub fn dev(port: u16) -> Result<(), RunError> {
     let (config, ready) = dev::configure(port);
     log::start(&config.log);
     runtime()?.block_on(async {
+        let signals = Signals::listen(false).map_err(RunError::Start)?;
         let built = Built::new(&config)?;
-        serve(&config, built, Some(ready)).await
+        serve(&config, built, signals, Run::Dev(ready)).await
     })
+}
+
+/// What is run.
+enum Run {
+    Server(Box<Reloader>),
+    Dev(dev::Made),
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
@@ -92,17 +110,18 @@ fn raise_file_limit() {
     }
 }
 
-async fn serve(config: &Config, built: Built, ready: Option<dev::Made>) -> Result<(), RunError> {
+async fn serve(config: &Config, built: Built, mut signals: Signals, run: Run) -> Result<(), RunError> {
     let (stop, stopped) = watch::channel(false);
     let server = &config.http_server;
     let external = listen(&server.address, server.port).await?;
     let address = external.local_addr().map_err(RunError::Start)?;
-    let dev = match ready {
-        Some(made) => Some(Arc::new(made.announce(address, config)?)),
-        None => None,
+    let (dev, mut reloader) = match run {
+        Run::Dev(made) => (Some(Arc::new(made.announce(address, config)?)), None),
+        Run::Server(reloader) => (None, Some(reloader)),
     };
+    let reloads = reloader.as_ref().map_or_else(Arc::<Reloads>::default, |reloader| reloader.counts());
     let internal_port = server.internal_port.parse::<u16>().ok().filter(|port| *port != server.port);
-    let (outer, inner) = built.routes(config, dev, internal_port.is_some());
+    let (outer, inner) = built.routes(config, dev, &reloads, internal_port.is_some());
     let mut accepting = Vec::new();
     if let (Some(port), Some(routes)) = (internal_port, inner) {
         let at = if server.internal_address.is_empty() { &server.address } else { &server.internal_address };
@@ -114,14 +133,29 @@ async fn serve(config: &Config, built: Built, ready: Option<dev::Made>) -> Resul
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     let node = built.node.clone();
     accepting.push(tokio::spawn(accept(external, Arc::new(outer), stopped)));
-    signal().await.map_err(RunError::Start)?;
+    let mut reminder = Reminder::new(built.clock.clone());
+    loop {
+        tokio::select! {
+            heard = signals.next() => match (heard, &mut reloader) {
+                (Heard::Stop, _) => break,
+                (Heard::Reload, Some(reloader)) => reloader.reload(),
+                (Heard::Reload, None) => {}
+            },
+            () = tokio::time::sleep(reminder.wait()) => {
+                if let (true, Some(reloader)) = (reminder.is_due(), &reloader) {
+                    remind::tell(reloader.warnings());
+                }
+            }
+        }
+    }
     tracing::info!("stopping");
     // Nobody listens any longer once the accepting tasks are gone: that is no failure.
     let _ = stop.send(true);
     for task in accepting {
         let _ = task.await;
     }
-    node.shutdown(config.shutdown.timeout.get()).await;
+    let timeout = reloader.map_or(config.shutdown.timeout, |reloader| reloader.config().shutdown.timeout);
+    node.shutdown(timeout.get()).await;
     // Calls that were under way get their answers. Who does not take them in that time is let go.
     let _ = tokio::time::timeout(ANSWER_GRACE, stop.closed()).await;
     if !config.pid_file.is_empty() {
@@ -157,21 +191,4 @@ fn write_pid(path: &str) -> Result<(), RunError> {
     } else {
         std::fs::write(path, std::process::id().to_string()).map_err(RunError::Start)
     }
-}
-
-/// Waits for the signal to stop.
-async fn signal() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }

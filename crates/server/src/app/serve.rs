@@ -2,11 +2,11 @@
 
 use super::dev::Dev;
 use super::metrics;
-use super::origin::Origins;
+use super::reload::Reloads;
 use crate::api::Api;
 use crate::api::http::{Answer, HttpSettings, empty, misplaced, plain};
-use crate::auth::verify::Verifier;
-use crate::session::Refusals;
+use crate::auth::jwks::Jwks;
+use crate::session::{InForce, Refusals, Shared};
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, EXPECT, HOST,
@@ -45,12 +45,13 @@ pub(super) struct Routes {
     pub(super) node: Node,
     pub(super) websocket: Option<(String, WebSocket)>,
     pub(super) init: Option<String>,
-    pub(super) api: Option<(Api, HttpSettings)>,
+    pub(super) api: Option<(Api, Shared<HttpSettings>)>,
     pub(super) health: Option<String>,
     pub(super) metrics: Option<String>,
-    pub(super) origins: Arc<Origins>,
+    pub(super) in_force: Shared<InForce>,
     pub(super) refusals: Arc<Refusals>,
-    pub(super) verifier: Verifier,
+    pub(super) reloads: Arc<Reloads>,
+    pub(super) jwks: Jwks,
     pub(super) dev: Option<Arc<Dev>>,
 }
 
@@ -114,7 +115,7 @@ impl Routes {
         if let Some((at, websocket)) = &self.websocket
             && path == at
         {
-            if !self.origins.admit(request.headers()) {
+            if !self.in_force.get().origins.admit(request.headers()) {
                 return plain(StatusCode::FORBIDDEN, "Forbidden");
             }
             request.extensions_mut().insert(peer);
@@ -129,11 +130,12 @@ impl Routes {
 
     async fn route(&self, request: &mut Request<Incoming>) -> Answer {
         let path = request.uri().path();
-        if let Some((api, settings)) = &self.api
-            && let Some(rest) = settings.strip(path)
-        {
-            let rest = rest.to_owned();
-            return self.api(api, settings, &rest, request).await;
+        if let Some((api, settings)) = &self.api {
+            let settings = settings.get();
+            if let Some(rest) = settings.strip(path) {
+                let rest = rest.to_owned();
+                return self.api(api, &settings, &rest, request).await;
+            }
         }
         let is = |at: &Option<String>| at.as_deref() == Some(path);
         if is(&self.health) {
@@ -142,12 +144,13 @@ impl Routes {
         if is(&self.metrics) {
             return typed(
                 "text/plain; version=0.0.4; charset=utf-8",
-                metrics::page(&self.node, &self.refusals, self.verifier.key_set_stats()),
+                metrics::page(&self.node, &self.refusals, self.jwks.stats(), &self.reloads),
             );
         }
         if is(&self.init) {
             let mut answer = typed("application/json; charset=utf-8", "{}");
-            share(request.headers(), self.origins.admit(request.headers()), &mut answer);
+            let allowed = self.in_force.get().origins.admit(request.headers());
+            share(request.headers(), allowed, &mut answer);
             return answer;
         }
         if let (Some(dev), &Method::POST, "/dev/explain") = (&self.dev, request.method(), path) {

@@ -2,7 +2,8 @@
 //!
 //! [`settings`] says what is expected, [`verify`] checks tokens against it, [`token`] is what comes out,
 //! [`reason`] is why nothing came out and what the client is told then, [`jwks`] fetches the keys of issuers
-//! that publish them, [`revoke`] takes back what was granted, [`weak`] warns of secrets that anyone can guess.
+//! that publish them, [`revoke`] takes back what was granted, [`origin`] says whose pages may ask, [`weak`] warns of secrets that
+//! anyone can guess.
 //!
 //! Everything is told the time in Unix seconds. Nothing here shows a token or key in an error, a log or a
 //! `Debug` output.
@@ -14,6 +15,7 @@ mod json;
 pub mod jwks;
 pub mod jws;
 pub mod keys;
+pub mod origin;
 pub mod pem;
 pub mod reason;
 pub mod revoke;

@@ -14,6 +14,10 @@ use thiserror::Error;
 pub enum Reason {
     /// No token was sent, or an empty one.
     TokenMissing,
+    /// The token came in a cookie or header, and the page that asked is of no origin that the configuration names.
+    OriginNotNamed,
+    /// A cookie or header that is to hold the token is there several times, with different values.
+    TokenAmbiguous,
     /// A part of the token cannot be read.
     Malformed(Part),
     /// The header names no algorithm, one that is not supported, or one that the key is not for.
@@ -197,6 +201,8 @@ impl Reason {
     pub fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::TokenMissing => "token_missing",
+            Self::OriginNotNamed => "origin_not_named",
+            Self::TokenAmbiguous => "token_ambiguous",
             Self::Malformed(part) => part.code(),
             Self::AlgNotAllowed => "alg_not_allowed",
             Self::NoKeyForAlg => "no_key_for_alg",
@@ -297,7 +303,8 @@ impl Reason {
         match self {
             Self::TokenMissing => Class::Absent,
             Self::Malformed(Part::B64Info) => Class::BadInfo,
-            Self::Malformed(_)
+            Self::TokenAmbiguous
+            | Self::Malformed(_)
             | Self::AlgNotAllowed
             | Self::NoKeyForAlg
             | Self::KidMissing
@@ -315,7 +322,7 @@ impl Reason {
             Self::NotYetValid | Self::Expired => Class::Expired,
             Self::CredentialsExpired => Class::CredentialsExpired,
             Self::KeysUnavailable => Class::Unavailable,
-            Self::AnonymousNotAllowed | Self::UserBlocked => Class::Forbidden,
+            Self::OriginNotNamed | Self::AnonymousNotAllowed | Self::UserBlocked => Class::Forbidden,
         }
     }
 
@@ -324,6 +331,8 @@ impl Reason {
     pub fn examples() -> Vec<Self> {
         let mut all = vec![
             Self::TokenMissing,
+            Self::OriginNotNamed,
+            Self::TokenAmbiguous,
             Self::AlgNotAllowed,
             Self::NoKeyForAlg,
             Self::KidMissing,

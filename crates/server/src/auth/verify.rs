@@ -8,7 +8,7 @@ use super::claims::{self, ConnectToken, Origin, SubscribeToken};
 use super::endpoint::{Endpoint, EndpointError};
 use super::expect::{ExpectError, Matcher};
 use super::json::Object;
-use super::jwks::{FetchError, Found, Jwks, JwksStats, Round};
+use super::jwks::{FetchError, Found, Jwks, Round};
 use super::jws::{Alg, Family, Jws};
 use super::keys::{KeyError, KeyRing, Mismatch, RingFault, VerifyKey};
 use super::reason::{Part, Reason, Refusal, quoted};
@@ -100,12 +100,6 @@ impl Verifier {
     #[must_use]
     pub fn verify_subscription(&self, token: &str, now: i64) -> Answer<Result<SubscribeToken, Refusal>> {
         self.verify(token, now, claims::subscribe)
-    }
-
-    /// What has been fetched of key sets since the start, for all verifiers that share them.
-    #[must_use]
-    pub fn key_set_stats(&self) -> JwksStats {
-        self.0.jwks.stats()
     }
 
     fn verify<T: Send + 'static>(&self, token: &str, now: i64, read: Read<T>) -> Answer<Result<T, Refusal>> {

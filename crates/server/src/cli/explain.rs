@@ -4,6 +4,7 @@ use super::{Failure, say, token};
 use crate::config::Config;
 use crate::session::{Asked, Question};
 use clap::Args;
+use http::{HeaderName, HeaderValue};
 use spinward::Answer;
 
 #[derive(Debug, Args)]
@@ -21,6 +22,9 @@ pub(super) struct Explain {
     /// The connection token; a connection of the user without one if left out
     #[arg(short, long, default_value = "", hide_default_value = true)]
     token: String,
+    /// A header of the upgrade request, such as 'Cookie: NAME=TOKEN' or 'Origin: https://app.example.com'
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// The subscription token
     #[arg(long, default_value = "", hide_default_value = true)]
     subscription_token: String,
@@ -32,6 +36,14 @@ pub(super) struct Explain {
     json: bool,
 }
 
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
+    let name = name.trim().parse().map_err(|_| format!("{name:?} is no name of a header"))?;
+    // The value is not repeated: it may be a token.
+    let value = value.trim().parse().map_err(|_| "the value cannot stand in a header".to_owned())?;
+    Ok((name, value))
+}
+
 pub(super) fn run(config: &Config, command: &Explain) -> Result<(), Failure> {
     let runtime = token::runtime()?;
     let _entered = runtime.enter();
@@ -41,6 +53,7 @@ pub(super) fn run(config: &Config, command: &Explain) -> Result<(), Failure> {
         channel: command.channel.clone(),
         action: Asked::by_name(&command.action).ok_or("there is no such action")?,
         token: command.token.clone(),
+        headers: command.headers.iter().cloned().collect(),
         subscription_token: command.subscription_token.clone(),
         subscribed: command.subscribed,
     };

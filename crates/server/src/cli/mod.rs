@@ -90,8 +90,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let file = cli.config.as_path();
     match cli.command {
         None => {
-            let loaded = load(file, cli.options.set)?;
-            Ok(crate::app::run(&loaded.config, &loaded.warnings)?)
+            let flags = cli.options.set;
+            let loaded = load(file, flags.clone())?;
+            Ok(crate::app::run(loaded, crate::app::Source { file: file.to_owned(), flags })?)
         }
         Some(Command::Dev(dev)) => Ok(crate::app::dev(dev.port)?),
         Some(Command::GenConfig) => print::generate(file),
@@ -111,7 +112,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-fn load(file: &Path, flags: Vec<(String, String)>) -> Result<Loaded, Failure> {
+fn load(file: &Path, flags: Vec<(String, String)>) -> Result<Loaded, config::Error> {
     let mut loaded = config::load(&Source { file: Some(file), vars: Vars::system(), flags })?;
     if !loaded.found {
         let text = "does not exist: going on with the environment and defaults".to_owned();

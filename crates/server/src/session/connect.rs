@@ -1,7 +1,8 @@
 //! Logging in, and staying in.
 
+use super::presented::presented;
 use super::revocation::{NO_TOKEN, of_connection};
-use super::{Inner, State, options};
+use super::{InForce, Inner, State, options};
 use crate::auth::claims::ConnectToken;
 use crate::auth::reason::{self, Outcome, Use};
 use crate::policy::server_side::{ServerSide, personal, requested, server_side};
@@ -17,65 +18,88 @@ use std::sync::Arc;
 
 impl Inner {
     pub(super) fn connecting(self: &Arc<Self>, request: Connecting) -> Decision<Connected> {
-        if request.token.is_empty() {
-            return Answer::Now(self.connect_without_token(&request));
-        }
+        let in_force = self.in_force.get();
+        let presented = match presented(&in_force, &request.token, &request.handshake.headers) {
+            Ok(Some(presented)) => presented,
+            Ok(None) => return Answer::Now(self.connect_without_token(&in_force, &request)),
+            Err(refusal) => {
+                return Answer::Now(Err(self.refused(&in_force, Use::Connect, ("", ""), &refusal)));
+            }
+        };
         let inner = Arc::clone(self);
-        self.keys.connection.verify_connection(&request.token, self.now()).then(move |verified| {
+        let verified = in_force.keys.connection.verify_connection(&presented.token, self.now());
+        verified.then(move |verified| {
             let now = inner.now();
             let token = verified.and_then(|token| {
-                token.usable(!inner.settings.no_anonymous_tokens, now)?;
+                token.usable(!in_force.settings.no_anonymous_tokens, now)?;
                 inner.taken.check(&of_connection(&token))?;
                 Ok(token)
             });
             Answer::Now(match token {
-                Ok(token) => inner.connect_with(token, &request.channels),
-                Err(refusal) => Err(inner.refused(Use::Connect, "", "", &refusal)),
+                Ok(token) => {
+                    inner.connect_with(&in_force, token, &request.channels).map(|connected| Connected {
+                        // The client has no token that it could renew, so it is not told of the end: it is closed
+                        // then, and comes back with what the cookie or header holds by that time.
+                        server_side_refresh: presented.is_ambient(),
+                        ..connected
+                    })
+                }
+                Err(refusal) => {
+                    Err(inner.refused(&in_force, Use::Connect, ("", ""), &presented.place(refusal)))
+                }
             })
         })
     }
 
     /// Anonymous means that there is no credential at all, or a token without a user; never one that failed.
-    fn connect_without_token(&self, request: &Connecting) -> Result<Connected, Refusal> {
-        let settings = &self.settings;
+    fn connect_without_token(&self, in_force: &InForce, request: &Connecting) -> Result<Connected, Refusal> {
+        let settings = &in_force.settings;
         let from_header = (!settings.user_header.is_empty())
             .then(|| request.handshake.headers.get(&settings.user_header))
             .flatten()
             .and_then(|value| value.to_str().ok())
             .filter(|user| !user.is_empty());
         if let Some(user) = from_header {
-            return self.connected_without_token(user.to_owned(), Connected::default(), &request.channels);
+            let user = user.to_owned();
+            return self.connected_without_token(in_force, user, Connected::default(), &request.channels);
         }
         if let Some(credentials) = &request.handshake.credentials {
             let connected = Connected { credentials: credentials.clone(), ..Connected::default() };
-            return self.connected_without_token(credentials.user.clone(), connected, &request.channels);
+            let user = credentials.user.clone();
+            return self.connected_without_token(in_force, user, connected, &request.channels);
         }
         if settings.insecure || settings.anonymous_without_token {
-            return self.connected(String::new(), Connected::default(), &request.channels);
+            return self.connected(in_force, String::new(), Connected::default(), &request.channels);
         }
         let refusal = reason::Refusal::new(
             reason::Reason::TokenMissing,
             "the client sent no token",
             "give the client a token, or set client.allow_anonymous_connect_without_token to true",
         );
-        Err(self.refused(Use::Connect, "", "", &refusal))
+        Err(self.refused(in_force, Use::Connect, ("", ""), &refusal))
     }
 
     fn connected_without_token(
         &self,
+        in_force: &InForce,
         user: String,
         mut connected: Connected,
         wanted: &[String],
     ) -> Result<Connected, Refusal> {
         if let Err(refusal) = self.check_user(&user) {
-            return Err(self.refused(Use::Connect, &user, "", &refusal));
+            return Err(self.refused(in_force, Use::Connect, (&user, ""), &refusal));
         }
         connected.extension = State { iat: Some(NO_TOKEN), ..State::default() }.extension();
-        self.connected(user, connected, wanted)
+        self.connected(in_force, user, connected, wanted)
     }
 
-    fn connect_with(&self, token: ConnectToken, wanted: &[String]) -> Result<Connected, Refusal> {
-        let rules = self.rules.get();
+    fn connect_with(
+        &self,
+        in_force: &InForce,
+        token: ConnectToken,
+        wanted: &[String],
+    ) -> Result<Connected, Refusal> {
+        let rules = &in_force.rules;
         let mut subscriptions = Vec::with_capacity(token.subs.len());
         for (channel, sub) in &token.subs {
             let wanted = ServerSide {
@@ -85,7 +109,7 @@ impl Inner {
                 info: sub.info.as_ref(),
                 data: sub.data.as_ref(),
             };
-            let decided = server_side(&rules, channel, &wanted);
+            let decided = server_side(rules, channel, &wanted);
             let rule = decided.rule.id();
             subscriptions.push((
                 channel.clone(),
@@ -116,24 +140,25 @@ impl Inner {
             .extension(),
             ..Connected::default()
         };
-        self.connected(token.user, connected, wanted)
+        self.connected(in_force, token.user, connected, wanted)
     }
 
     /// Adds what every login gets, and of the channels that the client named those that it may subscribe to.
     fn connected(
         &self,
+        in_force: &InForce,
         user: String,
         mut connected: Connected,
         wanted: &[String],
     ) -> Result<Connected, Refusal> {
-        if let Some(namespace) = &self.settings.personal
-            && let Some((channel, decided)) = personal(&self.rules.get(), namespace, &user)
+        let (rules, settings) = (&in_force.rules, &in_force.settings);
+        if let Some(namespace) = &settings.personal
+            && let Some((channel, decided)) = personal(rules, namespace, &user)
             && !connected.subscriptions.iter().any(|(name, _)| *name == channel)
         {
             connected.subscriptions.push((channel, granted(decided)?));
-            connected.single_connection = self.settings.single_connection;
+            connected.single_connection = settings.single_connection;
         }
-        let rules = self.rules.get();
         let state = connected.extension.as_ref().and_then(|state| state.downcast_ref::<State>());
         let capabilities = state.and_then(|state| state.capabilities.as_ref());
         let mut granted_too = Vec::new();
@@ -144,7 +169,7 @@ impl Inner {
             let subscribe = SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() };
             let mut asked = Request::new(Action::Subscribe(subscribe), channel, &user, self.now());
             asked.capabilities = capabilities;
-            match requested(&rules, &asked).verdict {
+            match requested(rules, &asked).verdict {
                 Verdict::Allow(Grant::Subscribe(grant)) => {
                     granted_too.push((channel.clone(), options(&grant)));
                 }
@@ -158,29 +183,40 @@ impl Inner {
     }
 
     pub(super) fn refresh(self: &Arc<Self>, client: &Client, request: Refreshing) -> Decision<Refreshed> {
-        let (inner, client) = (Arc::clone(self), client.clone());
-        self.keys.connection.verify_connection(&request.token, self.now()).then(move |verified| {
+        if request.token.is_empty() {
+            // The node asks for a login whose token was in a cookie or header: only a new request has a new one.
+            return Answer::Now(Err(DisconnectCode::EXPIRED.into()));
+        }
+        let (inner, client, in_force) = (Arc::clone(self), client.clone(), self.in_force.get());
+        let verified = in_force.keys.connection.verify_connection(&request.token, self.now());
+        verified.then(move |verified| {
             let now = inner.now();
             let token = verified.and_then(|token| {
                 token.refreshes(client.user())?;
-                token.usable(!inner.settings.no_anonymous_tokens, now)?;
+                token.usable(!in_force.settings.no_anonymous_tokens, now)?;
                 inner.taken.check(&of_connection(&token))?;
                 Ok(token)
             });
             Answer::Now(match token {
                 Ok(token) => refreshed(&client, token),
-                Err(refusal) => Err(inner.refused(Use::Refresh, client.user(), "", &refusal)),
+                Err(refusal) => Err(inner.refused(&in_force, Use::Refresh, (client.user(), ""), &refusal)),
             })
         })
     }
 
     /// Tells why, and gives what the client is told.
-    pub(super) fn refused(&self, used: Use, user: &str, channel: &str, refusal: &reason::Refusal) -> Refusal {
+    pub(super) fn refused(
+        &self,
+        in_force: &InForce,
+        used: Use,
+        (user, channel): (&str, &str),
+        refusal: &reason::Refusal,
+    ) -> Refusal {
         let outcome = refusal.outcome(used);
         self.refusals.token(used, user, channel, refusal, outcome.code());
         match outcome {
             Outcome::Error(code) => Refusal::Error(code),
-            Outcome::Disconnect(code) if self.settings.explain => Refusal::Disconnect(DisconnectCode {
+            Outcome::Disconnect(code) if in_force.settings.explain => Refusal::Disconnect(DisconnectCode {
                 code: code.code,
                 reason: explained(&code.reason, refusal).into(),
             }),

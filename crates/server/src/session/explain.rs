@@ -1,12 +1,14 @@
 //! What the server would decide, told to whoever runs it: the same for the command line and for the API.
 
+use super::presented::presented;
 use super::subscribe::facts;
-use super::{Keys, Settings, SharedRules, Taken, of_connection, of_subscription};
+use super::{InForce, Shared, Taken, of_connection, of_subscription};
 use crate::auth::reason::{Outcome, Refusal, Use};
 use crate::auth::revoke::Subject;
 use crate::auth::token::{ConnectToken, SubscribeToken};
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::{Action, PublishFacts, Request, SubscribeFacts, SubscriptionToken, Wishes, decide};
+use http::HeaderMap;
 use spinward::clock::Clock;
 use std::fmt;
 
@@ -60,6 +62,8 @@ pub struct Question {
     pub action: Asked,
     /// The connection token; empty for a connection of the user that has none.
     pub token: String,
+    /// Headers of the upgrade request, in which the token may be too.
+    pub headers: HeaderMap,
     /// The subscription token; empty for none.
     pub subscription_token: String,
     /// The connection is subscribed to the channel already.
@@ -81,9 +85,7 @@ impl fmt::Debug for Question {
 /// Tells what the server would decide.
 #[derive(Clone)]
 pub struct Explainer {
-    pub(crate) rules: SharedRules,
-    pub(crate) keys: Keys,
-    pub(crate) settings: Settings,
+    pub(crate) in_force: Shared<InForce>,
     pub(crate) taken: Taken,
     pub(crate) clock: Clock,
 }
@@ -92,7 +94,8 @@ impl Explainer {
     /// What the server would decide now, by which rule or for which fault of a token, and what to change.
     pub async fn explain(&self, question: &Question) -> Explanation {
         let now = self.clock.now().unix();
-        let connection = match self.connection(question, now).await {
+        let in_force = self.in_force.get();
+        let connection = match self.connection(&in_force, question, now).await {
             Ok(connection) => connection,
             Err(refusal) => {
                 let user = question.user.as_deref().unwrap_or_default();
@@ -100,7 +103,7 @@ impl Explainer {
             }
         };
         let user = connection.user.as_str();
-        let token = self.subscription(question, user, now).await;
+        let token = self.subscription(&in_force, question, user, now).await;
         if let Some(Err(refusal)) = &token
             && (question.action != Asked::Subscribe || !matches!(facts(&token), SubscriptionToken::Invalid))
         {
@@ -124,8 +127,8 @@ impl Explainer {
             request.subscribed = true;
             request.subscription_allow = token.allow;
         }
-        let rules = self.rules.get();
-        let mut told = explain(&rules, &request, &decide(&rules, &request));
+        let rules = &in_force.rules;
+        let mut told = explain(rules, &request, &decide(rules, &request));
         // Where a bad token is judged by the rules, its own fault says more than they do.
         if let Some(Err(refusal)) = &token
             && told.code.is_some()
@@ -136,23 +139,32 @@ impl Explainer {
         told
     }
 
-    async fn connection(&self, question: &Question, now: i64) -> Result<ConnectToken, Refusal> {
-        if question.token.is_empty() {
+    async fn connection(
+        &self,
+        in_force: &InForce,
+        question: &Question,
+        now: i64,
+    ) -> Result<ConnectToken, Refusal> {
+        let Some(presented) = presented(in_force, &question.token, &question.headers)? else {
             let user = question.user.clone().unwrap_or_default();
             self.taken.check(&Subject { user: &user, iat: Some(i64::MAX), ..Subject::default() })?;
             return Ok(ConnectToken { user, ..ConnectToken::default() });
-        }
-        let token = self.keys.connection.verify_connection(&question.token, now).wait().await?;
-        token.usable(!self.settings.no_anonymous_tokens, now)?;
-        self.taken.check(&of_connection(&token))?;
-        if let Some(user) = &question.user {
-            token.refreshes(user)?;
-        }
-        Ok(token)
+        };
+        let verified = in_force.keys.connection.verify_connection(&presented.token, now).wait().await;
+        let token = verified.and_then(|token| {
+            token.usable(!in_force.settings.no_anonymous_tokens, now)?;
+            self.taken.check(&of_connection(&token))?;
+            if let Some(user) = &question.user {
+                token.refreshes(user)?;
+            }
+            Ok(token)
+        });
+        token.map_err(|refusal| presented.place(refusal))
     }
 
     async fn subscription(
         &self,
+        in_force: &InForce,
         question: &Question,
         user: &str,
         now: i64,
@@ -161,7 +173,7 @@ impl Explainer {
         if token.is_empty() {
             return None;
         }
-        let verified = self.keys.subscription.verify_subscription(token, now).wait().await;
+        let verified = in_force.keys.subscription.verify_subscription(token, now).wait().await;
         Some(verified.and_then(|token| {
             token.usable(user, &question.channel, None, now)?;
             self.taken.check(&of_subscription(&token))?;

@@ -2,11 +2,14 @@
 
 mod connect;
 mod explain;
+mod in_force;
+mod presented;
 mod refusals;
 mod revocation;
 mod subscribe;
 
 pub use explain::{Asked, Explainer, Question};
+pub use in_force::{InForce, Shared};
 pub use refusals::Refusals;
 pub use revocation::{Taken, of_connection, of_subscription};
 
@@ -31,29 +34,6 @@ use spinward::wire::code::{ErrorCode, UnsubscribeCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The rules in force. A reload puts others in their place.
-#[derive(Clone)]
-pub struct SharedRules(Arc<RwLock<Arc<Rules>>>);
-
-impl SharedRules {
-    /// Begins with these.
-    #[must_use]
-    pub fn new(rules: Rules) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(rules))))
-    }
-
-    /// The rules in force.
-    #[must_use]
-    pub fn get(&self) -> Arc<Rules> {
-        Arc::clone(&self.0.read())
-    }
-
-    /// Puts others in force.
-    pub fn set(&self, rules: Rules) {
-        *self.0.write() = Arc::new(rules);
-    }
-}
-
 /// Options of logging in that are no matter of tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -65,6 +45,10 @@ pub struct Settings {
     pub no_anonymous_tokens: bool,
     /// `client.user_id_http_header`; empty for none.
     pub user_header: String,
+    /// `client.connect_token_http_header`; empty for none.
+    pub token_header: String,
+    /// `client.connect_token_cookie`; empty for none.
+    pub token_cookie: String,
     /// Namespace of the personal channel, if users have one.
     pub personal: Option<String>,
     /// A user keeps its newest connection only.
@@ -89,9 +73,7 @@ pub struct Keys {
 pub struct ServerHooks(Arc<Inner>);
 
 struct Inner {
-    rules: SharedRules,
-    keys: Keys,
-    settings: Settings,
+    in_force: Shared<InForce>,
     clock: Clock,
     refusals: Arc<Refusals>,
     taken: Taken,
@@ -152,17 +134,10 @@ impl Allows {
 }
 
 impl ServerHooks {
-    /// Decides by these rules, keys and settings, and by what was taken back.
+    /// Decides by what is in force, and by what was taken back.
     #[must_use]
-    pub fn new(
-        rules: SharedRules,
-        keys: Keys,
-        settings: Settings,
-        clock: Clock,
-        refusals: Arc<Refusals>,
-        taken: Taken,
-    ) -> Self {
-        Self(Arc::new(Inner { rules, keys, settings, clock, refusals, taken, allows: Allows::default() }))
+    pub fn new(in_force: Shared<InForce>, clock: Clock, refusals: Arc<Refusals>, taken: Taken) -> Self {
+        Self(Arc::new(Inner { in_force, clock, refusals, taken, allows: Allows::default() }))
     }
 }
 
@@ -180,22 +155,23 @@ impl Inner {
         action: Action<'_>,
     ) -> Result<Grant<'static>, Refusal> {
         let state = client.extension::<State>();
-        let rules = self.rules.get();
+        let in_force = self.in_force.get();
+        let rules = &in_force.rules;
         let mut request = Request::new(action, channel, client.user(), self.now());
         request.subscribed = subscribed;
         request.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
         request.subscription_allow = self.allows.get(client.id(), channel);
-        let decision = decide(&rules, &request);
+        let decision = decide(rules, &request);
         match decision.verdict {
             Verdict::Allow(Grant::Publish(grant)) => Ok(Grant::Publish(grant)),
             Verdict::Allow(Grant::History(grant)) => Ok(Grant::History(grant)),
             Verdict::Allow(_) => Ok(Grant::Presence),
             Verdict::Error(ref code) => {
-                self.refused_by_rule(&rules, &request, &decision, code.code);
+                self.refused_by_rule(rules, &request, &decision, code.code);
                 Err(code.clone().into())
             }
             Verdict::Disconnect(ref code) => {
-                self.refused_by_rule(&rules, &request, &decision, code.code);
+                self.refused_by_rule(rules, &request, &decision, code.code);
                 Err(code.clone().into())
             }
         }
@@ -270,7 +246,7 @@ impl Hooks for ServerHooks {
     }
 
     fn rpc(&self, _: &Client, call: RpcCall) -> Decision<Bytes> {
-        Answer::Now(match &self.0.settings.ping_method {
+        Answer::Now(match &self.0.in_force.get().settings.ping_method {
             Some(method) if *method == call.method => Ok(Bytes::new()),
             Some(_) => Err(ErrorCode::METHOD_NOT_FOUND.into()),
             // Nothing that could know a method.

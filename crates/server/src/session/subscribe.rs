@@ -1,7 +1,7 @@
 //! Subscribing, and staying subscribed.
 
 use super::revocation::of_subscription;
-use super::{Inner, State, options};
+use super::{InForce, Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
 use crate::policy::{Action, Grant, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
@@ -19,18 +19,20 @@ impl Inner {
         client: &Client,
         request: Subscribing,
     ) -> Decision<SubscribeOptions> {
+        let in_force = self.in_force.get();
         if request.token.is_empty() {
-            return Answer::Now(self.decide_subscribe(client, &request, None));
+            return Answer::Now(self.decide_subscribe(&in_force, client, &request, None));
         }
         let (inner, client) = (Arc::clone(self), client.clone());
-        self.keys
-            .subscription
-            .verify_subscription(&request.token, self.now())
-            .then(move |verified| Answer::Now(inner.decide_subscribe(&client, &request, Some(verified))))
+        let verified = in_force.keys.subscription.verify_subscription(&request.token, self.now());
+        verified.then(move |verified| {
+            Answer::Now(inner.decide_subscribe(&in_force, &client, &request, Some(verified)))
+        })
     }
 
     fn decide_subscribe(
         &self,
+        in_force: &InForce,
         client: &Client,
         request: &Subscribing,
         token: Verified,
@@ -45,7 +47,8 @@ impl Inner {
             })
         });
         if let Some(Err(refusal)) = &token {
-            let private_refusal = self.refused(Use::Subscribe, client.user(), &request.channel, refusal);
+            let private_refusal =
+                self.refused(in_force, Use::Subscribe, (client.user(), &request.channel), refusal);
             // Faults that are no matter of permissions (another user or channel, an expired or revoked token) are
             // answered by their reason; for the others the decision says what a bad token means here.
             if !matches!(facts(&token), SubscriptionToken::Invalid) {
@@ -53,7 +56,7 @@ impl Inner {
             }
         }
         let state = client.extension::<State>();
-        let rules = self.rules.get();
+        let rules = &in_force.rules;
         let wishes = Wishes {
             positioned: request.positioned,
             recoverable: request.recoverable,
@@ -66,8 +69,8 @@ impl Inner {
         let mut asked = Request::new(Action::Subscribe(subscribe), &request.channel, client.user(), now);
         asked.client = Some(&id);
         asked.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
-        let decision = decide(&rules, &asked);
-        let refuse = |code: u32| self.refused_by_rule(&rules, &asked, &decision, code);
+        let decision = decide(rules, &asked);
+        let refuse = |code: u32| self.refused_by_rule(rules, &asked, &decision, code);
         match &decision.verdict {
             Verdict::Allow(Grant::Subscribe(grant)) => {
                 self.allows.set(client.id(), &request.channel, grant.allow);
@@ -92,7 +95,9 @@ impl Inner {
         token: &str,
     ) -> Decision<SubRefreshed> {
         let (inner, client, channel) = (Arc::clone(self), client.clone(), channel.to_owned());
-        self.keys.subscription.verify_subscription(token, self.now()).then(move |verified| {
+        let in_force = self.in_force.get();
+        let verified = in_force.keys.subscription.verify_subscription(token, self.now());
+        verified.then(move |verified| {
             let now = inner.now();
             let id = client.id().to_string();
             let token = verified.and_then(|token| {
@@ -105,7 +110,9 @@ impl Inner {
                     inner.allows.set(client.id(), &channel, token.allow);
                     Ok(SubRefreshed { expire_at: token.expire_at.unwrap_or(0), info: token.info })
                 }
-                Err(refusal) => Err(inner.refused(Use::SubRefresh, client.user(), &channel, &refusal)),
+                Err(refusal) => {
+                    Err(inner.refused(&in_force, Use::SubRefresh, (client.user(), &channel), &refusal))
+                }
             })
         })
     }

@@ -47,6 +47,18 @@ fn options_that_go_together() {
         (json!({"client": {"allowed_origins": ["{a"]}}), "client.allowed_origins[0]"),
         (json!({"client": {"allowed_origins": [""]}}), "client.allowed_origins[0]"),
         (json!({"client": {"allowed_origins": ["https://a https://b"]}}), "client.allowed_origins[0]"),
+        (
+            json!({"client": {"connect_token_cookie": "jwt", "allowed_origins": ["*"]}}),
+            "client.allowed_origins[0]",
+        ),
+        (
+            json!({"client": {"connect_token_cookie": "jwt", "allowed_origins": ["https://a.b", "https://*a.b"]}}),
+            "client.allowed_origins[1]",
+        ),
+        (json!({"client": {"connect_token_cookie": "a b"}}), "client.connect_token_cookie"),
+        (json!({"client": {"connect_token_cookie": "a=b"}}), "client.connect_token_cookie"),
+        (json!({"client": {"connect_token_http_header": "X Token"}}), "client.connect_token_http_header"),
+        (json!({"client": {"connect_token_http_header": "Cookie"}}), "client.connect_token_http_header"),
         (json!({"http_server": {"internal_port": "x"}}), "http_server.internal_port"),
         (json!({"http_server": {"h2c_external": true}}), "http_server.h2c_external"),
         (json!({"http_server": {"h2c_external": true, "internal_port": "8000"}}), "http_server.h2c_external"),
@@ -104,6 +116,19 @@ fn options_that_go_together() {
     ] {
         assert!(refused(&file).iter().any(|refused| refused == option), "{file}: {:?}", refused(&file));
     }
+}
+
+#[test]
+fn a_token_from_the_request_asks_for_named_origins() {
+    let with =
+        |option: &str, origins: Value| json!({"client": {option: "X-Token", "allowed_origins": origins}});
+    for named in [json!(["https://a.b", "http://*.c.d:8080"]), json!([])] {
+        assert_eq!(refused(&with("connect_token_cookie", named)), Vec::<String>::new());
+    }
+    let empty = load(&with("connect_token_cookie", json!([]))).unwrap();
+    assert!(empty.warnings.iter().any(|warning| warning.option == "client.allowed_origins"));
+    let open = load(&with("connect_token_http_header", json!(["*"]))).unwrap();
+    assert!(open.warnings.iter().any(|warning| warning.option == "client.allowed_origins[0]"));
 }
 
 #[test]

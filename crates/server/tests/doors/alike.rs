@@ -56,6 +56,10 @@ fn config(dice: &mut Dice) -> Value {
         "client": {
             "token": { "hmac_secret_key": crate::KEY, "require_exp": dice.roll(4) == 0 },
             "disallow_anonymous_connection_tokens": dice.roll(4) == 0,
+            "allow_anonymous_connect_without_token": true,
+            "connect_token_cookie": "session",
+            "connect_token_http_header": "X-Token",
+            "allowed_origins": ["https://app.example"],
         },
         "channel": { "without_namespace": options(dice), "namespaces": [namespace] },
     })
@@ -99,6 +103,21 @@ fn subscription_token(dice: &mut Dice, user: &str, channel: &str) -> String {
     signed(&claims)
 }
 
+/// Puts a token into the connect command, or into a cookie or header of the upgrade request.
+fn placed(dice: &mut Dice, token: String) -> (String, Vec<(&'static str, String)>) {
+    let origin = ("Origin", "https://app.example".to_owned());
+    let cookie = ("Cookie", format!("a=b; session={token}"));
+    match dice.roll(24) {
+        0 => (String::new(), vec![origin, cookie]),
+        1 => (String::new(), vec![cookie]),
+        2 => (String::new(), vec![("X-Token", format!("Bearer {token}"))]),
+        3 => (String::new(), vec![origin, ("X-Token", token)]),
+        4 => (token, vec![origin, ("Cookie", "session=of-no-use".to_owned())]),
+        5 => (String::new(), vec![origin, ("Cookie", "session=".to_owned())]),
+        _ => (token, Vec::new()),
+    }
+}
+
 fn command(action: &str, channel: &str, token: &str) -> Command {
     let channel = channel.to_owned();
     let mut command = Command { id: 2, ..Command::default() };
@@ -118,12 +137,12 @@ fn command(action: &str, channel: &str, token: &str) -> Command {
     command
 }
 
-/// 25 configurations, 20 questions each.
+/// 30 configurations, 20 questions each.
 #[tokio::test]
 async fn session_api_and_command_line_say_the_same() {
     let mut dice = Dice(0x5_1ee7_c0de);
     let (mut granted, mut refused) = (0, 0);
-    for round in 0..25 {
+    for round in 0..30 {
         let place = Place::new();
         let mut config = config(&mut dice);
         config["client"]["revocation"] = json!({ "file": place.0.join("revocations.jsonl") });
@@ -142,11 +161,16 @@ async fn session_api_and_command_line_say_the_same() {
             } else {
                 String::new()
             };
+            let (token, headers) = placed(&mut dice, token);
+            let named: Value =
+                headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
             let question = json!({
-                "channel": channel, "action": action, "token": token, "subscription_token": sub,
+                "channel": channel, "action": action, "token": token, "headers": named,
+                "subscription_token": sub,
             });
 
-            let (mut client, mut session) = server.connect(&token).await;
+            let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let (mut client, mut session) = server.connect_with(&token, &lines).await;
             if session.is_none() {
                 client.send(&[command(action, channel, &sub)]).await;
                 session = answer(&mut client, 2).await;
@@ -157,6 +181,11 @@ async fn session_api_and_command_line_say_the_same() {
                 .arg(&server.config)
                 .args(["explain", "--json", "--channel", channel, "--action", action])
                 .args(["--token", &token, "--subscription-token", &sub])
+                .args(
+                    headers
+                        .iter()
+                        .flat_map(|(name, value)| ["--header".to_owned(), format!("{name}: {value}")]),
+                )
                 .output()
                 .unwrap();
             let told: Value = serde_json::from_slice(&shell.stdout).unwrap_or_default();

@@ -8,6 +8,7 @@
 )]
 
 mod alike;
+mod reload;
 mod revoke;
 
 #[path = "../../../spinward/tests/common/mod.rs"]
@@ -64,9 +65,7 @@ impl Drop for Server {
 impl Server {
     async fn start(place: &Path, mut config: Value) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        config["http_server"] = json!({ "address": "127.0.0.1", "port": port });
-        config["http_api"] = json!({ "key": KEY });
-        config["log"] = json!({ "level": "none" });
+        complete(&mut config, port);
         let file = place.join("config.json");
         std::fs::write(&file, config.to_string()).unwrap();
         let process = Process::new(env!("CARGO_BIN_EXE_spinward"))
@@ -84,6 +83,40 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("the server does not listen");
+    }
+
+    /// Puts another configuration in the place of the former and has it read. Whether that went well.
+    async fn reload(&self, mut config: Value) -> bool {
+        complete(&mut config, self.port);
+        std::fs::write(&self.config, config.to_string()).unwrap();
+        self.hang_up().await
+    }
+
+    /// Has the configuration read anew. Whether that went well; the metrics are needed to know.
+    async fn hang_up(&self) -> bool {
+        let before = self.reloads().await;
+        let process = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
+        for _ in 0..500 {
+            let after = self.reloads().await;
+            if after != before {
+                assert_eq!(before.0 + before.1 + 1, after.0 + after.1, "one signal, one reload");
+                return after.0 > before.0;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the configuration is not read anew");
+    }
+
+    /// How often the configuration was read anew: well, and badly.
+    async fn reloads(&self) -> (u64, u64) {
+        let page = self.page("/metrics").await;
+        let of = |result: &str| {
+            let name = format!("\nspinward_config_reloads_total{{result=\"{result}\"}} ");
+            let (_, rest) = page.split_once(&name).expect("prometheus is enabled");
+            rest.lines().next().unwrap().parse().unwrap()
+        };
+        (of("success"), of("failure"))
     }
 
     /// Calls the API: status and body.
@@ -120,13 +153,31 @@ impl Server {
 
     /// Connects; the client, and the code with which it was refused: of an error or a close.
     async fn connect(&self, token: &str) -> (Client<TcpStream>, Option<u32>) {
+        self.connect_with(token, "").await
+    }
+
+    /// The same with headers of the upgrade request, each with the end of its line.
+    async fn connect_with(&self, token: &str, headers: &str) -> (Client<TcpStream>, Option<u32>) {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let mut client = Client::new(stream, Protocol::Json);
-        client.upgrade("/connection/websocket", "").await;
+        client.upgrade("/connection/websocket", headers).await;
         let request = ConnectRequest { token: token.to_owned(), ..ConnectRequest::default() };
         client.send(&[Command { id: 1, connect: Some(request), ..Command::default() }]).await;
         let code = answer(&mut client, 1).await;
         (client, code)
+    }
+}
+
+/// Adds what every server of these tests has, where the test says nothing else.
+fn complete(config: &mut Value, port: u16) {
+    for (section, usual) in [
+        ("http_server", json!({ "address": "127.0.0.1", "port": port })),
+        ("http_api", json!({ "key": KEY })),
+        ("log", json!({ "level": "none" })),
+    ] {
+        if config.get(section).is_none() {
+            config[section] = usual;
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 mod channels;
 mod codes;
 mod exposure;
+mod origins;
 mod status;
 
 use super::duration::Duration;
 use super::report::Report;
 use super::typed::{Config, Proxy, Token, TokenIssuer};
 use crate::channel::regex::Regex;
-use globset::GlobBuilder;
 
 /// Checks a whole configuration.
 pub(super) fn check(report: &mut Report<'_>, config: &Config) {
@@ -56,30 +56,13 @@ fn client(report: &mut Report<'_>, config: &Config) {
     if !client.ping_interval.is_zero() && client.ping_interval <= client.pong_timeout {
         report.problem("client.pong_timeout", "must be shorter than `client.ping_interval`");
     }
-    for (index, origin) in client.allowed_origins.iter().enumerate() {
-        origin_pattern(report, &format!("client.allowed_origins[{index}]"), origin);
-    }
+    origins::check(report, client);
     token(report, "client.token", &client.token);
     token(report, "client.subscription_token", &client.subscription_token.token);
     for (name, event) in [("connect", &client.proxy.connect), ("refresh", &client.proxy.refresh)] {
         if event.enabled {
             proxy(report, &format!("client.proxy.{name}"), &event.proxy);
         }
-    }
-}
-
-/// A pattern that cannot match, or is no glob.
-fn origin_pattern(report: &mut Report<'_>, option: &str, pattern: &str) {
-    let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
-    if let Err(error) = glob {
-        report.problem(option, format!("{pattern:?} is not a pattern: {}", error.kind()));
-    } else if pattern.is_empty() || pattern.contains(char::is_whitespace) {
-        report.problem(option, format!("{pattern:?} can match no origin"));
-    } else if !pattern.contains("://") && !pattern.contains('*') {
-        report.note(
-            option,
-            format!("matches no origin without a scheme; write for example \"https://{pattern}\""),
-        );
     }
 }
 

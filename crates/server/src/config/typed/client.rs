@@ -61,6 +61,10 @@ options! {
         insecure_skip_token_signature_verify: bool => since("5.0.4");
         /// Header from which the user is taken. Only safe behind a proxy that always sets it.
         user_id_http_header: String => since("5.1.1");
+        /// Cookie from which the token is taken where the connect command has none, for pages of an origin that `allowed_origins` names.
+        connect_token_cookie: String => ours;
+        /// Header of the upgrade request from which the token is taken where the connect command has none; `Bearer` may stand before it.
+        connect_token_http_header: String => ours;
         /// Admit everybody to everything. Insecure.
         insecure: bool;
         /// A channel of its own for each user.

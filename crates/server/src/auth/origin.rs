@@ -20,6 +20,8 @@ const REMEMBERED: usize = 1_000;
 /// Checks the `Origin` of requests, by the patterns of `client.allowed_origins`.
 pub struct Origins {
     patterns: GlobSet,
+    /// Those of them that [`is_name`] holds for.
+    names: GlobSet,
     any: bool,
     refused: Mutex<BTreeSet<String>>,
 }
@@ -30,16 +32,22 @@ impl Origins {
     /// # Errors
     /// A pattern is none.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, OriginError> {
-        let mut set = GlobSetBuilder::new();
+        let (mut set, mut names) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         let mut any = false;
         for pattern in patterns {
             any |= pattern == "*";
             let lower = pattern.to_lowercase();
             let glob = GlobBuilder::new(&lower).literal_separator(false).backslash_escape(true).build();
-            set.add(glob.map_err(|source| OriginError { pattern: pattern.to_owned(), source })?);
+            let glob = glob.map_err(|source| OriginError { pattern: pattern.to_owned(), source })?;
+            if is_name(&lower) {
+                names.add(glob.clone());
+            }
+            set.add(glob);
         }
-        let patterns = set.build().map_err(|source| OriginError { pattern: String::new(), source })?;
-        Ok(Self { patterns, any, refused: Mutex::new(BTreeSet::new()) })
+        let built = |set: GlobSetBuilder| {
+            set.build().map_err(|source| OriginError { pattern: String::new(), source })
+        };
+        Ok(Self { patterns: built(set)?, names: built(names)?, any, refused: Mutex::default() })
     }
 
     /// Whether a request may go on. One without an origin is not from a browser, and may.
@@ -57,6 +65,15 @@ impl Origins {
         admitted
     }
 
+    /// Whether a request says its origin, and a pattern names that: what comes with the request by itself, such
+    /// as a cookie, may then be used.
+    #[must_use]
+    pub fn name(&self, headers: &http::HeaderMap) -> bool {
+        let mut said = headers.get_all(http::header::ORIGIN).iter();
+        let (Some(origin), None) = (said.next(), said.next()) else { return false };
+        origin.to_str().is_ok_and(|origin| self.names.is_match(origin.to_lowercase()))
+    }
+
     /// Says once for each origin what to add to let it in.
     fn explain(&self, origin: &str) {
         let shown: String = origin.chars().take(200).filter(|c| !c.is_control()).collect();
@@ -69,6 +86,17 @@ impl Origins {
             );
         }
     }
+}
+
+/// Whether a pattern names its origins: scheme, host and port without a wildcard, but for `*.` in front of the host,
+/// so that whoever has an origin that it matches has it from the owner of that domain.
+#[must_use]
+pub(crate) fn is_name(pattern: &str) -> bool {
+    let Some((scheme, host)) = pattern.split_once("://") else { return false };
+    let host = host.strip_prefix("*.").unwrap_or(host);
+    let plain = |text: &str| !text.is_empty() && !text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
+    // The brackets of an IPv6 address make a class of characters in a pattern: it has to be escaped, and is no name.
+    plain(scheme) && plain(host)
 }
 
 #[cfg(test)]
@@ -101,6 +129,29 @@ mod tests {
         }
         assert!(admits(&["*"], "null"));
         assert!(!admits(&[], "https://ok.example"));
+    }
+
+    #[test]
+    fn names_have_no_wildcard_but_for_subdomains() {
+        for name in ["https://a.example", "http://localhost:3000", "https://*.a.example:8443"] {
+            assert!(is_name(name), "{name}");
+        }
+        for open in [
+            "*",
+            "null",
+            "a.example",
+            "*://a.example",
+            "https://*",
+            "https://*.",
+            "https://*a.example",
+            "https://a.*",
+            "https://a.example:*",
+            "https://a.example*",
+            "http?://a.example",
+            "https://{a,b}.example",
+        ] {
+            assert!(!is_name(open), "{open}");
+        }
     }
 
     #[test]

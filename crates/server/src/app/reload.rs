@@ -1,0 +1,216 @@
+//! Reading the configuration anew while the server runs.
+//!
+//! What decisions are made by is exchanged as a whole; sockets, threads and stores stay as they are, so nobody is
+//! disconnected. A configuration that cannot be used changes nothing. What only a restart changes is named.
+
+use super::build::{BuildError, Built, door, in_force};
+use super::log::Verbosity;
+use crate::api::http::HttpSettings;
+use crate::auth::jwks::Jwks;
+use crate::config::catalogue::Section as _;
+use crate::config::{self, Config, Loaded, Vars, Warning};
+use crate::session::{InForce, Shared};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use thiserror::Error;
+
+/// Options, and sections with all that is in them, that a reload puts in force.
+const LIVE: &[&str] = &[
+    "log.level",
+    "client.allowed_origins",
+    "client.token",
+    "client.subscription_token",
+    "client.allow_anonymous_connect_without_token",
+    "client.disallow_anonymous_connection_tokens",
+    "client.insecure",
+    "client.insecure_skip_token_signature_verify",
+    "client.user_id_http_header",
+    "client.connect_token_cookie",
+    "client.connect_token_http_header",
+    "client.subscribe_to_user_personal_channel",
+    "channel",
+    "rpc",
+    "http_api.key",
+    "http_api.insecure",
+    "http_api.disable_query_key",
+    "http_api.error_mode",
+    "shutdown.timeout",
+    "production",
+];
+
+/// Those within that are not.
+const FIXED: &[&str] = &["channel.history_meta_ttl"];
+
+/// Where the configuration comes from.
+#[derive(Debug)]
+pub struct Source {
+    /// The file.
+    pub file: PathBuf,
+    /// What the flags set.
+    pub flags: Vec<(String, String)>,
+}
+
+/// Why what was there before stays in force.
+#[derive(Debug, Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// It was there at the start: whoever moves it away for a moment does not mean to lose every key.
+    #[error("{0} does not exist any longer")]
+    Gone(String),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The options in force and those that have to wait do not make a configuration. A test rules it out.
+    #[error("the new options do not fit together with those that take a restart")]
+    Mixture(#[source] serde_json::Error),
+}
+
+/// How often the configuration was read anew.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Reloads {
+    /// By result.
+    pub(super) fn counts(&self) -> [(&'static str, u64); 2] {
+        [("success", &self.succeeded), ("failure", &self.failed)]
+            .map(|(result, count)| (result, count.load(Ordering::Relaxed)))
+    }
+}
+
+/// Reads anew, and exchanges.
+pub(super) struct Reloader {
+    source: Source,
+    found: bool,
+    /// What runs.
+    config: Config,
+    warnings: Vec<Warning>,
+    in_force: Shared<InForce>,
+    door: Shared<HttpSettings>,
+    jwks: Jwks,
+    verbosity: Verbosity,
+    reloads: Arc<Reloads>,
+}
+
+impl Reloader {
+    pub(super) fn new(loaded: Loaded, source: Source, built: &Built, verbosity: Verbosity) -> Self {
+        Self {
+            source,
+            found: loaded.found,
+            config: loaded.config,
+            warnings: loaded.warnings,
+            in_force: built.in_force.clone(),
+            door: built.door.clone(),
+            jwks: built.jwks.clone(),
+            verbosity,
+            reloads: Arc::default(),
+        }
+    }
+
+    /// What runs.
+    pub(super) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What the operator should know about what runs.
+    pub(super) fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    pub(super) fn counts(&self) -> Arc<Reloads> {
+        Arc::clone(&self.reloads)
+    }
+
+    /// Reads the configuration anew and puts it in force if it can be used.
+    pub(super) fn reload(&mut self) {
+        match self.try_reload() {
+            Ok(changes) => {
+                self.reloads.succeeded.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(changed = changes.live.join(" "), "the configuration was read anew");
+                for option in changes.fixed {
+                    tracing::warn!(option, "{option}: changed, but that takes a restart");
+                }
+            }
+            Err(error) => {
+                self.reloads.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "the configuration was not read anew: the one before stays in force");
+            }
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<Changes, ReloadError> {
+        let source = config::Source {
+            file: Some(&self.source.file),
+            vars: Vars::system(),
+            flags: self.source.flags.clone(),
+        };
+        let loaded = config::load(&source)?;
+        if self.found && !loaded.found {
+            return Err(ReloadError::Gone(self.source.file.display().to_string()));
+        }
+        let (running, changes) = merge(self.config.to_section(), &loaded.config.to_section());
+        let config: Config = serde_json::from_value(Value::Object(running)).map_err(ReloadError::Mixture)?;
+        let in_force = in_force(&config, &self.jwks)?;
+        self.in_force.set(in_force);
+        self.door.set(door(&config));
+        self.verbosity.set(&config.log);
+        for warning in loaded.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        (self.config, self.warnings, self.found) = (config, loaded.warnings, loaded.found);
+        Ok(changes)
+    }
+}
+
+/// Names of options that differ.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    /// In force now.
+    live: Vec<String>,
+    /// In force after a restart.
+    fixed: Vec<String>,
+}
+
+/// What runs from now on: of `fresh` what can be exchanged, the rest as it was.
+fn merge(mut running: Map<String, Value>, fresh: &Map<String, Value>) -> (Map<String, Value>, Changes) {
+    let mut changes = Changes::default();
+    section("", &mut running, fresh, &mut changes);
+    (running, changes)
+}
+
+fn section(path: &str, running: &mut Map<String, Value>, fresh: &Map<String, Value>, changes: &mut Changes) {
+    for (name, new) in fresh {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match (running.get_mut(name), new) {
+            (Some(old), new) if old == new => {}
+            // A section is looked into; the values of a map, which has no names of its own, are one value.
+            (Some(Value::Object(old)), Value::Object(new)) if is_section(&path) => {
+                section(&path, old, new, changes);
+            }
+            (_, new) if is_live(&path) => {
+                running.insert(name.clone(), new.clone());
+                changes.live.push(path);
+            }
+            _ => changes.fixed.push(path),
+        }
+    }
+}
+
+fn is_section(path: &str) -> bool {
+    use config::catalogue::{Kind, find};
+    matches!(find(Config::fields(), path).map(|field| field.kind), Some(Kind::Section(_)))
+}
+
+fn is_live(path: &str) -> bool {
+    let below =
+        |entry: &&str| path.strip_prefix(*entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    LIVE.iter().any(below) && !FIXED.iter().any(below)
+}
+
+#[cfg(test)]
+#[path = "reload_tests.rs"]
+mod tests;

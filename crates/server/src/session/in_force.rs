@@ -1,0 +1,50 @@
+//! What decides, and how a reload exchanges it.
+
+use super::{Keys, Settings};
+use crate::auth::origin::Origins;
+use crate::policy::Rules;
+use parking_lot::RwLock;
+use std::sync::Arc;
+
+/// All that decisions are made by, from one configuration. It is exchanged as a whole: a command is decided by
+/// what was in force when it came, even where a key set has to be waited for.
+pub struct InForce {
+    /// Channels and what is allowed in them.
+    pub rules: Rules,
+    /// What tokens are checked with.
+    pub keys: Keys,
+    /// Options of logging in.
+    pub settings: Settings,
+    /// Where browsers may come from.
+    pub origins: Origins,
+}
+
+/// A value that everybody who holds this sees exchanged at once.
+pub struct Shared<T>(Arc<RwLock<Arc<T>>>);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Shared<T> {
+    /// Begins with this.
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(value))))
+    }
+
+    /// The value in force. Whoever decides something takes it once, and not again in between.
+    #[must_use]
+    pub fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Puts another in its place.
+    pub fn set(&self, value: T) {
+        let value = Arc::new(value);
+        // The former one is dropped after the lock, for that may take a while.
+        let _former = std::mem::replace(&mut *self.0.write(), value);
+    }
+}
