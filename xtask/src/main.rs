@@ -6,6 +6,7 @@ mod arrows;
 mod bench;
 mod compat;
 mod fuzz;
+mod instructions;
 mod million;
 mod shell;
 mod test;
@@ -24,6 +25,7 @@ cargo xtask TASK
   compat [--target HOST:PORT] [ARGUMENT…]
                               holds the server against the answers of Centrifugo v6.9
   fuzz [--seconds N] [--teeth]
+  instructions [--record]     counts the instructions of the hot paths beside those on record
   arrows                      checks which crate may know which
 ";
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         "million" => million::run(&arguments),
         "compat" => compat::run(&arguments),
         "fuzz" => run_fuzz(&arguments),
+        "instructions" => instructions::run(&arguments),
         "arrows" => arrows::run(),
         _ => {
             eprint!("{USAGE}");

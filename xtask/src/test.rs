@@ -3,7 +3,7 @@
 mod install;
 
 use crate::shell::{self, Failure};
-use crate::{arrows, compat, fuzz};
+use crate::{arrows, compat, fuzz, instructions};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     step("deny", "bans, licences and sources of what is built", deny),
     step("web", "the console builds to the bytes that are committed", web),
     step("build", "the server, release", build),
+    step("instructions", "what the hot paths cost, in instructions", counted),
     step("compat", "answers beside those of Centrifugo v6.9", compat_cases),
     step("python", "PyPI SDKs, tokens, bad input, the manual's Python", python),
     step("python-sdk", "the own tests of centrifuge-python", python_sdk),
@@ -107,6 +108,11 @@ fn unit() -> Result<(), Failure> {
 fn simulation() -> Result<(), Failure> {
     let arguments = ["test", "--package", "spinward-testkit", "--locked", "--quiet", "--test", "simulation"];
     shell::run(shell::cargo(&arguments).env("SPINWARD_SEEDS", "1000"))
+}
+
+fn counted() -> Result<(), Failure> {
+    install::valgrind()?;
+    instructions::run(&[])
 }
 
 fn doc() -> Result<(), Failure> {

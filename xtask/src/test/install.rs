@@ -11,6 +11,14 @@ pub(super) fn compilers() -> Result<(), Failure> {
     debian(&["g++", "make"])
 }
 
+/// The counter of instructions.
+pub(super) fn valgrind() -> Result<(), Failure> {
+    if shell::works("valgrind", &["--version"]) {
+        return Ok(());
+    }
+    debian(&["valgrind"])
+}
+
 /// Python with `venv`.
 pub(super) fn python() -> Result<(), Failure> {
     if shell::works("python3", &["-c", "import venv, ensurepip"]) {

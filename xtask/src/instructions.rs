@@ -1,0 +1,148 @@
+//! `cargo xtask instructions`: counts what the hot paths cost and compares with what is on record.
+//!
+//! Times on a shared machine say little; instructions are the same each time. A change that costs a path more
+//! than the tolerance fails, and one that saves as much asks for a new record.
+
+use crate::shell::{self, Failure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Where counts are on record, below the root: a name and a count a line.
+const RECORD: &str = "xtask/instructions.txt";
+/// How far a count may be from the record, in percent. The memory allocator of the system and the processor's
+/// string instructions have their part in it.
+const TOLERANCE: f64 = 6.0;
+/// The programs with the cases.
+const PROGRAMS: &[&str] = &["spinward-loadgen", "spinward-server"];
+
+/// Counts, prints, and fails where a count is too far off. `--record` writes the record anew.
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    let file = shell::root().join(RECORD);
+    let record = read(&std::fs::read_to_string(&file).unwrap_or_default())?;
+    let mut counts = BTreeMap::new();
+    for package in PROGRAMS {
+        let program = build(package)?;
+        for case in shell::output(&mut shell::command(&program, &[]))?.lines() {
+            counts.insert(case.to_owned(), count(&program, case)?);
+        }
+    }
+    println!("{:<24} {:>12} {:>12}", "instructions", "counted", "on record");
+    for (case, counted) in &counts {
+        match record.get(case) {
+            Some(known) => {
+                println!("{case:<24} {counted:>12} {known:>12} {:>+7.1}%", percent(*counted, *known))
+            }
+            None => println!("{case:<24} {counted:>12} {:>12}", "none"),
+        }
+    }
+    let wrong = compare(&counts, &record);
+    if shell::flag(arguments, "--record") {
+        let mut text = String::new();
+        for (case, counted) in &counts {
+            writeln!(text, "{case} {counted}")?;
+        }
+        std::fs::write(&file, text)?;
+        return Ok(());
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "{}; if that is meant, write the record anew with `cargo xtask instructions --record`",
+        wrong.join("; ")
+    )
+    .into())
+}
+
+fn percent(counted: u64, known: u64) -> f64 {
+    (counted as f64 / known as f64 - 1.0) * 100.0
+}
+
+/// What is wrong with counts beside the record, in words.
+fn compare(counts: &BTreeMap<String, u64>, record: &BTreeMap<String, u64>) -> Vec<String> {
+    let counted = counts.iter().filter_map(|(case, counted)| match record.get(case) {
+        None => Some(format!("{case} is not on record")),
+        Some(known) => {
+            let percent = percent(*counted, *known);
+            (percent.abs() > TOLERANCE).then(|| format!("{case}: {percent:+.1} % of {known}"))
+        }
+    });
+    let gone = record.keys().filter(|case| !counts.contains_key(*case));
+    counted.chain(gone.map(|case| format!("{case} is on record and was not counted"))).collect()
+}
+
+fn read(text: &str) -> Result<BTreeMap<String, u64>, Failure> {
+    text.lines()
+        .map(|line| {
+            let (case, count) =
+                line.split_once(' ').ok_or_else(|| format!("{RECORD}: {line:?} has no count"))?;
+            Ok((case.to_owned(), count.parse().map_err(|error| format!("{RECORD}: {line:?}: {error}"))?))
+        })
+        .collect()
+}
+
+/// Builds the program of a package; answers its path.
+fn build(package: &str) -> Result<PathBuf, Failure> {
+    let messages = shell::output(&mut shell::cargo(&[
+        "bench",
+        "--locked",
+        "--quiet",
+        "--package",
+        package,
+        "--bench",
+        "instructions",
+        "--no-run",
+        "--message-format",
+        "json",
+    ]))?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "instructions")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .ok_or_else(|| format!("cargo built no program of {package}").into())
+}
+
+/// Instructions of the measured part of one case.
+fn count(program: &Path, case: &str) -> Result<u64, Failure> {
+    let mut command = shell::command(
+        "valgrind",
+        &[
+            "--tool=callgrind",
+            "--callgrind-out-file=/dev/null",
+            "--collect-atstart=no",
+            "--toggle-collect=spinward_testkit::counted::measured*",
+        ],
+    );
+    let output = command.arg(program).arg(case).output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{case} failed: {text}").into());
+    }
+    let counted = text.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
+    match counted {
+        Some(0) | None => Err(format!("{case}: nothing was counted: {text}").into()),
+        Some(counted) => Ok(counted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_near_the_record_passes() {
+        let record = read("a 1000\nb 1000\nc 1000\nd 1000\n").expect("it is a record");
+        let counts = read("a 1059\nb 941\nc 1061\ne 1\n").expect("it is a record");
+        let wrong = compare(&counts, &record);
+        assert_eq!(wrong.len(), 3, "{wrong:?}");
+        assert!(
+            wrong[0].starts_with("c: +6.1 %")
+                && wrong[1].starts_with("e is not")
+                && wrong[2].starts_with("d is on")
+        );
+        assert!(read("a").is_err() && read("a b").is_err());
+    }
+}
