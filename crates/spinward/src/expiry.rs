@@ -1,5 +1,6 @@
 //! Which channels fall due, and when: one queue in place of a timer for each.
 
+use crate::room::fewer;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -51,9 +52,7 @@ impl ExpiryQueue {
         while due.len() < max && self.next_due().is_some_and(|due_ms| due_ms <= now_ms) {
             due.push(self.pop_first());
         }
-        if self.heap.capacity() > 64 && self.heap.len() < self.heap.capacity() / 8 {
-            // Twice what is needed, and only below an eighth: constant cost on average.
-            let room = 2 * self.heap.len();
+        if let Some(room) = fewer(self.heap.len(), self.heap.capacity()) {
             self.heap.shrink_to(room);
             self.places.shrink_to(room);
         }

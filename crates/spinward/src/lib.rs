@@ -25,6 +25,7 @@ mod metrics;
 mod node;
 pub mod presence;
 pub mod publication;
+mod room;
 mod session;
 mod shard;
 #[cfg(feature = "simulation")]

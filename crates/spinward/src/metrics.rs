@@ -119,6 +119,12 @@ shard_metrics! {
     task_accepted,
     /// Publications that a tags filter held back.
     filtered,
+    /// Tags filters asked about a publication: each distinct one of a channel once per shard.
+    filter_evaluations,
+    /// Frames made of publications: one for each form, however many take it.
+    encodings,
+    /// Patches made of publications: one for each base, however many have it.
+    patches,
 }
 
 const COMMANDS: [&str; 12] = [

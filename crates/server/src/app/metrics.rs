@@ -117,6 +117,25 @@ pub(super) fn page(node: &Node, refusals: &Refusals, key_sets: JwksStats, reload
         "Publications put on their way to a client.",
         counters.deliveries,
     );
+    for (name, help, count) in [
+        (
+            "spinward_publication_encodings_total",
+            "Frames made of publications, each shared by all subscribers who take the same form.",
+            counters.encodings,
+        ),
+        (
+            "spinward_publication_patches_total",
+            "Patches made of publications, each shared by all subscribers who have the same base.",
+            counters.patches,
+        ),
+        (
+            "spinward_filter_evaluations_total",
+            "Tags filters asked about a publication, each distinct one once per shard.",
+            counters.filter_evaluations,
+        ),
+    ] {
+        page.one(name, "counter", help, count);
+    }
     page.one(
         "spinward_flush_sends_total",
         "counter",
@@ -131,6 +150,9 @@ pub(super) fn page(node: &Node, refusals: &Refusals, key_sets: JwksStats, reload
     for (action, reason, count) in refusals.counts() {
         page.row("spinward_refusals_total", &[("action", action), ("reason", &reason)], count);
     }
+    if let Some(bytes) = heap() {
+        page.one("spinward_heap_bytes", "gauge", "Memory that is in use, as the allocator counts it.", bytes);
+    }
     page.one("spinward_jwks_fetches_total", "counter", "Requests for key sets.", key_sets.fetches);
     page.one(
         "spinward_jwks_fetch_failures_total",
@@ -143,6 +165,18 @@ pub(super) fn page(node: &Node, refusals: &Refusals, key_sets: JwksStats, reload
         page.row("spinward_config_reloads_total", &[("result", result)], count);
     }
     page.0
+}
+
+/// Bytes allocated and not freed. `None` where the allocator does not say.
+fn heap() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    {
+        // What it counted since it was last asked is added up now.
+        tikv_jemalloc_ctl::epoch::advance().ok()?;
+        tikv_jemalloc_ctl::stats::allocated::read().ok().map(|bytes| bytes as u64)
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 struct Page(String);

@@ -3,6 +3,7 @@
 use crate::hub::encoded::Delivery;
 use crate::hub::interest::Interest;
 use crate::publication::ClientInfo;
+use crate::room::fewer;
 use crate::shard::inbox::{Entry, Inbox};
 use crate::stream::Stream;
 use foldhash::fast::FixedState;
@@ -238,9 +239,8 @@ impl Directory {
         state.dead = true;
         if let Ok(entry) = part.find_entry(hash, |other| Arc::ptr_eq(other, channel)) {
             entry.remove();
-            let (len, capacity) = (part.len(), part.capacity());
-            if capacity > 64 && len < capacity / 8 {
-                part.shrink_to(capacity / 2, |other| self.hasher.hash_one(&*other.name));
+            if let Some(room) = fewer(part.len(), part.capacity()) {
+                part.shrink_to(room, |other| self.hasher.hash_one(&*other.name));
             }
         }
     }

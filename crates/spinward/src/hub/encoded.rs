@@ -1,5 +1,6 @@
 //! A publication on its way to subscribers: encoded once for all of them, by whoever needs the form first.
 
+use crate::metrics::{ShardMetrics, add};
 use crate::publication::{ClientInfo, Publication};
 use bytes::Bytes;
 use spinward_wire::ws::{Opcode, append_header};
@@ -27,6 +28,14 @@ struct Patch {
     protobuf: OnceLock<Bytes>,
     /// Absent where the patch is no smaller than the payload.
     bytes: Option<Bytes>,
+}
+
+/// Where a frame is asked for.
+pub(crate) struct On<'a> {
+    /// In this channel.
+    pub(crate) channel: &'a str,
+    /// In the shard that counts here.
+    pub(crate) metrics: &'a ShardMetrics,
 }
 
 /// How a subscriber wants the payload.
@@ -57,62 +66,67 @@ impl Delivery {
     }
 
     /// The WebSocket frame that pushes this publication.
-    pub(crate) fn frame(&self, channel: &str, protocol: Protocol, form: Form<'_>) -> Bytes {
+    pub(crate) fn frame(&self, on: &On<'_>, protocol: Protocol, form: Form<'_>) -> Bytes {
         match (form, protocol) {
             (Form::Plain, Protocol::Json) => {
-                self.plain_json.get_or_init(|| self.encode(channel, protocol, None)).clone()
+                self.plain_json.get_or_init(|| self.encode(on, protocol, None)).clone()
             }
             (Form::Plain | Form::Delta(None), Protocol::Protobuf) => {
-                self.plain_protobuf.get_or_init(|| self.encode(channel, protocol, None)).clone()
+                self.plain_protobuf.get_or_init(|| self.encode(on, protocol, None)).clone()
             }
-            (Form::Delta(None), Protocol::Json) => self.full_text(channel),
+            (Form::Delta(None), Protocol::Json) => self.full_text(on),
             (Form::Delta(Some(base)), _) if self.publication.delta && self.publication.offset > 0 => {
-                self.patched(channel, protocol, base)
+                self.patched(on, protocol, base)
             }
-            (Form::Delta(Some(_)), _) => self.frame(channel, protocol, Form::Delta(None)),
+            (Form::Delta(Some(_)), _) => self.frame(on, protocol, Form::Delta(None)),
         }
     }
 
-    fn full_text(&self, channel: &str) -> Bytes {
+    fn full_text(&self, on: &On<'_>) -> Bytes {
         let encode = || {
             let text = json::escape_string(&self.publication.data);
-            self.encode(channel, Protocol::Json, Some((text, false)))
+            self.encode(on, Protocol::Json, Some((text, false)))
         };
         self.text_json.get_or_init(encode).clone()
     }
 
-    fn patched(&self, channel: &str, protocol: Protocol, base: &Arc<Publication>) -> Bytes {
+    fn patched(&self, on: &On<'_>, protocol: Protocol, base: &Arc<Publication>) -> Bytes {
         let mut own = None;
-        let cached = self.patch.get_or_init(|| Patch::new(base, &self.publication));
+        let make = || {
+            add(&on.metrics.patches, 1);
+            Patch::new(base, &self.publication)
+        };
+        let cached = self.patch.get_or_init(make);
         // Two shards may stand at different places of a channel for a moment; the one whose base is not the
         // cached one pays for a patch of its own.
         let patch = if Arc::ptr_eq(&cached.base, base) || cached.base.data == base.data {
             cached
         } else {
-            &*own.insert(Patch::new(base, &self.publication))
+            &*own.insert(make())
         };
-        let Some(bytes) = &patch.bytes else { return self.frame(channel, protocol, Form::Delta(None)) };
+        let Some(bytes) = &patch.bytes else { return self.frame(on, protocol, Form::Delta(None)) };
         match protocol {
             // A patch may cut a character in two. JSON cannot carry that.
-            Protocol::Json if std::str::from_utf8(bytes).is_err() => self.full_text(channel),
+            Protocol::Json if std::str::from_utf8(bytes).is_err() => self.full_text(on),
             Protocol::Json => {
-                let encode = || self.encode(channel, protocol, Some((json::escape_string(bytes), true)));
+                let encode = || self.encode(on, protocol, Some((json::escape_string(bytes), true)));
                 patch.json.get_or_init(encode).clone()
             }
             Protocol::Protobuf => {
-                let encode = || self.encode(channel, protocol, Some((bytes.clone(), true)));
+                let encode = || self.encode(on, protocol, Some((bytes.clone(), true)));
                 patch.protobuf.get_or_init(encode).clone()
             }
         }
     }
 
-    fn encode(&self, channel: &str, protocol: Protocol, replaced: Option<(Bytes, bool)>) -> Bytes {
+    fn encode(&self, on: &On<'_>, protocol: Protocol, replaced: Option<(Bytes, bool)>) -> Bytes {
+        add(&on.metrics.encodings, 1);
         let mut message = to_wire(&self.publication, self.epoch.as_deref().unwrap_or_default(), protocol);
         if let Some((data, delta)) = replaced {
             message = message::Publication { data, delta, epoch: String::new(), ..message };
         }
-        let mut payload = Vec::with_capacity(message.data.len() + channel.len() + 96);
-        spinward_wire::append_publication_push(protocol, channel, &message, &mut payload, true);
+        let mut payload = Vec::with_capacity(message.data.len() + on.channel.len() + 96);
+        spinward_wire::append_publication_push(protocol, on.channel, &message, &mut payload, true);
         frame(protocol, &payload)
     }
 }

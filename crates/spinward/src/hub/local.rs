@@ -4,10 +4,13 @@ use super::directory::Channel;
 use super::encoded::{Delivery, Form};
 use super::join::{Joining, Ticket};
 use crate::publication::{Position, Publication};
+use crate::room::fewer;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use smallvec::SmallVec;
 use spinward_wire::filter::Filter;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -125,6 +128,15 @@ pub(crate) enum Verdict {
     Repeated,
     /// Some before it may be lost. Positioned subscribers that have not got them must be told.
     Gap(Gap),
+}
+
+/// What filters did about one publication.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Filtering {
+    /// Filters that were asked, each once for all who have it.
+    pub(crate) evaluated: u64,
+    /// Subscribers that do not get it.
+    pub(crate) held_back: u64,
 }
 
 /// Publications are missing before one that arrived.
@@ -318,16 +330,17 @@ impl LocalChannel {
         &mut self,
         delivery: &Delivery,
         mut send: impl FnMut(u32, Form<'_>),
-    ) -> usize {
-        let mut filtered = 0;
+    ) -> Filtering {
+        let mut filtering = Filtering::default();
         let Some(more) = &mut self.more else {
             for subscriber in &self.subscribers {
                 send(subscriber.slot, Form::Plain);
             }
-            return filtered;
+            return filtering;
         };
         for one in &mut more.filters {
             if one.users > 0 {
+                filtering.evaluated += 1;
                 one.verdict = match &delivery.publication.tags {
                     Some(tags) => one.filter.matches(tags),
                     None => one.filter.matches(&std::collections::BTreeMap::new()),
@@ -349,7 +362,7 @@ impl LocalChannel {
                 young.remove(&slot);
             }
             if subscriber.filter > 0 && !filters[usize::from(subscriber.filter) - 1].verdict {
-                filtered += 1;
+                filtering.held_back += 1;
                 // It does not have this one, so a patch against it would be of no use, and tell of it.
                 subscriber.flags &= !Subscriber::BASE_KNOWN;
                 continue;
@@ -366,14 +379,16 @@ impl LocalChannel {
         if *deltas > 0 {
             *base = Some(Arc::clone(&delivery.publication));
         }
-        filtered
+        filtering
     }
 }
 
 /// The channels of one shard, by number, name and record id.
 pub(crate) struct LocalTable {
+    /// Ends with one that is in use.
     channels: Vec<Option<LocalChannel>>,
-    free: Vec<u32>,
+    /// Numbers to use again, the lowest first, so that the list can become short. Those beyond its end are stale.
+    free: BinaryHeap<Reverse<u32>>,
     by_name: HashTable<u32>,
     by_id: HashTable<u32>,
     hasher: FixedState,
@@ -385,7 +400,7 @@ impl LocalTable {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             channels: Vec::new(),
-            free: Vec::new(),
+            free: BinaryHeap::new(),
             by_name: HashTable::new(),
             by_id: HashTable::new(),
             hasher: FixedState::with_seed(seed),
@@ -428,12 +443,14 @@ impl LocalTable {
     pub(crate) fn insert(&mut self, record: Arc<Channel>, seen: u64) -> u32 {
         let (name_hash, id_hash) = (self.hasher.hash_one(&*record.name), self.hasher.hash_one(record.id));
         let channel = LocalChannel { record, subscribers: SmallVec::new(), seen, top: 0, more: None };
-        let number = match self.free.pop() {
-            Some(number) => {
+        let number = match self.free.pop().filter(|lowest| (lowest.0 as usize) < self.channels.len()) {
+            Some(Reverse(number)) => {
                 self.channels[number as usize] = Some(channel);
                 number
             }
             None => {
+                // The lowest is stale, and so are all.
+                self.free.clear();
                 self.channels.push(Some(channel));
                 self.channels.len() as u32 - 1
             }
@@ -458,7 +475,7 @@ impl LocalTable {
             return None;
         }
         let channel = self.channels[number as usize].take()?;
-        self.free.push(number);
+        self.free.push(Reverse(number));
         let (name_hash, id_hash) =
             (self.hasher.hash_one(&*channel.record.name), self.hasher.hash_one(channel.record.id));
         if let Ok(entry) = self.by_name.find_entry(name_hash, |other| *other == number) {
@@ -467,19 +484,29 @@ impl LocalTable {
         if let Ok(entry) = self.by_id.find_entry(id_hash, |other| *other == number) {
             entry.remove();
         }
+        self.give_back();
         Some(channel.record)
+    }
+
+    /// Gives memory back that a crowd of channels has left.
+    fn give_back(&mut self) {
+        while self.channels.last().is_some_and(Option::is_none) {
+            self.channels.pop();
+        }
+        if let Some(room) = fewer(self.channels.len(), self.channels.capacity()) {
+            self.channels.shrink_to(room);
+            let len = self.channels.len();
+            self.free.retain(|number| (number.0 as usize) < len);
+            self.free.shrink_to(room);
+        }
+        let (channels, hasher) = (&self.channels, &self.hasher);
+        let of = |number: &u32| channels[*number as usize].as_ref().map(|channel| &channel.record);
+        if let Some(room) = fewer(self.by_name.len(), self.by_name.capacity()) {
+            self.by_name.shrink_to(room, |number| of(number).map_or(0, |r| hasher.hash_one(&*r.name)));
+            self.by_id.shrink_to(room, |number| of(number).map_or(0, |r| hasher.hash_one(r.id)));
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// There may be millions of each. Who lets one grow should know that he does.
-    #[test]
-    fn a_channel_and_its_subscribers_are_small() {
-        assert!(size_of::<Channel>() <= 64, "{} bytes for the record of a channel", size_of::<Channel>());
-        assert!(size_of::<Option<LocalChannel>>() <= 56, "{} bytes for a channel", size_of::<LocalChannel>());
-        assert_eq!(size_of::<Subscriber>(), 8);
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use crate::clock::Now;
 use crate::expiry::ExpiryQueue;
 use crate::id::Entropy;
 use crate::publication::{Position, Publication};
+use crate::room::fewer;
 use crate::stream::{NEVER, Outcome, Stream};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -72,6 +73,17 @@ impl Memory {
             stream.touch_again(now_ms);
             self.schedule(channel, state);
         }
+    }
+
+    /// The channel of an id that has fallen due.
+    fn take_name(&self, id: u64) -> Option<Arc<Channel>> {
+        let mut names = self.names.lock();
+        let channel = names.remove(&id)?;
+        if let Some(room) = fewer(names.len(), names.capacity()) {
+            names.shrink_to(room);
+        }
+        drop(names);
+        channel.upgrade()
     }
 
     /// Has the channel looked at when something of it falls due.
@@ -227,9 +239,7 @@ impl Hub {
         let Engine::Memory(memory) = &self.engine else { return None };
         let due = memory.expiry.lock().pop_due(now.mono, 256);
         for id in due {
-            let Some(channel) = memory.names.lock().remove(&id).and_then(|channel| channel.upgrade()) else {
-                continue;
-            };
+            let Some(channel) = memory.take_name(id) else { continue };
             {
                 let mut state = channel.lock();
                 let unused = state.subscribers == 0;

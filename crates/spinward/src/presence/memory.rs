@@ -4,6 +4,7 @@ use super::{PresenceError, PresenceStats, PresenceStore};
 use crate::answer::Answer;
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
+use crate::room::fewer;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -133,11 +134,9 @@ fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-/// Shrinks a table that a crowd has left: to twice what is needed, and only below an eighth, so that the cost
-/// of a removal stays constant on average.
 fn give_back<K: Eq + std::hash::Hash, V>(map: &mut Map<K, V>) {
-    if map.capacity() > 64 && map.len() < map.capacity() / 8 {
-        map.shrink_to(2 * map.len());
+    if let Some(room) = fewer(map.len(), map.capacity()) {
+        map.shrink_to(room);
     }
 }
 

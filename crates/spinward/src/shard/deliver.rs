@@ -2,7 +2,7 @@
 
 use super::core::{Core, Execute, State};
 use crate::clock::Now;
-use crate::hub::encoded::{Delivery, frame, info_to_wire};
+use crate::hub::encoded::{Delivery, On, frame, info_to_wire};
 use crate::hub::local::{Subscriber, Verdict};
 use crate::metrics::add;
 use crate::publication::ClientInfo;
@@ -33,13 +33,15 @@ impl Core {
         let (slots, dirty, limit) = (&mut self.slots, &mut self.dirty, self.config.queue_max_size);
         let mut slow = Vec::new();
         let mut count = 0;
-        let filtered = local.for_each_wanting(delivery, |slot, form| {
+        let metrics = &self.hub.metrics.shards[usize::from(self.shard)];
+        let on = On { channel: &record.name, metrics };
+        let filtering = local.for_each_wanting(delivery, |slot, form| {
             let entry = &mut slots[slot as usize];
             let Some(session) = &entry.session else { return };
             if entry.state != State::Open {
                 return;
             }
-            let frame = delivery.frame(&record.name, session.protocol(), form);
+            let frame = delivery.frame(&on, session.protocol(), form);
             #[cfg(feature = "planted-faults")]
             let Some(frame) = crate::sim::planted::on_frame(record.id, slot, frame) else { return };
             let sends = entry.take(number, frame);
@@ -52,8 +54,9 @@ impl Core {
                 dirty.push_back(slot);
             }
         });
-        add(&self.metrics().deliveries, count);
-        add(&self.metrics().filtered, filtered as u64);
+        add(&metrics.deliveries, count);
+        add(&metrics.filtered, filtering.held_back);
+        add(&metrics.filter_evaluations, filtering.evaluated);
         for slot in slow {
             self.end(slot, DisconnectCode::SLOW, now, exec, None);
         }

@@ -4,6 +4,7 @@ use crate::handle::Handle;
 use crate::hub::encoded::Delivery;
 use crate::node::call::Outcome;
 use crate::publication::ClientInfo;
+use crate::room::fewer;
 use crate::shard::Accepted;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -104,6 +105,8 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Queue {
     entries: VecDeque<Entry>,
+    /// About how many entries there were at a time lately.
+    lately: usize,
     /// The shard has ended: nobody takes anything out any more.
     closed: bool,
 }
@@ -183,7 +186,13 @@ impl Inbox {
     pub(crate) fn drain(&self, into: &mut VecDeque<Entry>) {
         debug_assert!(into.is_empty());
         self.woken.store(false, Ordering::Release);
-        std::mem::swap(&mut self.queue.lock().entries, into);
+        let mut queue = self.queue.lock();
+        std::mem::swap(&mut queue.entries, into);
+        queue.lately = into.len().max(queue.lately - queue.lately.div_ceil(8));
+        let (lately, capacity) = (queue.lately, queue.entries.capacity());
+        if let Some(room) = fewer(lately, capacity) {
+            queue.entries.shrink_to(room);
+        }
     }
 
     /// An entry was handled: its bytes count no longer.
@@ -238,6 +247,19 @@ mod tests {
             });
         assert_eq!(room, Ok(()));
         assert_eq!(inbox.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_burst_leaves_no_room_behind() {
+        let inbox = Inbox::new(usize::MAX);
+        let mut entries = VecDeque::new();
+        (0..100_000).for_each(|_| inbox.push(Entry::Shutdown));
+        for _ in 0..100 {
+            inbox.drain(&mut entries);
+            entries.clear();
+        }
+        let capacity = entries.capacity() + inbox.queue.lock().entries.capacity();
+        assert!(capacity <= 64, "{capacity}");
     }
 
     #[tokio::test]
