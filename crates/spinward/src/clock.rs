@@ -63,6 +63,14 @@ impl Clock {
         }
     }
 
+    /// Sets the wall clock of a manual clock forward, or back, while the other hand stands still, as an operator
+    /// or a machine that slept does; a system clock is left alone.
+    pub fn step(&self, millis: i64) {
+        if let Inner::Manual(manual) = &self.0 {
+            manual.wall.fetch_add(millis, Ordering::Relaxed);
+        }
+    }
+
     /// Reads both clocks.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]

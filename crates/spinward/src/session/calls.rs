@@ -85,7 +85,13 @@ impl Session {
     pub(super) fn on_refresh(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Box<Refreshed>, Refusal>) {
         let refreshed = match outcome {
             Ok(refreshed) => *refreshed,
-            Err(refusal) => return self.refuse(cx, id, refusal),
+            Err(refusal) => {
+                #[cfg(feature = "planted-faults")]
+                if crate::sim::planted::holds(crate::sim::planted::Fault::RefusedClears) {
+                    self.expiry = Expiry::NEVER;
+                }
+                return self.refuse(cx, id, refusal);
+            }
         };
         if Expiry::at(refreshed.expire_at).is_past(cx.now) {
             return self.error(cx, id, &ErrorCode::EXPIRED);
@@ -126,6 +132,7 @@ impl Session {
         &mut self,
         cx: &mut Cx<'_>,
         id: u32,
+        token: u32,
         channel: &Arc<Channel>,
         outcome: Result<SubRefreshed, Refusal>,
     ) {
@@ -138,7 +145,7 @@ impl Session {
             return self.error(cx, id, &ErrorCode::EXPIRED);
         }
         // It may have ended while the application was asked.
-        if !self.prolong_subscription(cx, &channel.name, refreshed) {
+        if !self.prolong_subscription(cx, token, &channel.name, refreshed) {
             return self.error(cx, id, &ErrorCode::PERMISSION_DENIED);
         }
         let ttl = expiry.ttl(cx.now);
@@ -147,9 +154,29 @@ impl Session {
         self.reply(cx, &Reply { id, sub_refresh: Some(sub_refresh), ..Reply::default() });
     }
 
-    fn prolong_subscription(&mut self, cx: &Cx<'_>, channel: &str, refreshed: SubRefreshed) -> bool {
-        let Some(number) = cx.channels.find(channel) else { return false };
-        let Some(own) = self.subscriptions.iter_mut().find(|own| own.channel == number) else { return false };
+    /// The application is asked whether a subscription may go on: the number that its answer will have.
+    pub(super) fn asking(&mut self, channel: u32) -> u32 {
+        let token = self.token();
+        if let Some(own) = self.subscriptions.iter_mut().find(|own| own.channel == channel) {
+            own.details().asked = token;
+        }
+        token
+    }
+
+    /// The subscription that a question was about, if it is still there.
+    fn asked_about(&mut self, cx: &Cx<'_>, token: u32, channel: &str) -> Option<&mut Subscription> {
+        let number = cx.channels.find(channel)?;
+        self.subscriptions.iter_mut().find(|own| own.channel == number && own.asked() == token)
+    }
+
+    fn prolong_subscription(
+        &mut self,
+        cx: &Cx<'_>,
+        token: u32,
+        channel: &str,
+        refreshed: SubRefreshed,
+    ) -> bool {
+        let Some(own) = self.asked_about(cx, token, channel) else { return false };
         let details = own.details();
         details.expiry = Expiry::at(refreshed.expire_at);
         details.flags &= !Subscription::REFRESHING;
@@ -180,15 +207,19 @@ impl Session {
     pub(crate) fn on_server_sub_refresh(
         &mut self,
         cx: &mut Cx<'_>,
+        token: u32,
         channel: &str,
         outcome: Result<SubRefreshed, Refusal>,
     ) {
         match outcome {
             Ok(refreshed) => {
-                self.prolong_subscription(cx, channel, refreshed);
+                self.prolong_subscription(cx, token, channel, refreshed);
             }
             Err(Refusal::Disconnect(code)) => self.close(cx, code),
-            Err(Refusal::Error(_)) => self.end_subscription(cx, channel, &UnsubscribeCode::EXPIRED),
+            Err(Refusal::Error(_)) if self.asked_about(cx, token, channel).is_some() => {
+                self.end_subscription(cx, channel, &UnsubscribeCode::EXPIRED);
+            }
+            Err(Refusal::Error(_)) => {}
         }
     }
 }

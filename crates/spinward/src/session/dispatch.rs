@@ -53,7 +53,7 @@ impl Session {
             return self.on_presence_added(cx, token, channel, client, ok);
         }
         if let Outcome::ServerSubRefresh { channel, outcome } = outcome {
-            return self.on_server_sub_refresh(cx, &channel.name, outcome);
+            return self.on_server_sub_refresh(cx, token, &channel.name, outcome);
         }
         let Some(busy) = self.busy.take_if(|busy| busy.token == token) else {
             return self.on_unasked_outcome(cx, token, outcome);
@@ -69,7 +69,7 @@ impl Session {
             }
             (Waiting::Refresh, Outcome::Refresh(outcome)) => self.on_refresh(cx, id, outcome),
             (Waiting::SubRefresh(channel), Outcome::SubRefresh(outcome)) => {
-                self.on_sub_refresh(cx, id, &channel, outcome);
+                self.on_sub_refresh(cx, id, token, &channel, outcome);
             }
             (Waiting::Publish, Outcome::Done(outcome)) => self.on_published(cx, id, outcome),
             (Waiting::Message, Outcome::Done(outcome)) => {
@@ -152,9 +152,10 @@ impl Session {
         let Some(local) = cx.channels.get(own.channel) else {
             return self.error(cx, id, &ErrorCode::INTERNAL);
         };
-        let channel = local.record.clone();
-        let call = Call::SubRefresh { channel: channel.clone(), token: request.token };
-        self.ask(cx, id, Waiting::SubRefresh(channel), call);
+        let (number, channel) = (own.channel, local.record.clone());
+        let token = self.asking(number);
+        self.busy = Some(Box::new(Busy { token, id, what: Waiting::SubRefresh(channel.clone()) }));
+        self.call(cx, token, Call::SubRefresh { channel, token: request.token });
     }
 
     fn unsubscribe(&mut self, cx: &mut Cx<'_>, id: u32, channel: &str) {

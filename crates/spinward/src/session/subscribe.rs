@@ -304,7 +304,7 @@ impl Session {
             .filter(|_| seen)
             .map(|identity| Arc::new(identity.client_info(options.info.clone())));
         let expiry = Expiry::at(options.expire_at);
-        self.keep(Subscription::new(local, place, Details { flags, expiry, info: info.clone() }));
+        self.keep(Subscription::new(local, place, Details { flags, asked: 0, expiry, info: info.clone() }));
         let result = self.result(cx, &options, &asked, &start, delta);
         match info {
             Some(info) if options.presence => {

@@ -23,6 +23,8 @@ pub(super) struct Subscription {
 #[derive(Default)]
 pub(super) struct Details {
     pub(super) flags: u8,
+    /// The last question whether it may go on. An answer to another one is about a subscription that is gone.
+    pub(super) asked: u32,
     pub(super) expiry: Expiry,
     /// What others see with it, where anything of it is seen.
     pub(super) info: Option<Arc<ClientInfo>>,
@@ -37,7 +39,7 @@ impl Subscription {
     pub(super) const JOIN_LEAVE: u8 = 4;
     /// The application is asked when it expires; the client is not told.
     pub(super) const SERVER_REFRESH: u8 = 8;
-    /// Such a question is under way.
+    /// The application is being asked.
     pub(super) const REFRESHING: u8 = 16;
 
     pub(super) fn new(channel: u32, place: u32, details: Details) -> Self {
@@ -51,6 +53,10 @@ impl Subscription {
 
     pub(super) fn expiry(&self) -> Expiry {
         self.details.as_ref().map_or(Expiry::NEVER, |details| details.expiry)
+    }
+
+    pub(super) fn asked(&self) -> u32 {
+        self.details.as_ref().map_or(0, |details| details.asked)
     }
 
     pub(super) fn info(&self) -> Option<&Arc<ClientInfo>> {

@@ -21,12 +21,10 @@ impl Session {
         if self.pong_by != 0 && self.busy.is_none() {
             deadline = deadline.min(self.pong_by);
         }
-        let grace = if self.server_side_refresh && !self.refreshing {
-            0
-        } else {
-            millis(cx.config.expired_close_delay)
-        };
-        deadline = deadline.min(self.expiry.deadline(cx.now, grace).max(self.ask_floor(cx, grace)));
+        deadline = deadline.min(self.expiry.deadline(cx.now, millis(cx.config.expired_close_delay)));
+        if self.server_side_refresh && !self.refreshing {
+            deadline = deadline.min(self.expiry.deadline(cx.now, 0).max(self.ask_floor(cx)));
+        }
         for own in &self.subscriptions {
             let asks = own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING);
             let grace = if asks { 0 } else { millis(cx.config.expired_sub_close_delay) };
@@ -35,9 +33,10 @@ impl Session {
         deadline
     }
 
-    fn ask_floor(&self, cx: &Cx<'_>, grace: u64) -> u64 {
-        let waiting = grace == 0 && self.expiry.standing(cx.now, 0) != Standing::Valid;
-        if waiting { cx.now.mono + ASK_AGAIN_MS } else { 0 }
+    /// Who has expired has been asked about already: not again at once.
+    fn ask_floor(&self, cx: &Cx<'_>) -> u64 {
+        let expired = self.expiry.standing(cx.now, 0) != Standing::Valid;
+        if expired { cx.now.mono + ASK_AGAIN_MS } else { 0 }
     }
 
     /// The clock has moved to the deadline or past it.
@@ -95,7 +94,10 @@ impl Session {
     }
 
     fn check_expiry(&mut self, cx: &mut Cx<'_>) {
-        match self.expiry.standing(cx.now, millis(cx.config.expired_close_delay)) {
+        let standing = self.expiry.standing(cx.now, millis(cx.config.expired_close_delay));
+        #[cfg(feature = "planted-faults")]
+        let standing = crate::sim::planted::on_login(standing);
+        match standing {
             Standing::Valid => {}
             Standing::Grace
                 if self.server_side_refresh && !self.refreshing && self.phase == Phase::Connected =>
@@ -116,7 +118,10 @@ impl Session {
         let mut over = Vec::new();
         let mut asks = Vec::new();
         for own in &mut self.subscriptions {
-            match own.expiry().standing(cx.now, grace) {
+            let standing = own.expiry().standing(cx.now, grace);
+            #[cfg(feature = "planted-faults")]
+            let standing = crate::sim::planted::on_subscription(standing);
+            match standing {
                 Standing::Valid => {}
                 Standing::Grace
                     if own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING) =>
@@ -131,10 +136,10 @@ impl Session {
                 Standing::Over => over.push(own.channel),
             }
         }
-        for channel in asks {
-            if let Some(channel) = cx.channels.get(channel).map(|local| local.record.clone()) {
-                self.tell(cx, Call::SubRefresh { channel, token: String::new() });
-            }
+        for number in asks {
+            let Some(channel) = cx.channels.get(number).map(|local| local.record.clone()) else { continue };
+            let token = self.asking(number);
+            self.call(cx, token, Call::SubRefresh { channel, token: String::new() });
         }
         for channel in over {
             if let Some(name) = cx.channels.get(channel).map(|local| local.record.name.clone()) {

@@ -30,6 +30,8 @@ pub(crate) trait Execute {
 
 /// How long a closing connection may take to take leave.
 pub(super) const CLOSE_MS: u64 = 2_000;
+/// How far the wall clock may move against the monotonic one before timers that follow it are set anew.
+const STEP_MS: u64 = 1_000;
 /// Replies of one input message are sent in one frame up to about this size.
 pub(super) const FRAME_BYTES: usize = 32 << 10;
 
@@ -42,6 +44,8 @@ pub(crate) struct Core {
     pub(super) free: Vec<u32>,
     pub(super) channels: LocalTable,
     pub(super) wheel: Wheel,
+    /// What the wall clock was ahead of the monotonic one when timers were last set by it.
+    ahead: i64,
     pub(super) calls: VecDeque<Called>,
     pub(super) fresh_calls: Vec<Called>,
     pub(super) out: Vec<u8>,
@@ -136,6 +140,7 @@ impl Core {
             free: Vec::new(),
             channels: LocalTable::new(seed),
             wheel: Wheel::new(now.mono),
+            ahead: ahead(now),
             calls: VecDeque::new(),
             fresh_calls: Vec::new(),
             out: Vec::new(),
@@ -411,6 +416,7 @@ impl Core {
 
     /// Runs the timers that are due.
     pub(crate) fn tick(&mut self, now: Now, exec: &mut impl Execute) {
+        self.follow_steps(now);
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(now.mono, &mut due);
         for slot in due.drain(..) {
@@ -430,6 +436,26 @@ impl Core {
         }
         self.due = due;
         self.probe(now, exec);
+    }
+
+    /// Expiry is told by the wall clock, and its timer runs on the other: once the one was set against the other
+    /// (a correction, a machine that slept), every timer is set anew, so that what is over by now ends now.
+    fn follow_steps(&mut self, now: Now) {
+        let ahead = ahead(now);
+        if ahead.abs_diff(self.ahead) < STEP_MS {
+            return;
+        }
+        self.ahead = ahead;
+        #[cfg(feature = "planted-faults")]
+        if crate::sim::planted::holds(crate::sim::planted::Fault::StepUnseen) {
+            return;
+        }
+        for slot in 0..self.slots.len() as u32 {
+            if self.state(slot) == State::Open && self.rearm(slot, now) <= now.mono {
+                self.wheel.set(slot, u64::MAX);
+                self.due.push(slot);
+            }
+        }
     }
 
     /// When to call [`Core::tick`] next, on the monotonic clock.
@@ -490,13 +516,14 @@ impl Core {
         }
     }
 
-    pub(super) fn rearm(&mut self, slot: u32, now: Now) {
-        if self.slots[slot as usize].session.is_none() {
-            return;
-        }
+    /// Sets the timer of a session, and says when it is due.
+    pub(super) fn rearm(&mut self, slot: u32, now: Now) -> u64 {
         let mut deadline = u64::MAX;
-        self.with(slot, now, |session, cx| deadline = session.deadline(cx));
-        self.wheel.set(slot, deadline);
+        if self.slots[slot as usize].session.is_some() {
+            self.with(slot, now, |session, cx| deadline = session.deadline(cx));
+            self.wheel.set(slot, deadline);
+        }
+        deadline
     }
 
     /// A client did something against the protocol: the log says what.
@@ -514,4 +541,8 @@ impl Core {
     pub(crate) fn connections(&self) -> usize {
         self.slots.len() - self.free.len()
     }
+}
+
+const fn ahead(now: Now) -> i64 {
+    now.wall.saturating_sub_unsigned(now.mono)
 }

@@ -4,6 +4,7 @@
 
 use crate::hub::encoded::Delivery;
 use crate::publication::Publication;
+use crate::session::expiry::Standing;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -35,10 +36,29 @@ pub enum Fault {
     ReusedEpoch,
     /// One subscriber gets nothing any more.
     LostSubscriber,
+    /// A login whose time is over goes on.
+    LoginOutlives,
+    /// A subscription whose time is over goes on.
+    SubscriptionOutlives,
+    /// A refused refresh clears the expiry of a login.
+    RefusedClears,
+    /// A login that may still be refreshed is ended.
+    NoGrace,
+    /// Nobody looks again once the wall clock was set.
+    StepUnseen,
 }
 
 impl Fault {
-    /// All of them.
+    /// Those that touch how long access lasts.
+    pub const LIFETIME: [Self; 5] = [
+        Self::LoginOutlives,
+        Self::SubscriptionOutlives,
+        Self::RefusedClears,
+        Self::NoGrace,
+        Self::StepUnseen,
+    ];
+
+    /// Those that touch what is delivered.
     pub const ALL: [Self; 12] = [
         Self::LocalDrop,
         Self::LocalRepeat,
@@ -152,5 +172,22 @@ pub(crate) fn on_merged(publications: &mut Vec<Arc<Publication>>) {
     }
     if publications.len() > 1 && strikes(Fault::MergeSwap) {
         publications.swap(0, 1);
+    }
+}
+
+/// Where a login stands.
+pub(crate) fn on_login(standing: Standing) -> Standing {
+    match standing {
+        Standing::Over if holds(Fault::LoginOutlives) => Standing::Grace,
+        Standing::Grace if strikes(Fault::NoGrace) => Standing::Over,
+        other => other,
+    }
+}
+
+/// Where a subscription stands.
+pub(crate) fn on_subscription(standing: Standing) -> Standing {
+    match standing {
+        Standing::Over if holds(Fault::SubscriptionOutlives) => Standing::Grace,
+        other => other,
     }
 }
