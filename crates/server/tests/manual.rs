@@ -1,8 +1,9 @@
 //! What the manual shows is what the server takes.
 
 use serde_json::Value;
-use spinward_server::api::command::{Command, by_name};
+use spinward_server::api::command::Command;
 use spinward_server::api::params::Params;
+use spinward_server::api::table::by_name;
 use spinward_server::config::{self, Format, Level, Vars};
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The calls of the server API: one table of methods behind every door.
+//! The calls of the server API, read from their parameters: the same behind every door.
 
 use super::params::{Malformed, Params};
 use crate::policy::Override;
@@ -121,50 +121,6 @@ pub struct Disconnect {
     pub code: u32,
     /// Text.
     pub reason: String,
-}
-
-/// Names of methods. The place in the list is the number in Centrifugo's table, where it has one.
-const METHODS: [&str; 13] = [
-    "publish",
-    "broadcast",
-    "unsubscribe",
-    "disconnect",
-    "presence",
-    "presence_stats",
-    "history",
-    "history_remove",
-    "channels",
-    "info",
-    "rpc",
-    "subscribe",
-    "refresh",
-];
-
-/// Methods that Centrifugo has in its paid edition, and our own.
-const FURTHER: [&str; 5] =
-    ["block_user", "unblock_user", "revoke_token", "invalidate_user_tokens", "explain"];
-
-/// Methods of channels of other kinds than streams.
-const OTHER_KINDS: [&str; 7] = [
-    "map_publish",
-    "map_remove",
-    "map_read_state",
-    "map_read_stream",
-    "map_stats",
-    "map_clear",
-    "shared_poll_publish",
-];
-
-/// The method with this number in the legacy form.
-#[must_use]
-pub fn by_number(number: u64) -> Option<&'static str> {
-    usize::try_from(number).ok().and_then(|number| METHODS.get(number)).copied()
-}
-
-/// The method of this name, as it is written in the table.
-#[must_use]
-pub fn by_name(name: &str) -> Option<&'static str> {
-    METHODS.iter().chain(&FURTHER).chain(&OTHER_KINDS).find(|known| **known == name).copied()
 }
 
 impl Command {

@@ -1,9 +1,10 @@
 //! The server API over HTTP: a path per method, `batch`, and the old single endpoint.
 
 use super::Api;
-use super::command::{Command, by_name, by_number};
+use super::command::Command;
 use super::params::{Malformed, Params};
 use super::reply::{ApiError, Reply, append_error};
+use super::table::{by_name, by_number};
 use crate::secret::Secret;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};

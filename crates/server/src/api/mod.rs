@@ -3,8 +3,10 @@
 
 pub mod command;
 pub mod http;
+pub mod openapi;
 pub mod params;
 pub mod reply;
+pub mod table;
 
 use crate::auth::revoke::{Revocation, StoreError};
 use crate::policy::api::{Call, check};
@@ -282,8 +284,8 @@ fn position(since: Since) -> Position {
 
 fn failed(error: &BrokerError) -> ApiError {
     match error {
-        BrokerError::UnrecoverablePosition => ApiError { code: 112, message: "unrecoverable position" },
-        BrokerError::NotSupported => ApiError { code: 108, message: "not available" },
+        BrokerError::UnrecoverablePosition => ApiError::UNRECOVERABLE_POSITION,
+        BrokerError::NotSupported => ApiError::NOT_AVAILABLE,
         BrokerError::Failed(_) => {
             tracing::error!(%error, "a call of the server API failed");
             ApiError::INTERNAL

@@ -16,7 +16,12 @@ pub struct Malformed(pub &'static str);
 
 /// One JSON object, its values unread.
 #[derive(Default)]
-pub struct Params<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Params<'a> {
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// Names that were looked for.
+    #[cfg(test)]
+    asked: std::cell::RefCell<std::collections::BTreeSet<&'static str>>,
+}
 
 impl<'a> Params<'a> {
     /// Reads an object; `null` is an empty one.
@@ -34,7 +39,9 @@ impl<'a> Params<'a> {
 
     /// The text of a field that is there, `null` included.
     pub(super) fn raw(&self, name: &'static str) -> Option<&'a str> {
-        self.0.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.get())
+        #[cfg(test)]
+        self.asked.borrow_mut().insert(name);
+        self.fields.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.get())
     }
 
     /// Reads a field of any type; absent gives its default.
@@ -64,7 +71,15 @@ impl<'a> Params<'a> {
 
     /// The fields in order.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), value.get()))
+        self.fields.iter().map(|(key, value)| (key.as_ref(), value.get()))
+    }
+}
+
+#[cfg(test)]
+impl Params<'_> {
+    /// Names that were looked for.
+    pub(super) fn asked(&self) -> std::collections::BTreeSet<&'static str> {
+        self.asked.borrow().clone()
     }
 }
 
@@ -84,7 +99,11 @@ impl<'de> Deserialize<'de> for Params<'de> {
                 while let Some(Key(key)) = map.next_key()? {
                     fields.push((key, map.next_value()?));
                 }
-                Ok(Params(fields))
+                Ok(Params {
+                    fields,
+                    #[cfg(test)]
+                    asked: std::cell::RefCell::default(),
+                })
             }
         }
 

@@ -22,10 +22,29 @@ pub struct ApiError {
 impl ApiError {
     /// Something failed on the server.
     pub const INTERNAL: Self = Self { code: 100, message: "internal server error" };
+    /// The channel's namespace is not configured.
+    pub const UNKNOWN_CHANNEL: Self = Self { code: 102, message: "unknown channel" };
     /// No such method.
     pub const NOT_FOUND: Self = Self { code: 104, message: "not found" };
     /// The parameters make no sense.
     pub const BAD_REQUEST: Self = Self { code: 107, message: "bad request" };
+    /// The channel has no such thing.
+    pub const NOT_AVAILABLE: Self = Self { code: 108, message: "not available" };
+    /// The position is of another history.
+    pub const UNRECOVERABLE_POSITION: Self = Self { code: 112, message: "unrecoverable position" };
+    /// Something else was there first.
+    pub const CONFLICT: Self = Self { code: 113, message: "conflict" };
+
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::INTERNAL,
+        Self::UNKNOWN_CHANNEL,
+        Self::NOT_FOUND,
+        Self::BAD_REQUEST,
+        Self::NOT_AVAILABLE,
+        Self::UNRECOVERABLE_POSITION,
+        Self::CONFLICT,
+    ];
 
     /// The HTTP status in the transport error mode.
     #[must_use]
@@ -42,14 +61,7 @@ impl ApiError {
 
 impl From<&ErrorCode> for ApiError {
     fn from(code: &ErrorCode) -> Self {
-        let known = |wanted: u32, message| (code.code == wanted).then_some(Self { code: wanted, message });
-        known(102, "unknown channel")
-            .or_else(|| known(104, "not found"))
-            .or_else(|| known(107, "bad request"))
-            .or_else(|| known(108, "not available"))
-            .or_else(|| known(112, "unrecoverable position"))
-            .or_else(|| known(113, "conflict"))
-            .unwrap_or(Self::INTERNAL)
+        Self::ALL.into_iter().find(|known| known.code == code.code).unwrap_or(Self::INTERNAL)
     }
 }
 

@@ -92,6 +92,7 @@ impl Built {
             api: None,
             health: None,
             metrics: None,
+            description: None,
             in_force: self.in_force.clone(),
             refusals: Arc::clone(&self.refusals),
             reloads: Arc::clone(reloads),
@@ -108,11 +109,13 @@ impl Built {
         };
         let health = config.health.enabled.then(|| config.health.handler_prefix.clone());
         let metrics = config.prometheus.enabled.then(|| config.prometheus.handler_prefix.clone());
+        let description = (config.swagger.enabled && !config.http_api.disabled)
+            .then(|| (config.swagger.handler_prefix.clone(), self.door.clone()));
         if apart {
             let outer = Routes { api: if config.http_api.external { api() } else { None }, ..outer };
-            return (outer, Some(Routes { api: api(), health, metrics, ..none() }));
+            return (outer, Some(Routes { api: api(), health, metrics, description, ..none() }));
         }
-        (Routes { api: api(), health, metrics, ..outer }, None)
+        (Routes { api: api(), health, metrics, description, ..outer }, None)
     }
 
     fn api(&self, config: &Config) -> (Api, Shared<HttpSettings>) {

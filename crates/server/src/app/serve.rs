@@ -5,12 +5,13 @@ use super::metrics;
 use super::reload::Reloads;
 use crate::api::Api;
 use crate::api::http::{Answer, HttpSettings, empty, misplaced, plain};
+use crate::api::openapi;
 use crate::auth::jwks::Jwks;
 use crate::session::{InForce, Refusals, Shared};
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, EXPECT, HOST,
-    HeaderMap, HeaderValue, ORIGIN,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN,
 };
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
@@ -48,6 +49,8 @@ pub(super) struct Routes {
     pub(super) api: Option<(Api, Shared<HttpSettings>)>,
     pub(super) health: Option<String>,
     pub(super) metrics: Option<String>,
+    /// The description of the HTTP API: where, and of which door.
+    pub(super) description: Option<(String, Shared<HttpSettings>)>,
     pub(super) in_force: Shared<InForce>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) reloads: Arc<Reloads>,
@@ -147,6 +150,12 @@ impl Routes {
                 metrics::page(&self.node, &self.refusals, self.jwks.stats(), &self.reloads),
             );
         }
+        if let Some((at, settings)) = &self.description
+            && let Some(rest) = path.strip_prefix(at.as_str())
+            && let Some(answer) = describe(&settings.get(), at, rest)
+        {
+            return answer;
+        }
         if is(&self.init) {
             let mut answer = typed("application/json; charset=utf-8", "{}");
             let allowed = self.in_force.get().origins.admit(request.headers());
@@ -187,6 +196,27 @@ impl Routes {
             Ok(body) => api.serve(settings, path, request.headers(), &body).await,
             Err(refused) => refused,
         }
+    }
+}
+
+/// The description of the HTTP API: a page at `at`, and the document beside it.
+fn describe(settings: &HttpSettings, at: &str, rest: &str) -> Option<Answer> {
+    match rest {
+        "" | "/" => {
+            let mut page = typed(
+                "text/html; charset=utf-8",
+                openapi::page(settings, &format!("{}/openapi.json", at.trim_end_matches('/'))),
+            );
+            page.headers_mut().insert(
+                CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
+            );
+            Some(page)
+        }
+        "/openapi.json" => {
+            Some(typed("application/json; charset=utf-8", openapi::document(settings).to_string()))
+        }
+        _ => None,
     }
 }
 

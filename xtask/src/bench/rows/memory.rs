@@ -105,7 +105,7 @@ fn slope(bench: &mut Bench, row: &'static str, plan: &Value, figures: &[Figure])
 
 /// Bytes are not disturbed by other load: rounds without a floor, each with fresh servers. A server that
 /// somebody else started has a past, so only the first round counts for it.
-fn fresh(
+pub(super) fn fresh(
     bench: &mut Bench,
     row: &'static str,
     figures: &[Figure],

@@ -1,5 +1,6 @@
 //! The rows. Each starts its servers afresh, so that it also runs alone.
 
+mod channels;
 mod connect;
 mod fanout;
 mod memory;
@@ -46,6 +47,13 @@ pub(crate) const ALL: &[Row] = &[
     row("ws-history", "history of 10 publications over WebSocket", true, requests::history),
     row("ws-presence", "presence of 10 clients over WebSocket", true, requests::presence),
     row("channels-100k", "100,000 channels × 10 subscribers, memory", true, memory::channels),
+    row("channels-kept", "100,000 channels with one publication each, memory", true, channels::published),
+    row(
+        "channels-idle",
+        "100,000 channels with one idle subscriber each, memory",
+        true,
+        channels::subscribed,
+    ),
     row("recover", "reconnect storm with recovery from history", true, connect::recover),
     row("startup", "start to ready, and the size of the binary", true, startup::run),
     row("memory-0", "memory without a subscription", false, memory::none),

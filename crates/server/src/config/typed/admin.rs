@@ -47,7 +47,7 @@ options! {
         handler_prefix: String = "/health";
     }
 
-    /// Swagger page.
+    /// Description of the HTTP API.
     pub struct Swagger {
         /// Serve it.
         enabled: bool;

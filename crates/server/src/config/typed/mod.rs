@@ -87,8 +87,8 @@ options! {
         prometheus: Prometheus;
         /// Health endpoint.
         health: Health;
-        /// Swagger page of the HTTP API.
-        swagger: Swagger => planned;
+        /// Description of the HTTP API: a page, and beside it `openapi.json`.
+        swagger: Swagger;
         /// Profiling endpoints.
         debug: Debug => planned;
         /// Endpoint that tells clients how to connect.

@@ -1,0 +1,387 @@
+//! The HTTP API described by itself: an OpenAPI document, and a page for people. Both come from the table of
+//! methods and from the settings of the door.
+
+mod page;
+
+pub use page::page;
+
+use super::http::HttpSettings;
+use super::reply::ApiError;
+use super::table::{Field, Kind, METHODS, Method};
+use serde_json::{Map, Value, json};
+
+/// The schemas of results, and of objects that parameters hold.
+const SCHEMAS: &str = include_str!("schemas.json");
+
+const ABOUT: &str = "What an application's backend may do. Names of fields may be in any case, unknown fields \
+    are ignored, and null is as good as absent.";
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document(settings: &HttpSettings) -> Value {
+    let mut paths: Map<String, Value> = METHODS
+        .iter()
+        .map(|method| (settings.path(method.name), json!({"post": operation(method)})))
+        .collect();
+    paths.insert(settings.path("batch"), json!({"post": batch()}));
+    if !settings.prefix.is_empty() {
+        paths.insert(settings.prefix.clone(), json!({"post": old_form()}));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Spinward server API",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": ABOUT,
+        },
+        "servers": [{"url": "/"}],
+        "security": security(settings),
+        "paths": paths,
+        "components": {
+            "securitySchemes": security_schemes(settings),
+            "schemas": schemas(),
+            "parameters": {
+                "ErrorMode": {
+                    "name": "X-Centrifugo-Error-Mode",
+                    "in": "header",
+                    "description": "Errors by status, the body being the error alone.",
+                    "schema": {"enum": ["transport"]},
+                },
+            },
+            "responses": {
+                "Unauthorized": {"description": "The key is missing or wrong."},
+                "Slow": {"description": "The body took longer than 30 seconds.", "content": text()},
+                "TooLarge": {
+                    "description": format!("The body has more than {} bytes.", settings.max_body),
+                    "content": text(),
+                },
+                "Malformed": {
+                    "description": "The body is no JSON, or a field has a value of the wrong type.",
+                    "content": text(),
+                },
+            },
+        },
+    })
+}
+
+impl HttpSettings {
+    fn path(&self, method: &str) -> String {
+        format!("{}/{method}", self.prefix)
+    }
+}
+
+/// Any one of these is enough.
+fn security(settings: &HttpSettings) -> Value {
+    if settings.insecure {
+        return json!([{}]);
+    }
+    let names = security_schemes(settings);
+    names.keys().map(|name| json!({name: []})).collect()
+}
+
+fn security_schemes(settings: &HttpSettings) -> Map<String, Value> {
+    let mut schemes = Map::new();
+    schemes.insert("key".to_owned(), json!({"type": "apiKey", "in": "header", "name": "X-API-Key"}));
+    schemes.insert(
+        "authorization".to_owned(),
+        json!({
+            "type": "apiKey", "in": "header", "name": "Authorization",
+            "description": "The word apikey, a space, and the key.",
+        }),
+    );
+    if !settings.no_query_key {
+        let about = "Proxies write it into their logs.";
+        schemes.insert(
+            "query".to_owned(),
+            json!({"type": "apiKey", "in": "query", "name": "api_key", "description": about}),
+        );
+    }
+    schemes
+}
+
+fn operation(method: &Method) -> Value {
+    let mut responses = common_responses();
+    responses.insert(
+        "200".to_owned(),
+        json!({"description": "The result, or the error.", "content": of_schema(&reply_name(method))}),
+    );
+    for error in method.errors.iter().chain([&ApiError::INTERNAL]) {
+        add_error(&mut responses, error);
+    }
+    json!({
+        "operationId": method.name,
+        "summary": method.about,
+        "parameters": [{"$ref": "#/components/parameters/ErrorMode"}],
+        "requestBody": {
+            "required": true,
+            "content": {"application/json": {
+                "schema": reference(&request_name(method)),
+                "example": example(method),
+            }},
+        },
+        "responses": responses,
+    })
+}
+
+/// Adds the answer that tells of this error in the transport mode.
+fn add_error(responses: &mut Map<String, Value>, error: &ApiError) {
+    let told = format!("{} {}", error.code, error.message);
+    let response = responses.entry(error.status().to_string()).or_insert_with(|| json!({"description": ""}));
+    // 400 has a form for malformed requests already, which does not depend on the mode.
+    if response.get("$ref").is_some() {
+        *response = json!({"description": "The request is malformed", "content": text()});
+    }
+    let before = response["description"].as_str().unwrap_or_default().to_owned();
+    let separator = if before.is_empty() { "In transport mode: " } else { "; in transport mode: " };
+    response["description"] = format!("{before}{separator}{told}").into();
+    response["content"]["application/json"] = json!({"schema": reference("Error")});
+}
+
+fn batch() -> Value {
+    let mut responses = common_responses();
+    responses.insert(
+        "200".to_owned(),
+        json!({"description": "One reply for each command, in their order.", "content": of_schema("BatchReplies")}),
+    );
+    json!({
+        "operationId": "batch",
+        "summary": "Makes many calls, at most 10,000. One that fails does not hold up the others.",
+        "requestBody": {
+            "required": true,
+            "content": {"application/json": {
+                "schema": reference("BatchRequest"),
+                "example": {"commands": [
+                    {"publish": {"channel": "news", "data": 1}},
+                    {"presence_stats": {"channel": "news"}},
+                ]},
+            }},
+        },
+        "responses": responses,
+    })
+}
+
+fn old_form() -> Value {
+    let mut responses = common_responses();
+    responses.insert(
+        "200".to_owned(),
+        json!({"description": "One reply a line, in the order of the commands.", "content": of_schema("OldReply")}),
+    );
+    json!({
+        "operationId": "commands",
+        "summary": "The old form: one command, or many a line each.",
+        "requestBody": {
+            "required": true,
+            "content": {"application/json": {
+                "schema": reference("OldCommand"),
+                "example": {"method": "publish", "params": {"channel": "news", "data": 1}},
+            }},
+        },
+        "responses": responses,
+    })
+}
+
+fn common_responses() -> Map<String, Value> {
+    [("400", "Malformed"), ("401", "Unauthorized"), ("408", "Slow"), ("413", "TooLarge")]
+        .map(|(status, name)| (status.to_owned(), json!({"$ref": format!("#/components/responses/{name}")})))
+        .into_iter()
+        .collect()
+}
+
+fn schemas() -> Value {
+    // A file of this crate, which the tests read too.
+    let mut schemas: Value = serde_json::from_str(SCHEMAS).unwrap_or_default();
+    let (mut commands, mut replies) = (Map::new(), Map::new());
+    for method in METHODS {
+        schemas[request_name(method)] = request(method);
+        schemas[reply_name(method)] = json!({"oneOf": [
+            {
+                "type": "object",
+                "properties": {"result": reference(method.result)},
+                "required": ["result"],
+                "additionalProperties": false,
+            },
+            reference("Refused"),
+        ]});
+        commands.insert(method.name.to_owned(), reference(&request_name(method)));
+        replies.insert(method.name.to_owned(), reference(method.result));
+    }
+    schemas["BatchRequest"] = json!({
+        "type": "object",
+        "properties": {
+            "commands": {
+                "type": "array",
+                "maxItems": 10_000,
+                "items": {
+                    "type": "object",
+                    "description": "The method, and its parameters.",
+                    "properties": commands,
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                },
+            },
+            "parallel": {"type": "boolean", "description": "Changes nothing that could be seen."},
+        },
+    });
+    replies.insert("error".to_owned(), reference("Error"));
+    schemas["BatchReplies"] = json!({
+        "type": "object",
+        "properties": {"replies": {"type": "array", "items": {
+            "type": "object",
+            "properties": replies,
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": false,
+        }}},
+        "additionalProperties": false,
+    });
+    let names: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
+    schemas["OldCommand"] = json!({
+        "type": "object",
+        "properties": {
+            "id": {"type": "integer", "minimum": 0, "maximum": u32::MAX, "description": "Comes back with the reply."},
+            "method": {"oneOf": [{"enum": names}, {"type": "integer", "minimum": 0, "maximum": 12}]},
+            "params": {"type": "object"},
+        },
+    });
+    schemas["OldReply"] = json!({
+        "type": "object",
+        "properties": {
+            "id": {"type": "integer", "minimum": 1, "maximum": u32::MAX},
+            "result": {"type": "object"},
+            "error": reference("Error"),
+        },
+        "additionalProperties": false,
+    });
+    schemas
+}
+
+/// The schema of a method's parameters.
+fn request(method: &Method) -> Value {
+    let properties: Map<String, Value> =
+        method.fields().map(|field| (field.name.to_owned(), parameter(field))).collect();
+    let required: Vec<&str> =
+        method.fields().filter(|field| field.required).map(|field| field.name).collect();
+    let mut schema = json!({"type": "object", "properties": properties});
+    if !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    schema
+}
+
+fn parameter(field: &Field) -> Value {
+    let mut schema = match field.kind {
+        Kind::Text => json!({"type": "string"}),
+        Kind::Base64 => json!({"type": "string", "contentEncoding": "base64"}),
+        Kind::Flag => json!({"type": "boolean"}),
+        Kind::Integer => json!({"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX}),
+        Kind::Natural => json!({"type": "integer", "minimum": 0}),
+        Kind::Time => json!({"type": "integer"}),
+        Kind::Json => json!({}),
+        Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
+        Kind::OneOf(texts) => json!({"enum": texts}),
+        Kind::Object(name) => reference(name),
+    };
+    schema["description"] = field.about.into();
+    schema
+}
+
+/// A call's parameters as an example.
+fn example(method: &Method) -> Value {
+    serde_json::from_str(method.example).unwrap_or_default()
+}
+
+/// The method's name as names of schemas are written.
+fn capitalised(name: &str) -> String {
+    name.split('_')
+        .flat_map(|word| word[..1].to_uppercase().chars().chain(word[1..].chars()).collect::<Vec<_>>())
+        .collect()
+}
+
+fn request_name(method: &Method) -> String {
+    format!("{}Request", capitalised(method.name))
+}
+
+fn reply_name(method: &Method) -> String {
+    format!("{}Reply", capitalised(method.name))
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+fn of_schema(schema: &str) -> Value {
+    json!({"application/json": {"schema": reference(schema)}})
+}
+
+fn text() -> Value {
+    json!({"text/plain": {"schema": {"type": "string"}}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn settings() -> HttpSettings {
+        HttpSettings {
+            prefix: "/api".to_owned(),
+            key: Secret::from("the-key"),
+            insecure: false,
+            no_query_key: false,
+            transport_errors: false,
+            max_body: 1 << 20,
+            max_batch: 10,
+        }
+    }
+
+    /// The names of schemas that a document refers to.
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn whatever_is_referred_to_is_there() {
+        let document = document(&settings());
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 100);
+        for reference in found {
+            let at = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(at).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_method_is_told_with_its_parameters() {
+        let document = document(&settings());
+        for method in METHODS {
+            let post = &document["paths"][format!("/api/{}", method.name)]["post"];
+            assert_eq!(post["operationId"], method.name);
+            let schema = &document["components"]["schemas"][request_name(method)];
+            assert!(method.fields().all(|field| schema["properties"][field.name].is_object()), "{schema}");
+            assert_eq!(post["responses"]["500"]["content"]["application/json"]["schema"], reference("Error"));
+        }
+        assert_eq!(document["paths"].as_object().unwrap().len(), METHODS.len() + 2);
+        assert_eq!(capitalised("history_remove"), "HistoryRemove");
+    }
+
+    #[test]
+    fn the_settings_show_and_the_key_does_not() {
+        let names = |settings: &HttpSettings| document(settings)["security"].as_array().unwrap().clone();
+        assert_eq!(names(&settings()).len(), 3);
+        assert_eq!(names(&HttpSettings { no_query_key: true, ..settings() }).len(), 2);
+        assert_eq!(names(&HttpSettings { insecure: true, ..settings() }), [json!({})]);
+        let moved = HttpSettings { prefix: "/backend".to_owned(), ..settings() };
+        assert!(document(&moved)["paths"]["/backend/publish"].is_object());
+        for text in [document(&settings()).to_string(), page(&settings(), "openapi.json")] {
+            assert!(!text.contains("the-key"));
+        }
+    }
+}
