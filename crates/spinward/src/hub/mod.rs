@@ -7,6 +7,7 @@ pub(crate) mod join;
 pub(crate) mod local;
 mod memory;
 mod remote;
+pub(crate) mod table;
 pub(crate) mod users;
 
 use crate::broker::{Broker, HistoryOptions};

@@ -1,6 +1,7 @@
 //! What is published, lost, or said of others: to the local subscribers of a channel.
 
-use super::core::{Core, Execute, State};
+use super::core::{Core, Execute};
+use super::slots::State;
 use crate::clock::Now;
 use crate::hub::encoded::{Delivery, On, frame, info_to_wire};
 use crate::hub::local::{Subscriber, Verdict};

@@ -1,6 +1,7 @@
 //! What goes out to a connection, and how it takes leave.
 
-use super::core::{CLOSE_MS, Core, Execute, FRAME_BYTES, State};
+use super::core::{CLOSE_MS, Core, Execute, FRAME_BYTES};
+use super::slots::State;
 use crate::clock::Now;
 use crate::hub::encoded::frame;
 use crate::session::MayPush;

@@ -11,6 +11,7 @@ pub(crate) mod outbox;
 mod poll;
 mod probe;
 mod receive;
+pub(crate) mod slots;
 mod task;
 mod wheel;
 
@@ -22,8 +23,9 @@ use crate::identity::Transport;
 use crate::metrics::add;
 use crate::node::execute::Executor;
 use bytes::Bytes;
-use core::{Core, State};
+use core::Core;
 use inbox::{Entry, Inbox};
+use slots::State;
 use spinward_wire::Protocol;
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! The poller: moves the bytes of plain TCP sockets, which own no buffer and no task.
 
-use super::core::State;
+use super::slots::State;
 use super::{Driver, READS_PER_TURN, SCRATCH};
 use crate::metrics::add;
 use mio::net::TcpStream;

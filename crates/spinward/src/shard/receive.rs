@@ -1,6 +1,7 @@
 //! Bytes of a connection: into frames, messages and commands.
 
-use super::core::{Core, Execute, FRAME_BYTES, State};
+use super::core::{Core, Execute, FRAME_BYTES};
+use super::slots::State;
 use crate::clock::Now;
 use crate::metrics::add;
 use spinward_wire::Commands;

@@ -1,6 +1,6 @@
 //! The task mover: moves the bytes of anything that can be read and written, by a task on the shard's runtime.
 
-use super::core::State;
+use super::slots::State;
 use super::{Driver, Stream};
 use std::cell::RefCell;
 use std::rc::Rc;

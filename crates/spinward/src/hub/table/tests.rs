@@ -1,5 +1,6 @@
 use super::*;
 use crate::hub::directory::Directory;
+use crate::hub::local::Subscriber;
 use crate::stream::tests::config;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -1,0 +1,235 @@
+//! The slots of a shard: connections from the moment they are there until the mover lets go of them.
+
+use super::Accepted;
+use super::core::{Core, Execute};
+use super::outbox::Outbox;
+use crate::clock::Now;
+use crate::handle::Handle;
+use crate::session::{MayPush, Session};
+use bytes::Bytes;
+use spinward_wire::code::DisconnectCode;
+use spinward_wire::ws;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// One connection, or room for one.
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    pub(super) state: State,
+    pub(super) dirty: bool,
+    /// The socket takes no more; the mover says when it does again.
+    pub(super) blocked: bool,
+    pub(super) reader: ws::Reader,
+    pub(super) outbox: Outbox,
+    pub(super) pending: Option<Box<Pending>>,
+    pub(super) session: Option<Box<Session>>,
+    pub(super) held: Option<Box<Held>>,
+}
+
+/// What must not be sent before a reply that is being put together.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Frames in order, each with the number of its channel, or none where it is of the whole connection.
+    pub(super) frames: Vec<(Option<u32>, Bytes)>,
+    pub(super) bytes: usize,
+}
+
+impl Slot {
+    /// Takes something of a channel that is to be sent. Says whether it now waits to be sent.
+    pub(super) fn take(&mut self, channel: u32, frame: Bytes) -> bool {
+        let waits = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.is_entering() && session.may_push(channel) == MayPush::Wait);
+        if waits {
+            self.hold(Some(channel), frame);
+        } else {
+            self.outbox.push(frame);
+        }
+        !waits
+    }
+
+    pub(super) fn hold(&mut self, channel: Option<u32>, frame: Bytes) {
+        let held = self.held.get_or_insert_default();
+        held.bytes += frame.len();
+        held.frames.push((channel, frame));
+    }
+
+    /// Whether more waits for the client than may.
+    pub(super) fn is_slow(&self, limit: usize) -> bool {
+        let (bytes, pieces) = self.held.as_ref().map_or((0, 0), |held| (held.bytes, held.frames.len()));
+        self.outbox.len() + bytes > limit && self.outbox.pieces() + pieces > 1
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    Free,
+    Open,
+    /// The close frame is on its way; what the peer still says is dropped.
+    Closing,
+    /// The mover must let go of the connection.
+    Gone,
+}
+
+/// What was received while a command was under way.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// The rest of the message that the command came in.
+    pub(super) commands: Vec<u8>,
+    /// What came after that message.
+    pub(super) input: Vec<u8>,
+}
+
+impl Core {
+    /// Takes a connection over; `None` when there is no room for it.
+    pub(crate) fn open(&mut self, accepted: &Accepted, now: Now) -> Option<u32> {
+        if self.shutting_down {
+            return None;
+        }
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if (self.slots.len() as u32) < Handle::MAX_SLOTS => {
+                self.slots.push(Slot {
+                    generation: 0,
+                    state: State::Free,
+                    dirty: false,
+                    blocked: false,
+                    reader: ws::Reader::new(),
+                    outbox: Outbox::default(),
+                    pending: None,
+                    session: None,
+                    held: None,
+                });
+                self.slots.len() as u32 - 1
+            }
+            None => return None,
+        };
+        let session = Session::new(
+            accepted.id,
+            accepted.protocol,
+            accepted.transport,
+            Arc::clone(&accepted.handshake),
+            &self.config,
+            now,
+        );
+        let entry = &mut self.slots[slot as usize];
+        entry.state = State::Open;
+        entry.session = Some(Box::new(session));
+        self.hub.inboxes[usize::from(self.shard)].connections().fetch_add(1, Ordering::Relaxed);
+        self.rearm(slot, now);
+        Some(slot)
+    }
+
+    pub(super) fn handle(&self, slot: u32) -> Handle {
+        Handle::new(self.shard, slot, self.slots[slot as usize].generation)
+    }
+
+    pub(super) fn resolve(&self, handle: Handle) -> Option<u32> {
+        let slot = handle.slot();
+        let entry = self.slots.get(slot as usize)?;
+        (entry.generation == handle.generation() && entry.state != State::Free).then_some(slot)
+    }
+
+    pub(crate) fn state(&self, slot: u32) -> State {
+        self.slots.get(slot as usize).map_or(State::Free, |entry| entry.state)
+    }
+
+    /// Whether the mover may read from the connection now.
+    pub(crate) fn wants_input(&self, slot: u32) -> bool {
+        let Some(entry) = self.slots.get(slot as usize) else { return false };
+        match entry.state {
+            State::Closing => true,
+            State::Open => {
+                entry.pending.is_none() && entry.session.as_ref().is_some_and(|session| !session.is_busy())
+            }
+            State::Free | State::Gone => false,
+        }
+    }
+
+    /// A slot that may read again, though no readiness will be told.
+    pub(crate) fn take_resumed(&mut self) -> Option<u32> {
+        self.resumed.pop()
+    }
+
+    /// The next slot with something to send, or to let go of.
+    pub(crate) fn take_dirty(&mut self) -> Option<u32> {
+        let slot = self.dirty.pop_front()?;
+        self.slots[slot as usize].dirty = false;
+        Some(slot)
+    }
+
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    pub(crate) fn outbox(&mut self, slot: u32) -> &mut Outbox {
+        &mut self.slots[slot as usize].outbox
+    }
+
+    /// The socket takes no more (or does again).
+    pub(crate) fn set_blocked(&mut self, slot: u32, blocked: bool) {
+        let entry = &mut self.slots[slot as usize];
+        entry.blocked = blocked;
+        if !blocked && !entry.outbox.is_empty() {
+            self.mark(slot);
+        }
+    }
+
+    pub(super) fn mark(&mut self, slot: u32) {
+        let entry = &mut self.slots[slot as usize];
+        if !entry.dirty && !entry.blocked {
+            entry.dirty = true;
+            self.dirty.push_back(slot);
+        }
+    }
+
+    /// The mover has let go of the connection: the slot is free.
+    pub(crate) fn release(&mut self, slot: u32) {
+        let entry = &mut self.slots[slot as usize];
+        if entry.state == State::Free {
+            return;
+        }
+        entry.state = State::Free;
+        entry.session = None;
+        entry.pending = None;
+        entry.held = None;
+        entry.outbox = Outbox::default();
+        entry.reader = ws::Reader::new();
+        entry.blocked = false;
+        self.wheel.set(slot, u64::MAX);
+        // A slot whose generations are used up is retired, so that no handle ever means two connections.
+        if entry.generation < u32::MAX {
+            entry.generation += 1;
+            self.free.push(slot);
+        }
+        self.hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        self.hub.inboxes[usize::from(self.shard)].connections().fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The peer has closed, or its socket has failed.
+    pub(crate) fn eof(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
+        if self.state(slot) == State::Open {
+            self.with(slot, now, |session, cx| session.close(cx, DisconnectCode::CONNECTION_CLOSED));
+            self.settle(slot, now, exec);
+        }
+        self.out.clear();
+        self.gone(slot);
+    }
+
+    pub(super) fn gone(&mut self, slot: u32) {
+        let entry = &mut self.slots[slot as usize];
+        if entry.state != State::Free {
+            entry.state = State::Gone;
+            entry.blocked = false;
+            entry.outbox = Outbox::default();
+            self.wheel.set(slot, u64::MAX);
+            self.mark(slot);
+        }
+    }
+
+    /// Connections of this shard, for placing new ones.
+    pub(crate) fn connections(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
