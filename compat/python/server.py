@@ -83,6 +83,7 @@ class Server:
             text=True,
             errors="replace",
         )
+        self.pid = self._process.pid
         self._lines = []
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
