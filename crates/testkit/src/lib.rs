@@ -2,13 +2,14 @@
 //!
 //! [`peer`] speaks the client protocol from a script and writes down what it is told, [`world`] steps whole
 //! nodes of production code by a seed, [`broker`] is a remote broker that misbehaves by the same seed, and
-//! [`checker`] judges what was written down. [`client`] puts a peer onto a real socket. [`counted`] is the frame
+//! [`checker`] judges what was written down. [`client`] puts a peer onto a real socket, and [`idp`] publishes keys. [`counted`] is the frame
 //! of programs whose instructions are counted.
 
 pub mod broker;
 pub mod checker;
 pub mod client;
 pub mod counted;
+pub mod idp;
 pub mod log;
 pub mod payload;
 pub mod peer;

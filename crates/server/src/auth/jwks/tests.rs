@@ -7,92 +7,7 @@ use crate::auth::claims::ConnectToken;
 use crate::auth::jws::Curve;
 use crate::secret::Secret;
 use proptest::prelude::*;
-use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-
-/// What the fake issuer answers.
-#[derive(Clone)]
-enum Behave {
-    Set(String),
-    Status(u16, &'static str),
-    Hang,
-    Truncate,
-    Large,
-}
-
-/// An HTTP server on this machine that behaves as it is told.
-#[derive(Clone)]
-struct Idp {
-    url: String,
-    behave: Arc<Mutex<Behave>>,
-    requests: Arc<AtomicUsize>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Idp {
-    async fn start(behave: Behave) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let idp = Self {
-            url,
-            behave: Arc::new(Mutex::new(behave)),
-            requests: Arc::default(),
-            seen: Arc::default(),
-        };
-        let server = idp.clone();
-        tokio::spawn(async move {
-            while let Ok((mut socket, _)) = listener.accept().await {
-                let server = server.clone();
-                tokio::spawn(async move {
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        let mut byte = [0];
-                        if socket.read(&mut byte).await.unwrap_or(0) == 0 {
-                            return;
-                        }
-                        head.push(byte[0]);
-                    }
-                    server.requests.fetch_add(1, Ordering::SeqCst);
-                    server.seen.lock().push(String::from_utf8(head).unwrap());
-                    let behave = server.behave.lock().clone();
-                    let ok = |length: usize| {
-                        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n")
-                    };
-                    let answer = match behave {
-                        Behave::Set(body) => ok(body.len()) + &body,
-                        Behave::Status(status, head) => {
-                            format!(
-                                "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n{head}\r\n"
-                            )
-                        }
-                        Behave::Hang => {
-                            tokio::time::sleep(Duration::from_secs(60)).await;
-                            return;
-                        }
-                        Behave::Truncate => ok(5000) + "{\"keys\":[",
-                        Behave::Large => ok(3 << 20) + &" ".repeat(3 << 20),
-                    };
-                    let _ = socket.write_all(answer.as_bytes()).await;
-                });
-            }
-        });
-        idp
-    }
-
-    fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
-    }
-
-    fn behave(&self, behave: Behave) {
-        *self.behave.lock() = behave;
-    }
-}
-
-fn set_of(keys: &[String]) -> Behave {
-    Behave::Set(format!(r#"{{"keys":[{}]}}"#, keys.join(",")))
-}
+use spinward_testkit::idp::{Behave, Idp};
 
 fn quick() -> FetchSettings {
     FetchSettings { timeout_ms: 300, ttl: 100, refresh_before: 20, stale: 1000, ..FetchSettings::default() }
@@ -123,7 +38,7 @@ const USER: &str = r#"{"sub":"u"}"#;
 async fn keys_of_all_kinds_come_from_a_set() {
     let keys: Vec<String> =
         signers()[1..].iter().enumerate().map(|(n, s)| s.jwk(&format!("k{n}"), "")).collect();
-    let idp = Idp::start(set_of(&keys)).await;
+    let idp = Idp::start(Behave::keys(&keys)).await.unwrap();
     let (verifier, jwks) = verifier(vec![issuer(keys_at(&idp.url))]);
     for (n, signer) in signers()[1..].iter().enumerate() {
         assert_eq!(code(&verifier, &signer.token_kid(&format!("k{n}"), USER), 0).await, "u", "{signer:?}");
@@ -139,7 +54,7 @@ async fn keys_of_all_kinds_come_from_a_set() {
 
 #[tokio::test]
 async fn a_thousand_at_once_make_one_request() {
-    let idp = Idp::start(set_of(&[signers()[5].jwk("k", "")])).await;
+    let idp = Idp::start(Behave::keys(&[signers()[5].jwk("k", "")])).await.unwrap();
     let (verifier, _) = verifier(vec![issuer(keys_at(&idp.url))]);
     let token = signers()[5].token_kid("k", USER);
     let waiting: Vec<_> =
@@ -152,7 +67,7 @@ async fn a_thousand_at_once_make_one_request() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_takes_no_fetch_with_it() {
-    let idp = Idp::start(set_of(&[signers()[5].jwk("k", "")])).await;
+    let idp = Idp::start(Behave::keys(&[signers()[5].jwk("k", "")])).await.unwrap();
     let (verifier, _) = verifier(vec![issuer(keys_at(&idp.url))]);
     let token = signers()[5].token_kid("k", USER);
     drop(verifier.verify_connection(&token, 0));
@@ -162,8 +77,8 @@ async fn a_client_that_goes_away_takes_no_fetch_with_it() {
 
 #[tokio::test]
 async fn known_keys_serve_while_the_issuer_misbehaves() {
-    let good = set_of(&[signers()[5].jwk("k", "")]);
-    let idp = Idp::start(good.clone()).await;
+    let good = Behave::keys(&[signers()[5].jwk("k", "")]);
+    let idp = Idp::start(good.clone()).await.unwrap();
     let (verifier, jwks) = verifier(vec![issuer(keys_at(&idp.url))]);
     let token = signers()[5].token_kid("k", USER);
     assert_eq!(code(&verifier, &token, 0).await, "u");
@@ -196,9 +111,9 @@ async fn known_keys_serve_while_the_issuer_misbehaves() {
 
 #[tokio::test]
 async fn redirects_are_not_followed() {
-    let target = Idp::start(set_of(&[signers()[5].jwk("k", "")])).await;
+    let target = Idp::start(Behave::keys(&[signers()[5].jwk("k", "")])).await.unwrap();
     let head: &'static str = Box::leak(format!("location: {}/keys\r\n", target.url).into_boxed_str());
-    let idp = Idp::start(Behave::Status(307, head)).await;
+    let idp = Idp::start(Behave::Status(307, head)).await.unwrap();
     let (verifier, _) = verifier(vec![issuer(keys_at(&idp.url))]);
     assert_eq!(code(&verifier, &signers()[5].token_kid("k", USER), 0).await, "keys_unavailable");
     assert_eq!((target.requests(), idp.requests()), (0, 2), "one retry, and no visit elsewhere");
@@ -207,10 +122,10 @@ async fn redirects_are_not_followed() {
 #[tokio::test]
 async fn rotation_refuses_nobody_and_floods_fetch_little() {
     let (old, new) = (Signer::ed(), Signer::ed());
-    let idp = Idp::start(set_of(&[old.jwk("old", "")])).await;
+    let idp = Idp::start(Behave::keys(&[old.jwk("old", "")])).await.unwrap();
     let (verifier, _) = verifier(vec![issuer(keys_at(&idp.url))]);
     assert_eq!(code(&verifier, &old.token_kid("old", USER), 0).await, "u");
-    idp.behave(set_of(&[old.jwk("old", ""), new.jwk("new", "")]));
+    idp.behave(Behave::keys(&[old.jwk("old", ""), new.jwk("new", "")]));
     assert_eq!(code(&verifier, &new.token_kid("new", USER), 1).await, "u");
     assert_eq!(code(&verifier, &old.token_kid("old", USER), 1).await, "u");
     let before = idp.requests();
@@ -225,8 +140,10 @@ async fn rotation_refuses_nobody_and_floods_fetch_little() {
 #[tokio::test]
 async fn issuers_that_share_a_kid_stay_apart() {
     let (one, two) = (Signer::ec(Curve::P256), Signer::ec(Curve::P256));
-    let (idp_one, idp_two) =
-        (Idp::start(set_of(&[one.jwk("1", "")])).await, Idp::start(set_of(&[two.jwk("1", "")])).await);
+    let (idp_one, idp_two) = (
+        Idp::start(Behave::keys(&[one.jwk("1", "")])).await.unwrap(),
+        Idp::start(Behave::keys(&[two.jwk("1", "")])).await.unwrap(),
+    );
     let (verifier, _) = verifier(vec![
         named("one", "https://one", keys_at(&idp_one.url)),
         named("two", "https://two", keys_at(&idp_two.url)),
@@ -244,7 +161,7 @@ async fn issuers_that_share_a_kid_stay_apart() {
 #[tokio::test]
 async fn secrets_stand_beside_a_set_and_never_in_it() {
     let secret = Signer::hmac("secret");
-    let idp = Idp::start(set_of(&[secret.jwk("h", ""), signers()[1].jwk("r", "")])).await;
+    let idp = Idp::start(Behave::keys(&[secret.jwk("h", ""), signers()[1].jwk("r", "")])).await.unwrap();
     let (without, _) = verifier(vec![issuer(keys_at(&idp.url))]);
     assert_eq!(code(&without, &secret.token_kid("h", USER), 0).await, "no_key_for_alg");
     let keys = KeySettings { hmac: keys_of(&[&secret]).hmac, ..keys_at(&idp.url) };
@@ -259,7 +176,7 @@ async fn secrets_stand_beside_a_set_and_never_in_it() {
 #[tokio::test]
 async fn the_places_of_an_address_are_filled_from_a_closed_list() {
     let (one, two) = (Signer::ed(), Signer::ed());
-    let idp = Idp::start(set_of(&[one.jwk("k", "")])).await;
+    let idp = Idp::start(Behave::keys(&[one.jwk("k", "")])).await.unwrap();
     let keys = keys_at(&format!("{}/realms/{{{{realm}}}}/certs", idp.url));
     let issuer = IssuerSettings {
         issuer: crate::auth::Expect::Regex("https://sso/(?P<realm>red|blue)".into()),
@@ -268,7 +185,7 @@ async fn the_places_of_an_address_are_filled_from_a_closed_list() {
     let (verifier, _) = verifier(vec![issuer]);
     let claims = |realm: &str| format!(r#"{{"sub":"u","iss":"https://sso/{realm}"}}"#);
     assert_eq!(code(&verifier, &one.token_kid("k", &claims("red")), 0).await, "u");
-    idp.behave(set_of(&[two.jwk("k", "")]));
+    idp.behave(Behave::keys(&[two.jwk("k", "")]));
     // The other realm has a key of the same name, and it is another key.
     assert_eq!(code(&verifier, &one.token_kid("k", &claims("blue")), 0).await, "signature_mismatch");
     assert_eq!(code(&verifier, &two.token_kid("k", &claims("blue")), 0).await, "u");
@@ -279,7 +196,7 @@ async fn the_places_of_an_address_are_filled_from_a_closed_list() {
             "{realm}"
         );
     }
-    let seen = idp.seen.lock();
+    let seen = idp.seen();
     assert_eq!(seen.len(), 2);
     assert!(
         seen[0].starts_with("GET /realms/red/certs HTTP/1.1")
@@ -289,14 +206,14 @@ async fn the_places_of_an_address_are_filled_from_a_closed_list() {
 
 #[tokio::test]
 async fn headers_are_sent_and_sets_survive_a_reload() {
-    let idp = Idp::start(set_of(&[signers()[5].jwk("k", "")])).await;
+    let idp = Idp::start(Behave::keys(&[signers()[5].jwk("k", "")])).await.unwrap();
     let mut keys = keys_at(&idp.url);
     let fetch = &mut keys.jwks.as_mut().unwrap().fetch;
     fetch.headers = vec![("Authorization".into(), Secret::new("Bearer canary"))];
     let (first, jwks) = verifier(vec![issuer(keys.clone())]);
     let token = signers()[5].token_kid("k", USER);
     assert_eq!(code(&first, &token, 0).await, "u");
-    assert!(idp.seen.lock()[0].to_ascii_lowercase().contains("authorization: bearer canary"));
+    assert!(idp.seen()[0].to_ascii_lowercase().contains("authorization: bearer canary"));
     let reloaded = Verifier::new(&settings(vec![issuer(keys.clone())]), &jwks).unwrap();
     assert_eq!(code(&reloaded, &token, 0).await, "u");
     assert_eq!(idp.requests(), 1);
