@@ -28,6 +28,8 @@ options! {
         user_boundary: String = "#";
         /// What stands between users in a name.
         user_separator: String = ",";
+        /// Names that begin with `/` belong to the namespace whose `pattern` they match.
+        patterns: bool => ours;
     }
 
     /// Default proxies of channel events.
@@ -52,6 +54,8 @@ options! {
     pub struct ChannelNamespace {
         /// Its name: two or more letters, digits, `-`, `_` or `.`.
         name: String;
+        /// What its channels look like in place of a name before a boundary, such as `/users/:name`; needs `channel.patterns`.
+        pattern: String => ours;
         /// Its options.
         #[serde(flatten)]
         options: ChannelOptions;
