@@ -182,6 +182,7 @@ impl Command {
                 let action = Asked::by_name(&params.string("action")?);
                 let question = Question {
                     user: params.get("user")?,
+                    client: params.get("client")?,
                     channel: channel()?,
                     action: action.unwrap_or(Asked::Subscribe),
                     token: params.string("token")?,

@@ -54,7 +54,7 @@ impl<'a> Params<'a> {
     }
 
     /// Reads a text, without copying where that can be.
-    pub(super) fn string(&self, name: &'static str) -> Result<String, Malformed> {
+    pub(crate) fn string(&self, name: &'static str) -> Result<String, Malformed> {
         self.get(name)
     }
 

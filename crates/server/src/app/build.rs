@@ -58,7 +58,7 @@ pub(super) struct Built {
     pub(super) jwks: Jwks,
     pub(super) clock: Clock,
     refusals: Arc<Refusals>,
-    explainer: Explainer,
+    pub(super) explainer: Explainer,
     uid: String,
 }
 
@@ -75,6 +75,15 @@ impl Built {
         let uid = Entropy::system().client_id().to_string();
         let door = Shared::new(door(config));
         Ok(Self { node, in_force, door, jwks, clock, refusals, explainer, uid })
+    }
+
+    /// The same, but that clients are told why they are refused: for development only.
+    pub(super) fn explaining(config: &Config) -> Result<Self, BuildError> {
+        let built = Self::new(config)?;
+        let mut explaining = in_force(config, &built.jwks)?;
+        explaining.settings.explain = true;
+        built.in_force.set(explaining);
+        Ok(built)
     }
 
     /// The routes of the external port, and those of the internal one where there is one.
@@ -149,7 +158,7 @@ pub(super) fn door(config: &Config) -> HttpSettings {
 pub(crate) fn in_force(config: &Config, jwks: &Jwks) -> Result<InForce, BuildError> {
     Ok(InForce {
         rules: rules(config)?,
-        keys: keys_in(config, jwks)?,
+        keys: keys(config, jwks)?,
         settings: settings(config),
         origins: Origins::new(config.client.allowed_origins.iter().map(String::as_str))?,
     })
@@ -211,12 +220,8 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// What tokens are checked with, away from a server.
-pub(crate) fn keys(config: &Config) -> Result<Keys, BuildError> {
-    keys_in(config, &Jwks::current())
-}
-
-fn keys_in(config: &Config, jwks: &Jwks) -> Result<Keys, BuildError> {
+/// What tokens are checked with.
+fn keys(config: &Config, jwks: &Jwks) -> Result<Keys, BuildError> {
     let client = &config.client;
     let skip = client.insecure_skip_token_signature_verify;
     let connection = Verifier::new(&token_settings(&client.token, "client.token", skip)?, jwks)?;

@@ -1,16 +1,16 @@
 //! `spinward dev`: a server to try things on, with a console at `/`.
 
-use super::build::{BuildError, keys};
 use super::explain::explain;
 use super::serve::typed;
+use crate::api::command::Command;
 use crate::api::http::{Answer, plain};
+use crate::api::params::Params;
 use crate::config::{Config, Duration};
 use crate::secret::Secret;
-use crate::session::Keys;
+use crate::session::Explainer;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use serde_json::{Value, json};
-use spinward::clock::Clock;
+use serde_json::json;
 use spinward::id::Entropy;
 use std::net::SocketAddr;
 
@@ -34,11 +34,10 @@ const POLICY: &str = "default-src 'self'; style-src 'self'; script-src 'self'; c
 /// What the console is told, and its files.
 pub(super) struct Dev {
     info: String,
-    keys: Keys,
-    anonymous_tokens: bool,
+    explainer: Explainer,
 }
 
-/// Keys and a token, made for one run.
+/// Keys and a token, made for one run or by the keys of a configuration. Empty is none.
 pub(super) struct Made {
     token: String,
     api_key: String,
@@ -78,21 +77,34 @@ pub(super) fn configure(port: u16) -> (Config, Made) {
     (config, Made { token, api_key })
 }
 
+/// Has the console beside a configuration of one's own, on this machine only.
+pub(super) fn adopt(config: &mut Config, port: Option<u16>) -> Made {
+    config.http_server.address = "127.0.0.1".to_owned();
+    config.http_server.internal_port = String::new();
+    if let Some(port) = port {
+        config.http_server.port = port;
+    }
+    let keys = &config.client.token.own;
+    let token = if keys.hmac_secret_key.is_empty() {
+        String::new()
+    } else {
+        crate::auth::sign::hs256(keys.hmac_secret_key.expose(), &json!({ "sub": USER }))
+    };
+    Made { token, api_key: config.http_api.key.expose().to_owned() }
+}
+
 impl Made {
     /// Prints what a developer needs, and gives the console its part.
     #[allow(clippy::print_stdout, reason = "this is for the person at the terminal")]
-    pub(super) fn announce(&self, address: SocketAddr, config: &Config) -> Result<Dev, BuildError> {
+    pub(super) fn announce(&self, address: SocketAddr, explainer: Explainer) -> Dev {
         let ready =
             Ready { address, token: &self.token, api_key: &self.api_key, user: USER, channel: CHANNEL };
-        println!(
-            "Spinward {} in development mode. Keys and token are made for this run.\n",
-            env!("CARGO_PKG_VERSION")
-        );
+        println!("Spinward {} in development mode, for this machine alone.\n", env!("CARGO_PKG_VERSION"));
         println!("  console   http://{address}/");
         println!("  token     {}\n", self.token);
         println!("Publish from another terminal:\n\n{}\n", ready.curl());
         println!("A page that listens:\n\n{}\n", ready.snippet());
-        Dev::new(&ready, config)
+        Dev::new(&ready, explainer)
     }
 }
 
@@ -129,7 +141,7 @@ impl Ready<'_> {
 }
 
 impl Dev {
-    pub(super) fn new(ready: &Ready<'_>, config: &Config) -> Result<Self, BuildError> {
+    pub(super) fn new(ready: &Ready<'_>, explainer: Explainer) -> Self {
         let info = json!({
             "token": ready.token,
             "api_key": ready.api_key,
@@ -140,8 +152,7 @@ impl Dev {
             "curl": ready.curl(),
             "snippet": ready.snippet(),
         });
-        let anonymous_tokens = !config.client.disallow_anonymous_connection_tokens;
-        Ok(Self { info: info.to_string(), keys: keys(config)?, anonymous_tokens })
+        Self { info: info.to_string(), explainer }
     }
 
     /// A file of the console, or what it asks about this server.
@@ -161,15 +172,25 @@ impl Dev {
         Some(answer)
     }
 
-    /// What this server makes of the token in `body`, an object with a `token`.
+    /// What this server would decide: with an `action` as the API method `explain` tells it, and without one what
+    /// it makes of a `token`, step by step.
     pub(super) async fn explain(&self, body: &[u8]) -> Answer {
-        let asked: Option<Value> = serde_json::from_slice(body).ok();
-        let Some(token) = asked.as_ref().and_then(|asked| asked["token"].as_str()) else {
-            return plain(StatusCode::BAD_REQUEST, "Bad Request");
+        let asked = std::str::from_utf8(body).ok().and_then(|text| Params::parse(text).ok());
+        let asked = asked.and_then(|asked| {
+            let token = asked.string("token").ok()?;
+            Some((token, asked.string("action").ok()?, Command::read("explain", &asked).ok()?))
+        });
+        let told = match asked {
+            Some((_, _, Command::Explain(Some(question)))) => {
+                serde_json::to_string(&self.explainer.explain(&question).await).ok()
+            }
+            Some((token, action, _)) if action.is_empty() && !token.is_empty() => {
+                Some(explain(&self.explainer, token.trim()).await.to_string())
+            }
+            _ => None,
         };
-        let now = Clock::system().now().unix();
-        let account = explain(&self.keys, token.trim(), self.anonymous_tokens, now).await;
-        let mut answer = typed("application/json", account.to_string());
+        let Some(told) = told else { return plain(StatusCode::BAD_REQUEST, "Bad Request") };
+        let mut answer = typed("application/json", told);
         guard(&mut answer);
         answer
     }

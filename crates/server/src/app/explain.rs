@@ -1,7 +1,7 @@
 //! What a server makes of a token, step by step: for the console of `spinward dev`.
 
 use crate::auth::reason::{Part, Reason, Refusal, Use};
-use crate::session::Keys;
+use crate::session::{Explainer, of_connection, of_subscription};
 use serde_json::{Value, json};
 
 /// The steps of a verification, in its order.
@@ -14,13 +14,19 @@ const STEPS: [&str; 6] = [
     "what it holds can be used",
 ];
 
-/// Verifies `token` with the server's keys at `now` (Unix seconds), and tells how that went. `anonymous`: a
-/// token without a user may connect.
+/// Verifies `token` as the server would, and tells how that went.
 ///
 /// The account has claims that the token's holder can read anyhow, and neither key nor signature.
-pub(super) async fn explain(keys: &Keys, token: &str, anonymous: bool, now: i64) -> Value {
+pub(super) async fn explain(explainer: &Explainer, token: &str) -> Value {
+    let (in_force, now) = (explainer.in_force.get(), explainer.clock.now().unix());
+    let (keys, taken) = (&in_force.keys, &explainer.taken);
     let verified = keys.connection.verify_connection(token, now).wait().await;
-    let (used, account) = match verified.and_then(|token| token.usable(anonymous, now).map(|()| token)) {
+    let checked = verified.and_then(|token| {
+        token.usable(!in_force.settings.no_anonymous_tokens, now)?;
+        taken.check(&of_connection(&token))?;
+        Ok(token)
+    });
+    let (used, account) = match checked {
         Ok(token) => {
             let mut account = json!({
                 "summary": format!("Good: it connects {}, {}.", whom(&token.user), ends(token.expire_at, now)),
@@ -33,8 +39,11 @@ pub(super) async fn explain(keys: &Keys, token: &str, anonymous: bool, now: i64)
         }
         Err(refusal) if refusal.reason == Reason::SubscriptionTokenUsedToConnect => {
             let verified = keys.subscription.verify_subscription(token, now).wait().await;
-            let usable = verified
-                .and_then(|token| token.usable(&token.user, &token.channel, None, now).map(|()| token));
+            let usable = verified.and_then(|token| {
+                token.usable(&token.user, &token.channel, None, now)?;
+                taken.check(&of_subscription(&token))?;
+                Ok(token)
+            });
             let account = usable.map(|token| {
                 json!({
                     "summary": format!(
@@ -116,13 +125,15 @@ mod tests {
     use crate::auth::sign::hs256;
     use crate::config::Config;
     use crate::secret::Secret;
+    use spinward::clock::{Clock, Now};
 
     const NOW: i64 = 1_700_000_000;
 
     async fn account(token: &str) -> Value {
         let mut config = Config::default();
         config.client.token.own.hmac_secret_key = Secret::new("a-secret-of-the-test".to_owned());
-        explain(&crate::app::keys(&config).unwrap(), token, true, NOW).await
+        let clock = Clock::manual(Now { mono: 0, wall: NOW * 1000 });
+        explain(&Explainer { clock, ..crate::app::onlooker(&config).unwrap() }, token).await
     }
 
     fn verdicts(account: &Value) -> Vec<bool> {

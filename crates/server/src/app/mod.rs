@@ -14,7 +14,7 @@ mod tokens;
 pub use build::BuildError;
 #[cfg(test)]
 pub(crate) use build::in_force;
-pub(crate) use build::{keys, onlooker, rules};
+pub(crate) use build::{onlooker, rules};
 pub use reload::Source;
 pub use tokens::TokensError;
 
@@ -72,16 +72,29 @@ pub fn run(loaded: Loaded, source: Source) -> Result<(), RunError> {
     })
 }
 
-/// Runs a server to try things on: with keys made for this run, open channels, and a console at `/`.
+/// Runs a server to try things on, with a console at `/` and refusals that say why: with keys made for this run and
+/// open channels, or as the configuration `own` says, for this machine alone.
 ///
 /// # Errors
 /// It could not be started.
-pub fn dev(port: u16) -> Result<(), RunError> {
-    let (config, ready) = dev::configure(port);
+pub fn dev(port: Option<u16>, own: Option<Loaded>) -> Result<(), RunError> {
+    let (config, ready, warnings) = match own {
+        Some(mut own) => {
+            let ready = dev::adopt(&mut own.config, port);
+            (own.config, ready, own.warnings)
+        }
+        None => {
+            let (config, ready) = dev::configure(port.unwrap_or(8000));
+            (config, ready, Vec::new())
+        }
+    };
     log::start(&config.log);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
     runtime()?.block_on(async {
         let signals = Signals::listen(false).map_err(RunError::Start)?;
-        let built = Built::new(&config)?;
+        let built = Built::explaining(&config)?;
         serve(&config, built, signals, Run::Dev(ready)).await
     })
 }
@@ -116,7 +129,7 @@ async fn serve(config: &Config, built: Built, mut signals: Signals, run: Run) ->
     let external = listen(&server.address, server.port).await?;
     let address = external.local_addr().map_err(RunError::Start)?;
     let (dev, mut reloader) = match run {
-        Run::Dev(made) => (Some(Arc::new(made.announce(address, config)?)), None),
+        Run::Dev(made) => (Some(Arc::new(made.announce(address, built.explainer.clone()))), None),
         Run::Server(reloader) => (None, Some(reloader)),
     };
     let reloads = reloader.as_ref().map_or_else(Arc::<Reloads>::default, |reloader| reloader.counts());

@@ -7,17 +7,19 @@ use clap::Args;
 use http::{HeaderName, HeaderValue};
 use spinward::Answer;
 
+const NEED_CHANNEL: [&str; 6] =
+    ["subscribe", "sub_refresh", "publish", "presence", "presence_stats", "history"];
+
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The user; that of the token if left out, or the anonymous one
     #[arg(short, long)]
     user: Option<String>,
-    /// The channel
-    #[arg(short = 's', long)]
-    channel: String,
+    /// The channel; connect and refresh need none
+    #[arg(short = 's', long, required_if_eq_any = NEED_CHANNEL.map(|action| ("action", action)))]
+    channel: Option<String>,
     /// What the client would do
-    #[arg(short, long, default_value = "subscribe",
-        value_parser = ["subscribe", "publish", "presence", "presence_stats", "history"])]
+    #[arg(short, long, default_value = "subscribe", value_parser = Asked::ALL.map(Asked::name))]
     action: String,
     /// The connection token; a connection of the user without one if left out
     #[arg(short, long, default_value = "", hide_default_value = true)]
@@ -28,6 +30,9 @@ pub(super) struct Explain {
     /// The subscription token
     #[arg(long, default_value = "", hide_default_value = true)]
     subscription_token: String,
+    /// The id of the connection, where the subscription token may be for another
+    #[arg(long)]
+    client: Option<String>,
     /// The client is subscribed to the channel
     #[arg(long)]
     subscribed: bool,
@@ -50,7 +55,8 @@ pub(super) fn run(config: &Config, command: &Explain) -> Result<(), Failure> {
     let explainer = crate::app::onlooker(config)?;
     let question = Question {
         user: command.user.clone(),
-        channel: command.channel.clone(),
+        client: command.client.clone(),
+        channel: command.channel.clone().unwrap_or_default(),
         action: Asked::by_name(&command.action).ok_or("there is no such action")?,
         token: command.token.clone(),
         headers: command.headers.iter().cloned().collect(),

@@ -18,8 +18,10 @@ use std::process::ExitCode;
 #[command(name = "spinward", version, subcommand_negates_reqs = true)]
 struct Cli {
     /// Configuration file: JSON, YAML or TOML, by its extension
-    #[arg(short, long, global = true, value_name = "FILE", default_value = "config.json")]
-    config: PathBuf,
+    ///
+    /// Without it config.json, and for dev a configuration made for that run.
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     options: OptionFlags,
     #[command(subcommand)]
@@ -28,7 +30,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a server to try things on: no configuration, keys of its own, a console in the browser
+    /// Start a server to try things on: a console in the browser, keys of its own or the configuration named by
+    /// --config, and refusals that say why
     Dev(Dev),
     /// Write a configuration to start from, with fresh keys
     #[command(name = "genconfig")]
@@ -65,9 +68,9 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Dev {
-    /// Port to listen on, on this machine alone
-    #[arg(short, long, default_value_t = 8000)]
-    port: u16,
+    /// Port to listen on, on this machine alone; 8000, or that of the configuration if one is named
+    #[arg(short, long)]
+    port: Option<u16>,
 }
 
 /// Why a command failed, in words for the terminal.
@@ -87,14 +90,17 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let file = cli.config.as_path();
+    let file = cli.config.as_deref().unwrap_or_else(|| Path::new("config.json"));
     match cli.command {
         None => {
             let flags = cli.options.set;
             let loaded = load(file, flags.clone())?;
             Ok(crate::app::run(loaded, crate::app::Source { file: file.to_owned(), flags })?)
         }
-        Some(Command::Dev(dev)) => Ok(crate::app::dev(dev.port)?),
+        Some(Command::Dev(dev)) => {
+            let own = cli.config.as_deref().map(|file| load(file, cli.options.set)).transpose()?;
+            Ok(crate::app::dev(dev.port, own)?)
+        }
         Some(Command::GenConfig) => print::generate(file),
         Some(Command::CheckConfig(check)) => check::run(file, &check),
         Some(Command::ConfigDoc(doc)) => print::reference(&doc),

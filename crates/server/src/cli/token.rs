@@ -12,6 +12,7 @@ use crate::config::typed::TokenIssuer;
 use crate::config::{Config, Duration};
 use crate::policy::explain::explain;
 use crate::policy::{Action, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
+use crate::session::{of_connection, of_subscription};
 use clap::Args;
 use serde_json::{Value, json};
 use spinward::Answer;
@@ -191,10 +192,15 @@ pub(super) fn check_sub(config: &Config, command: &CheckSubToken) -> Result<(), 
 fn connection(config: &Config, command: &CheckToken, now: i64) -> Result<String, Failure> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let answer = crate::app::keys(config)?.connection.verify_connection(&command.token, now);
+    let onlooker = crate::app::onlooker(config)?;
+    let answer = onlooker.in_force.get().keys.connection.verify_connection(&command.token, now);
     let anonymous = !config.client.disallow_anonymous_connection_tokens;
     let token = wait(&runtime, answer)
-        .and_then(|token| token.usable(anonymous, now).map(|()| token))
+        .and_then(|token| {
+            token.usable(anonymous, now)?;
+            onlooker.taken.check(&of_connection(&token))?;
+            Ok(token)
+        })
         .map_err(|refusal| refused(&refusal, &[Use::Connect, Use::Refresh]))?;
     if let Some(user) = &command.user {
         token.refreshes(user).map_err(|refusal| refused(&refusal, &[Use::Refresh]))?;
@@ -215,13 +221,15 @@ fn connection(config: &Config, command: &CheckToken, now: i64) -> Result<String,
 fn subscription(config: &Config, command: &CheckSubToken, now: i64) -> Result<String, Failure> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let answer = crate::app::keys(config)?.subscription.verify_subscription(&command.token, now);
+    let onlooker = crate::app::onlooker(config)?;
+    let answer = onlooker.in_force.get().keys.subscription.verify_subscription(&command.token, now);
     let both = [Use::Subscribe, Use::SubRefresh];
     let token = wait(&runtime, answer).map_err(|refusal| refused(&refusal, &both))?;
     let user = command.user.as_deref().unwrap_or(&token.user);
     let channel = command.channel.as_deref().unwrap_or(&token.channel);
     token
         .usable(user, channel, command.client.as_deref(), now)
+        .and_then(|()| onlooker.taken.check(&of_subscription(&token)))
         .map_err(|refusal| refused(&refusal, &both))?;
     let told = decided(config, &token, user, channel, now)?;
     let (whose, ends) = (whose(&token.user), ends(token.expire_at, now));

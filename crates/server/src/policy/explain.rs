@@ -32,6 +32,9 @@ pub struct Explanation {
     pub message: Option<String>,
     /// The stable id of the rule that decided, or of the reason for which a token was refused.
     pub rule: Cow<'static, str>,
+    /// The stable reason for which a token was refused, whichever rule came to speak of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Cow<'static, str>>,
     /// Why, in a sentence.
     pub reason: String,
     /// What could be changed so that it would be allowed; one of these is enough.
@@ -74,6 +77,7 @@ pub fn explain(rules: &Rules, request: &Request<'_>, decision: &Decision<'_>) ->
         code,
         message,
         rule: decision.rule.id().into(),
+        fault: None,
         reason: words.reason(decision),
         change,
         trail: decision.trail.steps().iter().map(ExplainedStep::from).collect(),
@@ -105,6 +109,9 @@ impl fmt::Display for Explanation {
             })
         )?;
         writeln!(f, "  decided by: {}\n  because {}", self.rule, self.reason)?;
+        if let Some(fault) = self.fault.as_ref().filter(|fault| **fault != self.rule) {
+            writeln!(f, "  fault of the token: {fault}")?;
+        }
         for (at, change) in self.change.iter().enumerate() {
             writeln!(f, "  {} {change}", if at == 0 { "to allow it:" } else { "         or:" })?;
         }

@@ -1,5 +1,6 @@
 //! Logging in, and staying in.
 
+use super::explain::no_token;
 use super::presented::presented;
 use super::revocation::{NO_TOKEN, of_connection};
 use super::{InForce, Inner, State, options};
@@ -71,12 +72,7 @@ impl Inner {
         if settings.insecure || settings.anonymous_without_token {
             return self.connected(in_force, String::new(), Connected::default(), &request.channels);
         }
-        let refusal = reason::Refusal::new(
-            reason::Reason::TokenMissing,
-            "the client sent no token",
-            "give the client a token, or set client.allow_anonymous_connect_without_token to true",
-        );
-        Err(self.refused(in_force, Use::Connect, ("", ""), &refusal))
+        Err(self.refused(in_force, Use::Connect, ("", ""), &no_token()))
     }
 
     fn connected_without_token(

@@ -3,7 +3,7 @@
 use super::presented::presented;
 use super::subscribe::facts;
 use super::{InForce, Shared, Taken, of_connection, of_subscription};
-use crate::auth::reason::{Outcome, Refusal, Use};
+use crate::auth::reason::{Outcome, Reason, Refusal, Use};
 use crate::auth::revoke::Subject;
 use crate::auth::token::{ConnectToken, SubscribeToken};
 use crate::policy::explain::{Explanation, explain};
@@ -15,8 +15,14 @@ use std::fmt;
 /// What would be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
+    /// To connect.
+    Connect,
+    /// To prolong a connection by a new connection token.
+    Refresh,
     /// To subscribe.
     Subscribe,
+    /// To prolong a subscription by a new subscription token.
+    SubRefresh,
     /// To publish.
     Publish,
     /// To see who is there.
@@ -29,14 +35,25 @@ pub enum Asked {
 
 impl Asked {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Subscribe, Self::Publish, Self::Presence, Self::PresenceStats, Self::History];
+    pub const ALL: [Self; 8] = [
+        Self::Connect,
+        Self::Refresh,
+        Self::Subscribe,
+        Self::SubRefresh,
+        Self::Publish,
+        Self::Presence,
+        Self::PresenceStats,
+        Self::History,
+    ];
 
     /// Its name, as in the client protocol.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Subscribe => "subscribe",
+            Self::Connect => Use::Connect.name(),
+            Self::Refresh => Use::Refresh.name(),
+            Self::Subscribe => Use::Subscribe.name(),
+            Self::SubRefresh => Use::SubRefresh.name(),
             Self::Publish => "publish",
             Self::Presence => "presence",
             Self::PresenceStats => "presence_stats",
@@ -56,6 +73,8 @@ impl Asked {
 pub struct Question {
     /// The user; that of the token if `None`.
     pub user: Option<String>,
+    /// The id of the connection, where a subscription token may be for one alone.
+    pub client: Option<String>,
     /// The channel.
     pub channel: String,
     /// The action.
@@ -95,21 +114,27 @@ impl Explainer {
     pub async fn explain(&self, question: &Question) -> Explanation {
         let now = self.clock.now().unix();
         let in_force = self.in_force.get();
-        let connection = match self.connection(&in_force, question, now).await {
+        let used = if question.action == Asked::Refresh { Use::Refresh } else { Use::Connect };
+        let connection = match self.connection(&in_force, question, used, now).await {
             Ok(connection) => connection,
             Err(refusal) => {
                 let user = question.user.as_deref().unwrap_or_default();
-                return refused(question, user, &refusal, Use::Connect);
+                return refused(question, user, &refusal, used);
             }
         };
         let user = connection.user.as_str();
+        if matches!(question.action, Asked::Connect | Asked::Refresh) {
+            return granted(question, user);
+        }
         let token = self.subscription(&in_force, question, user, now).await;
         if let Some(Err(refusal)) = &token
             && (question.action != Asked::Subscribe || !matches!(facts(&token), SubscriptionToken::Invalid))
         {
-            return refused(question, user, refusal, Use::Subscribe);
+            let prolongs = question.action == Asked::SubRefresh;
+            return refused(question, user, refusal, if prolongs { Use::SubRefresh } else { Use::Subscribe });
         }
         let action = match question.action {
+            Asked::Connect | Asked::Refresh | Asked::SubRefresh => return granted(question, user),
             Asked::Subscribe => {
                 Action::Subscribe(SubscribeFacts { token: facts(&token), wishes: Wishes::default() })
             }
@@ -120,6 +145,7 @@ impl Explainer {
         };
         let mut request = Request::new(action, &question.channel, user, now);
         request.capabilities = connection.caps.as_ref();
+        request.client = question.client.as_deref();
         request.subscribed = question.subscribed;
         if let Some(Ok(token)) = &token
             && question.action != Asked::Subscribe
@@ -135,6 +161,7 @@ impl Explainer {
         {
             told.change.insert(0, refusal.fix.to_string());
             told.reason = refusal.detail.to_string();
+            told.fault = Some(refusal.reason.code());
         }
         told
     }
@@ -143,9 +170,18 @@ impl Explainer {
         &self,
         in_force: &InForce,
         question: &Question,
+        used: Use,
         now: i64,
     ) -> Result<ConnectToken, Refusal> {
-        let Some(presented) = presented(in_force, &question.token, &question.headers)? else {
+        let none = HeaderMap::new();
+        // Headers are of the upgrade request, which a refresh is not.
+        let headers = if used == Use::Refresh { &none } else { &question.headers };
+        let Some(presented) = presented(in_force, &question.token, headers)? else {
+            let settings = &in_force.settings;
+            let open = settings.insecure || settings.anonymous_without_token || question.user.is_some();
+            if used == Use::Refresh || question.action == Asked::Connect && !open {
+                return Err(no_token());
+            }
             let user = question.user.clone().unwrap_or_default();
             self.taken.check(&Subject { user: &user, iat: Some(i64::MAX), ..Subject::default() })?;
             return Ok(ConnectToken { user, ..ConnectToken::default() });
@@ -170,15 +206,43 @@ impl Explainer {
         now: i64,
     ) -> Option<Result<SubscribeToken, Refusal>> {
         let token = &question.subscription_token;
-        if token.is_empty() {
+        if token.is_empty() && question.action != Asked::SubRefresh {
             return None;
         }
         let verified = in_force.keys.subscription.verify_subscription(token, now).wait().await;
         Some(verified.and_then(|token| {
-            token.usable(user, &question.channel, None, now)?;
+            token.usable(user, &question.channel, question.client.as_deref(), now)?;
             self.taken.check(&of_subscription(&token))?;
             Ok(token)
         }))
+    }
+}
+
+/// A login with no token where one is needed.
+pub(super) fn no_token() -> Refusal {
+    Refusal::new(
+        Reason::TokenMissing,
+        "the client sent no token",
+        "give the client a token, or set client.allow_anonymous_connect_without_token to true",
+    )
+}
+
+/// A token that does what it is for.
+fn granted(question: &Question, user: &str) -> Explanation {
+    Explanation {
+        action: question.action.name(),
+        channel: question.channel.clone(),
+        user: user.to_owned(),
+        namespace: None,
+        verdict: "allow",
+        code: None,
+        message: None,
+        rule: "token".into(),
+        fault: None,
+        reason: "the token is good for it".to_owned(),
+        change: Vec::new(),
+        trail: Vec::new(),
+        granted: Vec::new(),
     }
 }
 
@@ -196,6 +260,7 @@ fn refused(question: &Question, user: &str, refusal: &Refusal, used: Use) -> Exp
         code: Some(code),
         message: Some(message.into_owned()),
         rule: refusal.reason.code(),
+        fault: Some(refusal.reason.code()),
         reason: refusal.detail.to_string(),
         change: vec![refusal.fix.to_string()],
         trail: Vec::new(),

@@ -4,7 +4,9 @@ use super::revocation::of_subscription;
 use super::{InForce, Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
-use crate::policy::{Action, Grant, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
+use crate::policy::{
+    Action, Grant, Request, Rule, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide,
+};
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{Decision, Refusal, SubRefreshed, SubscribeOptions, Subscribing};
@@ -70,7 +72,13 @@ impl Inner {
         asked.client = Some(&id);
         asked.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
         let decision = decide(rules, &asked);
-        let refuse = |code: u32| self.refused_by_rule(rules, &asked, &decision, code);
+        // A token whose fault has been told of is not told of again by the rule that took it up.
+        let told = matches!(&token, Some(Err(_))) && decision.rule == Rule::SubscriptionToken;
+        let refuse = |code: u32| {
+            if !told {
+                self.refused_by_rule(rules, &asked, &decision, code);
+            }
+        };
         match &decision.verdict {
             Verdict::Allow(Grant::Subscribe(grant)) => {
                 self.allows.set(client.id(), &request.channel, grant.allow);
