@@ -8,6 +8,7 @@
 )]
 
 mod alike;
+mod faults;
 mod reload;
 mod revoke;
 
@@ -68,9 +69,20 @@ impl Server {
         complete(&mut config, port);
         let file = place.join("config.json");
         std::fs::write(&file, config.to_string()).unwrap();
+        Self::run(file, port, &[]).await
+    }
+
+    /// The same configuration once more, as `spinward dev` runs it with its console.
+    async fn console(&self) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::run(self.config.clone(), port, &["dev", "--port", &port.to_string()]).await
+    }
+
+    async fn run(file: PathBuf, port: u16, arguments: &[&str]) -> Self {
         let process = Process::new(env!("CARGO_BIN_EXE_spinward"))
             .arg("--config")
             .arg(&file)
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -121,10 +133,45 @@ impl Server {
 
     /// Calls the API: status and body.
     async fn call(&self, method: &str, key: &str, body: &Value) -> (u16, Value) {
+        self.post(&format!("/api/{method}"), key, body).await
+    }
+
+    /// What the console is told of a question.
+    async fn explained(&self, question: &Value) -> Value {
+        let (status, told) = self.post("/dev/explain", "", question).await;
+        assert_eq!(status, 200, "{question}");
+        told
+    }
+
+    /// What the command line says of a question: its answer in JSON.
+    fn told_by_shell(&self, question: &Value) -> Value {
+        let mut shell = Process::new(env!("CARGO_BIN_EXE_spinward"));
+        shell.arg("--config").arg(&self.config).args(["explain", "--json"]);
+        for (name, value) in question.as_object().unwrap() {
+            match (name.as_str(), value) {
+                ("headers", Value::Object(headers)) => {
+                    for (name, value) in headers {
+                        shell.args(["--header", &format!("{name}: {}", value.as_str().unwrap())]);
+                    }
+                }
+                ("subscribed", value) => drop(value.as_bool().unwrap().then(|| shell.arg("--subscribed"))),
+                (name, value) => {
+                    shell.arg(format!("--{}={}", name.replace('_', "-"), value.as_str().unwrap()));
+                }
+            }
+        }
+        let output = shell.output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{question}: {}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(output.status.success(), told.get("code").is_none(), "exit code: {told}");
+        told
+    }
+
+    async fn post(&self, path: &str, key: &str, body: &Value) -> (u16, Value) {
         let body = body.to_string();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let request = format!(
-            "POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\nConnection: close\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\nConnection: close\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
