@@ -93,25 +93,27 @@ impl Cache {
     }
 
     fn absent_key(&mut self, kid: &str, serves: bool, now: i64, round: Round) -> Lookup {
-        // A set that came just now speaks for itself; otherwise nobody knows what the issuer has.
-        let verdict = |this: &Self| match &this.failure {
-            Some(why) => Lookup::Unavailable(why.clone()),
-            None if serves => Lookup::Unknown,
-            None => Lookup::Unavailable("fetches are limited; the next one is not due yet".to_owned()),
+        let unavailable = |this: &Self| {
+            let limited = || "fetches are limited; the next one is not due yet".to_owned();
+            Lookup::Unavailable(this.failure.clone().unwrap_or_else(limited))
         };
         if serves && self.is_unknown(kid, now) {
             return Lookup::Unknown;
         }
         if round == Round::Last {
+            // A set that came just now speaks for itself; otherwise nobody knows what the issuer has.
             if serves && self.failure.is_none() {
                 self.remember_unknown(kid, now);
+                return Lookup::Unknown;
             }
-            return verdict(self);
+            return unavailable(self);
         }
         if self.in_flight {
             return Lookup::Join;
         }
-        if self.begin(now) { Lookup::Fetch } else { verdict(self) }
+        // The key may be new, and a flood of forged names must not make its tokens bad ones: who cannot be looked
+        // for now is to come again.
+        if self.begin(now) { Lookup::Fetch } else { unavailable(self) }
     }
 
     /// A fetch that was begun at `began` ended. A failed one leaves the set as it is.

@@ -131,7 +131,8 @@ async fn rotation_refuses_nobody_and_floods_fetch_little() {
     let before = idp.requests();
     for n in 0..10_000 {
         let forged = old.token_kid(&format!("forged{n}"), USER);
-        assert_eq!(code(&verifier, &forged, 2 + n / 1000).await, "unknown_kid");
+        let told = code(&verifier, &forged, 2 + n / 1000).await;
+        assert!(told == "unknown_kid" || told == "keys_unavailable", "{told}");
     }
     assert!(idp.requests() - before <= 3, "{}", idp.requests() - before);
     assert_eq!(code(&verifier, &new.token_kid("new", USER), 12).await, "u");
