@@ -9,6 +9,7 @@
 
 mod alike;
 mod faults;
+mod issuers;
 mod reload;
 mod revoke;
 
