@@ -136,6 +136,10 @@ class Server:
         """Tells it to stop, and does not wait."""
         self._process.send_signal(signal.SIGTERM)
 
+    def hang_up(self):
+        """Has the configuration file read anew."""
+        self._process.send_signal(signal.SIGHUP)
+
     def stop(self):
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)

@@ -25,8 +25,8 @@ pub(super) struct Explain {
     #[arg(short, long, default_value = "", hide_default_value = true)]
     token: String,
     /// A header of the upgrade request, such as 'Cookie: NAME=TOKEN' or 'Origin: https://app.example.com'
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
-    headers: Vec<(HeaderName, HeaderValue)>,
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
     /// The subscription token
     #[arg(long, default_value = "", hide_default_value = true)]
     subscription_token: String,
@@ -41,9 +41,10 @@ pub(super) struct Explain {
     json: bool,
 }
 
+/// Not read by the parser of arguments, which repeats what it cannot read: it may be a token.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
-    let name = name.trim().parse().map_err(|_| format!("{name:?} is no name of a header"))?;
+    let name = name.trim().parse().map_err(|_| "what stands before the colon is no name of a header")?;
     // The value is not repeated: it may be a token.
     let value = value.trim().parse().map_err(|_| "the value cannot stand in a header".to_owned())?;
     Ok((name, value))
@@ -59,7 +60,7 @@ pub(super) fn run(config: &Config, command: &Explain) -> Result<(), Failure> {
         channel: command.channel.clone().unwrap_or_default(),
         action: Asked::by_name(&command.action).ok_or("there is no such action")?,
         token: command.token.clone(),
-        headers: command.headers.iter().cloned().collect(),
+        headers: command.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
         subscription_token: command.subscription_token.clone(),
         subscribed: command.subscribed,
     };

@@ -16,13 +16,13 @@ const ATTEMPTS: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FetchError {
     /// The certificates cannot be read.
-    #[error("the certificates of the key set endpoint are not PEM certificates")]
+    #[error("jwks_ca_pem: these are not PEM certificates")]
     Certificates,
     /// A header is none.
-    #[error("the header {0:?} of the key set endpoint has a name or value that is not allowed")]
+    #[error("jwks_headers: the header {0:?} has a name or value that is not allowed")]
     Header(String),
     /// TLS cannot be set up.
-    #[error("no HTTP client can be made for the key set endpoint")]
+    #[error("no HTTP client can be made for jwks_public_endpoint")]
     Client,
 }
 
