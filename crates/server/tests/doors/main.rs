@@ -12,6 +12,7 @@ mod faults;
 mod issuers;
 mod reload;
 mod revoke;
+mod rotation;
 
 #[path = "../../../spinward/tests/common/mod.rs"]
 #[allow(unreachable_pub, reason = "the library's tests use it as well")]
