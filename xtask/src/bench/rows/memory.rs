@@ -49,22 +49,32 @@ pub(super) fn ten(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
     fresh(bench, row, &figures, sample)
 }
 
-/// 100,000 channels of 10 subscribers each, against the same connections without a subscription.
+/// 100,000 channels of 10 subscribers each, against the same connections without a subscription; and against
+/// the same number of subscriptions in few channels, which leaves what the channels themselves cost.
 pub(super) fn channels(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
     const CHANNELS: usize = 100_000;
     const CONNECTIONS: usize = 10_000;
-    let figures =
-        [figure("bytes", "RSS per channel with its subscribers", "B", Reading::Plain, Budget::AtMost(250.0))];
-    let held = |target: &Target, subscriptions: usize| -> Result<f64, Failure> {
+    const EACH: usize = 10 * CHANNELS / CONNECTIONS;
+    let figures = [
+        figure("bytes", "RSS per channel with its subscribers", "B", Reading::Plain, Budget::AtMost(250.0)),
+        figure("channel", "RSS per channel without them", "B", Reading::Plain, Budget::None),
+        figure("subscription", "RSS per subscription in a large channel", "B", Reading::Plain, Budget::None),
+    ];
+    let held = |target: &Target, subscriptions: usize, channels: usize| -> Result<f64, Failure> {
         let mut rig = Rig::new(target.start(&unchanged())?)?;
         rig.connect(&json!({
-            "count": CONNECTIONS, "subscriptions": subscriptions, "channel": "c", "channels": CHANNELS,
+            "count": CONNECTIONS, "subscriptions": subscriptions, "channel": "c", "channels": channels,
         }))?;
         settled(&rig.server)
     };
     fresh(bench, row, &figures, |target| {
-        let (with, without) = (held(target, 10 * CHANNELS / CONNECTIONS)?, held(target, 0)?);
-        Ok(Sample::from([("bytes", (with - without) / CHANNELS as f64)]))
+        let (without, few) = (held(target, 0, CHANNELS)?, held(target, EACH, EACH)?);
+        let many = held(target, EACH, CHANNELS)?;
+        Ok(Sample::from([
+            ("bytes", (many - without) / CHANNELS as f64),
+            ("channel", (many - few) / CHANNELS as f64),
+            ("subscription", (few - without) / (EACH * CONNECTIONS) as f64),
+        ]))
     })
 }
 
