@@ -41,6 +41,8 @@ pub(super) fn run(file: &Path, check: &CheckConfig) -> Result<(), Failure> {
     if check.strict && unknown > 0 {
         return Err(format!("{unknown} unknown options").into());
     }
+    // What a server is made of is more than single options: keys, issuers, namespaces together.
+    crate::app::onlooker(&loaded.config)?;
     complain(&format!("{}: valid", file.display()));
     Ok(())
 }

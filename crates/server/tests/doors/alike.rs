@@ -279,7 +279,7 @@ fn placed(dice: &mut Dice, token: String) -> (String, Vec<(&'static str, String)
     }
 }
 
-fn command(action: &str, channel: &str, token: &str) -> Command {
+pub(crate) fn command(action: &str, channel: &str, token: &str) -> Command {
     let (channel, token) = (channel.to_owned(), token.to_owned());
     let mut command = Command { id: 3, ..Command::default() };
     match action {

@@ -318,14 +318,14 @@ impl Case<'_> {
 }
 
 /// How often an action was refused for a reason, as the metrics have it.
-async fn counted(server: &Server, action: &str, reason: &str) -> u64 {
+pub(crate) async fn counted(server: &Server, action: &str, reason: &str) -> u64 {
     let page = server.page("/metrics").await;
     let name = format!("spinward_refusals_total{{action=\"{action}\",reason=\"{reason}\"}} ");
     page.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.trim().parse().unwrap())
 }
 
 /// Waits for the line of the log that tells of a refusal.
-async fn logged(place: &Place, from: usize, action: &str, reason: &str) -> Value {
+pub(crate) async fn logged(place: &Place, from: usize, action: &str, reason: &str) -> Value {
     for _ in 0..500 {
         let log = std::fs::read_to_string(place.0.join("log.jsonl")).unwrap_or_default();
         let line =
@@ -340,7 +340,7 @@ async fn logged(place: &Place, from: usize, action: &str, reason: &str) -> Value
     panic!("{action} was refused for {reason}, and the log does not say so");
 }
 
-fn lines(place: &Place) -> usize {
+pub(crate) fn lines(place: &Place) -> usize {
     std::fs::read_to_string(place.0.join("log.jsonl")).unwrap_or_default().lines().count()
 }
 

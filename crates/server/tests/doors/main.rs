@@ -13,6 +13,7 @@ mod issuers;
 mod reload;
 mod revoke;
 mod rotation;
+mod rules;
 
 #[path = "../../../spinward/tests/common/mod.rs"]
 #[allow(unreachable_pub, reason = "the library's tests use it as well")]
