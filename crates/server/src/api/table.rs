@@ -298,8 +298,9 @@ pub const METHODS: &[Method] = &[
         about: "Tells what the server would decide, by which rule, and what to change.",
         params: &[&[
             needed("action", Kind::OneOf(ACTIONS), "What would be asked for."),
-            needed("channel", Kind::Text, "In this channel."),
+            field("channel", Kind::Text, "In this channel; connect and refresh need none."),
             field("user", Kind::Text, "By this user; that of the token without it."),
+            field("client", Kind::Text, "On the connection of this id."),
             field("token", Kind::Text, "With this connection token."),
             field("headers", Kind::Object("Headers"), "With these headers of the upgrade request."),
             field("subscription_token", Kind::Text, "With this subscription token."),
@@ -318,7 +319,8 @@ pub const METHODS: &[Method] = &[
     of_another_kind("shared_poll_publish"),
 ];
 
-const ACTIONS: &[&str] = &["subscribe", "publish", "presence", "presence_stats", "history"];
+const ACTIONS: &[&str] =
+    &["connect", "refresh", "subscribe", "sub_refresh", "publish", "presence", "presence_stats", "history"];
 
 impl Method {
     /// Its parameters one by one.
