@@ -88,6 +88,8 @@ pub(crate) struct Conn {
     /// What the socket did not take.
     unsent: Vec<u8>,
     last_number: Option<u64>,
+    /// Pushes are counted without a look at their numbers.
+    unnumbered: bool,
     pub(crate) position: Option<Position>,
     /// The command of a closed loop, sent again after each reply until then.
     looping: Option<(Box<[u8]>, u64)>,
@@ -120,6 +122,7 @@ impl Conn {
             spill: Vec::new(),
             unsent: Vec::new(),
             last_number: None,
+            unnumbered: plan.delta,
             position,
             looping: None,
         })
@@ -218,7 +221,10 @@ impl Conn {
         let mut id = 1;
         for subscription in 0..plan.subscriptions {
             id += 1;
-            commands.push(protocol::subscribe(id, plan.channel(index, subscription), self.position.as_ref()));
+            let channel = plan.channel(index, subscription);
+            let mut subscribe = protocol::subscribe(id, channel, self.position.as_ref());
+            protocol::wish(&mut subscribe, plan.delta, plan.filter(index));
+            commands.push(subscribe);
         }
         self.encoding.write(&mut self.unsent, &commands);
         self.state = State::Joining(id);
@@ -245,8 +251,12 @@ impl Conn {
     }
 
     fn messages(&mut self, tally: &mut Tally, body: &[u8]) {
-        let Self { encoding, state, unsent, last_number, position, looping, .. } = self;
+        let Self { encoding, state, unsent, last_number, unnumbered, position, looping, .. } = self;
         encoding.messages(body, |kind, message| match kind {
+            Kind::Push if *unnumbered => {
+                tally.deliveries += 1;
+                tally.last = clock::now();
+            }
             Kind::Push => {
                 let Some((number, due)) = payload::read(message) else {
                     tally.other_pushes += 1;

@@ -35,6 +35,11 @@ pub(crate) struct Plan {
     pub(crate) stall_every: usize,
     /// Subscriptions remember their position and ask for what they missed when they come again.
     pub(crate) recover: bool,
+    /// Subscriptions ask for deltas. A delta does not hold the number of its publication: each push counts then.
+    pub(crate) delta: bool,
+    /// So many tags filters, shared evenly; every publication with the tag `n` of [`crate::publish`] passes each.
+    /// 0 for none.
+    filters: usize,
     /// First connection number, so that several processes differ in users, channels and source addresses.
     first: usize,
 }
@@ -62,6 +67,8 @@ impl Plan {
             window: size("window", 100).max(1),
             stall_every: size("stall_every", 0),
             recover: flag(command, "recover"),
+            delta: flag(command, "delta"),
+            filters: size("filters", 0),
             first: size("first", 0),
         })
     }
@@ -70,6 +77,11 @@ impl Plan {
     pub(crate) fn channel(&self, connection: usize, subscription: usize) -> String {
         let number = (self.first + connection) * self.subscriptions.max(1) + subscription;
         format!("{}{}", self.prefix, number / self.share % self.channels)
+    }
+
+    /// The least `n` that the filter of a connection lets pass.
+    pub(crate) fn filter(&self, connection: usize) -> Option<usize> {
+        (self.filters > 0).then(|| (self.first + connection) % self.filters)
     }
 
     pub(crate) fn user(&self, connection: usize) -> String {

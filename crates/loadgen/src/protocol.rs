@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message as _;
 use spinward_wire::message::{
-    Command, ConnectRequest, HistoryRequest, PresenceRequest, PublishRequest, Reply, SubscribeRequest,
+    Command, ConnectRequest, FilterNode, HistoryRequest, PresenceRequest, PublishRequest, Reply,
+    SubscribeRequest,
 };
 
 /// Which of the two codecs a connection speaks.
@@ -159,6 +160,20 @@ pub(crate) fn subscribe(id: u32, channel: String, since: Option<&Position>) -> C
     Command { id, subscribe: Some(subscribe), ..Default::default() }
 }
 
+/// Adds to a subscribe that deltas are wanted, or only publications whose tag `n` is at least so much.
+pub(crate) fn wish(command: &mut Command, delta: bool, least: Option<usize>) {
+    let Some(subscribe) = &mut command.subscribe else { return };
+    if delta {
+        subscribe.delta = "fossil".to_owned();
+    }
+    subscribe.tf = least.map(|least| FilterNode {
+        key: "n".to_owned(),
+        cmp: "gte".to_owned(),
+        val: least.to_string(),
+        ..FilterNode::default()
+    });
+}
+
 pub(crate) fn publish(id: u32, channel: String, data: Vec<u8>) -> Command {
     let publish = PublishRequest { channel, data: data.into(), ..Default::default() };
     Command { id, publish: Some(publish), ..Default::default() }
@@ -188,7 +203,13 @@ fn json(out: &mut Vec<u8>, command: &Command) {
         } else {
             String::new()
         };
-        format!("{{\"id\":{id},\"subscribe\":{{\"channel\":\"{}\"{since}}}}}", s.channel)
+        let mut wishes =
+            if s.delta.is_empty() { String::new() } else { format!(",\"delta\":\"{}\"", s.delta) };
+        if let Some(tf) = &s.tf {
+            let FilterNode { key, cmp, val, .. } = tf;
+            wishes += &format!(",\"tf\":{{\"key\":\"{key}\",\"cmp\":\"{cmp}\",\"val\":\"{val}\"}}");
+        }
+        format!("{{\"id\":{id},\"subscribe\":{{\"channel\":\"{}\"{since}{wishes}}}}}", s.channel)
     } else if let Some(p) = &command.publish {
         let data = String::from_utf8_lossy(&p.data);
         format!("{{\"id\":{id},\"publish\":{{\"channel\":\"{}\",\"data\":{data}}}}}", p.channel)
@@ -263,6 +284,19 @@ mod tests {
             token,
             "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1MSIsImV4cCI6NDEwMjQ0NDgwMH0.8UAoCbnHjNaWv5XovpBDsBNjWGKcwQA5bvtK0ioWIGI"
         );
+    }
+
+    #[test]
+    fn wishes_are_the_same_in_both_codecs() {
+        let mut command = subscribe(2, "c".to_owned(), None);
+        wish(&mut command, true, Some(3));
+        let mut text = Vec::new();
+        json(&mut text, &command);
+        let read: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let told = &read["subscribe"];
+        assert_eq!((told["delta"].as_str(), told["tf"]["val"].as_str()), (Some("fossil"), Some("3")));
+        let back = Command::decode(&*command.encode_to_vec()).unwrap().subscribe.unwrap();
+        assert_eq!((&*back.delta, back.tf.map(|tf| tf.val).as_deref()), ("fossil", Some("3")));
     }
 
     #[test]

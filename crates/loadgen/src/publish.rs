@@ -5,7 +5,8 @@
 //! counts as latency.
 //!
 //! Fields of the command: `address`, `rate` (a second), `seconds`, `size` (bytes of data), `channel`,
-//! `channels` (published to in turn), `key` (of the HTTP API); with `raw` it is the floor that is spoken to.
+//! `channels` (published to in turn), `key` (of the HTTP API), `tag` (value of the tag `n`, none if left out); with
+//! `raw` it is the floor that is spoken to.
 
 use crate::control::{Error, emit, flag, float, number, text};
 use crate::{clock, frame, http, payload};
@@ -34,6 +35,8 @@ struct Job {
     channel: String,
     channels: u64,
     key: String,
+    /// What follows the data in a request.
+    tags: String,
     raw: bool,
 }
 
@@ -51,6 +54,10 @@ impl Job {
             channel: text(command, "channel", "bench").to_owned(),
             channels: number(command, "channels", 1).max(1),
             key: text(command, "key", "").to_owned(),
+            tags: match text(command, "tag", "") {
+                "" => String::new(),
+                tag => format!(",\"tags\":{{\"n\":\"{tag}\"}}"),
+            },
             raw: flag(command, "raw"),
         })
     }
@@ -98,6 +105,7 @@ impl Job {
             } else {
                 write!(body, "{{\"channel\":\"{}{number}\",\"data\":", self.channel)?;
                 payload::write(&mut body, n, due, self.size);
+                body.extend_from_slice(self.tags.as_bytes());
                 body.push(b'}');
                 http::request(&mut bytes, &self.address, "publish", &self.key, &body);
             }

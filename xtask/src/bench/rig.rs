@@ -25,6 +25,8 @@ pub(crate) struct Stream {
     pub(crate) channels: u64,
     /// Subscribers of each channel.
     pub(crate) subscribers: usize,
+    /// Value of a tag on every publication; empty for no tag.
+    pub(crate) tag: &'static str,
     /// A send may carry more than one delivery.
     pub(crate) may_coalesce: bool,
 }
@@ -59,7 +61,7 @@ impl Rig {
             &json!({
                 "op": "publish", "address": self.server.address, "key": KEY, "rate": stream.rate,
                 "seconds": stream.seconds, "size": stream.size, "channel": stream.channel,
-                "channels": stream.channels,
+                "channels": stream.channels, "tag": stream.tag,
             }),
             "published",
         )?;
@@ -209,6 +211,7 @@ fn delivered(stats: &Value, expected: f64, spent: f64) -> Sample {
         ("repeated", number(stats, "repeated")),
         ("p50", number(stats, "p50_ms")),
         ("p99", number(stats, "p99_ms")),
+        ("bytes", number(stats, "bytes") / deliveries.max(1.0)),
         ("reads_per_delivery", number(stats, "reads") / deliveries.max(1.0)),
     ])
 }

@@ -5,7 +5,7 @@ use crate::bench::Bench;
 use crate::bench::report::{Budget, Reading};
 use crate::bench::rig::{KEY, Sample, number, rounds};
 use crate::shell::Failure;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const STORM: usize = 10_000;
@@ -23,19 +23,33 @@ fn with(bench: &mut Bench, row: &'static str, encoding: &str) -> Result<(), Fail
         figure("rate", "connections per CPU second", "1/s", Reading::Rate, Budget::AtLeast(16_000.0)),
         figure("us", "CPU per connection", "µs", Reading::Cost, Budget::None),
         figure("wall", "connections per second, load included", "1/s", Reading::Plain, Budget::None),
+        figure("anonymous", "CPU per connection, of one without token", "×", Reading::Plain, Budget::None),
     ];
-    let (mut floor, mut rigs) = (usual_floor()?, rigs(bench, &unchanged())?);
+    let everybody = json!({
+        "client": { "allow_anonymous_connect_without_token": true },
+        "channel": { "without_namespace": { "allow_subscribe_for_anonymous": true } },
+    });
+    let (mut floor, mut rigs) = (usual_floor()?, rigs(bench, &everybody)?);
     let result = rounds(bench.rounds, &mut floor, &usual(), &mut rigs, |rig| {
-        let plan = json!({"count": STORM, "subscriptions": 1, "channel": "storm", "encoding": encoding});
-        let (answer, spent) = rig.spent(|rig| rig.connect(&plan))?;
-        rig.clients.call(&json!({"op": "drop"}), "dropped")?;
-        // What the end of the connections costs is not part of the figure.
-        std::thread::sleep(Duration::from_secs(1));
-        let us = spent / 1e3 / STORM as f64;
+        let mut storm = |more: Value| {
+            let mut plan =
+                json!({"count": STORM, "subscriptions": 1, "channel": "storm", "encoding": encoding});
+            if let (Some(plan), Some(more)) = (plan.as_object_mut(), more.as_object()) {
+                plan.extend(more.clone());
+            }
+            let (answer, spent) = rig.spent(|rig| rig.connect(&plan))?;
+            rig.clients.call(&json!({"op": "drop"}), "dropped")?;
+            // What the end of the connections costs is not part of the figure.
+            std::thread::sleep(Duration::from_secs(1));
+            Ok::<_, Failure>((answer, spent / 1e3 / STORM as f64))
+        };
+        let (answer, us) = storm(json!({}))?;
+        let (_, without) = storm(json!({"secret": null}))?;
         Ok(Sample::from([
             ("us", us),
             ("rate", 1e6 / us),
             ("wall", STORM as f64 / number(&answer, "seconds")),
+            ("anonymous", us / without),
         ]))
     })?;
     bench.report.add(row, &names(bench), &figures, &result);

@@ -94,6 +94,53 @@ pub(super) fn burst(bench: &mut Bench, row: &'static str) -> Result<(), Failure>
     beside(bench, row, "json", &stream, &floor, &figures)
 }
 
+/// Three sets of subscribers in one namespace: plain, with deltas, with one of ten filters that let everything pass.
+/// The same publications go to each, one set after the other.
+pub(super) fn kinds(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    const EACH: usize = 1_000;
+    let figures = [
+        figure("us", "CPU per plain delivery", "µs", Reading::Cost, Budget::None),
+        figure("delta", "CPU per delta, of a plain one's", "×", Reading::Plain, Budget::None),
+        figure("filters", "CPU per filtered one, of a plain one's", "×", Reading::Plain, Budget::None),
+        figure("delta_bytes", "bytes per delta, of a plain one's", "×", Reading::Plain, Budget::None),
+    ];
+    let stream = |channel| Stream { seconds: 2.0, subscribers: EACH, channel, tag: "100", ..usual() };
+    let streams = [stream("kinds:plain"), stream("kinds:delta"), stream("kinds:filters")];
+    let (mut floor, mut rigs) = (usual_floor()?, rigs(bench, &unchanged())?);
+    for rig in &mut rigs {
+        for (number, (stream, wish)) in
+            streams.iter().zip([json!({}), json!({"delta": true}), json!({"filters": 10})]).enumerate()
+        {
+            let mut plan = plan("json", stream, EACH * (number + 1));
+            if let (Some(plan), Some(wish)) = (plan.as_object_mut(), wish.as_object()) {
+                plan.extend(wish.clone());
+            }
+            rig.connect(&plan)?;
+            rig.publish(&Stream { seconds: 0.5, ..stream.clone() })?;
+        }
+    }
+    let result = rounds(bench.rounds, &mut floor, &usual(), &mut rigs, |rig| {
+        let [plain, delta, filters] =
+            [rig.publish(&streams[0])?, rig.publish(&streams[1])?, rig.publish(&streams[2])?];
+        let mut sample = Sample::from([
+            ("us", plain["us"]),
+            ("delta", delta["us"] / plain["us"]),
+            ("filters", filters["us"] / plain["us"]),
+            ("delta_bytes", delta["bytes"] / plain["bytes"]),
+        ]);
+        for key in ["expected", "delivered", "missing", "repeated", "refused"] {
+            sample.insert(key, plain[key] + delta[key] + filters[key]);
+        }
+        for key in ["reads_per_delivery", "sends_per_delivery"] {
+            sample.extend(plain.get_key_value(key));
+        }
+        Ok(sample)
+    })?;
+    check(bench, row, &Stream { may_coalesce: true, ..usual() }, &result);
+    bench.report.add(row, &names(bench), &figures, &result);
+    Ok(())
+}
+
 /// Finds the rate that a server saturates at, then measures at parts of it.
 pub(super) fn saturation(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
     const KEYS: [(&str, &str, f64); 3] =

@@ -1,5 +1,6 @@
 //! The rows. Each starts its servers afresh, so that it also runs alone.
 
+mod auth;
 mod channels;
 mod connect;
 mod fanout;
@@ -55,6 +56,14 @@ pub(crate) const ALL: &[Row] = &[
         channels::subscribed,
     ),
     row("recover", "reconnect storm with recovery from history", true, connect::recover),
+    row(
+        "fanout-kinds",
+        "1,000 × 40 messages/s: with deltas, with 10 tags filters, beside plain",
+        true,
+        fanout::kinds,
+    ),
+    row("verify", "checking a token, for each algorithm, beside the crate jsonwebtoken", true, auth::verify),
+    row("decide", "a decision about permissions", true, auth::decide),
     row("startup", "start to ready, and the size of the binary", true, startup::run),
     row("memory-0", "memory without a subscription", false, memory::none),
     row("memory-shared", "memory with one subscription on a channel that all share", false, memory::shared),
@@ -83,6 +92,7 @@ fn usual() -> Stream {
         channel: "bench",
         channels: 1,
         subscribers: 2_000,
+        tag: "",
         may_coalesce: false,
     }
 }

@@ -22,18 +22,29 @@ fn api(bench: &mut Bench, row: &'static str, batch: u64, budget: f64) -> Result<
     let figures = [
         figure("rate", "publications per CPU second", "1/s", Reading::Rate, Budget::AtLeast(budget)),
         figure("wall", "publications per second, load included", "1/s", Reading::Plain, Budget::None),
+        figure("history", "with history, per CPU second", "1/s", Reading::Rate, Budget::None),
+        figure("history_cost", "CPU with history, of that without", "×", Reading::Plain, Budget::None),
     ];
     let (mut floor, mut rigs) = (usual_floor()?, rigs(bench, &unchanged())?);
     let result = rounds(bench.rounds, &mut floor, &usual(), &mut rigs, |rig| {
-        let command = json!({
-            "op": "http", "address": rig.server.address, "key": KEY, "seconds": SECONDS, "connections": 32,
-            "batch": batch, "size": 128, "channel": "api",
-        });
-        let (answer, spent) = rig.spent(|rig| rig.clients.call(&command, "http"))?;
-        if number(&answer, "failed") > 0.0 || number(&answer, "results") < 1.0 {
-            return Err(format!("{}: publications were refused: {answer}", rig.server.name).into());
-        }
-        Ok(rates(number(&answer, "results"), spent, number(&answer, "seconds")))
+        let mut publish = |channel: &str| {
+            let command = json!({
+                "op": "http", "address": rig.server.address, "key": KEY, "seconds": SECONDS, "connections": 32,
+                "batch": batch, "size": 128, "channel": channel,
+            });
+            let (answer, spent) = rig.spent(|rig| rig.clients.call(&command, "http"))?;
+            if number(&answer, "failed") > 0.0 || number(&answer, "results") < 1.0 {
+                return Err(Failure::from(format!(
+                    "{}: publications were refused: {answer}",
+                    rig.server.name
+                )));
+            }
+            Ok(rates(number(&answer, "results"), spent, number(&answer, "seconds")))
+        };
+        let (mut sample, stored) = (publish("api")?, publish("hist:api")?);
+        sample.insert("history", stored["rate"]);
+        sample.insert("history_cost", sample["rate"] / stored["rate"]);
+        Ok(sample)
     })?;
     bench.report.add(row, &names(bench), &figures, &result);
     Ok(())
