@@ -19,6 +19,9 @@ pub struct Config {
     pub expired_close_delay: Duration,
     /// How long an expired subscription may take to refresh (unsubscribe 2501, disconnect 3006).
     pub expired_sub_close_delay: Duration,
+    /// Most bytes of a channel's name, as the application has it; 0 is no limit. The application refuses longer
+    /// ones itself; here it only decides which error comes first.
+    pub channel_max_length: usize,
     /// Most channels of a connection (error 106, disconnect 3505); 0 is no limit.
     pub channel_limit: usize,
     /// Most bytes waiting to be sent to one connection (disconnect 3008).
@@ -57,6 +60,7 @@ impl Default for Config {
             stale_close_delay: Duration::from_secs(10),
             expired_close_delay: Duration::from_secs(25),
             expired_sub_close_delay: Duration::from_secs(25),
+            channel_max_length: 0,
             channel_limit: 128,
             queue_max_size: 1 << 20,
             message_size_limit: 65536,

@@ -37,7 +37,7 @@ pub use answer::Answer;
 pub use client::Client;
 pub use config::Config;
 pub use metrics::Snapshot;
-pub use node::{BuildError, ClientFilter, Node, NodeBuilder, NodeInfo, ServerSubscribe, Stopped};
+pub use node::{BuildError, ClientFilter, Node, NodeBuilder, NodeInfo, ServerSubscribe, SubscribeError};
 pub use publication::{ClientInfo, Position, Publication};
 pub use spinward_wire as wire;
 

@@ -118,10 +118,16 @@ impl<'a> Frames<'a> {
                 let (length, begin) = protobuf::read_varint(self.rest, 0).ok_or(DecodeError::Length)?;
                 let body = self.rest.get(begin..).unwrap_or_default();
                 let length = usize::try_from(length).map_err(|_| DecodeError::Length)?;
-                (body.get(..length), body.get(length..))
+                // A length with nothing behind it ends a message that held something, as in Centrifugo v6.9.
+                let rest = body.get(length..).filter(|rest| !is_bare_length(rest));
+                (body.get(..length), rest)
             }
         };
         self.rest = rest.unwrap_or_default();
         frame.ok_or(DecodeError::Length)
     }
+}
+
+fn is_bare_length(rest: &[u8]) -> bool {
+    protobuf::read_varint(rest, 0).is_some_and(|(length, end)| length > 0 && end == rest.len())
 }

@@ -15,6 +15,7 @@ mod text;
 mod write;
 
 pub use payload::{event_safe, is_valid, line_safe, payload};
+pub use read::unescape_literal;
 pub use text::{append_string, escape_string};
 
 pub(crate) use command::decode_command;

@@ -244,6 +244,7 @@ fn node(config: &Config, builder: NodeBuilder) -> Result<Node, BuildError> {
         stale_close_delay: client.stale_close_delay.get(),
         expired_close_delay: client.expired_close_delay.get(),
         expired_sub_close_delay: client.expired_sub_close_delay.get(),
+        channel_max_length: config.channel.max_length as usize,
         channel_limit: client.channel_limit as usize,
         queue_max_size: usize::try_from(client.queue_max_size).unwrap_or(usize::MAX),
         message_size_limit: config.websocket.socket.message_size_limit,

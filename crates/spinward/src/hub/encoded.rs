@@ -104,7 +104,15 @@ impl Delivery {
         } else {
             &*own.insert(make())
         };
-        let Some(bytes) = &patch.bytes else { return self.frame(on, protocol, Form::Delta(None)) };
+        let Some(bytes) = &patch.bytes else {
+            return match protocol {
+                Protocol::Json => self.full_text(on),
+                Protocol::Protobuf => {
+                    let whole = || self.encode(on, protocol, Some((self.publication.data.clone(), false)));
+                    patch.protobuf.get_or_init(whole).clone()
+                }
+            };
+        };
         match protocol {
             // A patch may cut a character in two. JSON cannot carry that.
             Protocol::Json if std::str::from_utf8(bytes).is_err() => self.full_text(on),
@@ -123,7 +131,7 @@ impl Delivery {
         add(&on.metrics.encodings, 1);
         let mut message = to_wire(&self.publication, self.epoch.as_deref().unwrap_or_default(), protocol);
         if let Some((data, delta)) = replaced {
-            message = message::Publication { data, delta, epoch: String::new(), ..message };
+            message = message::Publication { data, delta, epoch: String::new(), version: 0, ..message };
         }
         let mut payload = Vec::with_capacity(message.data.len() + on.channel.len() + 96);
         spinward_wire::append_publication_push(protocol, on.channel, &message, &mut payload, true);

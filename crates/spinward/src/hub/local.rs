@@ -108,6 +108,15 @@ pub(crate) struct Joiner {
     pub(crate) base: Option<Arc<Publication>>,
 }
 
+/// Where a subscriber stands: what it gets next comes after both.
+#[derive(Clone, Debug)]
+pub(crate) struct Stand {
+    /// The delivery.
+    pub(crate) seq: u64,
+    /// The place in the stream, if it is known.
+    pub(crate) position: Option<Position>,
+}
+
 /// A subscriber that took another place in its channel's list: its connection has to know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moved {
@@ -218,6 +227,20 @@ impl LocalChannel {
         }
         self.subscribers.push(Subscriber { slot: joiner.slot, flags, filter });
         self.subscribers.len() as u32 - 1
+    }
+
+    /// Where the subscriber at this place stands.
+    pub(crate) fn stand(&self, place: u32) -> Option<Stand> {
+        let subscriber = self.subscribers.get(place as usize)?;
+        let young = self.more.as_ref().and_then(|more| more.young.get(&subscriber.slot));
+        Some(match young.filter(|_| subscriber.is(Subscriber::YOUNG)) {
+            Some(young) => Stand { seq: young.seq, position: young.start.clone() },
+            None => {
+                let position =
+                    self.epoch().map(|epoch| Position { offset: self.top, epoch: Arc::clone(epoch) });
+                Stand { seq: self.seen, position }
+            }
+        })
     }
 
     /// Takes a subscriber out; the last one takes its place.

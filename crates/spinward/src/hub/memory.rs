@@ -174,7 +174,7 @@ impl Hub {
         memory: &Memory,
         channel: &Arc<Channel>,
         state: &mut State,
-        publication: Publication,
+        mut publication: Publication,
         options: &PublishOptions,
         now: Now,
     ) -> (Published, Option<Wake>) {
@@ -182,6 +182,8 @@ impl Hub {
             return (Published::default(), Some(self.deliver(channel, state, None, publication)));
         }
         let stream = memory.stream(state, now.mono);
+        // The base of a patch is the publication before in the stream, where that is still kept.
+        publication.delta = publication.delta && stream.latest(now.mono).is_some();
         match stream.publish(publication, options, now.mono, now.wall) {
             Outcome::Suppressed(position) => (Published { position, suppressed: true }, None),
             Outcome::Stored(publication) => {

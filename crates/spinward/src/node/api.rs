@@ -8,7 +8,7 @@ use crate::identity::Identity;
 use crate::metrics::Snapshot;
 use crate::presence::{PresenceError, PresenceStats};
 use crate::publication::{ClientInfo, Position};
-use crate::shard::inbox::{Control, Judge};
+use crate::shard::inbox::{Control, Judge, Refused};
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::sync::Arc;
@@ -34,10 +34,17 @@ pub struct ServerSubscribe {
     pub since: Option<Position>,
 }
 
-/// The node was shut down before this was done. Its connections are closed with 3001.
+/// Why a subscription was not made by [`Node::subscribe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the node is shut down")]
-pub struct Stopped;
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// Its `expire_at` has passed. What was there stays.
+    #[error("the subscription would end in the past: set expire_at to a time ahead")]
+    Expired,
+    /// The node was shut down before this was done. Its connections are closed with 3001.
+    #[error("the node is shut down")]
+    Stopped,
+}
 
 /// Facts about a node.
 #[derive(Clone, Debug)]
@@ -149,17 +156,18 @@ impl Node {
     }
 
     /// Subscribes a user's connections to a channel. Where this node keeps the channels itself, they get what is
-    /// published once this is done; with a remote broker they may still be on their way in.
+    /// published once this is done; with a remote broker they may still be on their way in. A subscription that is
+    /// there is made anew.
     ///
     /// # Errors
-    /// The node was shut down meanwhile.
+    /// It would end in the past, or the node was shut down meanwhile.
     pub async fn subscribe(
         &self,
         user: &str,
         filter: &ClientFilter,
         channel: &str,
         subscribe: ServerSubscribe,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), SubscribeError> {
         let ServerSubscribe { options, since } = subscribe;
         let (taken, mut all_taken) = mpsc::channel(1);
         let control = Control::Subscribe {
@@ -170,9 +178,14 @@ impl Node {
         };
         self.control(user, filter, &control);
         drop(control);
-        // Nothing is ever sent: this is over when the last connection has let go of its part.
-        let _ = all_taken.recv().await;
-        if self.inner.hub.is_stopping() { Err(Stopped) } else { Ok(()) }
+        // Without a refusal this is over when the last connection has let go of its part.
+        let refusal = all_taken.recv().await;
+        while all_taken.recv().await.is_some() {}
+        match refusal {
+            Some(Refused) => Err(SubscribeError::Expired),
+            None if self.inner.hub.is_stopping() => Err(SubscribeError::Stopped),
+            None => Ok(()),
+        }
     }
 
     /// Prolongs the login of a user's connections (0 is for ever), or ends it.
@@ -208,9 +221,15 @@ impl Node {
         let hub = &self.inner.hub;
         NodeInfo {
             counters: hub.metrics.snapshot(hub.users.len()),
-            uptime: Duration::from_millis(hub.clock.now().mono - self.inner.started_ms),
+            uptime: self.uptime(),
             shards: hub.inboxes.len(),
         }
+    }
+
+    /// How long it runs.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        Duration::from_millis(self.inner.hub.clock.now().mono - self.inner.started_ms)
     }
 }
 
@@ -234,6 +253,6 @@ mod tests {
         node.shutdown(Duration::from_secs(10)).await;
         node.inner.hub.users.register("u", Handle::new(0, 0, 0), 0);
         let ended = tokio::time::timeout(Duration::from_secs(10), subscribe()).await;
-        assert_eq!(ended, Ok(Err(Stopped)));
+        assert_eq!(ended, Ok(Err(SubscribeError::Stopped)));
     }
 }

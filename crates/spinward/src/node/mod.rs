@@ -6,7 +6,7 @@ pub(crate) mod call;
 pub(crate) mod execute;
 pub(crate) mod runtime;
 
-pub use api::{ClientFilter, NodeInfo, ServerSubscribe, Stopped};
+pub use api::{ClientFilter, NodeInfo, ServerSubscribe, SubscribeError};
 pub use builder::{BuildError, NodeBuilder};
 
 use crate::hooks::Hooks;

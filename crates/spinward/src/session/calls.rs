@@ -8,7 +8,7 @@ use crate::hooks::{Refreshed, Refusal, SubRefreshed};
 use crate::hub::directory::Channel;
 use crate::hub::encoded::{info_to_wire, payload, to_wire};
 use crate::identity::Identity;
-use crate::node::call::Outcome;
+use crate::node::call::{Call, Outcome};
 use crate::presence::PresenceStats;
 use crate::publication::ClientInfo;
 use bytes::Bytes;
@@ -122,9 +122,33 @@ impl Session {
                 protocol: identity.protocol,
                 extension: refreshed.extension.or_else(|| identity.extension.clone()),
             }));
+            self.show_anew(cx);
         }
         for channel in refreshed.unsubscribe {
             self.end_subscription(cx, &channel, &UnsubscribeCode::SERVER);
+        }
+    }
+
+    /// What others see of this client has changed: presence is told, and leaves will.
+    fn show_anew(&mut self, cx: &mut Cx<'_>) {
+        let Some(identity) = self.identity.clone() else { return };
+        let mut listed = Vec::new();
+        for own in &mut self.subscriptions {
+            let Some(old) = own.info() else { continue };
+            let info = Arc::new(identity.client_info(old.chan_info.clone()));
+            own.details().info = Some(Arc::clone(&info));
+            if own.is(Subscription::PRESENCE) {
+                listed.push((own.channel, info));
+            }
+        }
+        for (channel, info) in listed {
+            self.list_anew(cx, channel, info);
+        }
+    }
+
+    fn list_anew(&self, cx: &mut Cx<'_>, channel: u32, info: Arc<ClientInfo>) {
+        if let Some(channel) = cx.channels.get(channel).map(|local| local.record.clone()) {
+            self.tell(cx, Call::PresenceAdd { channel, client: self.id, info });
         }
     }
 
@@ -171,17 +195,22 @@ impl Session {
 
     fn prolong_subscription(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
         token: u32,
         channel: &str,
         refreshed: SubRefreshed,
     ) -> bool {
         let Some(own) = self.asked_about(cx, token, channel) else { return false };
+        let (number, listed) = (own.channel, own.is(Subscription::PRESENCE));
         let details = own.details();
         details.expiry = Expiry::at(refreshed.expire_at);
         details.flags &= !Subscription::REFRESHING;
         if let (Some(info), Some(old)) = (refreshed.info, &details.info) {
-            details.info = Some(Arc::new(ClientInfo { chan_info: info, ..ClientInfo::clone(old) }));
+            let info = Arc::new(ClientInfo { chan_info: info, ..ClientInfo::clone(old) });
+            details.info = Some(Arc::clone(&info));
+            if listed {
+                self.list_anew(cx, number, info);
+            }
         }
         true
     }

@@ -88,12 +88,13 @@ impl Session {
         }
         for (channel, options) in connected.subscriptions {
             let asked = match request.subs.get(&channel) {
-                Some(sub) if sub.recover => Asked {
-                    recover: true,
+                Some(sub) => Asked {
+                    recover: sub.recover,
                     since: Position { offset: sub.offset, epoch: sub.epoch.as_str().into() },
+                    delta: sub.delta == "fossil",
                     ..Asked::default()
                 },
-                _ => Asked::default(),
+                None => Asked::default(),
             };
             self.enter(cx, channel.into(), Purpose::Connect, Box::new(options), asked);
             if self.phase == Phase::Closed {
@@ -104,6 +105,8 @@ impl Session {
 
     /// The command is answered with an error. The client may try again on another connection only.
     fn connect_failed(&mut self, cx: &mut Cx<'_>, id: u32, code: &ErrorCode) {
+        self.phase = Phase::Refused;
+        self.handshake = None;
         self.error(cx, id, code);
     }
 

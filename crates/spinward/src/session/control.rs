@@ -6,7 +6,7 @@ use super::{Cx, Phase, Session};
 use crate::hooks::{Refreshed, SubscribeOptions};
 use crate::hub::encoded::payload;
 use crate::publication::Position;
-use crate::shard::inbox::Control;
+use crate::shard::inbox::{Control, Refused};
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::message::{Message, Push, Refresh};
 use std::sync::Arc;
@@ -19,7 +19,9 @@ impl Session {
         match control {
             Control::Disconnect(code) => self.close(cx, code),
             Control::Unsubscribe { channel: Some(channel), code } => {
-                self.end_subscription(cx, &channel, &code)
+                // It is told even where there was none, as in Centrifugo v6.9.
+                self.leave_channel(cx, &channel, &code);
+                self.tell_end(cx, &channel, &code);
             }
             Control::Unsubscribe { channel: None, code } => {
                 let all: Vec<Box<str>> = self
@@ -32,7 +34,14 @@ impl Session {
                     self.end_subscription(cx, &channel, &code);
                 }
             }
-            Control::Subscribe { channel, options, since, .. } => {
+            Control::Subscribe { channel, options, since, taken } => {
+                if Expiry::at(options.expire_at).is_past(cx.now) {
+                    if let Some(taken) = taken {
+                        // One refusal says it for all connections: where there is one already, this is dropped.
+                        let _ = taken.try_send(Refused);
+                    }
+                    return;
+                }
                 self.subscribe_by_server(cx, channel, &options, since)
             }
             Control::Refresh { expired, expire_at, info } => {
@@ -63,16 +72,17 @@ impl Session {
         options: &SubscribeOptions,
         since: Option<Position>,
     ) {
-        // One that is there already stays as it is.
-        if self.subscription(cx, &channel).is_some() {
-            return;
-        }
         if self.is_full(cx) {
             return self.close(cx, DisconnectCode::CHANNEL_LIMIT);
         }
+        // One that is on its way in goes on.
+        if self.joins.iter().any(|join| join.channel == channel) {
+            return;
+        }
+        let stands = self.make_way(cx, &channel);
         let asked = match since {
             Some(since) => Asked { recover: true, since, ..Asked::default() },
-            None => Asked::default(),
+            None => Asked { stands, ..Asked::default() },
         };
         self.enter(cx, channel, Purpose::Server, Box::new(options.clone()), asked);
     }

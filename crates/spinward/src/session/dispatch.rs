@@ -10,17 +10,25 @@ use spinward_wire::{Incoming, Request};
 /// What is wrong with a command that names no channel.
 pub(super) const NO_CHANNEL: &str = "a command without a channel";
 
+/// The type of a sub_refresh command that adds keys to a shared poll. Other numbers mean nothing.
+const TRACK: i32 = 1;
+
 impl Session {
     /// Takes one command of the client. Must not be called while one is under way.
     pub(crate) fn on_command(&mut self, cx: &mut Cx<'_>, incoming: Incoming) {
         let Incoming { id, request } = incoming;
+        if self.is_refused() {
+            return;
+        }
         let Some(request) = request else {
             return if id == 0 { self.on_pong(cx) } else { self.breach(cx, "a command that does not exist") };
         };
         match (&request, self.phase) {
             (_, Phase::Closed) => return,
             (Request::Connect(_), Phase::New) | (_, Phase::Connected) => {}
-            (_, Phase::New | Phase::Connecting) => return self.breach(cx, "a command before connect"),
+            (_, Phase::New | Phase::Connecting | Phase::Refused) => {
+                return self.breach(cx, "a command before connect");
+            }
         }
         if id == 0 && !matches!(request, Request::Send(_)) {
             return self.breach(cx, "a command without an id");
@@ -146,7 +154,7 @@ impl Session {
         if own.is(Subscription::SERVER_SIDE) || own.is(Subscription::SERVER_REFRESH) {
             return self.breach(cx, "a sub_refresh command for a subscription that the server prolongs");
         }
-        if request.r#type != 0 || request.token.is_empty() {
+        if request.r#type == TRACK || request.token.is_empty() {
             return self.error(cx, id, &ErrorCode::BAD_REQUEST);
         }
         let Some(local) = cx.channels.get(own.channel) else {

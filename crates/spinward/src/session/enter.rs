@@ -46,7 +46,7 @@ impl Session {
             Ok(start) if reject && !start.recovered => Err(ErrorCode::UNRECOVERABLE_POSITION),
             other => other,
         };
-        let start = match start {
+        let mut start = match start {
             Ok(start) => start,
             Err(code) => {
                 let purpose = join.purpose;
@@ -56,6 +56,12 @@ impl Session {
         };
         let Stage::Entering { record, local } = join.stage else { return };
         let Join { number, channel, purpose, options, mut asked, .. } = join;
+        let mut seq = seq;
+        if let Some(stands) = asked.stands.take() {
+            // What is on its way to this shard was for the one before, and is now for this one.
+            seq = seq.min(stands.seq);
+            start.top = stands.position.unwrap_or(start.top);
+        }
         let Some(entry) = cx.channels.get_mut(local) else {
             return self.join_failed(cx, purpose, ErrorCode::INTERNAL);
         };
@@ -239,7 +245,7 @@ impl Session {
         let positioned = options.positioning || options.recovery;
         let recovered = options.recovery && start.recovered;
         let expiry = Expiry::at(options.expire_at);
-        let ttl = if options.server_side_refresh { None } else { expiry.ttl(cx.now) };
+        let ttl = if options.server_side_refresh { None } else { expiry.left(cx.now) };
         SubscribeResult {
             expires: ttl.is_some(),
             ttl: ttl.unwrap_or_default(),
@@ -271,8 +277,10 @@ impl Session {
                 wire.data = patched.unwrap_or_else(|| publication.data.clone());
                 if self.protocol == Protocol::Json {
                     wire.data = json::escape_string(&wire.data);
-                    // The reply says the epoch; deltas in JSON leave it at that, as pushes do.
-                    wire.epoch = String::new();
+                }
+                if self.protocol == Protocol::Json || base.is_some() {
+                    // The reply says the epoch; deltas leave it at that, and versions out, as pushes do.
+                    (wire.epoch, wire.version) = (String::new(), 0);
                 }
                 base = Some(publication);
             }

@@ -35,8 +35,13 @@ impl Expiry {
     /// Seconds that are left, from 1 to a year: what `ttl` tells the client. Absent when there is no end.
     pub(crate) fn ttl(self, now: Now) -> Option<u32> {
         // A year is what Centrifugo v6.9 tells at most: a client refreshes then, whatever is left.
-        const YEAR: i64 = 365 * 24 * 3600;
-        let left = self.0.saturating_sub(now.unix()).clamp(1, YEAR);
+        const YEAR: u32 = 365 * 24 * 3600;
+        self.left(now).map(|left| left.min(YEAR))
+    }
+
+    /// Seconds that are left, at least 1. A subscribe reply tells all of them, as in Centrifugo v6.9.
+    pub(crate) fn left(self, now: Now) -> Option<u32> {
+        let left = self.0.saturating_sub(now.unix()).max(1);
         (self.0 != 0).then(|| u32::try_from(left).unwrap_or(u32::MAX))
     }
 

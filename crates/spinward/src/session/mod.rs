@@ -59,6 +59,9 @@ enum Phase {
     /// The application is asked whether it may log in, or its subscriptions are being set up.
     Connecting,
     Connected,
+    /// The login ended in an error. What the client sends is not looked at any more; it may try again on another
+    /// connection, and this one ends when a login is due.
+    Refused,
     Closed,
 }
 
@@ -157,6 +160,11 @@ impl Session {
     /// A command is under way: the next one has to wait.
     pub(crate) const fn is_busy(&self) -> bool {
         self.busy.is_some()
+    }
+
+    /// Its login ended in an error: nothing that it sends counts.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.phase == Phase::Refused
     }
 
     fn token(&mut self) -> u32 {

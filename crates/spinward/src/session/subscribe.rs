@@ -6,6 +6,7 @@ use crate::hooks::{Refusal, SubscribeOptions, Subscribing};
 use crate::hub::Engine;
 use crate::hub::directory::Channel;
 use crate::hub::join::{Entered, Recover, Ticket, Wish};
+use crate::hub::local::Stand;
 use crate::node::call::Call;
 use crate::publication::Position;
 use spinward_wire::code::ErrorCode;
@@ -56,6 +57,8 @@ pub(super) struct Asked {
     pub(super) delta: bool,
     pub(super) filter: Option<Filter>,
     pub(super) flag: i64,
+    /// It takes the place of one that stood here.
+    pub(super) stands: Option<Stand>,
 }
 
 impl Session {
@@ -66,11 +69,18 @@ impl Session {
         if !matches!(request.delta.as_str(), "" | "fossil") {
             return self.breach(cx, "a subscribe command with a delta encoding that does not exist");
         }
-        if self.has_channel(cx, &request.channel) {
-            return self.error(cx, id, &ErrorCode::ALREADY_SUBSCRIBED);
-        }
-        if self.is_full(cx) {
-            return self.error(cx, id, &ErrorCode::LIMIT_EXCEEDED);
+        let taken = self.has_channel(cx, &request.channel);
+        if taken || self.is_full(cx) {
+            let longest = cx.config.channel_max_length;
+            return self.error(
+                cx,
+                id,
+                &match taken {
+                    _ if longest > 0 && request.channel.len() > longest => ErrorCode::BAD_REQUEST,
+                    true => ErrorCode::ALREADY_SUBSCRIBED,
+                    false => ErrorCode::LIMIT_EXCEEDED,
+                },
+            );
         }
         let asked = Subscribing {
             channel: request.channel.clone(),
@@ -130,6 +140,7 @@ impl Session {
             // Agreed deltas go before a filter: the two exclude each other (as in Centrifugo v6.9).
             filter: filter.filter(|_| !(delta && options.delta)),
             flag: request.flag,
+            stands: None,
         };
         self.enter(cx, request.channel.into(), Purpose::Command(id), options, asked);
     }

@@ -3,6 +3,7 @@
 use super::expiry::Expiry;
 use super::{Cx, Phase, Session};
 use crate::hub::directory::Channel;
+use crate::hub::local::Stand;
 use crate::node::call::Call;
 use crate::publication::ClientInfo;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
@@ -142,6 +143,20 @@ impl Session {
         known
     }
 
+    /// Takes a subscription out of its channel for another one that follows at once: nobody is told, the place in
+    /// presence stays, and the channel is not left. Says where it stood, so that the other one goes on from there.
+    pub(super) fn make_way(&mut self, cx: &mut Cx<'_>, channel: &str) -> Option<Stand> {
+        let number = cx.channels.find(channel)?;
+        let at = self.subscriptions.iter().position(|own| own.channel == number)?;
+        let own = self.subscriptions.swap_remove(at);
+        let stand = cx.channels.get(own.channel).and_then(|local| local.stand(own.place));
+        if let Some(moved) = cx.channels.remove_subscriber(own.channel, own.place) {
+            cx.moved.push(moved);
+        }
+        cx.metrics.subscriptions_down();
+        stand
+    }
+
     /// Gives back everything that a subscription holds.
     pub(super) fn leave(&self, cx: &mut Cx<'_>, own: Subscription, code: &UnsubscribeCode) {
         if let Some(moved) = cx.channels.remove_subscriber(own.channel, own.place) {
@@ -175,15 +190,20 @@ impl Session {
     /// The server ends a subscription: the client is told.
     pub(super) fn end_subscription(&mut self, cx: &mut Cx<'_>, channel: &str, code: &UnsubscribeCode) {
         if self.leave_channel(cx, channel, code) {
-            cx.metrics.server_unsubscribe(code.code);
-            let unsubscribe = Unsubscribe { code: code.code, reason: code.reason.as_ref().to_owned() };
-            let push = message::Push {
-                channel: channel.to_owned(),
-                unsubscribe: Some(unsubscribe),
-                ..message::Push::default()
-            };
-            self.push(cx, &push);
+            self.tell_end(cx, channel, code);
         }
+    }
+
+    /// Tells the client that it has no subscription to a channel.
+    pub(super) fn tell_end(&self, cx: &mut Cx<'_>, channel: &str, code: &UnsubscribeCode) {
+        cx.metrics.server_unsubscribe(code.code);
+        let unsubscribe = Unsubscribe { code: code.code, reason: code.reason.as_ref().to_owned() };
+        let push = message::Push {
+            channel: channel.to_owned(),
+            unsubscribe: Some(unsubscribe),
+            ..message::Push::default()
+        };
+        self.push(cx, &push);
     }
 
     /// Publications of a channel were lost on the way to this connection.

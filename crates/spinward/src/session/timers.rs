@@ -43,7 +43,9 @@ impl Session {
     pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>) {
         match self.phase {
             Phase::Closed => return,
-            Phase::New if cx.now.mono >= self.ping_at => return self.close(cx, DisconnectCode::STALE),
+            Phase::New | Phase::Refused if cx.now.mono >= self.ping_at => {
+                return self.close(cx, DisconnectCode::STALE);
+            }
             Phase::Connecting if cx.now.mono >= self.ping_at => {
                 // The application has not answered in time: that is not the client's fault.
                 return self.close(cx, DisconnectCode::STALE);

@@ -184,6 +184,10 @@ impl Core {
         self.settle_event(slot, now);
     }
 
+    pub(super) fn is_refused(&self, slot: u32) -> bool {
+        self.slots[slot as usize].session.as_ref().is_some_and(|session| session.is_refused())
+    }
+
     pub(super) fn is_busy(&self, slot: u32) -> bool {
         self.slots[slot as usize].session.as_ref().is_some_and(|session| session.is_busy())
     }

@@ -96,13 +96,16 @@ impl Core {
             return;
         }
         self.emit(slot);
-        let mut close = Vec::with_capacity(8 + reason.len());
-        ws::append_close(code, reason, &mut close);
         let entry = &mut self.slots[slot as usize];
         if abandon {
             entry.outbox.abandon();
         }
-        entry.outbox.push(close.into());
+        // "Connection closed" tells of an end that was there before: it is not told again, as in Centrifugo v6.9.
+        if u32::from(code) != DisconnectCode::CONNECTION_CLOSED.code {
+            let mut close = Vec::with_capacity(8 + reason.len());
+            ws::append_close(code, reason, &mut close);
+            entry.outbox.push(close.into());
+        }
         entry.state = State::Closing;
         entry.pending = None;
         entry.held = None;

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Notify, mpsc};
@@ -80,8 +79,13 @@ pub(crate) enum Control {
     Review(Judge),
 }
 
-/// Held while something is not done yet: who waits for it hears when the last one is dropped.
-pub(crate) type Taken = mpsc::Sender<Infallible>;
+/// Held while something is not done yet: who waits for it hears when the last one is dropped, and before that
+/// perhaps why it is not done.
+pub(crate) type Taken = mpsc::Sender<Refused>;
+
+/// The subscription would end in the past.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused;
 
 /// Whether a connection is to be closed.
 pub(crate) type Judge = Arc<dyn Fn(&crate::identity::Identity) -> Option<DisconnectCode> + Send + Sync>;

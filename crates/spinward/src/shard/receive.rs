@@ -56,6 +56,9 @@ impl Core {
     /// The commands of one message, up to one that has to wait.
     pub(super) fn message(&mut self, slot: u32, payload: &[u8], now: Now, exec: &mut impl Execute) {
         let Some(session) = &self.slots[slot as usize].session else { return };
+        if session.is_refused() {
+            return;
+        }
         let mut commands = Commands::new(session.protocol(), payload);
         while let Some(command) = commands.next() {
             match command {
@@ -67,7 +70,7 @@ impl Core {
                 }
             }
             self.settle(slot, now, exec);
-            if self.slots[slot as usize].state != State::Open {
+            if self.slots[slot as usize].state != State::Open || self.is_refused(slot) {
                 return;
             }
             if self.out.len() > FRAME_BYTES {

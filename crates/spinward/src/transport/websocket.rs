@@ -8,14 +8,15 @@ use crate::shard::inbox::Entry;
 use crate::shard::{Accepted, Io, Stream, place};
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use spinward_wire::Protocol;
 use spinward_wire::ws::handshake;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
@@ -58,34 +59,38 @@ impl Node {
 }
 
 impl WebSocket {
+    /// What is answered to a request that is no handshake; `None` for one that is.
+    ///
+    /// [`WebSocket::upgrade`] looks at it too. Who has conditions of its own, such as on the origin, looks first,
+    /// so that a request that never was a handshake is not told of them.
+    pub fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+        let headers = request.headers();
+        let list = |name: HeaderName| {
+            let lines: Vec<&str> =
+                headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+            (!lines.is_empty()).then(|| lines.join(","))
+        };
+        let (version, upgrade) = (list(SEC_WEBSOCKET_VERSION), list(UPGRADE));
+        let is_get = request.method() == Method::GET;
+        let connection = list(CONNECTION);
+        handshake::check(is_get, version.as_deref(), key(headers), upgrade.as_deref(), connection.as_deref())
+            .err()
+            .map(|error| {
+                tracing::debug!(%error, "a request for a WebSocket is no handshake");
+                refuse(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST))
+            })
+    }
+
     /// Answers an upgrade request; the connection goes on in a shard once the response is sent.
     pub fn upgrade<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
-        let headers = request.headers();
-        let text = |name: &http::header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        if request.method() != Method::GET {
-            return refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET request");
-        }
-        let checked = handshake::check(
-            text(&SEC_WEBSOCKET_VERSION),
-            text(&SEC_WEBSOCKET_KEY),
-            text(&UPGRADE),
-            text(&CONNECTION),
-        );
-        if let Err(error) = checked {
-            let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-            let mut response = refuse(status, &error.to_string());
-            if status == StatusCode::UPGRADE_REQUIRED {
-                response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            }
+        if let Some(response) = self.refusal(&request) {
             return response;
         }
-        if headers.get_all(SEC_WEBSOCKET_KEY).iter().count() != 1 {
-            return refuse(StatusCode::BAD_REQUEST, "exactly one Sec-WebSocket-Key is needed");
-        }
-        let accept = handshake::accept_key(text(&SEC_WEBSOCKET_KEY).unwrap_or_default());
+        let headers = request.headers();
+        let accept = handshake::accept_key(key(headers).unwrap_or_default());
         let (protocol, subprotocol) = choose(headers, request.uri());
         if !self.admit() {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "connection limit reached");
+            return refuse(StatusCode::SERVICE_UNAVAILABLE);
         }
         let handshake = Arc::new(Handshake {
             headers: request.headers().clone(),
@@ -149,10 +154,18 @@ impl<B> tower_service::Service<Request<B>> for WebSocket {
     }
 }
 
-fn refuse(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{why}\n")));
+fn key(headers: &HeaderMap) -> Option<&str> {
+    headers.get(SEC_WEBSOCKET_KEY).and_then(|value| value.to_str().ok())
+}
+
+/// Says no with the name of the status, as Centrifugo does. The log says why.
+fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response =
+        Response::new(Full::from(format!("{}\n", status.canonical_reason().unwrap_or_default())));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(handshake::VERSION));
     response
 }
 
@@ -164,14 +177,40 @@ fn choose(headers: &HeaderMap, uri: &Uri) -> (Protocol, Option<&'static str>) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim);
-    if let Some(chosen) = offered.find_map(|name| [JSON, PROTOBUF].into_iter().find(|ours| *ours == name)) {
-        let protocol = if chosen == PROTOBUF { Protocol::Protobuf } else { Protocol::Json };
-        return (protocol, Some(chosen));
+    let chosen = offered.find_map(|name| [JSON, PROTOBUF].into_iter().find(|ours| *ours == name));
+    let asks = |name| query_value(uri, name).is_some_and(|value| *value == *b"protobuf");
+    // Either says Protobuf: a JSON subprotocol does not take back what the query says, as in Centrifugo v6.9.
+    let protobuf = chosen == Some(PROTOBUF) || asks("format") || asks("cf_protocol");
+    (if protobuf { Protocol::Protobuf } else { Protocol::Json }, chosen)
+}
+
+/// The first value of a parameter of the query, its escapes undone. Centrifugo's rules: a pair with a semicolon
+/// or a broken escape is none.
+#[must_use]
+pub fn query_value<'a>(uri: &'a Uri, name: &str) -> Option<Cow<'a, [u8]>> {
+    uri.query()?.split('&').filter(|pair| !pair.contains(';')).find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (*unescape(key)? == *name.as_bytes()).then(|| unescape(value)).flatten()
+    })
+}
+
+fn unescape(text: &str) -> Option<Cow<'_, [u8]>> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Some(Cow::Borrowed(text.as_bytes()));
     }
-    let protobuf = uri.query().is_some_and(|query| {
-        query.split('&').any(|pair| matches!(pair, "format=protobuf" | "cf_protocol=protobuf"))
-    });
-    (if protobuf { Protocol::Protobuf } else { Protocol::Json }, None)
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    Some(Cow::Owned(out))
 }
 
 /// Gets the bare socket out of an upgraded connection, where it is one.

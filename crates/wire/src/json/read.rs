@@ -317,6 +317,14 @@ fn lower(key: &str) -> Option<String> {
     (key.len() <= 32 && key.bytes().any(|b| b.is_ascii_uppercase())).then(|| key.to_ascii_lowercase())
 }
 
+/// The text of a well-formed string literal, quotes included. A lone surrogate becomes U+FFFD. `None`: it is no
+/// string.
+#[must_use]
+pub fn unescape_literal(literal: &str) -> Option<Cow<'_, str>> {
+    let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
+    Some(unescape(inner))
+}
+
 /// The text that a well-formed string literal stands for. A lone surrogate becomes U+FFFD.
 fn unescape(inner: &str) -> Cow<'_, str> {
     let bytes = inner.as_bytes();

@@ -53,6 +53,10 @@ pub fn append_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a close frame. A reason over 123 bytes is cut at the last character that fits.
 pub fn append_close(code: u16, reason: &str, out: &mut Vec<u8>) {
+    // This number stands for a frame without one (RFC 6455 §7.4.1).
+    if code == 1005 {
+        return append_header(Opcode::Close, 0, out);
+    }
     let reason = &reason[..reason.floor_char_boundary(LONGEST_REASON)];
     append_header(Opcode::Close, 2 + reason.len(), out);
     out.extend_from_slice(&code.to_be_bytes());

@@ -1,7 +1,9 @@
 //! The opening handshake, server side (RFC 6455 §4.2), over plain header values.
 
 use base64::Engine as _;
+use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest as _, Sha1};
 
 /// The one protocol version there is, for the `Sec-WebSocket-Version` header of a refusal.
@@ -13,6 +15,9 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Why a request is no WebSocket handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
+    /// The request is no GET.
+    #[error("a WebSocket handshake is a GET request")]
+    Method,
     /// `Connection` does not list `upgrade`.
     #[error("header Connection must contain the token upgrade")]
     Connection,
@@ -28,22 +33,24 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// The HTTP status to refuse with: 426 for the version (RFC 6455 §4.4), else 400.
+    /// The HTTP status to refuse with: that of Centrifugo v6.9, which has 400 for the version too, where
+    /// RFC 6455 §4.4 would have 426. The header with [`VERSION`] belongs to it all the same.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::Version => 426,
-            Self::Connection | Self::Upgrade | Self::Key => 400,
+            Self::Method => 405,
+            Self::Connection | Self::Upgrade | Self::Version | Self::Key => 400,
         }
     }
 }
 
 /// Judges the headers `Sec-WebSocket-Version`, `Sec-WebSocket-Key`, `Upgrade` and `Connection` of an
-/// HTTP/1.1 GET. Where a header has several lines, join them with commas.
+/// HTTP/1.1 request. Where a header has several lines, join them with commas.
 ///
 /// # Errors
-/// The first thing that is wrong, in the order connection, upgrade, version, key.
+/// The first thing that is wrong, in the order connection, upgrade, method, version, key.
 pub fn check(
+    is_get: bool,
     version: Option<&str>,
     key: Option<&str>,
     upgrade: Option<&str>,
@@ -54,6 +61,9 @@ pub fn check(
     }
     if !lists(upgrade, "websocket") {
         return Err(HandshakeError::Upgrade);
+    }
+    if !is_get {
+        return Err(HandshakeError::Method);
     }
     check_version(version)?;
     if key.is_none_or(|key| !is_key(key)) {
@@ -66,12 +76,9 @@ pub fn check(
 /// no key.
 ///
 /// # Errors
-/// [`HandshakeError::Version`] unless it is 13.
+/// [`HandshakeError::Version`] unless it lists 13.
 pub fn check_version(version: Option<&str>) -> Result<(), HandshakeError> {
-    match version {
-        Some(version) if version.trim() == VERSION => Ok(()),
-        _ => Err(HandshakeError::Version),
-    }
+    if lists(version, VERSION) { Ok(()) } else { Err(HandshakeError::Version) }
 }
 
 /// `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key`.
@@ -88,10 +95,15 @@ fn lists(header: Option<&str>, token: &str) -> bool {
 }
 
 fn is_key(key: &str) -> bool {
+    // Spare bits do not count, as in Centrifugo v6.9.
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
     // One byte more than needed, so that a longer key is seen as such; decode_slice asks for room in whole
     // groups of three.
     let mut bytes = [0; 18];
-    matches!(STANDARD.decode_slice(key.trim(), &mut bytes), Ok(16))
+    matches!(LENIENT.decode_slice(key.trim(), &mut bytes), Ok(16))
 }
 
 #[cfg(test)]
@@ -110,34 +122,38 @@ mod tests {
         for (upgrade, connection) in
             [("websocket", "Upgrade"), ("WebSocket", "keep-alive, Upgrade"), ("h2c, websocket", " upgrade ")]
         {
-            assert_eq!(check(Some("13"), Some(KEY), Some(upgrade), Some(connection)), Ok(()));
+            assert_eq!(check(true, Some("13"), Some(KEY), Some(upgrade), Some(connection)), Ok(()));
         }
     }
 
     #[test]
     fn bad_handshakes() {
-        use HandshakeError::{Connection, Key, Upgrade, Version};
+        use HandshakeError::{Connection, Key, Method, Upgrade, Version};
         let (v, k, u, c) = (Some("13"), Some(KEY), Some("websocket"), Some("Upgrade"));
         for (got, expected) in [
-            (check(v, k, u, None), Connection),
-            (check(v, k, u, Some("keep-alive")), Connection),
-            (check(v, k, u, Some("upgrades")), Connection),
-            (check(v, k, None, c), Upgrade),
-            (check(v, k, Some("web socket"), c), Upgrade),
-            (check(None, k, u, c), Version),
-            (check(Some("8"), k, u, c), Version),
-            (check(Some("13, 8"), k, u, c), Version),
-            (check(v, None, u, c), Key),
-            (check(v, Some(""), u, c), Key),
-            (check(v, Some("dGhlIHNhbXBsZSBub25jZQ"), u, c), Key),
-            (check(v, Some("dGhlIHNhbXBsZSBub25j"), u, c), Key),
-            (check(v, Some("dGhlIHNhbXBsZSBub25jZWU="), u, c), Key),
-            (check(v, Some("dGhlIHNhbXBsZSBub25jZWVl"), u, c), Key),
-            (check(v, Some("dGhlIHNhbXBsZSBub25jZWVlZWVlZWVlZWVl"), u, c), Key),
-            (check(v, Some("!!!!IHNhbXBsZSBub25jZQ=="), u, c), Key),
+            (check(true, v, k, u, None), Connection),
+            (check(true, v, k, u, Some("keep-alive")), Connection),
+            (check(true, v, k, u, Some("upgrades")), Connection),
+            (check(true, v, k, None, c), Upgrade),
+            (check(true, v, k, Some("web socket"), c), Upgrade),
+            (check(true, None, k, u, c), Version),
+            (check(true, Some("8"), k, u, c), Version),
+            (check(true, Some("18, 3"), k, u, c), Version),
+            (check(false, v, k, u, c), Method),
+            (check(false, v, k, None, c), Upgrade),
+            (check(false, None, k, u, c), Method),
+            (check(true, v, None, u, c), Key),
+            (check(true, v, Some(""), u, c), Key),
+            (check(true, v, Some("dGhlIHNhbXBsZSBub25jZQ"), u, c), Key),
+            (check(true, v, Some("dGhlIHNhbXBsZSBub25j"), u, c), Key),
+            (check(true, v, Some("dGhlIHNhbXBsZSBub25jZWU="), u, c), Key),
+            (check(true, v, Some("dGhlIHNhbXBsZSBub25jZWVl"), u, c), Key),
+            (check(true, v, Some("dGhlIHNhbXBsZSBub25jZWVlZWVlZWVlZWVl"), u, c), Key),
+            (check(true, v, Some("!!!!IHNhbXBsZSBub25jZQ=="), u, c), Key),
         ] {
             assert_eq!(got, Err(expected));
         }
-        assert_eq!((Version.status(), Key.status()), (426, 400));
+        assert_eq!((Method.status(), Version.status(), Key.status()), (405, 400, 400));
+        assert_eq!(check(true, Some("8, 13"), k, u, c), Ok(()));
     }
 }
