@@ -6,6 +6,7 @@ pub mod auth;
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod params;
 pub mod policy;
 pub mod secret;
 pub mod session;

@@ -1,6 +1,8 @@
-//! The parameters of a call, in JSON: field names in any case, unknown fields ignored, `null` for absent, the
-//! last of repeated fields, as Centrifugo v6.9 reads them.
+//! Objects of JSON as Centrifugo v6.9 reads them: names in any case, unknown ones ignored, `null` for absent, the
+//! last of those that come twice, half a surrogate pair as U+FFFD.
 
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
@@ -38,10 +40,10 @@ impl<'a> Params<'a> {
     }
 
     /// The text of a field that is there, `null` included.
-    pub(super) fn raw(&self, name: &'static str) -> Option<&'a str> {
+    pub(crate) fn raw(&self, name: &'static str) -> Option<&'a str> {
         #[cfg(test)]
         self.asked.borrow_mut().insert(name);
-        self.fields.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.get())
+        self.fields.iter().rev().find(|(key, _)| same_name(key, name)).map(|(_, value)| value.get())
     }
 
     /// Reads a field of any type; absent gives its default.
@@ -53,34 +55,93 @@ impl<'a> Params<'a> {
             .map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text).map_err(|_| Malformed(name)))
     }
 
-    /// Reads a text, without copying where that can be.
+    /// Reads a text.
     pub(crate) fn string(&self, name: &'static str) -> Result<String, Malformed> {
-        self.get(name)
+        self.text(name).map_or_else(|| Ok(String::new()), |text| string(text).ok_or(Malformed(name)))
+    }
+
+    /// Reads a list of texts; `null` in it is an empty one.
+    pub(crate) fn strings(&self, name: &'static str) -> Result<Vec<String>, Malformed> {
+        let texts: Vec<&RawValue> = self.borrowed(name)?;
+        let one = |text: &RawValue| match text.get() {
+            "null" => Some(String::new()),
+            text => string(text),
+        };
+        texts.into_iter().map(|text| one(text).ok_or(Malformed(name))).collect()
+    }
+
+    /// Reads an object within this one.
+    pub(crate) fn object(&self, name: &'static str) -> Result<Option<Self>, Malformed> {
+        self.text(name).map(|text| Self::parse(text).map_err(|_| Malformed(name))).transpose()
+    }
+
+    fn borrowed<T: Deserialize<'a> + Default>(&self, name: &'static str) -> Result<T, Malformed> {
+        self.text(name)
+            .map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text).map_err(|_| Malformed(name)))
     }
 
     /// A payload as it stands, `null` included. Empty if absent.
-    pub(super) fn payload(&self, name: &'static str) -> Bytes {
+    pub(crate) fn payload(&self, name: &'static str) -> Bytes {
         self.raw(name).map_or_else(Bytes::new, |text| Bytes::copy_from_slice(text.as_bytes()))
     }
 
     /// Labels.
-    pub(super) fn tags(&self) -> Result<BTreeMap<String, String>, Malformed> {
+    pub(crate) fn tags(&self) -> Result<BTreeMap<String, String>, Malformed> {
         let tags: BTreeMap<String, Option<String>> = self.get("tags")?;
         Ok(tags.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
-    }
-
-    /// The fields in order.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.fields.iter().map(|(key, value)| (key.as_ref(), value.get()))
     }
 }
 
 #[cfg(test)]
-impl Params<'_> {
+impl<'a> Params<'a> {
     /// Names that were looked for.
-    pub(super) fn asked(&self) -> std::collections::BTreeSet<&'static str> {
+    pub(crate) fn asked(&self) -> std::collections::BTreeSet<&'static str> {
         self.asked.borrow().clone()
     }
+
+    /// The fields in order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.fields.iter().map(|(key, value)| (key.as_ref(), value.get()))
+    }
+}
+
+/// Whether a name of JSON names a field: in any case, with the two letters beyond ASCII that have one within it.
+pub(crate) fn same_name(written: &str, field: &str) -> bool {
+    if written.is_ascii() {
+        return written.eq_ignore_ascii_case(field);
+    }
+    let folded = written.chars().map(|letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    });
+    folded.eq(field.chars().map(|letter| letter.to_ascii_lowercase()))
+}
+
+/// Bytes of standard base64 with padding, as Go decodes it: line breaks and spare bits do not count.
+pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
+    LENIENT.decode(without_breaks(text).as_bytes()).ok()
+}
+
+/// A text without its line breaks, which base64 does not count.
+pub(crate) fn without_breaks(text: &str) -> Cow<'_, str> {
+    if text.contains(['\n', '\r']) {
+        Cow::Owned(text.chars().filter(|letter| !matches!(letter, '\n' | '\r')).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The text of a JSON string.
+fn string(text: &str) -> Option<String> {
+    // Half a surrogate pair is all that makes a well-formed string unreadable here.
+    serde_json::from_str(text)
+        .ok()
+        .or_else(|| spinward::wire::json::unescape_literal(text).map(Cow::into_owned))
 }
 
 impl<'de> Deserialize<'de> for Params<'de> {
@@ -149,6 +210,26 @@ mod tests {
         assert_eq!(params.payload("data"), Bytes::from_static(b"{\"x\": 1}"));
         assert_eq!(params.get::<i32>("limit"), Ok(0));
         assert_eq!(params.get::<i32>("since"), Ok(0));
+    }
+
+    #[test]
+    fn names_fold_as_in_go() {
+        for written in ["skip", "SKIP", "Skip", "\u{17f}kip", "s\u{212a}ip"] {
+            assert!(same_name(written, "skip"), "{written}");
+        }
+        for written in ["", "ski", "skip ", "\u{df}kip", "sk\u{131}p"] {
+            assert!(!same_name(written, "skip"), "{written}");
+        }
+    }
+
+    #[test]
+    fn texts_are_read_leniently_and_lists_of_them_too() {
+        let params =
+            Params::parse(r#"{"channel":"a\ud800b","channels":["x",null,"\udc00"],"tags":"x"}"#).unwrap();
+        assert_eq!(params.string("channel").unwrap(), "a\u{fffd}b");
+        assert_eq!(params.strings("channels").unwrap(), ["x", "", "\u{fffd}"]);
+        assert_eq!(params.strings("tags"), Err(Malformed("tags")));
+        assert!(params.strings("absent").unwrap().is_empty());
     }
 
     #[test]

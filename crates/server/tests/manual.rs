@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use spinward_server::api::command::Command;
-use spinward_server::api::params::Params;
 use spinward_server::api::table::by_name;
 use spinward_server::config::{self, Format, Level, Vars};
+use spinward_server::params::Params;
 use std::fs;
 use std::path::Path;
 

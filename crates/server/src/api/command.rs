@@ -1,12 +1,10 @@
 //! The calls of the server API, read from their parameters: the same behind every door.
 
-use super::params::{Malformed, Params};
+use crate::params::{Malformed, Params};
 use crate::policy::Override;
 use crate::session::{Asked, Question};
-use base64::Engine;
 use bytes::Bytes;
 use http::HeaderMap;
-use serde::Deserialize;
 use spinward::publication::Tags;
 use std::collections::HashMap;
 
@@ -104,8 +102,7 @@ pub struct Subscribe {
 }
 
 /// A position.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default)]
 pub struct Since {
     /// Offset.
     pub offset: u64,
@@ -114,8 +111,7 @@ pub struct Since {
 }
 
 /// A code to close connections with.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default)]
 pub struct Disconnect {
     /// Number.
     pub code: u32,
@@ -132,21 +128,24 @@ impl Command {
         let channel = || params.string("channel");
         Ok(match method {
             "publish" => Self::Publish { channel: channel()?, message: message(params)? },
-            "broadcast" => Self::Broadcast { channels: params.get("channels")?, message: message(params)? },
+            "broadcast" => {
+                Self::Broadcast { channels: params.strings("channels")?, message: message(params)? }
+            }
             "subscribe" => Self::Subscribe(Box::new(Subscribe {
                 who: who(params)?,
                 channel: channel()?,
                 expire_at: params.get("expire_at")?,
                 info: binary(params, "info", "b64info")?,
                 data: binary(params, "data", "b64data")?,
-                recover_since: params.get("recover_since")?,
-                overrides: params.get::<Option<Override>>("override")?.unwrap_or_default(),
+                recover_since: since(params, "recover_since")?,
+                overrides: Override::parse(params.raw("override").unwrap_or("null"))
+                    .map_err(|_| Malformed("override"))?,
             })),
             "unsubscribe" => Self::Unsubscribe { who: who(params)?, channel: channel()? },
             "disconnect" => Self::Disconnect {
                 who: who(params)?,
-                whitelist: params.get("whitelist")?,
-                code: params.get("disconnect")?,
+                whitelist: params.strings("whitelist")?,
+                code: disconnect(params)?,
             },
             "refresh" => Self::Refresh {
                 who: who(params)?,
@@ -159,7 +158,7 @@ impl Command {
             "history" => Self::History {
                 channel: channel()?,
                 limit: params.get("limit")?,
-                since: params.get("since")?,
+                since: since(params, "since")?,
                 reverse: params.get("reverse")?,
             },
             "history_remove" => Self::HistoryRemove { channel: channel()? },
@@ -215,6 +214,16 @@ fn message(params: &Params<'_>) -> Result<Message, Malformed> {
     })
 }
 
+fn since(params: &Params<'_>, name: &'static str) -> Result<Option<Since>, Malformed> {
+    let since = params.object(name)?;
+    since.map(|since| Ok(Since { offset: since.get("offset")?, epoch: since.string("epoch")? })).transpose()
+}
+
+fn disconnect(params: &Params<'_>) -> Result<Option<Disconnect>, Malformed> {
+    let code = params.object("disconnect")?;
+    code.map(|code| Ok(Disconnect { code: code.get("code")?, reason: code.string("reason")? })).transpose()
+}
+
 fn who(params: &Params<'_>) -> Result<Who, Malformed> {
     Ok(Who {
         user: params.string("user")?,
@@ -233,5 +242,5 @@ fn binary(
     if text.is_empty() {
         return Ok(Some(params.payload(plain)));
     }
-    Ok(base64::engine::general_purpose::STANDARD.decode(text).ok().map(Bytes::from))
+    Ok(crate::params::base64(&text).map(Bytes::from))
 }

@@ -2,15 +2,16 @@
 
 use super::Api;
 use super::command::Command;
-use super::params::{Malformed, Params};
 use super::reply::{ApiError, Reply, append_error};
-use super::table::{by_name, by_number};
+use super::table::{by_any_name, by_name, by_number, of_batch};
+use crate::params::{Malformed, Params};
 use crate::secret::Secret;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body_util::Full;
 use serde_json::value::RawValue;
+use spinward::transport::websocket::query_value;
 
 /// How the HTTP door behaves.
 #[derive(Debug)]
@@ -55,39 +56,14 @@ impl HttpSettings {
                 let parted = key.first().is_some_and(u8::is_ascii_whitespace);
                 (parted && scheme.eq_ignore_ascii_case(b"apikey")).then(|| key.trim_ascii().to_vec())
             });
-        let in_query = uri.query().filter(|_| !self.no_query_key).and_then(|query| {
-            query.split('&').find_map(|pair| pair.strip_prefix("api_key=")).map(percent_decode)
-        });
+        let in_query =
+            query_value(uri, "api_key").filter(|_| !self.no_query_key).map(std::borrow::Cow::into_owned);
         let key = self.key.expose().as_bytes();
         let is_key = |shown: &Vec<u8>| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key));
         // A wrong key in one place does not spoil the right one in the other.
         let shown = [in_header, in_query].iter().flatten().any(is_key);
         shown && !key.is_empty()
     }
-}
-
-fn percent_decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let escaped = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-        match (byte, escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(value)) => {
-                out.push(value);
-                at += 3;
-            }
-            (b'+', _) => {
-                out.push(b' ');
-                at += 1;
-            }
-            (byte, _) => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 /// The method that a path behind the prefix names: empty for the old endpoint, `batch`, or one of the table.
@@ -222,14 +198,19 @@ impl Api {
             let envelope = Params::parse(value.get())?;
             let id: u32 = envelope.get("id")?;
             let name = match envelope.raw("method") {
-                None | Some("null") => "publish",
+                None => Some("publish"),
+                Some("null") => return Err(Malformed("method")),
                 Some(text) if text.starts_with('"') => {
-                    by_name(&envelope.string("method")?).ok_or(Malformed("method"))?
+                    Some(by_any_name(&envelope.string("method")?).ok_or(Malformed("method"))?)
                 }
-                Some(_) => by_number(envelope.get("method")?).ok_or(Malformed("method"))?,
+                Some(_) => by_number(envelope.get("method")?),
             };
-            let params = Params::parse(envelope.raw("params").unwrap_or("null"))?;
-            commands.push((id, read(settings, name, &params)?));
+            // From here on what is wrong is told in the reply to the command.
+            let command = name.ok_or(ApiError::NOT_FOUND).and_then(|name| {
+                let params = Params::parse(envelope.raw("params").unwrap_or("null"));
+                params.and_then(|params| read(settings, name, &params)).map_err(|_| ApiError::BAD_REQUEST)
+            });
+            commands.push((id, command));
         }
         if commands.is_empty() || commands.len() > settings.max_batch {
             return Err(Malformed(""));
@@ -239,7 +220,10 @@ impl Api {
             if at > 0 {
                 out.push(b'\n');
             }
-            let reply = self.call(command).await;
+            let reply = match command {
+                Ok(command) => self.call(command).await,
+                Err(error) => Err(error),
+            };
             append_envelope(&reply, (id > 0).then_some(id), &mut out);
         }
         Ok(json(StatusCode::OK, out))
@@ -255,14 +239,13 @@ fn read(settings: &HttpSettings, name: &'static str, params: &Params<'_>) -> Res
     }
 }
 
-/// A command of a batch: the first method of the table that it names.
+/// A command of a batch.
 fn one_of(
     settings: &HttpSettings,
     text: &str,
 ) -> Result<Result<(&'static str, Command), ApiError>, Malformed> {
     let params = Params::parse(text)?;
-    let named = params.fields().find_map(|(key, value)| Some((by_name(key)?, value)));
-    match named {
+    match of_batch(&params) {
         Some((name, value)) => Ok(Ok((name, read(settings, name, &Params::parse(value)?)?))),
         None => Ok(Err(ApiError::NOT_FOUND)),
     }
@@ -301,8 +284,13 @@ pub(crate) fn empty(status: StatusCode) -> Answer {
 }
 
 /// A short text for people.
-pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {
-    let mut response = Response::new(Full::from(format!("{text}\n")));
+pub(crate) fn plain(status: StatusCode, text: &str) -> Answer {
+    plain_line(status, format!("{text}\n"))
+}
+
+/// The same without a line feed.
+pub(crate) fn plain_line(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

@@ -4,7 +4,6 @@
 pub mod command;
 pub mod http;
 pub mod openapi;
-pub mod params;
 pub mod reply;
 pub mod table;
 
@@ -14,21 +13,24 @@ use crate::policy::server_side::{ServerSide, server_side};
 use crate::policy::{Grant, HistoryGrant, PublishGrant, Rules, Source, Verdict};
 use crate::session::{Explainer, Taken, options};
 use command::{Command, Message, Since, Subscribe, Who};
+use globset::ErrorKind;
+use parking_lot::Mutex;
 use reply::{ApiError, Node as NodeFacts, Reply};
 use spinward::broker::{BrokerError, HistoryFilter, HistoryOptions, PublishOptions, Published};
-use spinward::clock::Clock;
 use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
-use spinward::{ClientFilter, Node, Position, ServerSubscribe};
+use spinward::{ClientFilter, Node, NodeInfo, Position, ServerSubscribe};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The server API of one node.
 #[derive(Clone)]
 pub struct Api {
     node: Node,
     facts: Arc<Facts>,
-    clock: Clock,
     taken: Taken,
     explainer: Explainer,
+    /// What `info` told last.
+    told: Arc<Mutex<Option<NodeInfo>>>,
 }
 
 /// What `info` tells of a node besides its counters.
@@ -45,7 +47,7 @@ impl Api {
     #[must_use]
     pub fn new(node: Node, facts: Facts, explainer: Explainer) -> Self {
         let taken = explainer.taken.clone();
-        Self { node, facts: Arc::new(facts), clock: Clock::system(), taken, explainer }
+        Self { node, facts: Arc::new(facts), taken, explainer, told: Arc::default() }
     }
 
     /// Makes a call.
@@ -98,6 +100,8 @@ impl Api {
             }
             Command::Refresh { who, expired, expire_at, info } => {
                 if let Some(filter) = filter(&who, Vec::new()) {
+                    // Centrifugo v6.9 takes the info with an end only.
+                    let (expire_at, info) = (expire_at.max(0), info.filter(|_| expire_at > 0));
                     self.node.refresh(&who.user, &filter, expired, expire_at, info);
                 }
                 Ok(Reply::Empty)
@@ -115,8 +119,9 @@ impl Api {
                     return Err(ApiError::INTERNAL);
                 };
                 let filter = HistoryFilter { limit: i64::from(limit), since: since.map(position), reverse };
+                // Not the caller's fault there, as in Centrifugo v6.9.
                 if filter.is_backwards_from_nothing() {
-                    return Err(ApiError::BAD_REQUEST);
+                    return Err(ApiError::INTERNAL);
                 }
                 self.node
                     .history(&channel, filter, history(grant))
@@ -204,13 +209,10 @@ impl Api {
         let (Some(info), Some(data)) = (&subscribe.info, &subscribe.data) else {
             return Err(ApiError::BAD_REQUEST);
         };
-        if subscribe.expire_at != 0 && subscribe.expire_at <= self.clock.now().unix() {
-            return Err(ApiError::BAD_REQUEST);
-        }
         let wanted = ServerSide {
             source: Source::ServerApi,
             overrides: subscribe.overrides,
-            expire_at: subscribe.expire_at,
+            expire_at: subscribe.expire_at.max(0),
             info: (!info.is_empty()).then_some(info),
             data: (!data.is_empty()).then_some(data),
         };
@@ -227,8 +229,9 @@ impl Api {
             };
             let subscribed =
                 self.node.subscribe(&subscribe.who.user, &filter, &subscribe.channel, made).await;
+            // An end in the past is an error of the server too, as in Centrifugo v6.9.
             subscribed.map_err(|error| {
-                tracing::warn!(%error, "a call of the server API was cut off");
+                tracing::warn!(%error, "a call of the server API subscribed nobody");
                 ApiError::INTERNAL
             })?;
         }
@@ -239,13 +242,32 @@ impl Api {
         if pattern.is_empty() {
             return Ok(Reply::Channels(self.node.channels(|_| true)));
         }
-        let glob = globset::GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
-        let matcher = glob.map_err(|_| ApiError::INTERNAL)?.compile_matcher();
+        let pattern = plain_carets(pattern);
+        let glob =
+            globset::GlobBuilder::new(&pattern).literal_separator(false).backslash_escape(true).build();
+        let matcher = match glob {
+            Ok(glob) => glob.compile_matcher(),
+            // A pattern that only ends too early is one that nothing matches, as in Centrifugo v6.9.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::UnclosedAlternates | ErrorKind::DanglingEscape) =>
+            {
+                return Ok(Reply::Channels(Vec::new()));
+            }
+            Err(_) => return Err(ApiError::INTERNAL),
+        };
         Ok(Reply::Channels(self.node.channels(|channel| matcher.is_match(channel))))
     }
 
+    /// The numbers are up to three seconds old, as in Centrifugo v6.9, and asking often costs nothing.
     fn info(&self) -> Reply {
-        let info = self.node.info();
+        const AGE: Duration = Duration::from_secs(3);
+        let uptime = self.node.uptime();
+        let mut told = self.told.lock();
+        let info = match &*told {
+            Some(info) if uptime.saturating_sub(info.uptime) < AGE => info.clone(),
+            _ => told.insert(self.node.info()).clone(),
+        };
+        drop(told);
         Reply::Info(Box::new(NodeFacts {
             uid: self.facts.uid.clone(),
             name: self.facts.name.clone(),
@@ -254,9 +276,25 @@ impl Api {
             users: info.counters.users,
             channels: info.counters.channels,
             subscriptions: info.counters.subscriptions,
-            uptime: info.uptime.as_secs(),
+            uptime: uptime.as_secs(),
         }))
     }
+}
+
+/// A caret at the beginning of a class is a character like others there (Centrifugo's patterns negate by `!`);
+/// globset takes it so at the end.
+fn plain_carets(pattern: &str) -> String {
+    let mut parts = pattern.split("[^");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(']') {
+            Some((class, rest)) if !class.is_empty() => {
+                out.extend(["[", class, "^]", rest]);
+            }
+            _ => out.extend(["[^", part]),
+        }
+    }
+    out
 }
 
 /// What the channel can, or why it cannot.

@@ -2,6 +2,7 @@
 //! [`super::command`]; a test holds the two together.
 
 use super::reply::ApiError;
+use crate::params::Params;
 
 /// A method of the server API.
 #[derive(Debug)]
@@ -331,7 +332,7 @@ impl Method {
 
 /// The method with this number in the old form.
 #[must_use]
-pub fn by_number(number: u64) -> Option<&'static str> {
+pub fn by_number(number: i64) -> Option<&'static str> {
     let numbered = METHODS.get(..NUMBERED)?;
     usize::try_from(number).ok().and_then(|number| numbered.get(number)).map(|method| method.name)
 }
@@ -342,11 +343,39 @@ pub fn by_name(name: &str) -> Option<&'static str> {
     METHODS.iter().find(|method| method.name == name).map(|method| method.name)
 }
 
+/// The method of this name in the old form, which does not mind case.
+#[must_use]
+pub fn by_any_name(name: &str) -> Option<&'static str> {
+    METHODS.iter().find(|method| method.name.eq_ignore_ascii_case(name)).map(|method| method.name)
+}
+
+/// The method that a command of a batch names, and its parameters. Of several, the first in this order counts,
+/// as in Centrifugo v6.9; the others follow in the order of the table.
+#[must_use]
+pub fn of_batch<'a>(command: &Params<'a>) -> Option<(&'static str, &'a str)> {
+    const FIRST: [&str; NUMBERED] = [
+        "publish",
+        "broadcast",
+        "subscribe",
+        "unsubscribe",
+        "disconnect",
+        "history",
+        "history_remove",
+        "presence",
+        "presence_stats",
+        "info",
+        "rpc",
+        "refresh",
+        "channels",
+    ];
+    let mut names = FIRST.into_iter().chain(METHODS.iter().skip(NUMBERED).map(|method| method.name));
+    names.find_map(|name| Some((name, command.raw(name).filter(|value| *value != "null")?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::command::Command;
-    use crate::api::params::Params;
     use crate::session::Asked;
     use std::collections::BTreeSet;
 
@@ -382,5 +411,15 @@ mod tests {
         assert_eq!(by_number(0), Some("publish"));
         assert_eq!(by_number(12), Some("refresh"));
         assert_eq!(by_number(13), None, "the rest has no number");
+        assert_eq!(by_number(-1), None);
+    }
+
+    #[test]
+    fn a_batch_may_name_every_method() {
+        for method in METHODS {
+            let command = format!(r#"{{"unknown":1,"info":null,"{}":{{}}}}"#, method.name.to_uppercase());
+            let command = Params::parse(&command).unwrap();
+            assert_eq!(of_batch(&command).map(|(name, _)| name), Some(method.name));
+        }
     }
 }

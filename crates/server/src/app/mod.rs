@@ -5,6 +5,7 @@ mod dev;
 mod explain;
 mod log;
 mod metrics;
+mod path;
 mod reload;
 mod remind;
 mod serve;

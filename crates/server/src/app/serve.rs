@@ -2,6 +2,7 @@
 
 use super::dev::Dev;
 use super::metrics;
+use super::path;
 use super::reload::Reloads;
 use crate::api::Api;
 use crate::api::http::{Answer, HttpSettings, empty, misplaced, plain};
@@ -111,33 +112,42 @@ async fn connection(
 
 impl Routes {
     async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
-        if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
-            return plain(StatusCode::BAD_REQUEST, "400 Bad Request: missing required Host header");
+        let hosts = request.headers().get_all(HOST).iter().count();
+        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+            return path::bad_host(hosts);
         }
-        let path = request.uri().path();
+        let uri = request.uri().clone();
+        if uri.path() == "*" {
+            return empty(StatusCode::OK);
+        }
+        if let Some(location) = path::cleaner(&uri) {
+            return path::redirect(&location, request.method());
+        }
+        let path = path::unescaped(uri.path());
         if let Some((at, websocket)) = &self.websocket
-            && path == at
+            && path == *at
         {
+            if let Some(refusal) = websocket.refusal(&request) {
+                return refusal;
+            }
             if !self.in_force.get().origins.admit(request.headers()) {
                 return plain(StatusCode::FORBIDDEN, "Forbidden");
             }
             request.extensions_mut().insert(peer);
             return websocket.upgrade(request);
         }
-        let mut answer = self.route(&mut request).await;
+        let mut answer = self.route(&path, &mut request).await;
         if !spend(&mut request).await {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
     }
 
-    async fn route(&self, request: &mut Request<Incoming>) -> Answer {
-        let path = request.uri().path();
+    async fn route(&self, path: &str, request: &mut Request<Incoming>) -> Answer {
         if let Some((api, settings)) = &self.api {
             let settings = settings.get();
             if let Some(rest) = settings.strip(path) {
-                let rest = rest.to_owned();
-                return self.api(api, &settings, &rest, request).await;
+                return self.api(api, &settings, rest, request).await;
             }
         }
         let is = |at: &Option<String>| at.as_deref() == Some(path);
@@ -157,6 +167,9 @@ impl Routes {
             return answer;
         }
         if is(&self.init) {
+            if request.method() != Method::GET {
+                return empty(StatusCode::METHOD_NOT_ALLOWED);
+            }
             let mut answer = typed("application/json; charset=utf-8", "{}");
             let allowed = self.in_force.get().origins.admit(request.headers());
             share(request.headers(), allowed, &mut answer);

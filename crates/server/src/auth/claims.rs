@@ -1,18 +1,16 @@
 //! The claims of connection and subscription tokens.
 //!
-//! What is tolerated is what Centrifugo v6.9 tolerates: `null` is as good as absent (but for `aud`), times may
-//! have a fraction or stand in quotes, `expire_at` is a whole number, base64 is the padded standard alphabet
-//! in which line breaks do not count. Unlike there, a name that comes twice refuses the token.
+//! What is tolerated is what Centrifugo v6.9 tolerates: names in any case, `null` is as good as absent (but for
+//! `aud`), times may have a fraction or stand in quotes, `expire_at` is a whole number, base64 is the padded
+//! standard alphabet in which line breaks do not count. Unlike there, a name that comes twice refuses the token.
 
 use super::json::{Object, one_line};
 use super::jws::string;
 use super::reason::{Part, Reason, Refusal};
 use super::settings::ClaimSettings;
 pub use super::token::{ConnectToken, SubOptions, SubscribeToken};
+use crate::params::base64;
 use crate::policy::{Capabilities, Override};
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -36,6 +34,30 @@ pub(super) struct Origin {
     pub(super) iss: Option<String>,
     pub(super) aud: Vec<String>,
 }
+
+/// Every claim that means something.
+const NAMES: [&str; 20] = [
+    "sub",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "iss",
+    "aud",
+    "expire_at",
+    "info",
+    "b64info",
+    "meta",
+    "caps",
+    "channel",
+    "channels",
+    "subs",
+    "client",
+    "data",
+    "b64data",
+    "override",
+    "allow",
+];
 
 impl Origin {
     pub(super) fn read(claims: &Object<'_>) -> Result<Self, Refusal> {
@@ -80,6 +102,7 @@ pub(super) fn connect(claims: &Object<'_>, rules: &Rules<'_>) -> Result<ConnectT
         ));
     }
     times.check(rules)?;
+    distinct(claims)?;
     let info = match mapped_info {
         Some(value) => Some(one_line(value)),
         None => bytes(b64info, claims.raw("info"), Part::B64Info)?,
@@ -103,9 +126,10 @@ pub(super) fn subscribe(claims: &Object<'_>, rules: &Rules<'_>) -> Result<Subscr
     let channel = text(claims, "channel")?.unwrap_or_default();
     let client = text(claims, "client")?.unwrap_or_default();
     let (b64info, b64data) = (text(claims, "b64info")?, text(claims, "b64data")?);
-    let overrides = typed(claims, "override", OVERRIDE)?.unwrap_or_default();
+    let overrides = overrides(claims)?;
     let allow = typed(claims, "allow", "a list of \"sub\", \"pub\", \"hst\", \"prs\"")?.unwrap_or_default();
     times.check(rules)?;
+    distinct(claims)?;
     if channel.is_empty() {
         return Err(Refusal::new(
             Reason::ConnectionTokenUsedToSubscribe,
@@ -233,6 +257,7 @@ fn subs<'a>(claims: &Object<'a>) -> Result<Vec<Sub<'a>>, Refusal> {
             return Ok(Sub { channel, info: None, b64info: None, data: None, b64data: None, overrides });
         }
         let options = Object::of(value).ok_or_else(|| wrong("subs", "an object of objects"))?;
+        distinct(&options)?;
         let in_subs = |refusal: Refusal| Refusal {
             reason: Reason::ClaimType(Cow::Borrowed("subs")),
             detail: format!("within subs, {}", refusal.detail),
@@ -244,10 +269,20 @@ fn subs<'a>(claims: &Object<'a>) -> Result<Vec<Sub<'a>>, Refusal> {
             b64info: text(&options, "b64info").map_err(in_subs)?,
             data: options.raw("data"),
             b64data: text(&options, "b64data").map_err(in_subs)?,
-            overrides: typed(&options, "override", OVERRIDE).map_err(in_subs)?.unwrap_or_default(),
+            overrides: overrides(&options).map_err(in_subs)?,
         })
     };
     channels.members().map(sub).collect()
+}
+
+/// A name in two spellings is one that comes twice.
+fn distinct(claims: &Object<'_>) -> Result<(), Refusal> {
+    claims.twice(&NAMES).map_or(Ok(()), |name| Err(wrong(name, "there in one spelling only")))
+}
+
+fn overrides(claims: &Object<'_>) -> Result<Override, Refusal> {
+    let text = claims.raw("override").map_or("null", RawValue::get);
+    Override::parse(text).map_err(|_| wrong("override", OVERRIDE))
 }
 
 /// A claim that is a string, or absent.
@@ -281,24 +316,20 @@ fn capabilities(value: &RawValue, name: &str) -> Result<Capabilities, Refusal> {
     })
 }
 
-/// A time in seconds: a number, with a fraction or not, or one in quotes.
+/// A time in seconds: a number, with a fraction or not, or one in quotes. One that is no time is long past, as in
+/// Centrifugo v6.9: as `exp` it refuses the token.
 fn date(claims: &Object<'_>, name: &'static str, round: fn(f64) -> f64) -> Result<Option<i64>, Refusal> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let quoted = string(value);
     let number = quoted.as_deref().unwrap_or_else(|| value.get());
-    if let Ok(whole) = number.parse::<i64>()
-        && is_integer(number)
-    {
-        return Ok(Some(whole));
-    }
-    /// The whole numbers below this fit into an `i64`.
-    const LIMIT: f64 = 9.2e18;
+    let whole = number.bytes().next_back().is_some_and(|last| last.is_ascii_digit())
+        && number.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    /// 2^63, the first number that is none of an `i64`.
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     match serde_json::from_str::<f64>(number) {
-        Ok(number) if number.abs() < LIMIT =>
-        {
-            #[allow(clippy::cast_possible_truncation, reason = "bounded just above")]
-            Ok(Some(round(number) as i64))
-        }
+        #[allow(clippy::cast_possible_truncation, reason = "bounded by the guard")]
+        Ok(number) if whole && (-LIMIT..LIMIT).contains(&number) => Ok(Some(round(number) as i64)),
+        Ok(_) if whole => Ok(Some(i64::MIN)),
         _ => Err(wrong(name, "a time in seconds since 1970")),
     }
 }
@@ -306,14 +337,7 @@ fn date(claims: &Object<'_>, name: &'static str, round: fn(f64) -> f64) -> Resul
 /// Base64 text if there is some, else a raw value.
 fn bytes(b64: Option<String>, raw: Option<&RawValue>, part: Part) -> Result<Option<Bytes>, Refusal> {
     let Some(text) = b64.filter(|text| !text.is_empty()) else { return Ok(raw.map(one_line)) };
-    let text: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
-    GeneralPurpose::new(
-        &alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
-    )
-    .decode(text)
-    .map(|bytes| Some(bytes.into()))
-    .map_err(|_| {
+    base64(&text).map(|bytes| Some(bytes.into())).ok_or_else(|| {
         Refusal::new(
             Reason::Malformed(part),
             "a claim that begins with b64 is not base64",

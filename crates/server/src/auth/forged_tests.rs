@@ -70,7 +70,8 @@ fn forgeries(claims: &str) -> Vec<(&'static str, &'static str, String)> {
     add("signature padded", "malformed:signature", format!("{head}.{signature}="));
     add("signature with spare bits", "malformed:signature", format!("{head}.{}9", &signature[..42]));
     add("signature in the other alphabet", "malformed:signature", format!("{head}.+/{}", &signature[2..]));
-    add("line break behind", "malformed:signature", format!("{good}\n"));
+    add("tab behind", "malformed:signature", format!("{good}\t"));
+    add("line break within the claims", "signature_mismatch", good.replacen('.', ".\n", 1));
     add("NUL behind", "malformed:signature", format!("{good}\0"));
     add("space before", "malformed:header", format!(" {good}"));
     add("BOM before", "malformed:header", format!("\u{feff}{good}"));
@@ -182,7 +183,7 @@ fn forgeries(claims: &str) -> Vec<(&'static str, &'static str, String)> {
     add(
         "deep header",
         "malformed:header",
-        header(&format!(r#"{{"alg":"HS256","x":{}1{}}}"#, "[".repeat(40), "]".repeat(40)), claims),
+        header(&format!(r#"{{"alg":"HS256","x":{}1{}}}"#, "[".repeat(1_000), "]".repeat(1_000)), claims),
     );
     add(
         "large header",

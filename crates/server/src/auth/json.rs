@@ -1,14 +1,16 @@
 //! JSON objects from outside, read strictly: no duplicate names, bounded depth, nothing after the end.
 //!
-//! Values stay raw text until a claim is asked for.
+//! Values stay raw text until a claim is asked for. Claims and header fields are found in any case, as Centrifugo
+//! v6.9 finds them: an `Exp` that was not looked at would be a token without an end.
 
+use crate::params::same_name;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
 /// Most levels of objects and arrays in a header or in claims.
-pub(crate) const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 1_000;
 
 /// The members of an object, in order.
 pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -23,6 +25,12 @@ impl<'a> Object<'a> {
         serde_json::from_str(text).map_err(|error| describe(&error))
     }
 
+    /// One of these names that is there in two spellings.
+    pub(crate) fn twice<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        let spellings = |name| self.0.iter().filter(|(known, _)| same_name(known, name)).count();
+        names.iter().copied().find(|name| spellings(name) > 1)
+    }
+
     /// The raw text of a member. `null` counts as absent.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.raw(name).filter(|value| value.get() != "null")
@@ -30,7 +38,13 @@ impl<'a> Object<'a> {
 
     /// The raw text of a member, `null` included.
     pub(crate) fn raw(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+        self.0.iter().find(|(known, _)| same_name(known, name)).map(|(_, value)| *value)
+    }
+
+    /// The raw text of a member under exactly this name. `null` counts as absent.
+    fn exact(&self, name: &str) -> Option<&'a RawValue> {
+        let member = self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+        member.filter(|value| value.get() != "null")
     }
 
     /// The value at the end of a path. A name may itself contain dots (`https://app.example/user`): the
@@ -39,7 +53,7 @@ impl<'a> Object<'a> {
         let mut end = path.len();
         loop {
             let (name, rest) = (&path[..end], path.get(end + 1..));
-            match (self.get(name), rest) {
+            match (self.exact(name), rest) {
                 (Some(value), None) => return Some(value),
                 (Some(value), Some(rest)) => return Self::of(value)?.path(rest),
                 (None, _) => end = path[..end].rfind('.')?,
@@ -168,11 +182,23 @@ mod tests {
         assert!(Object::parse(b"{\"a\":\"\xff\"}").is_err());
         assert!(Object::parse(r#"{"a":1,"\u0061":2}"#.as_bytes()).is_err());
         let deep = |n: usize| format!("{{\"a\":{}1{}}}", "[".repeat(n), "]".repeat(n));
-        assert!(Object::parse(deep(31).as_bytes()).is_ok());
-        assert!(Object::parse(deep(32).as_bytes()).is_err());
+        assert!(Object::parse(deep(MAX_DEPTH - 1).as_bytes()).is_ok());
+        assert!(Object::parse(deep(MAX_DEPTH).as_bytes()).is_err());
         assert!(Object::parse("[".repeat(10_000).as_bytes()).is_err());
         let brackets_in_text = format!("{{\"a\":\"{}\\\"{}\"}}", "[".repeat(99), "{".repeat(99));
         assert!(Object::parse(brackets_in_text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn names_are_found_in_any_case_and_two_spellings_are_seen() {
+        let object = Object::parse(r#"{"SUB":"a","Exp":1,"x":2,"X":3,"\u017fcope":4}"#.as_bytes()).unwrap();
+        assert_eq!(object.get("sub").map(RawValue::get), Some("\"a\""));
+        assert_eq!(object.get("exp").map(RawValue::get), Some("1"));
+        assert_eq!(object.get("scope").map(RawValue::get), Some("4"));
+        assert_eq!(object.path("Exp").map(RawValue::get), Some("1"));
+        assert!(object.path("exp").is_none(), "a path that was configured means what it says");
+        assert_eq!(object.twice(&["sub", "exp"]), None);
+        assert_eq!(object.twice(&["sub", "x"]), Some("x"));
     }
 
     #[test]

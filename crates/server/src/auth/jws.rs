@@ -6,6 +6,7 @@
 
 use super::json::Object;
 use super::reason::{Part, Reason, Refusal, quoted};
+use crate::params::without_breaks;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::value::RawValue;
@@ -177,6 +178,9 @@ fn parse_header(encoded: &str) -> Result<(Alg, Option<String>), Refusal> {
     let bytes = decode(Part::Header, encoded)?;
     let header =
         Object::parse(&bytes).map_err(|fault| malformed(Part::Header, format!("the header {fault}")))?;
+    if let Some(name) = header.twice(&["alg", "kid", "typ", "cty", "crit"]) {
+        return Err(malformed(Part::Header, format!("the header has {name:?} in two spellings")));
+    }
     if header.raw("crit").is_some() {
         return Err(malformed(Part::Header, "the header has \"crit\", and no critical extension is known"));
     }
@@ -212,8 +216,9 @@ fn decode(part: Part, text: &str) -> Result<Vec<u8>, Refusal> {
         Part::Payload => "payload",
         _ => "signature",
     };
+    // Line breaks do not count, as in Centrifugo v6.9. The signature is over them.
     URL_SAFE_NO_PAD
-        .decode(text)
+        .decode(without_breaks(text).as_bytes())
         .map_err(|_| malformed(part, format!("the {name} is not base64url without padding (RFC 7515 §2)")))
 }
 
@@ -273,7 +278,8 @@ mod tests {
         }
         assert_eq!(parse_with_header("{}"), Err(Reason::AlgNotAllowed));
         assert_eq!(parse_with_header(r#"{"alg":null}"#), Err(Reason::AlgNotAllowed));
-        assert_eq!(parse_with_header(r#"{"ALG":"HS256"}"#), Err(Reason::AlgNotAllowed));
+        assert_eq!(parse_with_header(r#"{"ALG":"hs256"}"#), Err(Reason::AlgNotAllowed));
+        assert_eq!(parse_with_header(r#"{"ALG":"HS256"}"#), Ok((Alg::Hs(Sha::S256), None)));
     }
 
     #[test]
@@ -288,6 +294,8 @@ mod tests {
             r#"{"alg":["HS256"]}"#,
             r#"{"alg":"HS256","alg":"HS256"}"#,
             r#"{"alg":"HS256","\u0061lg":"none"}"#,
+            r#"{"alg":"HS256","ALG":"none"}"#,
+            r#"{"alg":"HS256","TYP":5}"#,
             r#"{"alg":"HS256","kid":5}"#,
             r#"{"alg":"HS256","typ":5}"#,
             r#"{"alg":"HS256","cty":{}}"#,
@@ -314,8 +322,9 @@ mod tests {
         }
         assert_eq!(reason(&"x".repeat(MAX_TOKEN + 1)), Some(Reason::Malformed(Part::Token)));
         assert_eq!(reason(&format!("{HEADER}.e30.AA")), None);
+        assert_eq!(reason(&format!("{HEADER}.e3\r0.A\nA\n")), None);
         // Padding, spare bits that are not zero, the other alphabet, white space, a length of 1 modulo 4.
-        for bad in ["AA==", "AB", "A", "A/A", "A+A", "A A", "AA\n", "AAA\0", "ÄAA"] {
+        for bad in ["AA==", "AB", "A", "A/A", "A+A", "A A", "A\n", "AAA\0", "ÄAA"] {
             assert_eq!(
                 reason(&format!("{HEADER}.e30.{bad}")),
                 Some(Reason::Malformed(Part::Signature)),

@@ -179,11 +179,12 @@ pub enum SubscriptionType {
 }
 
 impl SubscriptionType {
-    /// The type of this number in a subscribe or publish command.
+    /// The type of this number in a subscribe or publish command. Negative numbers are taken for none, as in
+    /// Centrifugo v6.9.
     #[must_use]
     pub const fn from_wire(number: i32) -> Option<Self> {
         Some(match number {
-            0 => Self::Stream,
+            ..=0 => Self::Stream,
             1 => Self::Map,
             2 => Self::MapClients,
             3 => Self::MapUsers,

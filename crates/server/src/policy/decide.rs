@@ -87,7 +87,11 @@ impl<'a> Case<'_, 'a> {
         let room = limit == 0 || self.request.subscriptions < limit;
         self.require(Rule::ChannelLimit, room, || Code::Error(ErrorCode::LIMIT_EXCEEDED))?;
         let options = self.namespace(&resolved)?.options();
-        let same = kind == options.subscription_type;
+        // A type that does not exist is the server's fault there.
+        self.require(Rule::KnownSubscriptionType, kind.is_some(), || {
+            Code::Disconnect(DisconnectCode::SERVER_ERROR)
+        })?;
+        let same = kind == Some(options.subscription_type);
         self.require(Rule::SubscriptionType, same, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
 
         let (grant, rule) = self.subscription(&resolved, options, &facts.token)?;
@@ -217,7 +221,12 @@ impl<'a> Case<'_, 'a> {
         self.name_required()?;
         let resolved = self.rules.registry.resolve(self.request.channel);
         let options = self.namespace(&resolved)?.options();
-        let same = SubscriptionType::from_wire(facts.kind) == Some(options.subscription_type);
+        // Other numbers than that of keyed publications mean nothing, as in Centrifugo v6.9.
+        let kind = match SubscriptionType::from_wire(facts.kind) {
+            Some(SubscriptionType::Map) => SubscriptionType::Map,
+            _ => SubscriptionType::Stream,
+        };
+        let same = kind == options.subscription_type;
         self.require(Rule::SubscriptionType, same, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
         let fits = options.publication_data_format.admits(facts.data);
         self.require(Rule::DataFormat, fits, || Code::Error(ErrorCode::BAD_REQUEST))?;
@@ -251,15 +260,18 @@ impl<'a> Case<'_, 'a> {
     }
 
     /// A shared poll is told from everything else before anything is looked up, as in Centrifugo v6.9.
-    fn known_type(&mut self, resolved: &Resolved<'_>, number: i32) -> Result<SubscriptionType, Refused> {
+    /// `None`: there is no type of this number.
+    fn known_type(
+        &mut self,
+        resolved: &Resolved<'_>,
+        number: i32,
+    ) -> Result<Option<SubscriptionType>, Refused> {
         let rule = Rule::KnownSubscriptionType;
-        let Some(kind) = SubscriptionType::from_wire(number) else {
-            return Err(self.refuse(rule, Code::Error(ErrorCode::BAD_REQUEST)));
-        };
+        let kind = SubscriptionType::from_wire(number);
         let polled = |namespace: &Arc<Namespace>| {
             namespace.options().subscription_type == SubscriptionType::SharedPoll
         };
-        let asked = kind == SubscriptionType::SharedPoll;
+        let asked = kind == Some(SubscriptionType::SharedPoll);
         let has = resolved.namespace.is_some_and(polled);
         self.require(rule, asked == has, || {
             Code::Error(if asked { ErrorCode::NOT_AVAILABLE } else { ErrorCode::BAD_REQUEST })

@@ -1,8 +1,8 @@
 //! The facts that a decision is made from.
 
 use super::caps::{Allow, Capabilities};
+use crate::params::{Malformed, Params};
 use bytes::Bytes;
-use serde::Deserialize;
 use std::fmt;
 
 /// What a client asks for, and what is known about it.
@@ -176,8 +176,7 @@ impl<'a> TokenClaims<'a> {
 
 /// Options of one subscription that differ from the namespace's: the claim and API parameter `override`,
 /// of the form `{"presence": {"value": true}}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Override {
     /// Instead of the namespace's `presence`.
     pub presence: Option<BoolValue>,
@@ -200,11 +199,29 @@ impl Override {
         force_positioning: None,
         force_recovery: None,
     };
+
+    /// Reads it from JSON; `null` is nothing.
+    ///
+    /// # Errors
+    /// The text is something else.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let fields = Params::parse(text)?;
+        let value = |name| {
+            let value = fields.object(name)?;
+            value.map(|value| Ok(BoolValue { value: value.get("value")? })).transpose()
+        };
+        Ok(Self {
+            presence: value("presence")?,
+            join_leave: value("join_leave")?,
+            force_push_join_leave: value("force_push_join_leave")?,
+            force_positioning: value("force_positioning")?,
+            force_recovery: value("force_recovery")?,
+        })
+    }
 }
 
 /// A boolean in an object of its own, as `override` has them. An absent `value` is false.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BoolValue {
     /// The boolean.
     pub value: bool,
@@ -222,17 +239,20 @@ mod tests {
 
     #[test]
     fn overrides_are_read_from_their_json() {
-        let read: Override = serde_json::from_str(
-            r#"{"presence":{"value":true},"force_recovery":{"value":false},"join_leave":{}}"#,
-        )
-        .unwrap();
+        let read = Override::parse(
+            r#"{"Presence":{"VALUE":true},"force_recovery":{"value":false},"join_leave":{}}"#,
+        );
         let expected = Override {
             presence: Some(true.into()),
             force_recovery: Some(false.into()),
             join_leave: Some(false.into()),
             ..Override::NONE
         };
-        assert_eq!(read, expected);
-        assert!(serde_json::from_str::<Override>("true").is_err());
+        assert_eq!(read, Ok(expected));
+        assert_eq!(Override::parse("null"), Ok(Override::NONE));
+        assert_eq!(Override::parse(r#"{"presence":null}"#), Ok(Override::NONE));
+        for bad in ["true", "[]", r#"{"presence":true}"#, r#"{"presence":{"value":1}}"#] {
+            assert!(Override::parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -63,7 +63,9 @@ pub fn server_side<'a>(rules: &Rules, channel: &str, wanted: &ServerSide<'a>) ->
         data: wanted.data,
         ..SubscribeGrant::of(options, wanted.source)
     };
-    let mut grant = not_negotiated(grant.with_override(&wanted.overrides).settled(options));
+    // A connect may ask for deltas in the channels that it names. There is no place to ask for a filter.
+    let settled = grant.with_override(&wanted.overrides).settled(options);
+    let mut grant = SubscribeGrant { tags_filter: false, ..settled };
     if wanted.source == Source::ServerApi {
         // The push that tells of such a subscription has no place for a publication.
         grant.auto_cache_recover = false;

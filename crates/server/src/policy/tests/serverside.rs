@@ -49,8 +49,8 @@ fn overrides_hold_over_the_namespace() {
     let grant = granted(&server_side(&rules, "ns:x", &wanted));
     assert!(!grant.presence && grant.push_join_leave && grant.recovery && grant.auto_cache_recover);
     assert_eq!((grant.expire_at, grant.info, grant.data), (NOW + 1, Some(&info), Some(&data)));
-    // Nobody is there to agree on these with.
-    assert!(!grant.delta && !grant.tags_filter);
+    // A connect may ask for deltas; for a filter there is no place.
+    assert!(grant.delta && !grant.tags_filter);
     let by_api = granted(&server_side(&rules, "ns:x", &ServerSide::new(Source::ServerApi)));
     assert!(by_api.recovery && !by_api.auto_cache_recover);
     let overrides = Override { force_recovery: Some(false.into()), ..Override::NONE };
