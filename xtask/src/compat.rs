@@ -1,4 +1,5 @@
-//! Runs the cases under `compat/cases` against the server, beside the stored answers of Centrifugo v6.9.
+//! Runs the cases under `compat/cases` against the server, beside the stored answers of Centrifugo v6.9, and shows
+//! with planted wrong replies that the comparison finds such.
 
 use crate::bench::server::Server;
 use crate::shell::{self, Failure};
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// Python packages that the cases need.
 const PACKAGES: &[&str] = &["websockets", "httpx", "cryptography"];
 
-/// `--target HOST:PORT` takes a server that runs already; other arguments go to `run.py`.
+/// `--target HOST:PORT` takes a server that runs already; other arguments go to `run.py`. With other arguments no
+/// wrong replies are planted.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let cases = shell::root().join("compat/cases");
     let python = python(&shell::root().join("compat/.work/cases"))?;
@@ -23,8 +25,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         command.args(["--against", "centrifugo-6.9.json", "--accept", "accept.txt"]);
     }
     let at = arguments.iter().position(|a| a == "--target").unwrap_or(usize::MAX - 1);
-    let rest = arguments.iter().enumerate().filter(|(i, _)| *i != at && *i != at + 1);
-    shell::run(command.args(rest.map(|(_, a)| a)))
+    let rest: Vec<&String> =
+        arguments.iter().enumerate().filter(|(i, _)| *i != at && *i != at + 1).map(|(_, a)| a).collect();
+    shell::run(command.args(&rest))?;
+    if !rest.is_empty() {
+        return Ok(());
+    }
+    let mut teeth = shell::command(&python, &["teeth.py", "--target", &address]);
+    shell::run(teeth.current_dir(&cases).env("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
 /// A Python with the packages of the cases, in an environment of its own that later runs find again.

@@ -38,7 +38,7 @@ const STEPS: &[Step] = &[
     step("web", "the console builds to the bytes that are committed", web),
     step("build", "the server, release", build),
     step("instructions", "what the hot paths cost, in instructions", counted),
-    step("compat", "answers beside those of Centrifugo v6.9", compat_cases),
+    step("compat", "answers beside those of Centrifugo v6.9, and planted wrong ones", compat_cases),
     step("python", "PyPI SDKs, tokens, bad input, the manual's Python", python),
     step("python-sdk", "the own tests of centrifuge-python", python_sdk),
     step("node", "npm SDK in Node and Chromium, the console, the manual's JavaScript", node),
