@@ -223,6 +223,13 @@ impl Model {
         }
     }
 
+    pub(crate) fn refused_as_too_late(&mut self, ends: i64, now: Now) {
+        assert!(ends <= now.unix(), "{ends} lies ahead at {now:?}");
+        if let Some(login) = &mut self.login {
+            login.subscribing = None;
+        }
+    }
+
     pub(crate) fn unsubscribed_by_api(&mut self) {
         if let Some(login) = &mut self.login {
             login.unsubscribing += 1;

@@ -53,6 +53,11 @@ pub(crate) enum Note {
         expired: bool,
         ends: i64,
     },
+    /// The API: a subscription was refused, as it would end in the past.
+    TooLate {
+        client: String,
+        ends: i64,
+    },
 }
 
 #[derive(Clone)]

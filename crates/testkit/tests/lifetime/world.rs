@@ -17,7 +17,7 @@ use spinward::wire::code::UnsubscribeCode;
 use spinward::wire::message::{
     Command, ConnectRequest, RefreshRequest, SubRefreshRequest, SubscribeRequest, UnsubscribeRequest,
 };
-use spinward::{ClientFilter, Config, ServerSubscribe};
+use spinward::{ClientFilter, Config, ServerSubscribe, SubscribeError};
 use spinward_server::auth::jwks::Jwks;
 use spinward_server::auth::origin::Origins;
 use spinward_server::auth::revoke_store::MemoryStore;
@@ -260,12 +260,19 @@ impl<'a> World<'a> {
             }
             2 if login.subscribing.is_none() && !login.subscriptions.contains_key("api") => {
                 login.subscribing = Some(until);
-                let user = model.user.clone();
+                let (user, client) = (model.user.clone(), login.client.clone());
+                let notes = Arc::clone(&self.notes);
                 self.tasks.spawn(async move {
                     let options = SubscribeOptions { expire_at: until, ..SubscribeOptions::default() };
                     let subscribe = ServerSubscribe { options, since: None };
                     let done = node.subscribe(&user, &ClientFilter::default(), "api", subscribe).await;
-                    assert!(done.is_ok(), "an inbox takes it");
+                    match done {
+                        Ok(()) => {}
+                        Err(SubscribeError::Expired) => {
+                            notes.lock().push(Note::TooLate { client, ends: until })
+                        }
+                        Err(error) => panic!("an inbox takes it: {error}"),
+                    }
                 });
                 self.tasks.poll(self.tasks.ready() - 1);
             }
@@ -333,6 +340,7 @@ impl<'a> World<'a> {
             | Note::Asked { client }
             | Note::Login { client, .. }
             | Note::Subscription { client, .. }
+            | Note::TooLate { client, .. }
             | Note::Api { client, .. }) = &note;
             let is_in = |model: &Model| model.login.as_ref().is_some_and(|login| login.client == *client);
             let Some((_, model)) = self.clients.iter_mut().find(|(_, model)| is_in(model)) else { continue };
@@ -347,6 +355,7 @@ impl<'a> World<'a> {
                     let serial = self.questions.get(&question).copied().unwrap_or_default();
                     model.said_of_subscription(serial, said, now);
                 }
+                Note::TooLate { ends, .. } => model.refused_as_too_late(ends, now),
                 Note::Api { expired, ends, .. } => model.refreshed_by_api(expired, ends, now, self.counts),
             }
         }
