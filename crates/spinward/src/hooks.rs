@@ -293,6 +293,10 @@ pub trait Hooks: Send + Sync + 'static {
     /// The client is in: its connect reply is on the way.
     fn connected(&self, client: &Client) {}
 
+    /// A refresh that was granted is in force: the client has its new state, and the reply is on the way. Where
+    /// the decision took time, this is the place to notice what has changed meanwhile.
+    fn refreshed(&self, client: &Client) {}
+
     /// A subscription ended, for whatever reason.
     fn unsubscribed(&self, client: &Client, channel: &str, code: &UnsubscribeCode) {}
 

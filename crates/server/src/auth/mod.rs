@@ -39,4 +39,4 @@ pub use verify::{SettingsError, Verifier};
 pub use weak::weak_secret;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

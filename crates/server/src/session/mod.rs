@@ -13,6 +13,7 @@ pub use in_force::{InForce, Shared};
 pub use refusals::Refusals;
 pub use revocation::{Taken, of_connection, of_subscription};
 
+use crate::auth::reason::Use;
 use crate::auth::verify::Verifier;
 use crate::policy::{
     self, Action, Allow, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, SubscribeGrant,
@@ -200,7 +201,11 @@ impl Hooks for ServerHooks {
     }
 
     fn connected(&self, client: &Client) {
-        self.0.check_connected(client);
+        self.0.check_standing(client, Use::Connect);
+    }
+
+    fn refreshed(&self, client: &Client) {
+        self.0.check_standing(client, Use::Refresh);
     }
 
     fn refresh(&self, client: &Client, request: Refreshing) -> Decision<Refreshed> {

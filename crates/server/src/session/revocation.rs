@@ -1,8 +1,9 @@
 //! What the application took back: checked when something is granted, and acted upon when it is taken back.
 //!
 //! A connection is in the node's list before [`Hooks::connected`](spinward::hooks::Hooks::connected) has it
-//! checked; a revocation is in the store before the connections of the list are looked at. Whatever the order of
-//! the two, one of them sees the other.
+//! checked, and under its new token before [`Hooks::refreshed`](spinward::hooks::Hooks::refreshed) has; a revocation
+//! is in the store before the connections of the list are looked at. Whatever the order of the two, one of them
+//! sees the other.
 
 use super::{Inner, State};
 use crate::auth::reason::{Outcome, Refusal, Use};
@@ -94,11 +95,12 @@ impl Inner {
         self.taken.check(&Subject { user, iat: Some(NO_TOKEN), ..Subject::default() })
     }
 
-    /// A connection is in the list now: what was taken back since it was let in is noticed here.
-    pub(super) fn check_connected(&self, client: &Client) {
+    /// A connection is in the list now, or under another token: what was taken back since that was decided is
+    /// noticed here.
+    pub(super) fn check_standing(&self, client: &Client, used: Use) {
         if let Err(refusal) = self.taken.verdict(client.identity()) {
             let code = close_code(&refusal);
-            self.refusals.token(Use::Connect, client.user(), "", &refusal, code.code);
+            self.refusals.token(used, client.user(), "", &refusal, code.code);
             client.disconnect(code);
         }
     }
@@ -122,3 +124,7 @@ fn close_code(refusal: &Refusal) -> DisconnectCode {
         Outcome::Error(_) => DisconnectCode::INVALID_TOKEN,
     }
 }
+
+#[cfg(test)]
+#[path = "revocation_tests.rs"]
+mod tests;

@@ -59,6 +59,7 @@ pub(crate) enum Call {
         join: bool,
     },
     Connected,
+    Refreshed,
     Unsubscribed {
         channel: Arc<Channel>,
         code: UnsubscribeCode,

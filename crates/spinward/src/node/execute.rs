@@ -148,6 +148,10 @@ impl Inner {
                 self.hooks.connected(client);
                 return None;
             }
+            Call::Refreshed => {
+                self.hooks.refreshed(client);
+                return None;
+            }
             Call::Unsubscribed { channel, code } => {
                 self.hooks.unsubscribed(client, &channel.name, &code);
                 return None;

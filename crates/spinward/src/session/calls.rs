@@ -104,6 +104,7 @@ impl Session {
             ..RefreshResult::default()
         };
         self.reply(cx, &Reply { id, refresh: Some(refresh), ..Reply::default() });
+        self.tell(cx, Call::Refreshed);
     }
 
     /// The login goes on, perhaps with less.
@@ -222,7 +223,10 @@ impl Session {
             Outcome::Refresh(outcome) if self.refreshing => {
                 self.refreshing = false;
                 match outcome {
-                    Ok(refreshed) => self.prolong(cx, *refreshed),
+                    Ok(refreshed) => {
+                        self.prolong(cx, *refreshed);
+                        self.tell(cx, Call::Refreshed);
+                    }
                     Err(Refusal::Disconnect(code)) => self.close(cx, code),
                     // Asked again at the next look, until the grace is over.
                     Err(Refusal::Error(_)) => {}
