@@ -58,7 +58,7 @@ async def _(t):
 
 
 # Recovery.
-for ns in ("recov", "tiny", "cache", "auto", "delta", "deltao", "pos", "hist", "meta", "cachetag"):
+for ns in ("recov", "tiny", "cache", "auto", "delta", "deltao", "pos", "hist", "cachetag"):
     for (offset, epoch) in ((0, "own"), (2, "zz"), (5, "own"), (4, ""), (0, "zz")):
         recover(f"mix-{ns}-{offset}-{epoch or 'none'}", f"five in {ns}, offset {offset}, epoch {epoch!r}", ns=ns, n=5, offset=offset, epoch=epoch, recoverable=True, positioned=True)
 for flag in (1, 2, 3, 4, -1):

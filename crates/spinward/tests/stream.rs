@@ -10,9 +10,9 @@ use spinward::broker::HistoryOptions;
 use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
-use spinward::wire::code::DisconnectCode;
+use spinward::wire::code::{DisconnectCode, ErrorCode};
 use spinward::wire::message::{Command, SubscribeRequest};
-use spinward::{ClientFilter, Config, Node};
+use spinward::{ClientFilter, Config, Node, ServerSubscribe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -91,6 +91,73 @@ async fn a_stream_is_served_as_a_socket_is() {
         assert!(client.next().await.is_none());
         assert_eq!(client.closed, Some(Some(3503)));
         node.shutdown(Duration::from_secs(2)).await;
+    }
+}
+
+/// A subscription that the server makes again goes on where the old one stood, whatever is on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_made_again_misses_nothing() {
+    const LAST: u64 = 3_000;
+    let node = node(Open::default());
+    let mut client = join(&node, Protocol::Json);
+    client.send(&[connect(1), subscribe(2, "news")]).await;
+    assert!(client.reply(2).await.subscribe.is_some());
+    let publisher = tokio::spawn({
+        let node = node.clone();
+        async move {
+            for n in 1..=LAST {
+                node.publish("news", n.to_string().into(), options()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let again = tokio::spawn({
+        let node = node.clone();
+        async move {
+            for _ in 0..50 {
+                let options =
+                    SubscribeOptions { recovery: true, history: HISTORY, ..SubscribeOptions::default() };
+                let made = ServerSubscribe { options, since: None };
+                node.subscribe("ann", &ClientFilter::default(), "news", made).await.unwrap();
+            }
+        }
+    });
+    let (mut seen, mut told) = (0, 0);
+    while seen < LAST || told < 50 {
+        let push = client.push().await;
+        if let Some(publication) = push.publication {
+            assert_eq!(publication.offset, seen + 1, "in order, each once");
+            seen = publication.offset;
+        } else if let Some(subscribed) = push.subscribe {
+            assert_eq!(subscribed.offset, seen, "it begins where the old one stood");
+            told += 1;
+        }
+    }
+    publisher.await.unwrap();
+    again.await.unwrap();
+    assert_eq!(node.info().counters.subscriptions, 1);
+    node.shutdown(Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn a_login_that_failed_is_followed_by_silence() {
+    let config = Config { shards: 1, stale_close_delay: Duration::from_millis(300), ..Config::default() };
+    let node = Node::builder(Expired).config(config).build().unwrap();
+    let mut client = join(&node, Protocol::Json);
+    client.send(&[connect(1), subscribe(2, "news")]).await;
+    assert_eq!(client.reply(1).await.error.map(|error| error.code), Some(109));
+    client.send(&[connect(3)]).await;
+    client.raw(&[0x81, 0x82, 0, 0, 0, 0, b'x', b'x']).await;
+    assert!(client.next().await.is_none(), "nothing is answered any more");
+    assert_eq!(client.closed, Some(Some(3502)));
+}
+
+/// Refuses every login with an error.
+struct Expired;
+
+impl Hooks for Expired {
+    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+        Answer::Now(Err(ErrorCode::TOKEN_EXPIRED.into()))
     }
 }
 
