@@ -157,7 +157,10 @@ describe("tokens of five seconds", { concurrency: 6 }, () => {
     const channel = unique("recov:");
     const old = { exp: inSeconds(-60), sub: "42" };
     const { client, tally } = follow(server.ws, channel, { connectionToken: () => jwt(old), minReconnectDelay: 200, maxReconnectDelay: 2000 });
-    const other = follow(server.ws, channel, { subscriptionToken: () => jwt({ ...old, channel }), minResubscribeDelay: 200, maxResubscribeDelay: 2000 });
+    const other = follow(server.ws, channel, {
+      connectionToken: () => jwt({ sub: "42", exp: inSeconds(60) }), subscriptionToken: () => jwt({ ...old, channel }),
+      minResubscribeDelay: 200, maxResubscribeDelay: 2000,
+    });
     try {
       await sleep(6000);
       const connection = tally();
