@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use spinward::hooks::Handshake;
 use spinward::wire::Protocol;
-use spinward::wire::message::{Command, ConnectRequest, RefreshRequest};
+use spinward::wire::message::{Command, ConnectRequest, RefreshRequest, SubRefreshRequest, SubscribeRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::watch;
 
@@ -72,9 +72,12 @@ impl Rig {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", set.len());
             socket.write_all((head + &set).as_bytes()).await.unwrap();
         });
-        let tree = json!({ "client": { "token": {
-            "hmac_secret_key": KEY, "jwks_public_endpoint": url, "jwks_timeout": "60s",
-        } } });
+        let tree = json!({
+            "client": { "token": {
+                "hmac_secret_key": KEY, "jwks_public_endpoint": url, "jwks_timeout": "60s",
+            } },
+            "channel": { "without_namespace": { "allow_subscribe_for_client": true } },
+        });
         let config = from_tree(tree.as_object().unwrap().clone(), &Vars::default(), &[]).unwrap().config;
         let in_force = crate::app::in_force(&config, &crate::auth::Jwks::current()).unwrap();
         let clock = Clock::system();
@@ -216,4 +219,39 @@ async fn a_refresh_that_waits_while_its_token_is_taken_back_is_refused_and_other
     assert_eq!(closed(&mut peer).await, Some(3500));
     other.send(&[refresh(of_set("third"))]).await;
     assert_eq!(other.reply(2).await.error, None);
+}
+
+/// Subscriptions do not remember their tokens: they end with the revocation, so there is none that the refresh
+/// could prolong when its answer comes.
+#[tokio::test]
+async fn a_refresh_of_a_subscription_decided_before_a_revocation_does_not_bring_it_back() {
+    let claims = json!({ "sub": "u", "channel": "news", "iat": 1_000, "exp": 4_102_444_800_i64 });
+    for token in [signers()[5].token_kid(KID, &claims.to_string()), hs256(KEY, &claims)] {
+        let rig = Rig::start().await;
+        rig.gate.send(true).unwrap();
+        let mut peer = rig.connected().await;
+        let subscribe = SubscribeRequest {
+            channel: "news".into(),
+            token: hs256(KEY, &claims),
+            ..SubscribeRequest::default()
+        };
+        peer.send(&[Command { id: 2, subscribe: Some(subscribe), ..Command::default() }]).await;
+        assert_eq!(peer.reply(2).await.error, None);
+        assert_eq!(rig.node.channels(|_| true), [("news".into(), 1)]);
+        rig.revoke_after_next_check(Revocation::UserTokens {
+            user: "u".into(),
+            issued_before: 2_000,
+            channel: "news".into(),
+            expire_at: 0,
+        });
+        let refresh = SubRefreshRequest { channel: "news".into(), token, ..SubRefreshRequest::default() };
+        peer.send(&[Command { id: 3, sub_refresh: Some(refresh), ..Command::default() }]).await;
+        let mut ended = None;
+        while ended.is_none() {
+            let reply = peer.next().await.expect("the connection goes on");
+            ended = reply.push.and_then(|push| push.unsubscribe).map(|end| end.code);
+        }
+        assert_eq!(ended, Some(2501));
+        assert!(rig.node.channels(|_| true).is_empty(), "nobody is subscribed any longer");
+    }
 }

@@ -66,6 +66,35 @@ async fn a_revoked_token_neither_stays_nor_connects_nor_refreshes_nor_subscribes
 }
 
 #[tokio::test]
+async fn what_was_taken_back_survives_a_restart() {
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&place)).await;
+    let at = now();
+    let (mut by_id, None) = server.connect(&token("u", "taken", at)).await else { panic!("refused") };
+    let (mut by_time, None) = server.connect(&token("v", "a", at - 10)).await else { panic!("refused") };
+    server.api("revoke_token", json!({ "uid": "taken", "expire_at": at + 600 })).await;
+    server.api("invalidate_user_tokens", json!({ "user": "v", "issued_before": at })).await;
+    server.api("block_user", json!({ "user": "w" })).await;
+    server.api("block_user", json!({ "user": "x" })).await;
+    server.api("unblock_user", json!({ "user": "x" })).await;
+    assert_eq!((closed(&mut by_id).await, closed(&mut by_time).await), (3500, 3500));
+    // It is killed, not stopped: what was answered is on disk.
+    drop(server);
+
+    let server = Server::start(&place.0, config(&place)).await;
+    for (user, jti, iat, code) in [
+        ("u", "taken", at, Some(3500)),
+        ("u", "kept", at, None),
+        ("v", "a", at - 10, Some(3500)),
+        ("v", "a", at, None),
+        ("w", "a", at, Some(3507)),
+        ("x", "a", at, None),
+    ] {
+        assert_eq!(server.connect(&token(user, jti, iat)).await.1, code, "{user} {jti} {iat}");
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_puts_a_connection_under_its_new_token() {
     let place = Place::new();
     let server = Server::start(&place.0, config(&place)).await;
