@@ -236,6 +236,23 @@ describe("the console", () => {
     await context.close();
   });
 
+  test("dev tells what would be decided, by which rule, and what to change", { skip: !isSpinward && "only Spinward has dev" }, async () => {
+    const { page, context, complaints } = await openPage(browser, sizes.desktop);
+    await page.goto(place.url);
+    await page.getByTestId("token-inspector").locator("summary").click();
+    const told = (text) => page.getByTestId("what-if").getByText(text, { exact: false }).first().waitFor();
+    await page.getByTestId("what-if-channel").fill("nowhere:x");
+    await told("error 102");
+    await told('add a namespace "nowhere" to channel.namespaces');
+    await page.getByTestId("what-if-channel").fill("playground");
+    await told("allow: ");
+    await page.getByTestId("what-if-action").selectOption("history");
+    await told("subscribe to the channel first");
+    await page.screenshot({ path: path.join(shots, "console-decided.png"), fullPage: true });
+    assert.deepEqual(complaints, []);
+    await context.close();
+  });
+
   test("a bad token is named by the inspector and by the server", async () => {
     const { page, context } = await openPage(browser, sizes.desktop);
     await page.goto(place.url);

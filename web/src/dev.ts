@@ -24,14 +24,21 @@ export async function devInfo(): Promise<DevInfo | null> {
 
 let explains = true;
 
-/** The server's own account of a token, or null where it gives none. */
-export async function explainToken(token: string): Promise<unknown> {
+/** What the server is asked about a token: by itself, or for something in a channel. */
+export interface Question {
+  token: string;
+  action?: string;
+  channel?: string;
+}
+
+/** The server's own account, or null where it gives none. */
+export async function explainToken(question: Question): Promise<unknown> {
   if (!explains) return null;
   try {
     const answer = await fetch("dev/explain", {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ token }),
+      body: JSON.stringify(question),
       cache: "no-store",
     });
     // A server that does not know the address is not asked again.

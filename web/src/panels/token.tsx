@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
-import { explainToken } from "../dev";
+import { explainToken, type Question } from "../dev";
 import { pretty } from "../payload";
 import { useSeconds } from "../store";
 import { claimMeaning, claimTime, inspect } from "../token";
@@ -8,7 +8,7 @@ import { claimMeaning, claimTime, inspect } from "../token";
 export function TokenView({ token, ask }: { token: string; ask: boolean }) {
   const now = useSeconds(token !== "");
   const seen = inspect(token, now);
-  const account = useAccount(token, ask);
+  const account = useAccount({ token }, ask);
 
   if (seen.kind === "empty") {
     return <p class="note" data-testid="token-note">No token: the server must allow anonymous connections.</p>;
@@ -48,25 +48,70 @@ export function TokenView({ token, ask }: { token: string; ask: boolean }) {
       {account === null
         ? <p class="note">Read in this page; the signature is checked when you connect.</p>
         : <Account value={account} />}
+      {account !== null && <WhatIf token={token} />}
     </details>
   );
 }
 
-function useAccount(token: string, ask: boolean): unknown {
+const ACTIONS = ["subscribe", "publish", "presence", "presence_stats", "history"];
+
+/** What the server would decide about something done with the token: which rule decides, and what to change. */
+function WhatIf({ token }: { token: string }) {
+  const [channel, setChannel] = useState("");
+  const [action, setAction] = useState("subscribe");
+  const decision = useAccount({ token, action, channel: channel.trim() }, channel.trim() !== "");
+  return (
+    <div class="what-if">
+      <label>
+        Would it be allowed to
+        <select value={action} onChange={(event) => setAction(event.currentTarget.value)} data-testid="what-if-action">
+          {ACTIONS.map((name) => <option value={name}>{name}</option>)}
+        </select>
+      </label>
+      <label>
+        in the channel
+        <input value={channel} onInput={(event) => setChannel(event.currentTarget.value)} data-testid="what-if-channel" />
+      </label>
+      {decision !== null && (
+        <div data-testid="what-if">
+          <Account value={inWords(decision)} />
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** A decision as the account of a token is: a sentence, and what could be changed. */
+function inWords(decision: unknown): unknown {
+  if (!decision || typeof decision !== "object") return decision;
+  const { verdict, code, reason, change, rule, fault, trail, granted } = decision as Record<string, unknown>;
+  const changes = Array.isArray(change) ? change : [];
+  const asked = Array.isArray(trail) ? trail : [];
+  return {
+    summary: `${verdict}${code === undefined ? "" : ` ${code}`}: ${reason}.`,
+    steps: changes.map((text) => ({ text: `to allow it: ${text}` })),
+    rule,
+    ...(fault === undefined ? {} : { fault }),
+    ...(granted === undefined ? {} : { granted }),
+    asked: asked.map((step: Record<string, unknown>) => `${step.rule}=${step.outcome}`),
+  };
+}
+
+function useAccount({ token, action, channel }: Question, ask: boolean): unknown {
   const [account, setAccount] = useState<unknown>(null);
   useEffect(() => {
     setAccount(null);
     if (!ask || token.trim() === "") return;
     let wanted = true;
     const timer = setTimeout(async () => {
-      const answer = await explainToken(token.trim());
+      const answer = await explainToken({ token: token.trim(), action, channel });
       if (wanted) setAccount(answer);
     }, 300);
     return () => {
       wanted = false;
       clearTimeout(timer);
     };
-  }, [token, ask]);
+  }, [token, action, channel, ask]);
   return account;
 }
 
