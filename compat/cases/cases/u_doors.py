@@ -79,7 +79,8 @@ for n, p in [("chat", ["chat"]), ("upper", ["CENTRIFUGE-JSON"]), ("twice", ["cen
         if a:
             t.note("subprotocol", a.ws.subprotocol)
             await a.send({"id": 1, "connect": {}})
-            await a.closed(0.4)
+            await a.reply(1)
+            await a.closed(0.2)
 
 @case("http-door-no-host-get", "no Host, GET", "§22", pb=False)
 async def _(t):
