@@ -231,3 +231,57 @@ async fn a_peer_that_goes_away_is_noticed() {
     }
     panic!("the connection is still counted");
 }
+
+#[tokio::test]
+async fn a_subscribe_by_the_server_brings_the_client_up_to_date() {
+    for protocol in [Protocol::Json, Protocol::Protobuf] {
+        let node = node(Open::default());
+        let mut client = join(&node, protocol);
+        client.send(&[connect(1)]).await;
+        client.reply(1).await;
+        let mut top = spinward::Position::default();
+        for number in 1..=4 {
+            top = node.publish("c", number.to_string().into(), options()).await.unwrap().position;
+        }
+        for (channel, epoch, missed) in
+            [("c", Arc::clone(&top.epoch), vec![3, 4]), ("d", "another".into(), vec![])]
+        {
+            if channel == "d" {
+                top = node.publish("d", "1".into(), options()).await.unwrap().position;
+            }
+            let subscribe = spinward::ServerSubscribe {
+                options: SubscribeOptions { recovery: true, history: HISTORY, ..SubscribeOptions::default() },
+                since: Some(spinward::Position { offset: 2, epoch }),
+            };
+            node.subscribe("ann", &ClientFilter::default(), channel, subscribe).await.unwrap();
+            node.publish(channel, "9".into(), options()).await.unwrap();
+            let push = client.push().await;
+            let told = push.subscribe.unwrap();
+            assert_eq!((push.channel.as_str(), told.recoverable, &*told.epoch), (channel, true, &*top.epoch));
+            // Where it counts on from: what comes next follows, whichever way it is.
+            assert_eq!(told.offset, if missed.is_empty() { top.offset } else { 2 });
+            for expected in missed.into_iter().chain([top.offset + 1]) {
+                let publication = client.push().await.publication.unwrap();
+                assert_eq!(publication.offset, expected, "{channel} {protocol:?}");
+            }
+        }
+        node.shutdown(Duration::from_secs(10)).await;
+    }
+}
+
+/// What a task does sets timers too, and the shard that sleeps has to hear of them.
+#[tokio::test]
+async fn who_does_not_take_leave_is_let_go_after_two_seconds() {
+    let node = node(Open::default());
+    let mut client = join(&node, Protocol::Json);
+    client.send(&[connect(1)]).await;
+    client.reply(1).await;
+    client.raw(&[0xff; 16]).await;
+    for _ in 0..100 {
+        if node.info().counters.connections == 0 {
+            return node.shutdown(Duration::from_secs(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it is still there");
+}

@@ -239,6 +239,28 @@ mod tests {
         assert_eq!(members.stats(), PresenceStats { clients: 1, users: 1 });
     }
 
+    /// Were counting to walk through the members, this would take hours.
+    #[test]
+    fn a_channel_of_a_hundred_thousand_is_counted_at_once() {
+        const MEMBERS: u32 = 100_000;
+        let store = MemoryPresence::new(1);
+        let id = |number: u32| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&number.to_le_bytes());
+            ClientId::from_random(bytes)
+        };
+        for number in 0..MEMBERS {
+            now(store.add("c", id(number), info(&(number / 2).to_string(), 0, 0)));
+            assert_eq!(stats(&store, "c"), (number + 1, number / 2 + 1));
+        }
+        assert_eq!(now(store.members("c")).len(), MEMBERS as usize);
+        for number in 0..MEMBERS {
+            now(store.remove("c", id(number)));
+            let left = MEMBERS - number - 1;
+            assert_eq!(stats(&store, "c"), (left, left.div_ceil(2)));
+        }
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Add(&'static str, u8, &'static str, u8),

@@ -169,12 +169,15 @@ impl Session {
             }
             Purpose::Connect => return self.connect_goes_on(cx, Some((channel, result))),
             Purpose::Server => {
-                let SubscribeResult { recoverable, epoch, offset, positioned, data, .. } = result;
+                let SubscribeResult { recoverable, epoch, offset, positioned, data, publications, .. } =
+                    result;
                 let subscribe = message::Subscribe { recoverable, epoch, offset, positioned, data };
-                self.push(
-                    cx,
-                    &Push { channel: channel.to_owned(), subscribe: Some(subscribe), ..Push::default() },
-                );
+                let push = Push { channel: channel.to_owned(), ..Push::default() };
+                self.push(cx, &Push { subscribe: Some(subscribe), ..push.clone() });
+                // The push of a subscription has no room for what was missed: it follows as if it came just now.
+                for publication in publications {
+                    self.push(cx, &Push { publication: Some(publication), ..push.clone() });
+                }
             }
         }
         self.announce(cx, channel);

@@ -92,6 +92,8 @@ pub(crate) struct Driver {
     sends: u32,
     /// The inbox is not looked at.
     resting: bool,
+    /// The loop sleeps until then, on the monotonic clock, if nothing wakes it.
+    asleep_until: u64,
     stopping: bool,
 }
 
@@ -122,6 +124,7 @@ pub(crate) fn spawn(
             published: false,
             sends: 0,
             resting: false,
+            asleep_until: 0,
             stopping: false,
             hub,
         };
@@ -173,7 +176,9 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
             if let Some(time) = driver_ref.rest(more) {
                 rest.set(tokio::time::sleep(time));
             }
-            (more, driver_ref.resting, driver_ref.core.next_deadline())
+            let deadline = driver_ref.core.next_deadline();
+            driver_ref.asleep_until = deadline.unwrap_or(u64::MAX);
+            (more, driver_ref.resting, deadline)
         };
         if more {
             // Tasks of this shard get their turn too.
@@ -217,6 +222,14 @@ impl Driver {
         self.read_sockets(epoll);
         self.resume();
         self.flush();
+    }
+
+    /// A task did something of which the loop, asleep, knows nothing: wakes it if it is to act on that.
+    fn nudge(&self) {
+        let earlier = self.core.next_deadline().is_some_and(|deadline| deadline < self.asleep_until);
+        if self.stopping || earlier || self.has_more() {
+            self.hub.inboxes[self.shard].wake();
+        }
     }
 
     fn has_more(&self) -> bool {

@@ -90,7 +90,9 @@ async fn carry(slot: u32, stream: Box<dyn Stream>, wake: Rc<Notify>, driver: Rc<
             () = wake.notified() => {}
         }
     }
-    driver.borrow_mut().release(slot);
+    let mut driver = driver.borrow_mut();
+    driver.release(slot);
+    driver.nudge();
 }
 
 fn end(driver: &Rc<RefCell<Driver>>, slot: u32) {
@@ -98,6 +100,7 @@ fn end(driver: &Rc<RefCell<Driver>>, slot: u32) {
     let now = driver.hub.clock.now();
     driver.core.eof(slot, now, &mut driver.exec);
     driver.flush();
+    driver.nudge();
 }
 
 fn sent(driver: &Rc<RefCell<Driver>>, slot: u32, count: usize) {
@@ -114,4 +117,5 @@ fn received(driver: &Rc<RefCell<Driver>>, slot: u32, bytes: &mut [u8]) {
     driver.core.input(slot, bytes, now, &mut driver.exec);
     driver.resume();
     driver.flush();
+    driver.nudge();
 }
