@@ -48,7 +48,7 @@ function record(emitter, names) {
   return events;
 }
 
-/** A WebSocket class that counts the bytes which arrive, and keeps JSON frames. */
+/** A WebSocket class that counts the bytes which arrive, and keeps the frames: texts as they are, the others as bytes. */
 export function countingSocket() {
   const tally = { bytes: 0, frames: [] };
   class Counting extends WebSocket {
@@ -56,11 +56,60 @@ export function countingSocket() {
       super(...rest);
       this.on("message", (data, binary) => {
         tally.bytes += data.byteLength ?? data.length;
-        if (!binary) tally.frames.push(data.toString());
+        tally.frames.push(binary ? new Uint8Array(data) : data.toString());
       });
     }
   }
   return { Counting, tally };
+}
+
+/** Whether each publication in these frames came as a delta, read from the bytes and not by the SDK. */
+export function deltas(frames) {
+  return frames.flatMap((frame) => {
+    if (typeof frame === "string") {
+      const pushes = frame.trim().split("\n").map((line) => JSON.parse(line).push);
+      return pushes.filter((push) => push?.pub).map((push) => push.pub.delta === true);
+    }
+    // Replies, each with its length before it. Reply: push is 4; Push: pub is 4; Publication: delta is 8.
+    const found = [];
+    for (let at = 0; at < frame.length; ) {
+      const [length, start] = varint(frame, at);
+      at = start + length;
+      for (const push of fields(frame.subarray(start, at), 4)) {
+        for (const pub of fields(push, 4)) found.push(fields(pub, 8)[0] === 1);
+      }
+    }
+    return found;
+  });
+}
+
+/** The values of one field of a Protobuf message. */
+function fields(bytes, wanted) {
+  const found = [];
+  for (let at = 0; at < bytes.length; ) {
+    const [tag, start] = varint(bytes, at);
+    let [value, end] = [undefined, start];
+    if ((tag & 7) === 0) [value, end] = varint(bytes, start);
+    else if ((tag & 7) === 1) end = start + 8;
+    else if ((tag & 7) === 5) end = start + 4;
+    else {
+      const [length, from] = varint(bytes, start);
+      [value, end] = [bytes.subarray(from, from + length), from + length];
+    }
+    if (tag >> 3 === wanted) found.push(value);
+    at = end;
+  }
+  return found;
+}
+
+function varint(bytes, at) {
+  let [value, scale] = [0, 1];
+  for (;;) {
+    const byte = bytes[at++];
+    value += (byte & 127) * scale;
+    if (byte < 128) return [value, at];
+    scale *= 128;
+  }
 }
 
 /** One frame sent and one received on a bare socket; `null` for a close, whose code and reason are given. */

@@ -249,7 +249,7 @@ async fn a_subscribe_by_the_server_brings_the_client_up_to_date() {
             if channel == "d" {
                 top = node.publish("d", "1".into(), options()).await.unwrap().position;
             }
-            let subscribe = spinward::ServerSubscribe {
+            let subscribe = ServerSubscribe {
                 options: SubscribeOptions { recovery: true, history: HISTORY, ..SubscribeOptions::default() },
                 since: Some(spinward::Position { offset: 2, epoch }),
             };

@@ -33,7 +33,7 @@ impl Memory {
 
 /// 100,000 channels with one publication each.
 pub(super) fn published(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
-    measure(bench, row, |target, sample| {
+    measure(bench, row, 102.0, |target, sample| {
         let mut rig = Rig::new(target.start(&history("300s", "300s"))?)?;
         publish(&mut rig, 1)?;
         let empty = settled(&rig.server)?;
@@ -56,7 +56,8 @@ pub(super) fn published(bench: &mut Bench, row: &'static str) -> Result<(), Fail
 
 /// 100,000 channels with one idle subscriber each.
 pub(super) fn subscribed(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
-    measure(bench, row, |target, sample| {
+    // Threads keep some of what they freed at hand, and the allocator counts that as in use.
+    measure(bench, row, 110.0, |target, sample| {
         let mut rig = Rig::new(target.start(&unchanged())?)?;
         let mut connect = |count: usize, subscriptions: usize| -> Result<Memory, Failure> {
             // A load generator that ends takes its connections with it.
@@ -68,8 +69,7 @@ pub(super) fn subscribed(bench: &mut Bench, row: &'static str) -> Result<(), Fai
             settled(&rig.server)
         };
         let bare = connect(CONNECTIONS, 0)?;
-        // What a thread has freed it keeps at hand, and the allocator counts that as in use: the third crowd is
-        // held against the second.
+        // A third crowd must not leave more than the second.
         for _ in 0..2 {
             connect(CONNECTIONS, CHANNELS / CONNECTIONS)?;
         }
@@ -86,12 +86,13 @@ pub(super) fn subscribed(bench: &mut Bench, row: &'static str) -> Result<(), Fai
 fn measure(
     bench: &mut Bench,
     row: &'static str,
+    left: f64,
     sample: impl Fn(&Target, &mut Sample) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let figures = [
         figure("heap", "heap per channel", "B", Reading::Plain, Budget::None),
         figure("rss", "RSS per channel", "B", Reading::Plain, Budget::None),
-        figure("left", "heap afterwards, of that before", "%", Reading::Plain, Budget::AtMost(102.0)),
+        figure("left", "heap afterwards, of that before", "%", Reading::Plain, Budget::AtMost(left)),
         figure("returned", "RSS growth returned in 30 s", "%", Reading::Plain, Budget::AtLeast(80.0)),
     ];
     fresh(bench, row, &figures, |target| {
