@@ -297,6 +297,10 @@ pub trait Hooks: Send + Sync + 'static {
     /// the decision took time, this is the place to notice what has changed meanwhile.
     fn refreshed(&self, client: &Client) {}
 
+    /// A subscription that the client asked for and was granted is there or on its way: an
+    /// [`unsubscribe`](Client::unsubscribe) from now on finds it.
+    fn subscribed(&self, client: &Client, channel: &str) {}
+
     /// A subscription ended, for whatever reason.
     fn unsubscribed(&self, client: &Client, channel: &str, code: &UnsubscribeCode) {}
 

@@ -31,7 +31,7 @@ use spinward::hooks::{
 };
 use spinward::id::ClientId;
 use spinward::identity::Extension;
-use spinward::wire::code::{ErrorCode, UnsubscribeCode};
+use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -79,6 +79,7 @@ struct Inner {
     refusals: Arc<Refusals>,
     taken: Taken,
     allows: Allows,
+    waiting: revocation::Waiting,
 }
 
 /// What the server remembers of a connection, if there is anything to remember.
@@ -138,7 +139,14 @@ impl ServerHooks {
     /// Decides by what is in force, and by what was taken back.
     #[must_use]
     pub fn new(in_force: Shared<InForce>, clock: Clock, refusals: Arc<Refusals>, taken: Taken) -> Self {
-        Self(Arc::new(Inner { in_force, clock, refusals, taken, allows: Allows::default() }))
+        Self(Arc::new(Inner {
+            in_force,
+            clock,
+            refusals,
+            taken,
+            allows: Allows::default(),
+            waiting: Default::default(),
+        }))
     }
 }
 
@@ -257,6 +265,14 @@ impl Hooks for ServerHooks {
             // Nothing that could know a method.
             None => Err(ErrorCode::NOT_AVAILABLE.into()),
         })
+    }
+
+    fn subscribed(&self, client: &Client, channel: &str) {
+        self.0.check_subscribed(client, channel);
+    }
+
+    fn disconnected(&self, client: &Client, _: &DisconnectCode) {
+        self.0.forget_waiting(client);
     }
 
     fn unsubscribed(&self, client: &Client, channel: &str, _: &UnsubscribeCode) {

@@ -9,10 +9,13 @@ use super::{Inner, State};
 use crate::auth::reason::{Outcome, Refusal, Use};
 use crate::auth::revoke::{Revocation, RevocationStore, StoreError, Subject};
 use crate::auth::token::{ConnectToken, SubscribeToken};
+use parking_lot::RwLock;
 use spinward::clock::Clock;
+use spinward::id::ClientId;
 use spinward::identity::Identity;
 use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
 use spinward::{Client, ClientFilter, Node};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The store of a server. Cheap to clone.
@@ -103,6 +106,70 @@ impl Inner {
             self.refusals.token(used, client.user(), "", &refusal, code.code);
             client.disconnect(code);
         }
+    }
+}
+
+/// Subscription tokens whose verification had to wait: by the time that the subscription is there, its token may
+/// have been taken back, and a subscription does not remember it. A connection does one thing at a time, so it has
+/// one entry at most.
+#[derive(Default)]
+pub(super) struct Waiting(RwLock<HashMap<ClientId, Option<Waited>>>);
+
+/// The token of a subscription, once it is good.
+struct Waited {
+    channel: String,
+    jti: Option<String>,
+    iat: Option<i64>,
+}
+
+impl Waiting {
+    /// A verification begins that waits.
+    pub(super) fn begin(&self, client: ClientId) {
+        self.0.write().insert(client, None);
+    }
+
+    /// It has ended well, if the connection is still there.
+    pub(super) fn end(&self, client: ClientId, token: &SubscribeToken) {
+        // Most did not wait, and then nothing is written.
+        if !self.0.read().contains_key(&client) {
+            return;
+        }
+        if let Some(waited) = self.0.write().get_mut(&client) {
+            let (channel, jti) = (token.channel.clone(), token.jti.clone());
+            *waited = Some(Waited { channel, jti, iat: token.iat });
+        }
+    }
+
+    fn take(&self, client: ClientId) -> Option<Waited> {
+        if !self.0.read().contains_key(&client) {
+            return None;
+        }
+        self.0.write().remove(&client).flatten()
+    }
+}
+
+impl Inner {
+    /// A subscription is there: what was taken back since its token was checked is noticed here.
+    pub(super) fn check_subscribed(&self, client: &Client, channel: &str) {
+        let Some(waited) = self.waiting.take(client.id()).filter(|waited| waited.channel == channel) else {
+            return;
+        };
+        let subject = Subject {
+            user: client.user(),
+            jti: waited.jti.as_deref(),
+            iat: waited.iat,
+            channel: Some(channel),
+        };
+        if let Err(refusal) = self.taken.check(&subject) {
+            let code = UnsubscribeCode::EXPIRED;
+            self.refusals.token(Use::Subscribe, client.user(), channel, &refusal, code.code);
+            client.unsubscribe(channel, code);
+        }
+    }
+
+    /// A connection is gone, and what it waited for with it.
+    pub(super) fn forget_waiting(&self, client: &Client) {
+        self.waiting.take(client.id());
     }
 }
 

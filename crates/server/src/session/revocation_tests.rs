@@ -255,3 +255,29 @@ async fn a_refresh_of_a_subscription_decided_before_a_revocation_does_not_bring_
         assert!(rig.node.channels(|_| true).is_empty(), "nobody is subscribed any longer");
     }
 }
+
+#[tokio::test]
+async fn a_subscription_decided_before_a_revocation_and_made_after_it_ends() {
+    for revocation in [
+        Revocation::Token { uid: "second".into(), expire_at: 0 },
+        Revocation::UserTokens {
+            user: "u".into(),
+            issued_before: 2_000,
+            channel: "news".into(),
+            expire_at: 0,
+        },
+    ] {
+        let rig = Rig::start().await;
+        rig.gate.send(true).unwrap();
+        let mut peer = rig.connected().await;
+        let claims = json!({ "sub": "u", "channel": "news", "iat": 1_000, "jti": "second" });
+        let token = signers()[5].token_kid(KID, &claims.to_string());
+        let subscribe = SubscribeRequest { channel: "news".into(), token, ..SubscribeRequest::default() };
+        rig.revoke_after_next_check(revocation.clone());
+        peer.send(&[Command { id: 2, subscribe: Some(subscribe), ..Command::default() }]).await;
+        assert_eq!(peer.reply(2).await.error, None);
+        let end = peer.push().await.unsubscribe.map(|end| end.code);
+        assert_eq!(end, Some(2501), "{revocation:?}");
+        assert!(rig.node.channels(|_| true).is_empty(), "nobody is subscribed any longer");
+    }
+}

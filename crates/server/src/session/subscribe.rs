@@ -27,6 +27,9 @@ impl Inner {
         }
         let (inner, client) = (Arc::clone(self), client.clone());
         let verified = in_force.keys.subscription.verify_subscription(&request.token, self.now());
+        if let Answer::Later(_) = &verified {
+            self.waiting.begin(client.id());
+        }
         verified.then(move |verified| {
             Answer::Now(inner.decide_subscribe(&in_force, &client, &request, Some(verified)))
         })
@@ -45,6 +48,7 @@ impl Inner {
             verified.and_then(|token| {
                 token.usable(client.user(), &request.channel, Some(&id), now)?;
                 self.taken.check(&of_subscription(&token))?;
+                self.waiting.end(client.id(), &token);
                 Ok(token)
             })
         });

@@ -60,6 +60,7 @@ pub(crate) enum Call {
     },
     Connected,
     Refreshed,
+    Subscribed(Arc<str>),
     Unsubscribed {
         channel: Arc<Channel>,
         code: UnsubscribeCode,

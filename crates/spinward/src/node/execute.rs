@@ -152,6 +152,10 @@ impl Inner {
                 self.hooks.refreshed(client);
                 return None;
             }
+            Call::Subscribed(channel) => {
+                self.hooks.subscribed(client, &channel);
+                return None;
+            }
             Call::Unsubscribed { channel, code } => {
                 self.hooks.unsubscribed(client, &channel.name, &code);
                 return None;

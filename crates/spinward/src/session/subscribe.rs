@@ -142,7 +142,11 @@ impl Session {
             flag: request.flag,
             stands: None,
         };
-        self.enter(cx, request.channel.into(), Purpose::Command(id), options, asked);
+        let channel: Arc<str> = request.channel.into();
+        self.enter(cx, Arc::clone(&channel), Purpose::Command(id), options, asked);
+        if self.has_channel(cx, &channel) {
+            self.tell(cx, Call::Subscribed(channel));
+        }
     }
 
     /// Enters a channel. A command waits for it.
