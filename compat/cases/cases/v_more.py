@@ -11,7 +11,7 @@ for n, m, b in [("presence-102", "presence", {"channel": "nope:x"}), ("presence-
     api("=mode-more-" + n, f"transport mode: {n}", m, b, ref="§28.2", headers=MODE)
 
 # Payload texts by the API.
-for n, d in [("newlines", '{\n"a":\n1\n}'), ("crlf", '{\r\n"a": 1}'), ("tabs", '{\t"a":\t1}'), ("spaces", '  { "a" : 1 }  '), ("escapes", '"\\u00e9\\/\\n"'), ("unicode", '"\u00e9\u2028"'), ("big", "1" * 40), ("exp", "1E400"), ("html", '"<a>&"'), ("nested-newline", '[\n[\n1\n]\n]'), ("surrogate", '"\\ud800"'), ("del", '"\x7f"')]:
+for n, d in [("newlines", '{\n"a":\n1\n}'), ("crlf", '{\r\n"a": 1}'), ("tabs", '{\t"a":\t1}'), ("spaces", '  { "a" : 1 }  '), ("escapes", '"\\u00e9\\/\\n"'), ("unicode", '"\u00e9\u2028"'), ("big", "1" * 40), ("exp", "1E300"), ("html", '"<a>&"'), ("nested-newline", '[\n[\n1\n]\n]'), ("surrogate", '"\\ud800"'), ("del", '"\x7f"')]:
     @case("api-more-payload-" + n, f"a payload by the API: {n}", "§2,§11", pb=False)
     async def _(t, d=d):
         ch = t.ch("open")
