@@ -63,11 +63,30 @@ impl Expiry {
         let left = self.0.saturating_mul(1000).saturating_add(grace_ms as i64).saturating_sub(now.wall);
         if left <= 0 { now.mono } else { now.mono.saturating_add(left as u64) }
     }
+
+    /// When to ask next whether it may go on: at the end, and at every multiple of `every_ms` after it. So it does
+    /// not depend on what else happens meanwhile, however often that is.
+    pub(crate) const fn question(self, now: Now, every_ms: u64) -> u64 {
+        let past = now.wall.saturating_sub(self.0.saturating_mul(1000));
+        if self.0 == 0 || past < 0 {
+            return self.deadline(now, 0);
+        }
+        now.mono.saturating_add(every_ms - past as u64 % every_ms)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn questions_come_at_their_times_whatever_happens_between() {
+        let end = Expiry::at(100);
+        assert_eq!(Expiry::NEVER.question(at(100, 0), 1_000), u64::MAX);
+        for (now, next) in [(at(99, 400), 600), (at(100, 0), 1_000), (at(100, 999), 1), (at(107, 250), 750)] {
+            assert_eq!(end.question(now, 1_000), now.mono + next, "{now:?}");
+        }
+    }
 
     const fn at(unix: i64, ms: i64) -> Now {
         Now { mono: 1_000_000, wall: unix * 1000 + ms }

@@ -23,7 +23,7 @@ impl Session {
         }
         deadline = deadline.min(self.expiry.deadline(cx.now, millis(cx.config.expired_close_delay)));
         if self.server_side_refresh && !self.refreshing {
-            deadline = deadline.min(self.expiry.deadline(cx.now, 0).max(self.ask_floor(cx)));
+            deadline = deadline.min(self.expiry.question(cx.now, ASK_AGAIN_MS));
         }
         for own in &self.subscriptions {
             let asks = own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING);
@@ -31,12 +31,6 @@ impl Session {
             deadline = deadline.min(own.expiry().deadline(cx.now, grace));
         }
         deadline
-    }
-
-    /// Who has expired has been asked about already: not again at once.
-    fn ask_floor(&self, cx: &Cx<'_>) -> u64 {
-        let expired = self.expiry.standing(cx.now, 0) != Standing::Valid;
-        if expired { cx.now.mono + ASK_AGAIN_MS } else { 0 }
     }
 
     /// The clock has moved to the deadline or past it.
