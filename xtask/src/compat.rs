@@ -48,5 +48,5 @@ pub(crate) fn python(environment: &Path) -> Result<PathBuf, Failure> {
 
 fn start(cases: &Path) -> Result<Server, Failure> {
     let binary = crate::bench::server::binary()?;
-    Server::start("spinward", &binary, &cases.join("config.json"))
+    Server::start("spinward", &binary, &cases.join("config.json"), &[])
 }

@@ -35,13 +35,18 @@ impl Target {
     }
 
     pub(crate) fn start(&self, changes: &Value) -> Result<Server, Failure> {
+        self.start_with(changes, &[])
+    }
+
+    /// The same with variables of the environment, where it is started here.
+    pub(crate) fn start_with(&self, changes: &Value, variables: &[(&str, &str)]) -> Result<Server, Failure> {
         match self {
             Self::Binary { name, file } => {
                 let mut config: Value = serde_json::from_str(CONFIG)?;
                 merge(&mut config, changes);
                 let path = shell::target().join(format!("bench-{name}.json"));
                 std::fs::write(&path, serde_json::to_string_pretty(&config)?)?;
-                Server::start(name, file, &path)
+                Server::start(name, file, &path, variables)
             }
             Self::Running { name, address, pid } => Ok(Server {
                 name: name.clone(),
@@ -68,7 +73,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a binary with a configuration file on a free port of 127.0.0.1; what it prints goes to
     /// `target/NAME.log`.
-    pub(crate) fn start(name: &str, binary: &Path, config: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        name: &str,
+        binary: &Path,
+        config: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = config.to_string_lossy();
         let log = File::create(shell::target().join(format!("{name}.log")))?;
@@ -76,6 +86,7 @@ impl Server {
         let mut child = shell::with_all_files(binary, &["-c", &config])
             .env("CENTRIFUGO_HTTP_SERVER_PORT", port.to_string())
             .env("CENTRIFUGO_HTTP_SERVER_ADDRESS", "127.0.0.1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
