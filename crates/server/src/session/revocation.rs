@@ -140,20 +140,27 @@ impl Waiting {
         }
     }
 
-    fn take(&self, client: ClientId) -> Option<Waited> {
-        if !self.0.read().contains_key(&client) {
+    /// The token of a subscription to this channel. One to another channel, which the server has made meanwhile,
+    /// takes nothing away.
+    fn take(&self, client: ClientId, channel: &str) -> Option<Waited> {
+        let is_here = |waited: &Option<Waited>| waited.as_ref().is_some_and(|one| one.channel == channel);
+        if !self.0.read().get(&client).is_some_and(is_here) {
             return None;
         }
         self.0.write().remove(&client).flatten()
+    }
+
+    fn forget(&self, client: ClientId) {
+        if self.0.read().contains_key(&client) {
+            self.0.write().remove(&client);
+        }
     }
 }
 
 impl Inner {
     /// A subscription is there: what was taken back since its token was checked is noticed here.
     pub(super) fn check_subscribed(&self, client: &Client, channel: &str) {
-        let Some(waited) = self.waiting.take(client.id()).filter(|waited| waited.channel == channel) else {
-            return;
-        };
+        let Some(waited) = self.waiting.take(client.id(), channel) else { return };
         let subject = Subject {
             user: client.user(),
             jti: waited.jti.as_deref(),
@@ -169,7 +176,7 @@ impl Inner {
 
     /// A connection is gone, and what it waited for with it.
     pub(super) fn forget_waiting(&self, client: &Client) {
-        self.waiting.take(client.id());
+        self.waiting.forget(client.id());
     }
 }
 

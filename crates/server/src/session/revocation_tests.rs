@@ -10,6 +10,7 @@ use common::Client as Peer;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use spinward::hooks::Handshake;
+use spinward::id::Entropy;
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, ConnectRequest, RefreshRequest, SubRefreshRequest, SubscribeRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -280,4 +281,18 @@ async fn a_subscription_decided_before_a_revocation_and_made_after_it_ends() {
         assert_eq!(end, Some(2501), "{revocation:?}");
         assert!(rig.node.channels(|_| true).is_empty(), "nobody is subscribed any longer");
     }
+}
+
+#[test]
+fn a_subscription_of_the_server_takes_nothing_from_one_that_waits() {
+    let (waiting, client) = (Waiting::default(), Entropy::seeded(1).client_id());
+    let token = SubscribeToken { channel: "news".into(), jti: Some("j".into()), ..SubscribeToken::default() };
+    waiting.begin(client);
+    assert!(waiting.take(client, "personal").is_none());
+    waiting.end(client, &token);
+    assert!(waiting.take(client, "personal").is_none());
+    assert_eq!(waiting.take(client, "news").and_then(|waited| waited.jti), Some("j".into()));
+    waiting.begin(client);
+    waiting.forget(client);
+    assert!(waiting.0.read().is_empty());
 }

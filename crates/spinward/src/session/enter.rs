@@ -90,8 +90,7 @@ impl Session {
             base,
         });
         cx.metrics.subscriptions_up();
-        if let (Some(identity), true) = (&self.identity, asked.recover && options.recovery) {
-            let _ = identity;
+        if asked.recover && options.recovery {
             cx.metrics.recovered(start.recovered, !start.publications.is_empty());
         }
         let mut flags = 0;
