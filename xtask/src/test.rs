@@ -1,6 +1,7 @@
 //! `cargo xtask test`: installs what the tests need, where it is missing, and runs everything.
 
 mod install;
+mod limit;
 
 use crate::shell::{self, Failure};
 use crate::{arrows, compat, fuzz, instructions};
@@ -49,6 +50,9 @@ const STEPS: &[Step] = &[
     extra("fuzz-teeth", "each target finds the fault planted for it", || fuzzed(60, true)),
 ];
 
+/// How long a step may take. The longest needs a fifth of it on two cores with nothing built.
+const STEP_LIMIT: Duration = Duration::from_secs(20 * 60);
+
 /// Runs the steps named, or the usual ones. A failed step does not stop the others.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if shell::flag(arguments, "--list") {
@@ -67,7 +71,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     for step in chosen {
         println!("\n=== {}: {}", step.name, step.what);
         let start = Instant::now();
-        let result = (step.run)();
+        let (mut result, late) = limit::within(STEP_LIMIT, step.run);
+        if late {
+            result =
+                Err(format!("ended after {} min: something stands still", STEP_LIMIT.as_secs() / 60).into());
+        }
         if let Err(error) = &result {
             println!("!!! {}: {error}", step.name);
         }

@@ -2,20 +2,22 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use centrifuge::{Client, State, SubState, Subscription};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 pub const SECRET: &str = "secret";
-pub const API_KEY: &str = "api-key";
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a whole test may take before its process ends.
+const END_OF_PATIENCE: Duration = Duration::from_secs(180);
 
 /// The server binary: `SPINWARD_BIN`, or a release build of this repository.
 pub fn binary() -> PathBuf {
@@ -26,7 +28,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// A configuration with one namespace for each thing that the scenarios need.
-pub fn config() -> Value {
+pub fn config(key: &str) -> Value {
     let history = |more: Value| {
         let mut namespace = json!({
             "allow_subscribe_for_client": true, "allow_publish_for_client": true, "allow_history_for_client": true,
@@ -38,7 +40,7 @@ pub fn config() -> Value {
     json!({
         "log": { "level": "info" },
         "health": { "enabled": true },
-        "http_api": { "key": API_KEY },
+        "http_api": { "key": key },
         "client": {
             "token": { "hmac_secret_key": SECRET },
             "expired_close_delay": "1s",
@@ -67,16 +69,25 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     config: PathBuf,
+    /// Of its API, and of no other server's: it is what tells them apart.
+    key: String,
 }
 
 impl Server {
     /// Starts the binary on a free port of 127.0.0.1 and waits until it answers.
     pub fn start() -> Self {
+        // A port that was free when asked for may be another's when the server binds it.
+        (0..5).find_map(|_| Self::on_a_port()).expect("a port that stays free")
+    }
+
+    /// `None` where the server ended before it answered.
+    fn on_a_port() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config_file = std::env::temp_dir().join(format!("spinward-compat-{}.json", unique("")));
-        std::fs::write(&config_file, config().to_string()).unwrap();
+        let key = unique("key-");
+        let file = std::env::temp_dir().join(format!("spinward-compat-{}.json", unique("")));
+        std::fs::write(&file, config(&key).to_string()).unwrap();
         let mut command = Command::new(binary());
-        command.arg("-c").arg(&config_file).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
         for (name, _) in std::env::vars() {
             if name.starts_with("SPINWARD_") || name.starts_with("CENTRIFUGO_") {
                 command.env_remove(name);
@@ -88,13 +99,16 @@ impl Server {
         }
         let child =
             command.spawn().unwrap_or_else(|error| panic!("{} does not run: {error}", binary().display()));
-        let server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), config: config_file };
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), config: file, key };
         let began = Instant::now();
-        while server.request("GET", "/health", "").is_err() {
+        while !server.request("POST", "/api/info", "{}").is_ok_and(|(status, _)| status == 200) {
+            if server.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return None;
+            }
             assert!(began.elapsed() < PATIENCE, "the server did not start");
             std::thread::sleep(Duration::from_millis(20));
         }
-        server
+        Some(server)
     }
 
     pub const fn address(&self) -> SocketAddr {
@@ -119,8 +133,9 @@ impl Server {
         socket.set_read_timeout(Some(PATIENCE))?;
         write!(
             socket,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nX-API-Key: {API_KEY}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
+            self.key,
             body.len()
         )?;
         let mut answer = String::new();
@@ -141,6 +156,49 @@ impl Drop for Server {
 
 pub fn url(address: SocketAddr) -> String {
     format!("ws://{address}/connection/websocket")
+}
+
+/// Waits until the client is connected.
+///
+/// [`Client::ready`] is called only when every operation before has been applied: where one has not, version
+/// 0.1.0 of the SDK reads its own lock twice at once, and stands still, timeout or not, if its driver comes to
+/// write in between.
+pub async fn connected(client: &Client) {
+    until("connected", || client.state() != State::Connecting).await;
+    client.ready(Some(PATIENCE)).await.unwrap();
+}
+
+/// Waits until the subscription has been entered; as careful as [`connected`], for the same reason.
+pub async fn subscribed(sub: &Subscription) {
+    until("subscribed", || sub.state() != SubState::Subscribing).await;
+    sub.ready(Some(PATIENCE)).await.unwrap();
+}
+
+async fn until(what: &str, reached: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !reached() {
+        assert!(began.elapsed() < PATIENCE, "not {what} in time");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Ends the process if a test stands still: what blocks its thread is beyond every timeout of its runtime.
+pub struct Watchdog {
+    /// Dropped with it, which the thread sees.
+    _alive: mpsc::Sender<()>,
+}
+
+impl Watchdog {
+    pub fn over(test: &'static str) -> Self {
+        let (alive, ended) = mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(END_OF_PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{test} stands still: it has taken {END_OF_PATIENCE:?}");
+                std::process::exit(101);
+            }
+        });
+        Self { _alive: alive }
+    }
 }
 
 /// A token of these claims.

@@ -4,21 +4,27 @@ use centrifuge::{
     Client, ClientBuilder, DeltaType, Error, Filter, HistoryOptions, Protocol, StreamPosition, Subscription,
 };
 use serde_json::{Value, json};
-use spinward_compat::{Log, PATIENCE, Relay, SECRET, Server, in_seconds, jwt, unique};
+use spinward_compat::{Log, Relay, SECRET, Server, Watchdog, in_seconds, jwt, unique};
 use std::time::Duration;
 
 /// Each scenario becomes two tests, one for each encoding.
 macro_rules! scenarios {
     ($($name:ident)*) => {
         mod json {
+            use super::Watchdog;
+
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
+                let _watchdog = Watchdog::over(concat!("json::", stringify!($name)));
                 super::$name(centrifuge::Protocol::Json).await;
             })*
         }
         mod protobuf {
+            use super::Watchdog;
+
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
+                let _watchdog = Watchdog::over(concat!("protobuf::", stringify!($name)));
                 super::$name(centrifuge::Protocol::Protobuf).await;
             })*
         }
@@ -55,7 +61,7 @@ fn builder(url: &str, protocol: Protocol, claims: &Value) -> ClientBuilder {
 async fn connected(url: &str, protocol: Protocol, claims: Value) -> Client {
     let client = builder(url, protocol, &claims).build().unwrap();
     client.connect().unwrap();
-    client.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::connected(&client).await;
     client
 }
 
@@ -69,7 +75,7 @@ async fn subscribed(client: &Client, channel: &str) -> (Subscription, Log<(u64, 
         .build()
         .unwrap();
     sub.subscribe();
-    sub.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::subscribed(&sub).await;
     (sub, log)
 }
 
@@ -90,7 +96,7 @@ async fn connects_subscribes_publishes(protocol: Protocol) {
         .build()
         .unwrap();
     sub.subscribe();
-    sub.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::subscribed(&sub).await;
     client.publish(&channel, json!({ "text": "h\u{e9}llo \u{1f600}" }).to_string()).await.unwrap();
     let [(data, info)] = log.wait(1).try_into().unwrap();
     assert_eq!(data, json!({ "text": "h\u{e9}llo \u{1f600}" }));
@@ -153,7 +159,7 @@ async fn tells_who_comes_and_goes(protocol: Protocol) {
         .build()
         .unwrap();
     sub.subscribe();
-    sub.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::subscribed(&sub).await;
     let other = connected(&server.url(), protocol, json!({ "sub": "43" })).await;
     let (theirs, _) = subscribed(&other, &channel).await;
     theirs.unsubscribe();
@@ -201,7 +207,7 @@ async fn recovers_after_a_cut_socket(protocol: Protocol) {
         .build()
         .unwrap();
     client.connect().unwrap();
-    client.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::connected(&client).await;
     let publications = Log::default();
     let entries = Log::default();
     let (seen, entered) = (publications.clone(), entries.clone());
@@ -212,7 +218,7 @@ async fn recovers_after_a_cut_socket(protocol: Protocol) {
         .build()
         .unwrap();
     sub.subscribe();
-    sub.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::subscribed(&sub).await;
     let mut n = 0;
     for round in 1..=3 {
         server.api("publish", json!({ "channel": channel, "data": { "n": n + 1 } }));
@@ -250,7 +256,7 @@ async fn tells_what_cannot_be_recovered(protocol: Protocol) {
         .build()
         .unwrap();
     sub.subscribe();
-    sub.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::subscribed(&sub).await;
     relay.refuse(true);
     relay.cut();
     for n in 1..=10 {
@@ -279,7 +285,7 @@ async fn follows_server_side_subscriptions(protocol: Protocol) {
         .build()
         .unwrap();
     client.connect().unwrap();
-    client.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::connected(&client).await;
     let mut first = log.wait(2);
     first.sort();
     assert_eq!(first, [format!("in {mine} false"), format!("in {plain} false")]);
@@ -339,7 +345,7 @@ async fn renews_an_expired_token(protocol: Protocol) {
         .build()
         .unwrap();
     client.connect().unwrap();
-    client.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::connected(&client).await;
     assert_eq!(asked.all().len(), 1, "109 makes the SDK ask for a token");
     client.close().await;
 }
@@ -357,7 +363,7 @@ async fn renews_before_the_end(protocol: Protocol) {
         .build()
         .unwrap();
     client.connect().unwrap();
-    client.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::connected(&client).await;
     asked.wait(1);
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(client.state(), centrifuge::State::Connected);
@@ -376,10 +382,10 @@ async fn ends_with_the_code_of_the_server_api(protocol: Protocol) {
         .build()
         .unwrap();
     client.connect().unwrap();
-    client.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::connected(&client).await;
     server.api("disconnect", json!({ "user": user, "disconnect": { "code": 3200, "reason": "move over" } }));
     assert_eq!(again.wait(2), [0, 3200], "codes below 3500 let the client come back");
-    client.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::connected(&client).await;
     server.api("disconnect", json!({ "user": user }));
     assert_eq!(ended.wait(1), [(3503, "force disconnect".to_owned())]);
     client.close().await;
@@ -427,7 +433,7 @@ async fn applies_deltas(protocol: Protocol) {
         }
         let sub = builder.build().unwrap();
         sub.subscribe();
-        sub.ready(Some(PATIENCE)).await.unwrap();
+        spinward_compat::subscribed(&sub).await;
         for n in 0..10 {
             server.api("publish", json!({ "channel": channel, "data": payload(n) }));
         }
@@ -451,7 +457,7 @@ async fn filters_by_tags(protocol: Protocol) {
         .build()
         .unwrap();
     sub.subscribe();
-    sub.ready(Some(PATIENCE)).await.unwrap();
+    spinward_compat::subscribed(&sub).await;
     for (n, kind, minute) in
         [(1, "goal", "9"), (2, "goal", "10"), (3, "foul", "50"), (4, "goal", "90.5"), (5, "", "")]
     {
