@@ -2,6 +2,7 @@
 
 mod connect;
 mod explain;
+mod held;
 mod in_force;
 mod presented;
 mod refusals;
@@ -16,11 +17,10 @@ pub use revocation::{Taken, of_connection, of_subscription};
 use crate::auth::reason::Use;
 use crate::auth::verify::Verifier;
 use crate::policy::{
-    self, Action, Allow, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, SubscribeGrant,
-    Verdict, decide,
+    self, Action, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, SubscribeGrant, Verdict,
+    decide,
 };
 use bytes::Bytes;
-use parking_lot::RwLock;
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::broker::{HistoryOptions, PublishOptions};
@@ -29,10 +29,8 @@ use spinward::hooks::{
     Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, Refreshed,
     Refreshing, Refusal, RpcCall, SubRefreshed, SubscribeOptions, Subscribing,
 };
-use spinward::id::ClientId;
 use spinward::identity::Extension;
 use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Options of logging in that are no matter of tokens.
@@ -78,8 +76,6 @@ struct Inner {
     clock: Clock,
     refusals: Arc<Refusals>,
     taken: Taken,
-    allows: Allows,
-    waiting: revocation::Waiting,
 }
 
 /// What the server remembers of a connection, if there is anything to remember.
@@ -105,48 +101,11 @@ impl State {
     }
 }
 
-/// What subscription tokens allow beyond subscribing, of those few that allow anything.
-#[derive(Default)]
-struct Allows(RwLock<BTreeMap<ClientId, BTreeMap<String, Allow>>>);
-
-impl Allows {
-    fn get(&self, client: ClientId, channel: &str) -> Allow {
-        self.0.read().get(&client).and_then(|channels| channels.get(channel)).copied().unwrap_or(Allow::NONE)
-    }
-
-    fn set(&self, client: ClientId, channel: &str, allow: Allow) {
-        if allow == Allow::NONE {
-            return self.remove(client, channel);
-        }
-        self.0.write().entry(client).or_default().insert(channel.to_owned(), allow);
-    }
-
-    fn remove(&self, client: ClientId, channel: &str) {
-        if !self.0.read().contains_key(&client) {
-            return;
-        }
-        let mut clients = self.0.write();
-        if let Some(channels) = clients.get_mut(&client) {
-            channels.remove(channel);
-            if channels.is_empty() {
-                clients.remove(&client);
-            }
-        }
-    }
-}
-
 impl ServerHooks {
     /// Decides by what is in force, and by what was taken back.
     #[must_use]
     pub fn new(in_force: Shared<InForce>, clock: Clock, refusals: Arc<Refusals>, taken: Taken) -> Self {
-        Self(Arc::new(Inner {
-            in_force,
-            clock,
-            refusals,
-            taken,
-            allows: Allows::default(),
-            waiting: Default::default(),
-        }))
+        Self(Arc::new(Inner { in_force, clock, refusals, taken }))
     }
 }
 
@@ -169,7 +128,7 @@ impl Inner {
         let mut request = Request::new(action, channel, client.user(), self.now());
         request.subscribed = subscribed;
         request.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
-        request.subscription_allow = self.allows.get(client.id(), channel);
+        request.subscription_allow = self.taken.held().allow(client.id(), channel);
         let decision = decide(rules, &request);
         match decision.verdict {
             Verdict::Allow(Grant::Publish(grant)) => Ok(Grant::Publish(grant)),
@@ -272,11 +231,11 @@ impl Hooks for ServerHooks {
     }
 
     fn disconnected(&self, client: &Client, _: &DisconnectCode) {
-        self.0.forget_waiting(client);
+        self.0.taken.held().forget(client.id());
     }
 
     fn unsubscribed(&self, client: &Client, channel: &str, _: &UnsubscribeCode) {
-        self.0.allows.remove(client.id(), channel);
+        self.0.taken.held().end(client.id(), channel);
     }
 }
 

@@ -3,25 +3,25 @@
 //! A connection is in the node's list before [`Hooks::connected`](spinward::hooks::Hooks::connected) has it
 //! checked, and under its new token before [`Hooks::refreshed`](spinward::hooks::Hooks::refreshed) has; a revocation
 //! is in the store before the connections of the list are looked at. Whatever the order of the two, one of them
-//! sees the other.
+//! sees the other. The same holds for subscriptions and the tokens that are [held](super::held) for them.
 
+use super::held::{Ending, Held};
 use super::{Inner, State};
 use crate::auth::reason::{Outcome, Refusal, Use};
 use crate::auth::revoke::{Revocation, RevocationStore, StoreError, Subject};
 use crate::auth::token::{ConnectToken, SubscribeToken};
-use parking_lot::RwLock;
 use spinward::clock::Clock;
 use spinward::id::ClientId;
 use spinward::identity::Identity;
 use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
 use spinward::{Client, ClientFilter, Node};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The store of a server. Cheap to clone.
 #[derive(Clone)]
 pub struct Taken {
     store: Arc<dyn RevocationStore>,
+    held: Arc<Held>,
     clock: Clock,
 }
 
@@ -29,7 +29,7 @@ impl Taken {
     /// Backed by this store.
     #[must_use]
     pub fn new(store: Arc<dyn RevocationStore>, clock: Clock) -> Self {
-        Self { store, clock }
+        Self { store, held: Arc::default(), clock }
     }
 
     /// Whether something was taken back.
@@ -40,7 +40,7 @@ impl Taken {
         self.store.check(subject, self.clock.now().unix())
     }
 
-    /// Takes something back, and closes the connections that have it. The call writes a file where one is
+    /// Takes something back, and ends the connections and subscriptions that rest on it. The call writes a file where one is
     /// configured: it is not for a thread that must not wait.
     ///
     /// # Errors
@@ -53,16 +53,39 @@ impl Taken {
             return stored;
         }
         match &revocation {
-            // Subscriptions do not remember their tokens: all of the user's in this channel ask anew.
-            Revocation::UserTokens { user, channel, .. } if !channel.is_empty() => {
-                node.unsubscribe(user, &ClientFilter::default(), Some(channel), UnsubscribeCode::EXPIRED);
-            }
+            Revocation::UserTokens { channel, .. } if !channel.is_empty() => {}
             Revocation::UserTokens { user, .. } | Revocation::User { user, .. } => {
                 self.review(node, Some(user));
             }
             Revocation::Token { .. } => self.review(node, None),
         }
+        let is_refused = |subject: &Subject<'_>| revocation.concerns(subject) && self.check(subject).is_err();
+        for Ending { user, client, channel } in self.held.refused(is_refused) {
+            let filter = ClientFilter { client: Some(client.to_string()), ..ClientFilter::default() };
+            node.unsubscribe(&user, &filter, Some(&channel), UnsubscribeCode::EXPIRED);
+        }
         stored
+    }
+
+    /// Has a subscription rest on this token, unless it was taken back.
+    ///
+    /// It is held before it is checked, as a revocation is stored before it looks for what is held: whatever the
+    /// order of the two, one of them sees the other.
+    ///
+    /// # Errors
+    /// It was taken back, with the reason; the subscription rests on what it rested on before.
+    pub(super) fn hold(&self, client: ClientId, token: &SubscribeToken) -> Result<(), Refusal> {
+        let former = self.held.fill(client, token);
+        let checked = self.check(&of_subscription(token));
+        if checked.is_err() {
+            self.held.give_back(client, &token.channel, former);
+        }
+        checked
+    }
+
+    /// The tokens that subscriptions rest on.
+    pub(super) fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Ends the block of a user.
@@ -109,74 +132,15 @@ impl Inner {
     }
 }
 
-/// Subscription tokens whose verification had to wait: by the time that the subscription is there, its token may
-/// have been taken back, and a subscription does not remember it. A connection does one thing at a time, so it has
-/// one entry at most.
-#[derive(Default)]
-pub(super) struct Waiting(RwLock<HashMap<ClientId, Option<Waited>>>);
-
-/// The token of a subscription, once it is good.
-struct Waited {
-    channel: String,
-    jti: Option<String>,
-    iat: Option<i64>,
-}
-
-impl Waiting {
-    /// A verification begins that waits.
-    pub(super) fn begin(&self, client: ClientId) {
-        self.0.write().insert(client, None);
-    }
-
-    /// It has ended well, if the connection is still there.
-    pub(super) fn end(&self, client: ClientId, token: &SubscribeToken) {
-        // Most did not wait, and then nothing is written.
-        if !self.0.read().contains_key(&client) {
-            return;
-        }
-        if let Some(waited) = self.0.write().get_mut(&client) {
-            let (channel, jti) = (token.channel.clone(), token.jti.clone());
-            *waited = Some(Waited { channel, jti, iat: token.iat });
-        }
-    }
-
-    /// The token of a subscription to this channel. One to another channel, which the server has made meanwhile,
-    /// takes nothing away.
-    fn take(&self, client: ClientId, channel: &str) -> Option<Waited> {
-        let is_here = |waited: &Option<Waited>| waited.as_ref().is_some_and(|one| one.channel == channel);
-        if !self.0.read().get(&client).is_some_and(is_here) {
-            return None;
-        }
-        self.0.write().remove(&client).flatten()
-    }
-
-    fn forget(&self, client: ClientId) {
-        if self.0.read().contains_key(&client) {
-            self.0.write().remove(&client);
-        }
-    }
-}
-
 impl Inner {
     /// A subscription is there: what was taken back since its token was checked is noticed here.
     pub(super) fn check_subscribed(&self, client: &Client, channel: &str) {
-        let Some(waited) = self.waiting.take(client.id(), channel) else { return };
-        let subject = Subject {
-            user: client.user(),
-            jti: waited.jti.as_deref(),
-            iat: waited.iat,
-            channel: Some(channel),
-        };
-        if let Err(refusal) = self.taken.check(&subject) {
+        let checked = self.taken.held.ask(client.id(), channel, |subject| self.taken.check(subject));
+        if let Some(Err(refusal)) = checked {
             let code = UnsubscribeCode::EXPIRED;
             self.refusals.token(Use::Subscribe, client.user(), channel, &refusal, code.code);
             client.unsubscribe(channel, code);
         }
-    }
-
-    /// A connection is gone, and what it waited for with it.
-    pub(super) fn forget_waiting(&self, client: &Client) {
-        self.waiting.forget(client.id());
     }
 }
 

@@ -10,7 +10,6 @@ use common::Client as Peer;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use spinward::hooks::Handshake;
-use spinward::id::Entropy;
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, ConnectRequest, RefreshRequest, SubRefreshRequest, SubscribeRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -222,8 +221,6 @@ async fn a_refresh_that_waits_while_its_token_is_taken_back_is_refused_and_other
     assert_eq!(other.reply(2).await.error, None);
 }
 
-/// Subscriptions do not remember their tokens: they end with the revocation, so there is none that the refresh
-/// could prolong when its answer comes.
 #[tokio::test]
 async fn a_refresh_of_a_subscription_decided_before_a_revocation_does_not_bring_it_back() {
     let claims = json!({ "sub": "u", "channel": "news", "iat": 1_000, "exp": 4_102_444_800_i64 });
@@ -281,18 +278,4 @@ async fn a_subscription_decided_before_a_revocation_and_made_after_it_ends() {
         assert_eq!(end, Some(2501), "{revocation:?}");
         assert!(rig.node.channels(|_| true).is_empty(), "nobody is subscribed any longer");
     }
-}
-
-#[test]
-fn a_subscription_of_the_server_takes_nothing_from_one_that_waits() {
-    let (waiting, client) = (Waiting::default(), Entropy::seeded(1).client_id());
-    let token = SubscribeToken { channel: "news".into(), jti: Some("j".into()), ..SubscribeToken::default() };
-    waiting.begin(client);
-    assert!(waiting.take(client, "personal").is_none());
-    waiting.end(client, &token);
-    assert!(waiting.take(client, "personal").is_none());
-    assert_eq!(waiting.take(client, "news").and_then(|waited| waited.jti), Some("j".into()));
-    waiting.begin(client);
-    waiting.forget(client);
-    assert!(waiting.0.read().is_empty());
 }

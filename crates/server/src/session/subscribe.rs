@@ -1,6 +1,5 @@
 //! Subscribing, and staying subscribed.
 
-use super::revocation::of_subscription;
 use super::{InForce, Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
@@ -26,12 +25,16 @@ impl Inner {
             return Answer::Now(self.decide_subscribe(&in_force, client, &request, None));
         }
         let (inner, client) = (Arc::clone(self), client.clone());
+        self.taken.held().begin(&client, &request.channel);
         let verified = in_force.keys.subscription.verify_subscription(&request.token, self.now());
-        if let Answer::Later(_) = &verified {
-            self.waiting.begin(client.id());
-        }
         verified.then(move |verified| {
-            Answer::Now(inner.decide_subscribe(&in_force, &client, &request, Some(verified)))
+            let decided = inner.decide_subscribe(&in_force, &client, &request, Some(verified));
+            match &decided {
+                Err(_) => inner.taken.held().end(client.id(), &request.channel),
+                // Something else than its token allows it, if that was not good.
+                Ok(_) => inner.taken.held().abandon(client.id(), &request.channel),
+            }
+            Answer::Now(decided)
         })
     }
 
@@ -47,8 +50,7 @@ impl Inner {
         let token = token.map(|verified| {
             verified.and_then(|token| {
                 token.usable(client.user(), &request.channel, Some(&id), now)?;
-                self.taken.check(&of_subscription(&token))?;
-                self.waiting.end(client.id(), &token);
+                self.taken.hold(client.id(), &token)?;
                 Ok(token)
             })
         });
@@ -84,10 +86,7 @@ impl Inner {
             }
         };
         match &decision.verdict {
-            Verdict::Allow(Grant::Subscribe(grant)) => {
-                self.allows.set(client.id(), &request.channel, grant.allow);
-                Ok(options(grant))
-            }
+            Verdict::Allow(Grant::Subscribe(grant)) => Ok(options(grant)),
             Verdict::Allow(_) => Err(ErrorCode::INTERNAL.into()),
             Verdict::Error(code) => {
                 refuse(code.code);
@@ -108,21 +107,20 @@ impl Inner {
     ) -> Decision<SubRefreshed> {
         let (inner, client, channel) = (Arc::clone(self), client.clone(), channel.to_owned());
         let in_force = self.in_force.get();
+        self.taken.held().begin(&client, &channel);
         let verified = in_force.keys.subscription.verify_subscription(token, self.now());
         verified.then(move |verified| {
             let now = inner.now();
             let id = client.id().to_string();
             let token = verified.and_then(|token| {
                 token.usable(client.user(), &channel, Some(&id), now)?;
-                inner.taken.check(&of_subscription(&token))?;
+                inner.taken.hold(client.id(), &token)?;
                 Ok(token)
             });
             Answer::Now(match token {
-                Ok(token) => {
-                    inner.allows.set(client.id(), &channel, token.allow);
-                    Ok(SubRefreshed { expire_at: token.expire_at.unwrap_or(0), info: token.info })
-                }
+                Ok(token) => Ok(SubRefreshed { expire_at: token.expire_at.unwrap_or(0), info: token.info }),
                 Err(refusal) => {
+                    inner.taken.held().abandon(client.id(), &channel);
                     Err(inner.refused(&in_force, Use::SubRefresh, (client.user(), &channel), &refusal))
                 }
             })
