@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
+use spinward::transport::escape::unescape;
 use std::borrow::Cow;
 
 /// The path with its escapes undone, part by part: an escaped slash parts nothing. One with a broken escape
@@ -15,25 +16,11 @@ pub(super) fn unescaped(path: &str) -> Cow<'_, str> {
         return Cow::Borrowed(path);
     }
     let part = |part: &str| {
-        let text = percent_encoding(part)?;
+        let text = String::from_utf8(unescape(part)?.into_owned()).ok()?;
         if text.contains('/') { Some(part.to_owned()) } else { Some(text) }
     };
     let parts: Option<Vec<String>> = path.split('/').map(part).collect();
     parts.map_or(Cow::Borrowed(path), |parts| Cow::Owned(parts.join("/")))
-}
-
-fn percent_encoding(part: &str) -> Option<String> {
-    let mut bytes = part.bytes();
-    let mut out = Vec::with_capacity(part.len());
-    while let Some(byte) = bytes.next() {
-        out.push(if byte == b'%' {
-            let mut digit = || char::from(bytes.next()?).to_digit(16);
-            u8::try_from(digit()? * 16 + digit()?).ok()?
-        } else {
-            byte
-        });
-    }
-    String::from_utf8(out).ok()
 }
 
 /// Where a request for a path with doubled slashes or dots is sent: the path without them, and the query.

@@ -4,7 +4,7 @@
 //! disconnected. A configuration that cannot be used changes nothing. What only a restart changes is named.
 
 use super::build::{BuildError, Built, door, in_force};
-use super::log::Verbosity;
+use super::log::Running;
 use crate::api::http::HttpSettings;
 use crate::auth::jwks::Jwks;
 use crate::config::catalogue::Section as _;
@@ -92,12 +92,12 @@ pub(super) struct Reloader {
     in_force: Shared<InForce>,
     door: Shared<HttpSettings>,
     jwks: Jwks,
-    verbosity: Verbosity,
+    log: Running,
     reloads: Arc<Reloads>,
 }
 
 impl Reloader {
-    pub(super) fn new(loaded: Loaded, source: Source, built: &Built, verbosity: Verbosity) -> Self {
+    pub(super) fn new(loaded: Loaded, source: Source, built: &Built, log: Running) -> Self {
         Self {
             source,
             found: loaded.found,
@@ -106,7 +106,7 @@ impl Reloader {
             in_force: built.in_force.clone(),
             door: built.door.clone(),
             jwks: built.jwks.clone(),
-            verbosity,
+            log,
             reloads: Arc::default(),
         }
     }
@@ -125,8 +125,10 @@ impl Reloader {
         Arc::clone(&self.reloads)
     }
 
-    /// Reads the configuration anew and puts it in force if it can be used.
+    /// Reads the configuration anew and puts it in force if it can be used. The log's file is opened anew in any
+    /// case.
     pub(super) fn reload(&mut self) {
+        self.log.reopen();
         match self.try_reload() {
             Ok(changes) => {
                 self.reloads.succeeded.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +159,7 @@ impl Reloader {
         let in_force = in_force(&config, &self.jwks)?;
         self.in_force.set(in_force);
         self.door.set(door(&config));
-        self.verbosity.set(&config.log);
+        self.log.set_level(&config.log);
         for warning in loaded.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             tracing::warn!("{warning}");
         }

@@ -24,8 +24,10 @@ use serde_json::{Value, json};
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, ConnectRequest};
 use spinward_server::auth::sign::hs256;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -68,7 +70,7 @@ impl Drop for Server {
 
 impl Server {
     async fn start(place: &Path, mut config: Value) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         complete(&mut config, port);
         let file = place.join("config.json");
         std::fs::write(&file, config.to_string()).unwrap();
@@ -77,7 +79,7 @@ impl Server {
 
     /// The same configuration once more, as `spinward dev` runs it with its console.
     async fn console(&self) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         Self::run(self.config.clone(), port, &["dev", "--port", &port.to_string()]).await
     }
 
@@ -215,6 +217,18 @@ impl Server {
         client.send(&[Command { id: 1, connect: Some(request), ..Command::default() }]).await;
         let code = answer(&mut client, 1).await;
         (client, code)
+    }
+}
+
+/// A port that is free and that no other server of these tests was told of: between here and its server it is
+/// nobody's, and the system might give it out again.
+fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
     }
 }
 

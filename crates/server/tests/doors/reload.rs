@@ -124,6 +124,29 @@ async fn a_configuration_that_cannot_be_used_changes_nothing() {
     assert_eq!(server.reloads().await, (1, 5));
 }
 
+/// As logrotate does it: the file is moved away, and the signal makes room for another; with a configuration that
+/// cannot be used just so.
+#[tokio::test]
+async fn the_log_goes_on_in_a_new_file() {
+    let place = Place::new();
+    let (log, moved) = (place.0.join("log"), place.0.join("log.1"));
+    let mut config = config();
+    config["log"] = json!({ "level": "info", "file": log });
+    let server = Server::start(&place.0, config.clone()).await;
+    assert_eq!(server.connect(&token(NEW)).await.1, Some(3500));
+    for good in [true, false] {
+        std::fs::rename(&log, &moved).unwrap();
+        let before = std::fs::read(&moved).unwrap();
+        if !good {
+            config["prometheus"] = json!({ "enabled": "perhaps" });
+        }
+        assert_eq!(server.reload(config.clone()).await, good);
+        assert_eq!(std::fs::read(&moved).unwrap(), before, "nothing goes to the old file");
+        let told = lines(&log).last().unwrap()["message"].to_string();
+        assert!(told.contains("read anew"), "{told}");
+    }
+}
+
 fn lines(log: &PathBuf) -> Vec<Value> {
     let text = std::fs::read_to_string(log).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -1,5 +1,6 @@
 //! WebSocket: a tower service that any hyper or axum application can mount, and a way in for any byte stream.
 
+use super::escape;
 use super::rate::Rate;
 use crate::hooks::Handshake;
 use crate::identity::{Credentials, Transport};
@@ -194,23 +195,12 @@ pub fn query_value<'a>(uri: &'a Uri, name: &str) -> Option<Cow<'a, [u8]>> {
     })
 }
 
+/// In a query a plus is a blank.
 fn unescape(text: &str) -> Option<Cow<'_, [u8]>> {
-    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Some(Cow::Borrowed(text.as_bytes()));
+    if !text.contains('+') {
+        return escape::unescape(text);
     }
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            byte => byte,
-        });
-    }
-    Some(Cow::Owned(out))
+    escape::unescape(&text.replace('+', " ")).map(|bytes| Cow::Owned(bytes.into_owned()))
 }
 
 /// Gets the bare socket out of an upgraded connection, where it is one.

@@ -1,0 +1,23 @@
+//! Escapes of URLs.
+
+use std::borrow::Cow;
+
+/// The bytes that a part of a URL stands for: `%C3%A9` for `\u{e9}`. `None` if an escape is broken. A plus is one;
+/// in a query it is a blank, which is the caller's to know.
+#[must_use]
+pub fn unescape(text: &str) -> Option<Cow<'_, [u8]>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text.as_bytes()));
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(if byte == b'%' {
+            let mut digit = || char::from(bytes.next()?).to_digit(16);
+            u8::try_from(digit()? * 16 + digit()?).ok()?
+        } else {
+            byte
+        });
+    }
+    Some(Cow::Owned(out))
+}
