@@ -79,11 +79,16 @@ impl Session {
         if self.joins.iter().any(|join| join.channel == channel) {
             return;
         }
-        let stands = self.make_way(cx, &channel);
+        let before = self.make_way(cx, &channel);
+        let stands = before.as_ref().and_then(|(.., stands)| stands.clone());
         let asked = match since {
             Some(since) => Asked { recover: true, since, ..Asked::default() },
             None => Asked { stands, ..Asked::default() },
         };
         self.enter(cx, channel, Purpose::Server, Box::new(options.clone()), asked);
+        // The node counted both.
+        if let Some((number, record, _)) = before {
+            self.leave_record(cx, number, &record);
+        }
     }
 }

@@ -144,17 +144,24 @@ impl Session {
     }
 
     /// Takes a subscription out of its channel for another one that follows at once: nobody is told, the place in
-    /// presence stays, and the channel is not left. Says where it stood, so that the other one goes on from there.
-    pub(super) fn make_way(&mut self, cx: &mut Cx<'_>, channel: &str) -> Option<Stand> {
+    /// presence stays, and the channel is not left yet: that is done by [`Session::leave_record`] once the other one
+    /// has its own place. Says where it stood, so that the other one goes on from there.
+    pub(super) fn make_way(
+        &mut self,
+        cx: &mut Cx<'_>,
+        channel: &str,
+    ) -> Option<(u32, Arc<Channel>, Option<Stand>)> {
         let number = cx.channels.find(channel)?;
         let at = self.subscriptions.iter().position(|own| own.channel == number)?;
+        let local = cx.channels.get(number)?;
+        let record = Arc::clone(&local.record);
         let own = self.subscriptions.swap_remove(at);
-        let stand = cx.channels.get(own.channel).and_then(|local| local.stand(own.place));
+        let stand = local.stand(own.place);
         if let Some(moved) = cx.channels.remove_subscriber(own.channel, own.place) {
             cx.moved.push(moved);
         }
         cx.metrics.subscriptions_down();
-        stand
+        Some((number, record, stand))
     }
 
     /// Gives back everything that a subscription holds.
