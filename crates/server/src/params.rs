@@ -87,8 +87,12 @@ impl<'a> Params<'a> {
 
     /// Labels.
     pub(crate) fn tags(&self) -> Result<BTreeMap<String, String>, Malformed> {
-        let tags: BTreeMap<String, Option<String>> = self.get("tags")?;
-        Ok(tags.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
+        let tags = self.object("tags")?.unwrap_or_default();
+        let tag = |(key, value): (Cow<'a, str>, &RawValue)| match value.get() {
+            "null" => Ok((key.into_owned(), String::new())),
+            text => Ok((key.into_owned(), string(text).ok_or(Malformed("tags"))?)),
+        };
+        tags.fields.into_iter().map(tag).collect()
     }
 }
 
@@ -177,25 +181,14 @@ struct Key<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl<'de> Visitor<'de> for Text {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
+        let literal = <&RawValue>::deserialize(deserializer)?.get();
+        let plain = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        match plain.filter(|plain| !plain.contains('\\')) {
+            Some(plain) => Ok(Key(Cow::Borrowed(plain))),
+            None => string(literal)
+                .map(|key| Key(Cow::Owned(key)))
+                .ok_or_else(|| serde::de::Error::custom("a key that is no string")),
         }
-
-        deserializer.deserialize_str(Text)
     }
 }
 

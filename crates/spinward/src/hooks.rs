@@ -99,6 +99,8 @@ pub struct Refreshing {
     pub token: String,
     /// The channels that the connection was subscribed to by the server.
     pub server_side_channels: Vec<String>,
+    /// Every channel that it is subscribed to, by whoever's wish.
+    pub channels: Vec<String>,
 }
 
 /// A login that goes on.

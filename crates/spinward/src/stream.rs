@@ -117,7 +117,10 @@ impl Stream {
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let publications = match &self.kept {
             Some(kept) if filter.reverse => kept.before(since, limit),
-            Some(kept) => kept.after(since.unwrap_or(0), limit).cloned().collect(),
+            // After the last offset of all comes the first, as in Centrifugo v6.9.
+            Some(kept) => {
+                kept.after(since.filter(|since| *since < u64::MAX).unwrap_or(0), limit).cloned().collect()
+            }
             None => Vec::new(),
         };
         Ok(History { publications, top })

@@ -48,8 +48,8 @@ pub enum Command {
     UnblockUser { user: String },
     /// What the server would decide. `None`: the action is none.
     Explain(Option<Box<Question>>),
-    /// A method of channels of other kinds than streams.
-    OtherKind { channel: String },
+    /// A method of channels of other kinds than streams. `whole`: nothing that it needs is missing.
+    OtherKind { channel: String, whole: bool },
 }
 
 /// What is published.
@@ -192,9 +192,53 @@ impl Command {
                 Self::Explain(action.map(|_| Box::new(question)))
             }
             "unblock_user" => Self::UnblockUser { user: params.string("user")? },
-            _ => Self::OtherKind { channel: channel()? },
+            _ => Self::OtherKind { channel: channel()?, whole: of_other_kind(method, params)? },
         })
     }
+}
+
+/// Reads the parameters of methods that no channel has, so that a malformed call is told from a refused one. Says
+/// whether what the method needs is there.
+fn of_other_kind(method: &str, params: &Params<'_>) -> Result<bool, Malformed> {
+    let texts: &[&'static str] = match method {
+        "map_publish" => {
+            params.tags()?;
+            params.get::<bool>("delta")?;
+            params.get::<i64>("score")?;
+            params.payload("stream_data");
+            &["b64stream_data", "idempotency_key", "version_epoch", "key_mode"]
+        }
+        "map_remove" => &["idempotency_key"],
+        "map_read_state" => {
+            params.get::<i32>("limit")?;
+            params.get::<bool>("asc")?;
+            params.get::<u64>("revision_offset")?;
+            &["key", "cursor", "revision_epoch"]
+        }
+        "map_read_stream" => {
+            params.get::<i32>("limit")?;
+            params.get::<bool>("reverse")?;
+            params.get::<u64>("since_offset")?;
+            &["since_epoch"]
+        }
+        "shared_poll_publish" => &["epoch"],
+        _ => &[],
+    };
+    for text in texts {
+        params.string(text)?;
+    }
+    if !matches!(method, "map_publish" | "map_remove" | "shared_poll_publish") {
+        return Ok(true);
+    }
+    let key = params.string("key")?;
+    let mut whole = !key.is_empty();
+    if method != "map_remove" {
+        params.payload("data");
+        params.string("b64data")?;
+        let version = params.get::<u64>("version")?;
+        whole &= method == "map_publish" || version > 0;
+    }
+    Ok(whole)
 }
 
 fn headers(params: &Params<'_>) -> Result<HeaderMap, Malformed> {

@@ -70,7 +70,7 @@ impl Api {
                 self.publish(rules, &channel, &message).await.map(Reply::Published)
             }
             Command::Broadcast { channels, message } => {
-                if channels.is_empty() {
+                if channels.is_empty() || message.data.is_none() {
                     return Err(ApiError::BAD_REQUEST);
                 }
                 let mut responses = Vec::with_capacity(channels.len());
@@ -156,7 +156,8 @@ impl Api {
             Command::Explain(Some(question)) => {
                 Ok(Reply::Explained(Box::new(self.explainer.explain(&question).await)))
             }
-            Command::OtherKind { channel } => {
+            Command::OtherKind { whole: false, .. } => Err(ApiError::BAD_REQUEST),
+            Command::OtherKind { channel, .. } => {
                 allowed(rules, &channel, &Call::Publish { data: b"{}", skip_history: false, delta: false })?;
                 // The channel is one of streams, which have no keys.
                 Err(ApiError::BAD_REQUEST)

@@ -97,15 +97,54 @@ const OPTIONAL_IN_CHANNEL: &[ApiError] =
     &[ApiError::UNKNOWN_CHANNEL, ApiError::BAD_REQUEST, ApiError::NOT_AVAILABLE];
 const BAD: &[ApiError] = &[ApiError::BAD_REQUEST];
 
+const KEY: &[Field] = &[needed("key", Kind::Text, "The key.")];
+
+const KEYED: &[Field] = &[
+    field("data", Kind::Json, "The payload."),
+    field("b64data", Kind::Base64, "The payload as bytes, in place of `data`."),
+    field("version", Kind::Natural, "Its version."),
+];
+
+const MAP_PUBLISH: &[Field] = &[
+    field("stream_data", Kind::Json, "The payload for the stream, where it is another."),
+    field("b64stream_data", Kind::Base64, "The same as bytes."),
+    field("tags", Kind::Object("Tags"), "Labels."),
+    field("idempotency_key", Kind::Text, "Do it once."),
+    field("delta", Kind::Flag, "Subscribers may be sent a patch."),
+    field("version_epoch", Kind::Text, "Versions of another epoch begin anew."),
+    field("score", Kind::Integer, "Its place in the order."),
+    field("key_mode", Kind::Text, "Whether the key must be there already, or not."),
+];
+
+const MAP_STATE: &[Field] = &[
+    field("key", Kind::Text, "This key only."),
+    field("cursor", Kind::Text, "Where the last page ended."),
+    field("limit", Kind::Integer, "At most so many."),
+    field("asc", Kind::Flag, "From the lowest score."),
+    field("revision_offset", Kind::Natural, "Of this revision: offset."),
+    field("revision_epoch", Kind::Text, "Of this revision: epoch."),
+];
+
+const MAP_STREAM: &[Field] = &[
+    field("since_offset", Kind::Natural, "After this offset."),
+    field("since_epoch", Kind::Text, "Of this epoch."),
+    field("limit", Kind::Integer, "At most so many."),
+    field("reverse", Kind::Flag, "From the newest."),
+];
+
 /// A method of channels of other kinds than streams. Every channel is one of streams.
-const fn of_another_kind(name: &'static str) -> Method {
+const fn of_another_kind(
+    name: &'static str,
+    params: &'static [&'static [Field]],
+    example: &'static str,
+) -> Method {
     Method {
         name,
         about: "For channels of another kind, which are not built: refused in every channel.",
-        params: &[CHANNEL],
+        params,
         result: "Empty",
         errors: IN_CHANNEL,
-        example: r#"{"channel": "news"}"#,
+        example,
     }
 }
 
@@ -311,13 +350,25 @@ pub const METHODS: &[Method] = &[
         errors: BAD,
         example: r#"{"user": "42", "channel": "news", "action": "subscribe"}"#,
     },
-    of_another_kind("map_publish"),
-    of_another_kind("map_remove"),
-    of_another_kind("map_read_state"),
-    of_another_kind("map_read_stream"),
-    of_another_kind("map_stats"),
-    of_another_kind("map_clear"),
-    of_another_kind("shared_poll_publish"),
+    of_another_kind(
+        "map_publish",
+        &[CHANNEL, KEY, KEYED, MAP_PUBLISH],
+        r#"{"channel": "news", "key": "1", "data": {"text": "hello"}}"#,
+    ),
+    of_another_kind(
+        "map_remove",
+        &[CHANNEL, KEY, &[field("idempotency_key", Kind::Text, "Do it once.")]],
+        r#"{"channel": "news", "key": "1"}"#,
+    ),
+    of_another_kind("map_read_state", &[CHANNEL, MAP_STATE], r#"{"channel": "news"}"#),
+    of_another_kind("map_read_stream", &[CHANNEL, MAP_STREAM], r#"{"channel": "news"}"#),
+    of_another_kind("map_stats", &[CHANNEL], r#"{"channel": "news"}"#),
+    of_another_kind("map_clear", &[CHANNEL], r#"{"channel": "news"}"#),
+    of_another_kind(
+        "shared_poll_publish",
+        &[CHANNEL, KEY, KEYED, &[field("epoch", Kind::Text, "Of what is published.")]],
+        r#"{"channel": "news", "key": "1", "data": {"text": "hello"}, "version": 1}"#,
+    ),
 ];
 
 const ACTIONS: &[&str] =

@@ -63,9 +63,7 @@ pub fn server_side<'a>(rules: &Rules, channel: &str, wanted: &ServerSide<'a>) ->
         data: wanted.data,
         ..SubscribeGrant::of(options, wanted.source)
     };
-    // A connect may ask for deltas in the channels that it names. There is no place to ask for a filter.
-    let settled = grant.with_override(&wanted.overrides).settled(options);
-    let mut grant = SubscribeGrant { tags_filter: false, ..settled };
+    let mut grant = unfiltered(grant.with_override(&wanted.overrides).settled(options));
     if wanted.source == Source::ServerApi {
         // The push that tells of such a subscription has no place for a publication.
         grant.auto_cache_recover = false;
@@ -94,7 +92,7 @@ pub fn requested<'a>(rules: &Rules, request: &Request<'a>) -> Decision<'a> {
     let mut decision = decide(rules, request);
     match &mut decision.verdict {
         Verdict::Allow(Grant::Subscribe(grant)) => {
-            *grant = SubscribeGrant { source: Source::UniConnect, ..not_negotiated(*grant) };
+            *grant = SubscribeGrant { source: Source::UniConnect, ..unfiltered(*grant) };
         }
         Verdict::Error(code) if *code == ErrorCode::UNKNOWN_CHANNEL => {
             decision.verdict = Verdict::Disconnect(DisconnectCode::BAD_REQUEST);
@@ -104,7 +102,7 @@ pub fn requested<'a>(rules: &Rules, request: &Request<'a>) -> Decision<'a> {
     decision
 }
 
-/// Deltas and filters are agreed on in a subscribe command, of which there is none here.
-const fn not_negotiated(grant: SubscribeGrant<'_>) -> SubscribeGrant<'_> {
-    SubscribeGrant { delta: false, tags_filter: false, ..grant }
+/// A connect may ask for deltas in the channels that it names. There is no place to ask for a filter.
+const fn unfiltered(grant: SubscribeGrant<'_>) -> SubscribeGrant<'_> {
+    SubscribeGrant { tags_filter: false, ..grant }
 }

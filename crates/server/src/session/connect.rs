@@ -8,7 +8,8 @@ use crate::auth::claims::ConnectToken;
 use crate::auth::reason::{self, Outcome, Use};
 use crate::policy::server_side::{ServerSide, personal, requested, server_side};
 use crate::policy::{
-    Action, Decision as Decided, Grant, Request, Source, SubscribeFacts, SubscriptionToken, Verdict, Wishes,
+    Action, Decision as Decided, Grant, Request, Rules, Source, SubscribeFacts, SubscriptionToken, Verdict,
+    Wishes,
 };
 use spinward::Client;
 use spinward::answer::Answer;
@@ -159,7 +160,8 @@ impl Inner {
         let capabilities = state.and_then(|state| state.capabilities.as_ref());
         let mut granted_too = Vec::new();
         for channel in wanted {
-            if connected.subscriptions.iter().any(|(name, _)| name == channel) {
+            // Centrifugo makes nothing of an empty name.
+            if channel.is_empty() || connected.subscriptions.iter().any(|(name, _)| name == channel) {
                 continue;
             }
             let subscribe = SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() };
@@ -194,7 +196,7 @@ impl Inner {
                 Ok(token)
             });
             Answer::Now(match token {
-                Ok(token) => refreshed(&client, token),
+                Ok(token) => refreshed(&in_force.rules, &client, &request, token),
                 Err(refusal) => Err(inner.refused(&in_force, Use::Refresh, (client.user(), ""), &refusal)),
             })
         })
@@ -248,11 +250,22 @@ const fn code_of(refusal: &Refusal) -> u32 {
     }
 }
 
-fn refreshed(client: &Client, token: ConnectToken) -> Result<Refreshed, Refusal> {
+fn refreshed(
+    rules: &Rules,
+    client: &Client,
+    request: &Refreshing,
+    token: ConnectToken,
+) -> Result<Refreshed, Refusal> {
+    if token.subs.keys().any(|channel| rules.registry.resolve(channel).namespace.is_none()) {
+        return Err(ErrorCode::UNKNOWN_CHANNEL.into());
+    }
     let state = client.extension::<State>();
     let before = state.as_ref().map(|state| state.channels.as_slice()).unwrap_or_default();
-    // Both are in order, since the claims are a sorted map.
-    if !before.iter().eq(token.subs.keys()) {
+    // What the new token names may be there by whoever's wish; what it names no more must not be there by the old one.
+    let more = token.subs.keys().any(|channel| !request.channels.contains(channel));
+    let made = |channel| request.server_side_channels.contains(channel);
+    let fewer = before.iter().any(|channel| !token.subs.contains_key(channel) && made(channel));
+    if more || fewer {
         // Only a new connection gets the new set of subscriptions.
         return Err(DisconnectCode::INSUFFICIENT_STATE.into());
     }

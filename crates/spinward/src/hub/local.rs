@@ -229,6 +229,11 @@ impl LocalChannel {
         self.subscribers.len() as u32 - 1
     }
 
+    /// Whether the subscriber at this place has a flag.
+    pub(crate) fn is(&self, place: u32, flag: u16) -> bool {
+        self.subscribers.get(place as usize).is_some_and(|subscriber| subscriber.is(flag))
+    }
+
     /// Where the subscriber at this place stands.
     pub(crate) fn stand(&self, place: u32) -> Option<Stand> {
         let subscriber = self.subscribers.get(place as usize)?;

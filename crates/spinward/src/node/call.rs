@@ -57,6 +57,8 @@ pub(crate) enum Call {
         channel: Arc<Channel>,
         info: Arc<ClientInfo>,
         join: bool,
+        /// The client is told of itself, and its next command waits for that.
+        awaited: bool,
     },
     Connected,
     Refreshed,

@@ -55,8 +55,13 @@ impl Execute for Executor {
     fn execute(&mut self, called: Called) -> Option<Outcome> {
         let Called { handle, token, identity, call } = called;
         let client = identity.map(|identity| Client { identity, handle, hub: Arc::clone(&self.inner.hub) });
-        // A subscriber that publishes gets its own publication before the reply: both go through the inbox.
-        let queued = matches!(&call, Call::Publish { request, .. } if request.subscribed);
+        // A subscriber that publishes gets its own publication before the reply: both go through the inbox. So does
+        // what a client hears of its own coming.
+        let queued = match &call {
+            Call::Publish { request, .. } => request.subscribed,
+            Call::JoinLeave { awaited, .. } => *awaited,
+            _ => false,
+        };
         let answer = catch_unwind(AssertUnwindSafe(|| self.inner.ask(client.as_ref(), handle, call)));
         match answer {
             Err(_) => Some(Outcome::Panicked),
@@ -109,9 +114,9 @@ impl Inner {
                 self.forget(self.presence.remove(&channel.name, client));
                 return None;
             }
-            Call::JoinLeave { channel, info, join } => {
+            Call::JoinLeave { channel, info, join, awaited } => {
                 self.join_leave(&channel.name, info, join);
-                return None;
+                return awaited.then_some(Answer::Now(Outcome::Done(Ok(()))));
             }
             Call::Occupied(channel) => {
                 self.hooks.channel_occupied(&channel.name);

@@ -1,7 +1,7 @@
 //! Which commands are taken, and when.
 
 use super::{Busy, Cx, Phase, Session, Subscription, Waiting};
-use crate::hooks::{HistoryAsked, PresenceAsked, Publishing, Refreshing, RpcCall};
+use crate::hooks::{HistoryAsked, PresenceAsked, Publishing, RpcCall};
 use crate::node::call::{Call, Outcome};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{HistoryRequest, PublishRequest, Reply, SubRefreshRequest};
@@ -80,6 +80,7 @@ impl Session {
                 self.on_sub_refresh(cx, id, token, &channel, outcome);
             }
             (Waiting::Publish, Outcome::Done(outcome)) => self.on_published(cx, id, outcome),
+            (Waiting::Announced, Outcome::Done(_)) => {}
             (Waiting::Message, Outcome::Done(outcome)) => {
                 if let Err(refusal) = outcome {
                     self.refuse(cx, id, refusal);
@@ -140,7 +141,7 @@ impl Session {
         if token.is_empty() {
             return self.breach(cx, "a refresh command without a token");
         }
-        let request = Refreshing { token, server_side_channels: self.server_side_channels(cx) };
+        let request = self.refreshing(cx, token);
         self.ask(cx, id, Waiting::Refresh, Call::Refresh(request));
     }
 

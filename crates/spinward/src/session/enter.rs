@@ -182,12 +182,19 @@ impl Session {
         self.announce(cx, channel);
     }
 
-    /// Tells a channel that this client came.
-    pub(super) fn announce(&self, cx: &mut Cx<'_>, channel: &str) {
+    /// Tells a channel that this client came. Where the client is told as well, its next command waits for that.
+    pub(super) fn announce(&mut self, cx: &mut Cx<'_>, channel: &str) {
         let Some(own) = self.subscription(cx, channel) else { return };
         let (true, Some(info)) = (own.is(Subscription::JOIN_LEAVE), own.info().cloned()) else { return };
-        let Some(record) = cx.channels.get(own.channel).map(|channel| channel.record.clone()) else { return };
-        self.tell(cx, Call::JoinLeave { channel: record, info, join: true });
+        let Some(local) = cx.channels.get(own.channel) else { return };
+        let free = self.busy.as_ref().is_none_or(|busy| matches!(busy.what, Waiting::Announced));
+        let awaited = free && local.is(own.place, Subscriber::JOIN_LEAVE);
+        let record = local.record.clone();
+        let token = if awaited { self.token() } else { 0 };
+        if awaited {
+            self.busy = Some(Box::new(Busy { token, id: 0, what: Waiting::Announced }));
+        }
+        self.call(cx, token, Call::JoinLeave { channel: record, info, join: true, awaited });
     }
 
     pub(super) fn join_failed(&mut self, cx: &mut Cx<'_>, purpose: Purpose, code: ErrorCode) {

@@ -117,6 +117,8 @@ enum Waiting {
     History,
     Rpc,
     Message,
+    /// The client is told that it came itself.
+    Announced,
 }
 
 impl Session {

@@ -14,6 +14,9 @@ use spinward_wire::filter::Filter;
 use spinward_wire::message::{SubscribeRequest, SubscribeResult};
 use std::sync::Arc;
 
+/// The type of a subscription to a shared poll.
+const SHARED_POLL: i32 = 4;
+
 /// A subscription on its way into a channel.
 pub(super) struct Join {
     pub(super) number: u32,
@@ -66,11 +69,13 @@ impl Session {
         if request.channel.is_empty() {
             return self.breach(cx, super::dispatch::NO_CHANNEL);
         }
-        if !matches!(request.delta.as_str(), "" | "fossil") {
+        // A shared poll is none of what is known here: the application judges it before all else.
+        let polled = request.r#type == SHARED_POLL;
+        if !polled && !matches!(request.delta.as_str(), "" | "fossil") {
             return self.breach(cx, "a subscribe command with a delta encoding that does not exist");
         }
         let taken = self.has_channel(cx, &request.channel);
-        if taken || self.is_full(cx) {
+        if !polled && (taken || self.is_full(cx)) {
             let longest = cx.config.channel_max_length;
             return self.error(
                 cx,
@@ -131,6 +136,9 @@ impl Session {
         // The server may have subscribed the connection while the application was asked.
         if self.has_channel(cx, &request.channel) {
             return self.error(cx, id, &ErrorCode::ALREADY_SUBSCRIBED);
+        }
+        if self.is_full(cx) {
+            return self.error(cx, id, &ErrorCode::LIMIT_EXCEEDED);
         }
         let delta = request.delta == "fossil";
         let asked = Asked {

@@ -2,6 +2,7 @@
 
 use super::expiry::Expiry;
 use super::{Cx, Phase, Session};
+use crate::hooks::Refreshing;
 use crate::hub::directory::Channel;
 use crate::hub::local::Stand;
 use crate::node::call::Call;
@@ -118,13 +119,15 @@ impl Session {
         !self.joins.is_empty() || self.phase == Phase::Connecting
     }
 
-    pub(super) fn server_side_channels(&self, cx: &Cx<'_>) -> Vec<String> {
-        self.subscriptions
-            .iter()
-            .filter(|own| own.is(Subscription::SERVER_SIDE))
-            .filter_map(|own| cx.channels.get(own.channel))
-            .map(|channel| channel.record.name.to_string())
-            .collect()
+    /// What the application is asked when a login is to go on.
+    pub(super) fn refreshing(&self, cx: &Cx<'_>, token: String) -> Refreshing {
+        let names = |server_side_only: bool| {
+            let wanted = move |own: &&Subscription| !server_side_only || own.is(Subscription::SERVER_SIDE);
+            let channels =
+                self.subscriptions.iter().filter(wanted).filter_map(|own| cx.channels.get(own.channel));
+            channels.map(|channel| channel.record.name.to_string()).collect()
+        };
+        Refreshing { token, server_side_channels: names(true), channels: names(false) }
     }
 
     /// Ends the subscription to a channel, and any that is being entered. Says whether there was one that the
@@ -177,7 +180,7 @@ impl Session {
             self.tell(cx, Call::PresenceRemove { channel: record.clone(), client: self.id });
         }
         if let (Some(info), true) = (own.info().cloned(), announced) {
-            self.tell(cx, Call::JoinLeave { channel: record.clone(), info, join: false });
+            self.tell(cx, Call::JoinLeave { channel: record.clone(), info, join: false, awaited: false });
         }
         self.tell(cx, Call::Unsubscribed { channel: record, code: code.clone() });
     }

@@ -3,7 +3,6 @@
 use super::expiry::Standing;
 use super::subscription::Subscription;
 use super::{Cx, Phase, Session};
-use crate::hooks::Refreshing;
 use crate::node::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 
@@ -100,8 +99,7 @@ impl Session {
             {
                 self.refreshing = true;
                 let token = self.token();
-                let server_side_channels = self.server_side_channels(cx);
-                let request = Refreshing { token: String::new(), server_side_channels };
+                let request = self.refreshing(cx, String::new());
                 self.call(cx, token, Call::Refresh(request));
             }
             Standing::Grace => {}

@@ -75,7 +75,8 @@ fn personal_channels() {
 #[test]
 fn a_unidirectional_client_gets_what_it_could_subscribe_to() {
     let rules = rules(json!({"namespaces": [
-        {"name": "open", "allow_subscribe_for_client": true, "allowed_delta_types": ["fossil"]},
+        {"name": "open", "allow_subscribe_for_client": true, "allowed_delta_types": ["fossil"],
+         "allow_tags_filter": true},
         {"name": "list", "allow_user_limited_channels": true}, {"name": "deny"},
     ]}));
     for (channel, user, code) in [
@@ -94,7 +95,7 @@ fn a_unidirectional_client_gets_what_it_could_subscribe_to() {
         assert_eq!(decision.code(), code, "{channel} {user}");
         if code.is_none() {
             let grant = granted(&decision);
-            assert_eq!((grant.source, grant.delta), (Source::UniConnect, false));
+            assert_eq!((grant.source, grant.tags_filter), (Source::UniConnect, false));
         }
     }
 }
