@@ -1,9 +1,9 @@
 //! Options from the environment and from flags.
 //!
 //! `SPINWARD_` or `CENTRIFUGO_`, then the option's name in upper case with `_` for each dot. An empty variable is
-//! not set. Lists are separated by spaces; maps and lists of objects are JSON. An object of a list that has a name
-//! can be changed option by option: `…_CHANNEL_NAMESPACES_<NAME>_PRESENCE`. Where both prefixes set an option,
-//! `SPINWARD_` wins.
+//! not set. Lists are separated by spaces; maps and lists of objects are JSON. Where objects have names, a list of
+//! names adds objects, and each option has a variable: `…_CHANNEL_NAMESPACES_<NAME>_PRESENCE`. Where both prefixes
+//! set an option, `SPINWARD_` wins.
 
 use super::catalogue::{Field, Fields, Kind, Section as _, each};
 use super::normalise::{self, join};
@@ -128,6 +128,10 @@ fn set(
     text: &str,
 ) {
     let given = match field.kind {
+        Kind::List(inner) if has_names(inner) && !text.trim_start().starts_with(['[', '{']) => {
+            add_names(tree, path, text);
+            return;
+        }
         Kind::List(_) | Kind::Map => match serde_json::from_str(text) {
             Ok(value) => value,
             Err(_) => return report.problem(label, "this is not JSON"),
@@ -137,6 +141,24 @@ fn set(
     };
     if let Some(value) = normalise::option(report, field, label, given) {
         put(tree, path, value);
+    }
+}
+
+/// Whether the objects of a list are told apart by their `name`.
+fn has_names(fields: Fields) -> bool {
+    each(fields()).iter().any(|field| field.name == "name")
+}
+
+/// Adds to a list an object for each name of a text that it does not have yet; their options are in other variables.
+fn add_names(tree: &mut Map<String, Value>, path: &str, text: &str) {
+    if at(tree, path).is_none_or(|list| !list.is_array()) {
+        put(tree, path, Value::Array(Vec::new()));
+    }
+    let Some(list) = at(tree, path).and_then(Value::as_array_mut) else { return };
+    for name in text.split_whitespace() {
+        if list.iter().all(|item| item.get("name").and_then(Value::as_str) != Some(name)) {
+            list.push(Value::Object(Map::from_iter([("name".to_owned(), Value::from(name))])));
+        }
     }
 }
 

@@ -43,6 +43,33 @@ fn lists_of_objects_are_json_and_can_be_changed_by_name() {
 }
 
 #[test]
+fn names_make_objects_for_the_variables_of_their_options() {
+    let file = json!({"channel": {"namespaces": [{"name": "chat", "presence": true}]}});
+    let vars = [
+        ("CENTRIFUGO_CHANNEL_NAMESPACES", "  small chat "),
+        ("CENTRIFUGO_CHANNEL_NAMESPACES_SMALL_HISTORY_SIZE", "2"),
+        ("CENTRIFUGO_CHANNEL_NAMESPACES_SMALL_HISTORY_TTL", "300s"),
+        ("SPINWARD_CHANNEL_NAMESPACES", "my-own"),
+        ("SPINWARD_CHANNEL_NAMESPACES_MY_OWN_JOIN_LEAVE", "true"),
+        ("CENTRIFUGO_RPC_NAMESPACES", "rpc1 rpc2"),
+        ("CENTRIFUGO_PROXIES", "back"),
+        ("CENTRIFUGO_PROXIES_BACK_ENDPOINT", "http://a"),
+    ];
+    let loaded = load_with(&file, &vars, &[]).unwrap();
+    assert_eq!(warned(&loaded, Level::Unknown), [""; 0]);
+    let config = loaded.config;
+    let [chat, small, own] = &config.channel.namespaces[..] else {
+        panic!("{:?}", config.channel.namespaces)
+    };
+    assert!((chat.name.as_str(), chat.options.presence) == ("chat", true));
+    assert!((small.name.as_str(), small.options.history_size) == ("small", 2));
+    assert_eq!(small.options.history_ttl, Duration::secs(300));
+    assert!((own.name.as_str(), own.options.join_leave) == ("my-own", true));
+    assert_eq!(config.rpc.namespaces.iter().map(|rpc| &rpc.name[..]).collect::<Vec<_>>(), ["rpc1", "rpc2"]);
+    assert_eq!(config.proxies[0].proxy.endpoint, "http://a");
+}
+
+#[test]
 fn the_order_is_file_centrifugo_spinward_flag() {
     let file = json!({"log": {"level": "warn"}});
     let both = [("CENTRIFUGO_LOG_LEVEL", "debug"), ("SPINWARD_LOG_LEVEL", "error")];
@@ -119,6 +146,8 @@ fn wrong_values_name_option_and_variable() {
         ("SPINWARD_CLIENT_PING_INTERVAL", "5", "a unit is missing"),
         ("SPINWARD_CLIENT_INSECURE", "maybe", "client.insecure"),
         ("SPINWARD_CHANNEL_NAMESPACES", "[{", "this is not JSON"),
+        ("SPINWARD_CHANNEL_NAMESPACES", r#"{"name": "ab"}"#, "expected a list of objects"),
+        ("SPINWARD_CHANNEL_NAMESPACES", "chat,news", "chat,news"),
         ("SPINWARD_CHANNEL_NAMESPACES", r#"[{"name": "ab", "presence": "x"}]"#, "[ab].presence"),
         ("SPINWARD_LOG_LEVEL", "loud", r#""loud" is not one of "trace""#),
     ] {
