@@ -1,6 +1,6 @@
 """What depends on what came before: refreshes by what the client is subscribed to, channels named in the connect command,
 a subscription made twice, one's own join among further commands; and parameters of methods that no channel has (§3, §15, §16, §17)."""
-from lib import add, case
+from lib import add, case, now
 
 from cases.j_api import api
 
@@ -104,6 +104,30 @@ async def _(t):
     await a.sub(ch)
 
 
+# Where both the name and the token are at fault, the name is told of.
+NAMES = {"regex": "regex:AB", "nonascii": "open:\u00e9", "unknown": "nope:x", "long": "open:" + "x" * 300, "private-unknown": "$nope:x", "closed": "deny:x", "listed": "user:a#b", "private": "$open:x"}
+for n, ch in NAMES.items():
+    for f, c in [("user", {"sub": "other"}), ("signature", {"key": "no"}), ("exp", {"exp": now(-5)}), ("channel", {"channel": "open:other"}), ("client", {"client": "other"}), ("expire_at", {"expire_at": now(-5)}), ("nbf", {"nbf": now(500)}), ("good", {})]:
+        @case(f"subtok-order-{n}-{f}", f"a name ({n}) and a token ({f})", "§5,§9")
+        async def _(t, ch=ch, c=c):
+            a = await t.client()
+            await a.sub(ch, token=t.subtok(**{"ch": ch, **c}) if "channel" not in c else t.subtok(c["channel"]))
+            await a.closed(0.3)
+
+
+# The type of a sub_refresh counts for shared polls alone.
+for typ in (-1, 1, 2, 3, 99):
+    for n in ("exp", "endless", "unknown", "none"):
+        @case(f"subrefresh-type-{typ}-{n}", f"type {typ} and a token ({n})", "§2,§5")
+        async def _(t, typ=typ, n=n):
+            a, ch = await t.client(), t.ch("open")
+            if n != "unknown":
+                await a.sub(ch, token=t.subtok(ch, exp=now(1000)))
+            token = {} if n == "none" else {"token": t.subtok(ch, **({"exp": now(2000)} if n == "exp" else {}))}
+            await a.cmd("sub_refresh", channel=ch, type=typ, **token)
+            await a.closed(0.2)
+
+
 # One's own join comes before what the next command of the frame brings.
 def together(name, intent, *cmds, ns="jlforce", at_connect=False):
     async def go(t):
@@ -143,6 +167,18 @@ async def _(t):
     await t.settle(0.1)
     await t.api("channels", pattern=ch)
 
+
+for ns in ("hist", "open", "recov", "pos", "arec", "cache"):
+    @case(f"serverside-api-again-pub-{ns}", f"a subscription in {ns} made again after a publication: where it stands", "§16,§17.2")
+    async def _(t, ns=ns):
+        ch = t.ch(ns)
+        await t.client(claims={"channels": [ch]})
+        await t.api("publish", channel=ch, data=1)
+        await t.settle(0.1)
+        await t.api("subscribe", user=t.user, channel=ch)
+        await t.settle(0.1)
+        await t.api("publish", channel=ch, data=2)
+        await t.settle(0.15)
 
 # History after the last offset that there is.
 for off in (2**64 - 1, 2**64 - 2, 2**63):

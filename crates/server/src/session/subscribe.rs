@@ -54,15 +54,12 @@ impl Inner {
                 Ok(token)
             })
         });
-        if let Some(Err(refusal)) = &token {
-            let private_refusal =
-                self.refused(in_force, Use::Subscribe, (client.user(), &request.channel), refusal);
-            // Faults that are no matter of permissions (another user or channel, an expired or revoked token) are
-            // answered by their reason; for the others the decision says what a bad token means here.
-            if !matches!(facts(&token), SubscriptionToken::Invalid) {
-                return Err(private_refusal);
+        let refused = match &token {
+            Some(Err(refusal)) => {
+                Some(self.refused(in_force, Use::Subscribe, (client.user(), &request.channel), refusal))
             }
-        }
+            _ => None,
+        };
         let state = client.extension::<State>();
         let rules = &in_force.rules;
         let wishes = Wishes {
@@ -79,7 +76,17 @@ impl Inner {
         asked.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
         let decision = decide(rules, &asked);
         // A token whose fault has been told of is not told of again by the rule that took it up.
-        let told = matches!(&token, Some(Err(_))) && decision.rule == Rule::SubscriptionToken;
+        let told = refused.is_some() && decision.rule == Rule::SubscriptionToken;
+        // Faults that are no matter of permissions (another user or channel, an expired or revoked token) are answered
+        // by their reason, once nothing that comes before a token has refused; for the others the decision says what
+        // a bad token means here.
+        let allowed = matches!(decision.verdict, Verdict::Allow(_));
+        if let Some(refused) = refused
+            && !matches!(facts(&token), SubscriptionToken::Invalid)
+            && (told || allowed)
+        {
+            return Err(refused);
+        }
         let refuse = |code: u32| {
             if !told {
                 self.refused_by_rule(rules, &asked, &decision, code);

@@ -10,9 +10,6 @@ use spinward_wire::{Incoming, Request};
 /// What is wrong with a command that names no channel.
 pub(super) const NO_CHANNEL: &str = "a command without a channel";
 
-/// The type of a sub_refresh command that adds keys to a shared poll. Other numbers mean nothing.
-const TRACK: i32 = 1;
-
 impl Session {
     /// Takes one command of the client. Must not be called while one is under way.
     pub(crate) fn on_command(&mut self, cx: &mut Cx<'_>, incoming: Incoming) {
@@ -155,7 +152,7 @@ impl Session {
         if own.is(Subscription::SERVER_SIDE) || own.is(Subscription::SERVER_REFRESH) {
             return self.breach(cx, "a sub_refresh command for a subscription that the server prolongs");
         }
-        if request.r#type == TRACK || request.token.is_empty() {
+        if request.token.is_empty() {
             return self.error(cx, id, &ErrorCode::BAD_REQUEST);
         }
         let Some(local) = cx.channels.get(own.channel) else {

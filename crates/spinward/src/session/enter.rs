@@ -60,7 +60,9 @@ impl Session {
         if let Some(stands) = asked.stands.take() {
             // What is on its way to this shard was for the one before, and is now for this one.
             seq = seq.min(stands.seq);
-            start.top = stands.position.unwrap_or(start.top);
+            if options.positioning || options.recovery {
+                start.top = stands.position.unwrap_or(start.top);
+            }
         }
         let Some(entry) = cx.channels.get_mut(local) else {
             return self.join_failed(cx, purpose, ErrorCode::INTERNAL);
