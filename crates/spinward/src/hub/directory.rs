@@ -15,19 +15,51 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const PARTS: usize = 64;
 
+/// Hashes the names of channels, alike in the directory and in every shard.
+#[derive(Clone)]
+pub(crate) struct Names(FixedState);
+
+impl Names {
+    /// Bits of an id that are the name's. What is left of an id counts a thousand new records a second for 35 years.
+    const KEY_BITS: u32 = 24;
+
+    fn hash(&self, name: &str) -> u64 {
+        self.0.hash_one(name)
+    }
+
+    /// A hash of the name for tables that find a channel by its name or by the id of its record.
+    pub(crate) fn of_name(&self, name: &str) -> u64 {
+        self.of_id(self.hash(name))
+    }
+
+    /// The same by the id.
+    pub(crate) fn of_id(&self, id: u64) -> u64 {
+        self.0.hash_one(Self::key(id))
+    }
+
+    const fn key(hash: u64) -> u64 {
+        hash & ((1 << Self::KEY_BITS) - 1)
+    }
+
+    const fn id(count: u64, hash: u64) -> u64 {
+        count << Self::KEY_BITS | Self::key(hash)
+    }
+}
+
 /// Every channel of this node, by name.
 ///
 /// Lock order: part, then record, then inbox. A record is locked without its part; one that was taken out of
 /// its part meanwhile says so (`dead`), and the name is looked up again.
 pub(crate) struct Directory {
     parts: Box<[Mutex<HashTable<Arc<Channel>>>]>,
-    hasher: FixedState,
-    next_id: AtomicU64,
+    pub(crate) names: Names,
+    records: AtomicU64,
 }
 
 /// The record of a channel.
 pub(crate) struct Channel {
-    /// Never reused, so that an inbox entry of an earlier record is not taken for one of this.
+    /// Never reused, so that an inbox entry of an earlier record is not taken for one of this. Its low bits are
+    /// those of the name's hash, so that one table finds a channel by either; the others count.
     pub(crate) id: u64,
     pub(crate) name: Box<str>,
     state: Mutex<State>,
@@ -163,13 +195,9 @@ impl Directory {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             parts: (0..PARTS).map(|_| Mutex::new(HashTable::new())).collect(),
-            hasher: FixedState::with_seed(seed),
-            next_id: AtomicU64::new(1),
+            names: Names(FixedState::with_seed(seed)),
+            records: AtomicU64::new(1),
         }
-    }
-
-    pub(crate) fn hash(&self, name: &str) -> u64 {
-        self.hasher.hash_one(name)
     }
 
     fn part(&self, hash: u64) -> &Mutex<HashTable<Arc<Channel>>> {
@@ -179,19 +207,19 @@ impl Directory {
 
     /// The record of a channel, if it has one.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Channel>> {
-        let hash = self.hash(name);
+        let hash = self.names.hash(name);
         self.part(hash).lock().find(hash, |channel| *channel.name == *name).cloned()
     }
 
     /// The record of a channel, made if need be.
     fn find_or_create(&self, name: &str) -> Arc<Channel> {
-        let hash = self.hash(name);
+        let hash = self.names.hash(name);
         let mut part = self.part(hash).lock();
         if let Some(channel) = part.find(hash, |channel| *channel.name == *name) {
             return Arc::clone(channel);
         }
         let channel = Arc::new(Channel {
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            id: Names::id(self.records.fetch_add(1, Ordering::Relaxed), hash),
             name: name.into(),
             state: Mutex::new(State {
                 shards: 0,
@@ -202,7 +230,7 @@ impl Directory {
                 kept: None,
             }),
         });
-        part.insert_unique(hash, Arc::clone(&channel), |other| self.hasher.hash_one(&*other.name));
+        part.insert_unique(hash, Arc::clone(&channel), |other| self.names.hash(&other.name));
         channel
     }
 
@@ -230,7 +258,7 @@ impl Directory {
 
     /// Takes the record out if nothing uses it.
     pub(crate) fn release(&self, channel: &Arc<Channel>, now_ms: u64) {
-        let hash = self.hash(&channel.name);
+        let hash = self.names.hash(&channel.name);
         let mut part = self.part(hash).lock();
         let mut state = channel.lock();
         if state.dead || !state.is_idle(now_ms) {
@@ -240,7 +268,7 @@ impl Directory {
         if let Ok(entry) = part.find_entry(hash, |other| Arc::ptr_eq(other, channel)) {
             entry.remove();
             if let Some(room) = fewer(part.len(), part.capacity()) {
-                part.shrink_to(room, |other| self.hasher.hash_one(&*other.name));
+                part.shrink_to(room, |other| self.names.hash(&other.name));
             }
         }
     }

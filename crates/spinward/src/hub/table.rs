@@ -1,14 +1,12 @@
 //! The channels of one shard, and how they are found.
 
-use super::directory::Channel;
+use super::directory::{Channel, Names};
 use super::join::Ticket;
 use super::local::{LocalChannel, Moved};
 use crate::room::fewer;
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// The channels of one shard, by number, name and record id.
@@ -17,23 +15,16 @@ pub(crate) struct LocalTable {
     channels: Vec<Option<LocalChannel>>,
     /// Numbers to use again, the lowest first, so that the list can become short. Those beyond its end are stale.
     free: BinaryHeap<Reverse<u32>>,
-    by_name: HashTable<u32>,
-    by_id: HashTable<u32>,
-    hasher: FixedState,
+    /// By name and by record id: both have the same hash.
+    numbers: HashTable<u32>,
+    names: Names,
     /// The last number of a read for subscribers that are joining.
     read: u32,
 }
 
 impl LocalTable {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            channels: Vec::new(),
-            free: BinaryHeap::new(),
-            by_name: HashTable::new(),
-            by_id: HashTable::new(),
-            hasher: FixedState::with_seed(seed),
-            read: 0,
-        }
+    pub(crate) fn new(names: Names) -> Self {
+        Self { channels: Vec::new(), free: BinaryHeap::new(), numbers: HashTable::new(), names, read: 0 }
     }
 
     /// Has a subscriber that is joining wait for a read: says its number if it is a new one.
@@ -53,23 +44,23 @@ impl LocalTable {
 
     /// The number of a channel by its name.
     pub(crate) fn find(&self, name: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(name);
-        self.by_name
+        let hash = self.names.of_name(name);
+        self.numbers
             .find(hash, |number| self.get(*number).is_some_and(|channel| *channel.record.name == *name))
             .copied()
     }
 
     /// The number of a channel by the id of its record.
     pub(crate) fn find_id(&self, id: u64) -> Option<u32> {
-        let hash = self.hasher.hash_one(id);
-        self.by_id
+        let hash = self.names.of_id(id);
+        self.numbers
             .find(hash, |number| self.get(*number).is_some_and(|channel| channel.record.id == id))
             .copied()
     }
 
     /// Adds a channel that is not there.
     pub(crate) fn insert(&mut self, record: Arc<Channel>, seen: u64) -> u32 {
-        let (name_hash, id_hash) = (self.hasher.hash_one(&*record.name), self.hasher.hash_one(record.id));
+        let hash = self.names.of_id(record.id);
         let channel = LocalChannel::new(record, seen);
         let number = match self.free.pop().filter(|lowest| (lowest.0 as usize) < self.channels.len()) {
             Some(Reverse(number)) => {
@@ -83,11 +74,7 @@ impl LocalTable {
                 self.channels.len() as u32 - 1
             }
         };
-        let (channels, hasher) = (&self.channels, &self.hasher);
-        let of = |number: &u32| channels[*number as usize].as_ref().map(|channel| &channel.record);
-        self.by_name
-            .insert_unique(name_hash, number, |number| of(number).map_or(0, |r| hasher.hash_one(&*r.name)));
-        self.by_id.insert_unique(id_hash, number, |number| of(number).map_or(0, |r| hasher.hash_one(r.id)));
+        self.numbers.insert_unique(hash, number, rehash(&self.channels, &self.names));
         number
     }
 
@@ -104,12 +91,8 @@ impl LocalTable {
         }
         let channel = self.channels[number as usize].take()?;
         self.free.push(Reverse(number));
-        let (name_hash, id_hash) =
-            (self.hasher.hash_one(&*channel.record.name), self.hasher.hash_one(channel.record.id));
-        if let Ok(entry) = self.by_name.find_entry(name_hash, |other| *other == number) {
-            entry.remove();
-        }
-        if let Ok(entry) = self.by_id.find_entry(id_hash, |other| *other == number) {
+        let hash = self.names.of_id(channel.record.id);
+        if let Ok(entry) = self.numbers.find_entry(hash, |other| *other == number) {
             entry.remove();
         }
         self.give_back();
@@ -127,13 +110,15 @@ impl LocalTable {
             self.free.retain(|number| (number.0 as usize) < len);
             self.free.shrink_to(room);
         }
-        let (channels, hasher) = (&self.channels, &self.hasher);
-        let of = |number: &u32| channels[*number as usize].as_ref().map(|channel| &channel.record);
-        if let Some(room) = fewer(self.by_name.len(), self.by_name.capacity()) {
-            self.by_name.shrink_to(room, |number| of(number).map_or(0, |r| hasher.hash_one(&*r.name)));
-            self.by_id.shrink_to(room, |number| of(number).map_or(0, |r| hasher.hash_one(r.id)));
+        if let Some(room) = fewer(self.numbers.len(), self.numbers.capacity()) {
+            self.numbers.shrink_to(room, rehash(&self.channels, &self.names));
         }
     }
+}
+
+/// The hash of a number that is in the table.
+fn rehash(channels: &[Option<LocalChannel>], names: &Names) -> impl Fn(&u32) -> u64 {
+    move |number| channels[*number as usize].as_ref().map_or(0, |channel| names.of_id(channel.record.id))
 }
 
 #[cfg(test)]

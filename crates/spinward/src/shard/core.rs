@@ -62,12 +62,11 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(shard: u8, hub: Arc<Hub>, now: Now) -> Self {
         let config = Arc::clone(&hub.config);
-        let seed = hub.entropy.number();
         Self {
             shard,
             slots: Vec::new(),
             free: Vec::new(),
-            channels: LocalTable::new(seed),
+            channels: LocalTable::new(hub.directory.names.clone()),
             wheel: Wheel::new(now.mono),
             ahead: ahead(now),
             calls: VecDeque::new(),

@@ -20,14 +20,14 @@ fn a_channel_and_its_subscribers_are_small() {
 #[test]
 fn a_crowd_of_channels_that_has_left_gives_its_memory_back() {
     let directory = Directory::new(1);
-    let mut table = LocalTable::new(1);
+    let mut table = LocalTable::new(directory.names.clone());
     let numbers: Vec<u32> =
         (0..10_000).map(|n| table.insert(record(&directory, &format!("c{n}")), 0)).collect();
     for number in &numbers[1..] {
         table.remove_idle(*number).unwrap();
     }
     assert_eq!(table.find("c0"), Some(numbers[0]));
-    for capacity in [table.channels.capacity(), table.by_name.capacity(), table.by_id.capacity()] {
+    for capacity in [table.channels.capacity(), table.numbers.capacity()] {
         assert!(capacity <= 32, "{capacity}");
     }
     assert!(table.free.capacity() <= 32, "{}", table.free.capacity());
@@ -56,7 +56,7 @@ proptest! {
     #[test]
     fn the_table_does_what_a_plain_map_does(steps in steps()) {
         let directory = Directory::new(1);
-        let mut table = LocalTable::new(1);
+        let mut table = LocalTable::new(directory.names.clone());
         let mut model: BTreeMap<u8, (u32, u64)> = BTreeMap::new();
         for step in steps {
             match step {
