@@ -3,23 +3,23 @@
 use super::directory::Channel;
 use super::encoded::{Delivery, Form};
 use super::join::Joining;
+use super::subscribers::Subscribers;
 use crate::publication::{Position, Publication};
+use crate::room::{fewer, make_room};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 use spinward_wire::filter::Filter;
 use std::sync::Arc;
 
-/// One subscriber: a slot of this shard and what it wants. Eight bytes, because there may be millions.
-#[derive(Clone, Copy)]
-pub(crate) struct Subscriber {
-    pub(crate) slot: u32,
+/// What a subscriber wants. Four bytes, because there may be millions; one that is plain has none of it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Wants {
     flags: u16,
     /// Number of the filter, from 1; 0 is none.
     filter: u16,
 }
 
-impl Subscriber {
+impl Wants {
     /// Is told of lost publications.
     pub(crate) const POSITIONED: u16 = 1;
     /// Is told who joins and leaves.
@@ -34,7 +34,7 @@ impl Subscriber {
     #[cfg(feature = "planted-faults")]
     const LOST: u16 = 32;
 
-    pub(crate) const fn is(self, flag: u16) -> bool {
+    const fn is(self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 }
@@ -42,19 +42,18 @@ impl Subscriber {
 /// A channel that has subscribers in this shard, or some that are joining.
 pub(crate) struct LocalChannel {
     pub(crate) record: Arc<Channel>,
-    /// The one or two of most channels are in here.
-    pub(crate) subscribers: SmallVec<[Subscriber; 2]>,
     /// The last delivery that was processed here.
     pub(crate) seen: u64,
-    /// Offset of the last stored publication that was processed here, or of the top when the first came.
-    pub(crate) top: u64,
-    more: Option<Box<More>>,
+    subscribers: Subscribers,
 }
 
 /// What few channels need.
 #[derive(Default)]
-struct More {
-    epoch: Option<Arc<str>>,
+pub(super) struct More {
+    /// Of each subscriber, in the order of their slots.
+    wants: Vec<Wants>,
+    /// Place of the last stored publication that was processed here, or the top when the first came.
+    position: Option<Position>,
     /// Subscribers, by slot, that stand elsewhere than this channel until the next delivery has passed them.
     young: HashMap<u32, Young, FixedState>,
     /// The last publication that was delivered here, while anyone may be sent a patch against it.
@@ -62,9 +61,21 @@ struct More {
     /// Subscribers that agreed on deltas.
     deltas: usize,
     filters: Vec<FilterUse>,
-    joining: Option<Joining>,
+    joining: Option<Box<Joining>>,
     /// Its position is compared with the broker's from time to time.
     watched: bool,
+}
+
+impl More {
+    /// For a channel that has so many plain subscribers.
+    pub(super) fn of_plain(count: usize) -> Self {
+        Self { wants: vec![Wants::default(); count], ..Self::default() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn wants(&self) -> usize {
+        self.wants.len()
+    }
 }
 
 /// Where a subscriber joined.
@@ -117,14 +128,6 @@ pub(crate) struct Stand {
     pub(crate) position: Option<Position>,
 }
 
-/// A subscriber that took another place in its channel's list: its connection has to know.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moved {
-    pub(crate) slot: u32,
-    pub(crate) channel: u32,
-    pub(crate) place: u32,
-}
-
 /// What to do with a publication.
 pub(crate) enum Verdict {
     /// Give it to the subscribers.
@@ -156,128 +159,130 @@ pub(crate) struct Gap {
 impl LocalChannel {
     /// Nobody is in it yet; `seen` is the last delivery there was.
     pub(super) const fn new(record: Arc<Channel>, seen: u64) -> Self {
-        Self { record, subscribers: SmallVec::new_const(), seen, top: 0, more: None }
+        Self { record, seen, subscribers: Subscribers::NONE }
     }
 
-    fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
+    /// Where the channel stands here, if that is known.
+    pub(crate) fn position(&self) -> Option<&Position> {
+        self.subscribers.more()?.position.as_ref()
     }
 
     pub(crate) fn epoch(&self) -> Option<&Arc<str>> {
-        self.more.as_ref()?.epoch.as_ref()
+        Some(&self.position()?.epoch)
     }
 
-    pub(crate) fn set_position(&mut self, top: u64, epoch: &Arc<str>) {
-        self.top = top;
-        if self.epoch() != Some(epoch) {
-            self.more().epoch = Some(Arc::clone(epoch));
+    /// What is up to this place was processed here.
+    pub(crate) fn has_reached(&self, place: &Position) -> bool {
+        self.position().is_some_and(|at| at.epoch == place.epoch && at.offset >= place.offset)
+    }
+
+    pub(crate) fn set_position(&mut self, offset: u64, epoch: &Arc<str>) {
+        let position = &mut self.subscribers.make_more().position;
+        match position {
+            Some(known) if known.epoch == *epoch => known.offset = offset,
+            _ => *position = Some(Position { offset, epoch: Arc::clone(epoch) }),
         }
     }
 
     pub(crate) fn joining(&mut self) -> Option<&mut Joining> {
-        self.more.as_mut()?.joining.as_mut()
+        self.subscribers.more_mut()?.joining.as_deref_mut()
     }
 
     pub(crate) fn start_joining(&mut self) -> &mut Joining {
-        self.more().joining.get_or_insert_default()
+        self.subscribers.make_more().joining.get_or_insert_default()
     }
 
-    pub(crate) fn stop_joining(&mut self) -> Option<Joining> {
-        self.more.as_mut()?.joining.take()
+    pub(crate) fn stop_joining(&mut self) {
+        if let Some(more) = self.subscribers.more_mut() {
+            more.joining = None;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.subscribers.slots().is_empty()
     }
 
     /// Nobody is here and nobody comes.
     pub(crate) fn is_idle(&self) -> bool {
-        self.subscribers.is_empty() && self.more.as_ref().is_none_or(|more| more.joining.is_none())
+        self.is_empty() && self.subscribers.more().is_none_or(|more| more.joining.is_none())
     }
 
-    /// Adds a subscriber; answers its place.
-    pub(crate) fn add(&mut self, joiner: Joiner) -> u32 {
-        let mut flags = joiner.flags;
-        let mut filter = 0;
+    /// Adds a subscriber.
+    pub(crate) fn add(&mut self, joiner: Joiner) {
+        let mut wants = Wants { flags: joiner.flags, filter: 0 };
         if let Some(wanted) = joiner.filter {
-            filter = self.use_filter(wanted);
+            wants.filter = self.use_filter(wanted);
         }
-        let elsewhere = |start: &Position| start.offset != self.top || self.epoch() != Some(&start.epoch);
-        if joiner.joined_at > self.seen || joiner.start.as_ref().is_some_and(elsewhere) {
-            flags |= Subscriber::YOUNG;
-            self.more().young.insert(joiner.slot, Young { seq: joiner.joined_at, start: joiner.start });
+        let elsewhere = joiner.start.as_ref().is_some_and(|start| self.position() != Some(start));
+        if joiner.joined_at > self.seen || elsewhere {
+            wants.flags |= Wants::YOUNG;
+            let young = Young { seq: joiner.joined_at, start: joiner.start };
+            self.subscribers.make_more().young.insert(joiner.slot, young);
         }
-        if flags & Subscriber::DELTA != 0 {
-            let more = self.more();
+        if wants.is(Wants::DELTA) {
+            let more = self.subscribers.make_more();
             more.deltas += 1;
             // Its base is of use only if it is also what the shard will take for the base of the next patch.
             if let Some(base) = joiner.base {
                 let current = more.base.get_or_insert_with(|| Arc::clone(&base));
                 if Arc::ptr_eq(current, &base) || (current.offset == base.offset && current.data == base.data)
                 {
-                    flags |= Subscriber::BASE_KNOWN;
+                    wants.flags |= Wants::BASE_KNOWN;
                 }
             }
         }
         #[cfg(feature = "planted-faults")]
         if crate::sim::planted::strikes(crate::sim::planted::Fault::LostSubscriber) {
-            flags |= Subscriber::LOST;
-            self.more();
+            wants.flags |= Wants::LOST;
         }
-        let len = self.subscribers.len();
-        if len == self.subscribers.capacity() {
-            // By a quarter: the room left over in many lists is more than the copying.
-            self.subscribers.reserve_exact(len / 4 + 1);
+        if wants != Wants::default() {
+            self.subscribers.make_more();
         }
-        self.subscribers.push(Subscriber { slot: joiner.slot, flags, filter });
-        self.subscribers.len() as u32 - 1
+        self.subscribers.push(joiner.slot);
+        if let Some(more) = self.subscribers.more_mut() {
+            make_room(&mut more.wants, 4);
+            more.wants.push(wants);
+        }
     }
 
-    /// Whether the subscriber at this place has a flag.
-    pub(crate) fn is(&self, place: u32, flag: u16) -> bool {
-        self.subscribers.get(place as usize).is_some_and(|subscriber| subscriber.is(flag))
+    /// Whether a subscriber has a flag.
+    pub(crate) fn is(&self, slot: u32, flag: u16) -> bool {
+        let (place, more) = (self.subscribers.place(slot), self.subscribers.more());
+        place.zip(more).is_some_and(|(place, more)| more.wants[place].is(flag))
     }
 
-    /// Where the subscriber at this place stands.
-    pub(crate) fn stand(&self, place: u32) -> Option<Stand> {
-        let subscriber = self.subscribers.get(place as usize)?;
-        let young = self.more.as_ref().and_then(|more| more.young.get(&subscriber.slot));
-        Some(match young.filter(|_| subscriber.is(Subscriber::YOUNG)) {
+    /// Where a subscriber stands.
+    pub(crate) fn stand(&self, slot: u32) -> Stand {
+        match self.subscribers.more().and_then(|more| more.young.get(&slot)) {
             Some(young) => Stand { seq: young.seq, position: young.start.clone() },
-            None => {
-                let position =
-                    self.epoch().map(|epoch| Position { offset: self.top, epoch: Arc::clone(epoch) });
-                Stand { seq: self.seen, position }
-            }
-        })
+            None => Stand { seq: self.seen, position: self.position().cloned() },
+        }
     }
 
-    /// Takes a subscriber out; the last one takes its place.
-    pub(super) fn remove(&mut self, place: u32) -> Option<Subscriber> {
-        if place as usize >= self.subscribers.len() {
-            return None;
+    /// Takes a subscriber out.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let Some(place) = self.subscribers.remove(slot) else { return };
+        let Some(more) = self.subscribers.more_mut() else { return };
+        let gone = more.wants.swap_remove(place);
+        if let Some(room) = fewer(more.wants.len(), more.wants.capacity()) {
+            more.wants.shrink_to(room);
         }
-        let gone = self.subscribers.swap_remove(place as usize);
-        if self.subscribers.capacity() > 16 && self.subscribers.len() < self.subscribers.capacity() / 4 {
-            let mut fewer = SmallVec::with_capacity(self.subscribers.capacity() / 2);
-            fewer.extend_from_slice(&self.subscribers);
-            self.subscribers = fewer;
+        if gone.is(Wants::YOUNG) {
+            more.young.remove(&slot);
         }
-        if let Some(more) = &mut self.more {
-            if gone.is(Subscriber::YOUNG) {
-                more.young.remove(&gone.slot);
-            }
-            if gone.is(Subscriber::DELTA) {
-                more.deltas -= 1;
-                if more.deltas == 0 {
-                    more.base = None;
-                }
-            }
-            if gone.filter > 0 {
-                more.filters[usize::from(gone.filter) - 1].users -= 1;
+        if gone.is(Wants::DELTA) {
+            more.deltas -= 1;
+            if more.deltas == 0 {
+                more.base = None;
             }
         }
-        self.subscribers.get(place as usize).copied()
+        if gone.filter > 0 {
+            more.filters[usize::from(gone.filter) - 1].users -= 1;
+        }
     }
 
     fn use_filter(&mut self, wanted: Filter) -> u16 {
-        let filters = &mut self.more().filters;
+        let filters = &mut self.subscribers.make_more().filters;
         let found = filters.iter().position(|one| one.users > 0 && one.filter == wanted);
         let place = found.unwrap_or_else(|| {
             let fresh = FilterUse { filter: wanted, users: 0, verdict: false };
@@ -296,7 +301,7 @@ impl LocalChannel {
 
     /// Whether another subscriber with a filter finds room.
     pub(crate) fn has_room_for_filter(&self) -> bool {
-        self.more.as_ref().is_none_or(|more| more.filters.len() < usize::from(u16::MAX) - 1)
+        self.subscribers.more().is_none_or(|more| more.filters.len() < usize::from(u16::MAX) - 1)
     }
 
     /// Looks at the place of a publication in the stream and moves on to it.
@@ -307,51 +312,57 @@ impl LocalChannel {
         self.seen = delivery.seq;
         let offset = delivery.publication.offset;
         let Some(epoch) = &delivery.epoch else { return Verdict::Deliver };
-        let (known, same) = (self.epoch().is_some(), self.epoch() == Some(epoch));
-        if same && offset <= self.top {
+        let at = self.position();
+        let known = at.is_some();
+        let before = at.filter(|at| at.epoch == *epoch).map(|at| at.offset);
+        if before.is_some_and(|before| offset <= before) {
             return Verdict::Repeated;
         }
-        let follows = same && offset == self.top + 1;
+        let follows = before.is_some_and(|before| offset == before + 1);
         self.set_position(offset, epoch);
-        let young = self.more.as_ref().is_some_and(|more| !more.young.is_empty());
+        let young = self.subscribers.more().is_some_and(|more| !more.young.is_empty());
         if (follows || !known) && !young { Verdict::Deliver } else { Verdict::Gap(Gap { known, follows }) }
+    }
+
+    /// The slots of subscribers with this flag, and of these those that `f` says yes to.
+    fn slots_with(&self, flag: u16, f: impl Fn(Option<&Young>) -> bool) -> Vec<u32> {
+        let Some(more) = self.subscribers.more() else { return Vec::new() };
+        let with = self.subscribers.slots().iter().zip(&more.wants).filter(|(_, wants)| wants.is(flag));
+        with.map(|(slot, _)| *slot).filter(|slot| f(more.young.get(slot))).collect()
     }
 
     /// The slots of positioned subscribers that lost something before this publication.
     pub(crate) fn losers(&self, delivery: &Delivery, gap: Gap) -> Vec<u32> {
-        let young = |slot| self.more.as_ref().and_then(|more| more.young.get(&slot));
-        let lost = |subscriber: &&Subscriber| {
-            subscriber.is(Subscriber::POSITIONED)
-                && match young(subscriber.slot).filter(|_| subscriber.is(Subscriber::YOUNG)) {
-                    Some(young) if young.seq >= delivery.seq => false,
-                    Some(young) => young
-                        .stands_at(delivery)
-                        .is_none_or(|offset| offset + 1 < delivery.publication.offset),
-                    None => gap.known && !gap.follows,
-                }
-        };
-        self.subscribers.iter().filter(lost).map(|subscriber| subscriber.slot).collect()
+        self.slots_with(Wants::POSITIONED, |young| match young {
+            Some(young) if young.seq >= delivery.seq => false,
+            Some(young) => {
+                young.stands_at(delivery).is_none_or(|offset| offset + 1 < delivery.publication.offset)
+            }
+            None => gap.known && !gap.follows,
+        })
     }
 
     /// The slots of all positioned subscribers.
     pub(crate) fn positioned(&self) -> Vec<u32> {
-        let positioned = self.subscribers.iter().filter(|subscriber| subscriber.is(Subscriber::POSITIONED));
-        positioned.map(|subscriber| subscriber.slot).collect()
+        self.slots_with(Wants::POSITIONED, |_| true)
+    }
+
+    /// The slots of subscribers that are told who joins and leaves.
+    pub(crate) fn told_of_joins(&self) -> Vec<u32> {
+        self.slots_with(Wants::JOIN_LEAVE, |_| true)
     }
 
     /// The slots of positioned subscribers that have not got what is up to this place.
     pub(crate) fn behind(&self, place: &Position) -> Vec<u32> {
-        let young = |slot| self.more.as_ref().and_then(|more| more.young.get(&slot)?.start.as_ref());
         let there = |start: &Position| start.epoch == place.epoch && start.offset >= place.offset;
-        let behind = |subscriber: &&Subscriber| {
-            subscriber.is(Subscriber::POSITIONED) && !young(subscriber.slot).is_some_and(there)
-        };
-        self.subscribers.iter().filter(behind).map(|subscriber| subscriber.slot).collect()
+        self.slots_with(Wants::POSITIONED, |young| {
+            !young.and_then(|young| young.start.as_ref()).is_some_and(there)
+        })
     }
 
     /// Notes that the position is looked after, or no more. Answers what was noted before.
     pub(crate) fn set_watched(&mut self, watched: bool) -> bool {
-        std::mem::replace(&mut self.more().watched, watched)
+        std::mem::replace(&mut self.subscribers.make_more().watched, watched)
     }
 
     /// Calls `send` for each subscriber that is to have this publication, with the form it is to have.
@@ -361,13 +372,12 @@ impl LocalChannel {
         mut send: impl FnMut(u32, Form<'_>),
     ) -> Filtering {
         let mut filtering = Filtering::default();
-        let Some(more) = &mut self.more else {
-            for subscriber in &self.subscribers {
-                send(subscriber.slot, Form::Plain);
-            }
+        let (slots, more) = self.subscribers.split();
+        let Some(More { wants, young, base, deltas, filters, .. }) = more else {
+            slots.iter().for_each(|slot| send(*slot, Form::Plain));
             return filtering;
         };
-        for one in &mut more.filters {
+        for one in &mut *filters {
             if one.users > 0 {
                 filtering.evaluated += 1;
                 one.verdict = match &delivery.publication.tags {
@@ -376,33 +386,31 @@ impl LocalChannel {
                 };
             }
         }
-        let More { young, base, deltas, filters, .. } = &mut **more;
-        for subscriber in &mut self.subscribers {
+        for (&slot, wants) in slots.iter().zip(wants) {
             #[cfg(feature = "planted-faults")]
-            if subscriber.is(Subscriber::LOST) {
+            if wants.is(Wants::LOST) {
                 continue;
             }
-            if subscriber.is(Subscriber::YOUNG) {
-                let slot = subscriber.slot;
+            if wants.is(Wants::YOUNG) {
                 if young.get(&slot).is_some_and(|young| young.has(delivery)) {
                     continue;
                 }
-                subscriber.flags &= !Subscriber::YOUNG;
+                wants.flags &= !Wants::YOUNG;
                 young.remove(&slot);
             }
-            if subscriber.filter > 0 && !filters[usize::from(subscriber.filter) - 1].verdict {
+            if wants.filter > 0 && !filters[usize::from(wants.filter) - 1].verdict {
                 filtering.held_back += 1;
                 // It does not have this one, so a patch against it would be of no use, and tell of it.
-                subscriber.flags &= !Subscriber::BASE_KNOWN;
+                wants.flags &= !Wants::BASE_KNOWN;
                 continue;
             }
-            if subscriber.is(Subscriber::DELTA) {
+            if wants.is(Wants::DELTA) {
                 // Without a position nobody would notice that the base was lost on the way.
-                let known = subscriber.is(Subscriber::BASE_KNOWN) && subscriber.is(Subscriber::POSITIONED);
-                send(subscriber.slot, Form::Delta(if known { base.as_ref() } else { None }));
-                subscriber.flags |= Subscriber::BASE_KNOWN;
+                let known = wants.is(Wants::BASE_KNOWN) && wants.is(Wants::POSITIONED);
+                send(slot, Form::Delta(if known { base.as_ref() } else { None }));
+                wants.flags |= Wants::BASE_KNOWN;
             } else {
-                send(subscriber.slot, Form::Plain);
+                send(slot, Form::Plain);
             }
         }
         if *deltas > 0 {

@@ -7,6 +7,7 @@ pub(crate) mod join;
 pub(crate) mod local;
 mod memory;
 mod remote;
+mod subscribers;
 pub(crate) mod table;
 pub(crate) mod users;
 

@@ -2,7 +2,7 @@
 
 use super::directory::{Channel, Names};
 use super::join::Ticket;
-use super::local::{LocalChannel, Moved};
+use super::local::LocalChannel;
 use crate::room::fewer;
 use hashbrown::HashTable;
 use std::cmp::Reverse;
@@ -76,12 +76,6 @@ impl LocalTable {
         };
         self.numbers.insert_unique(hash, number, rehash(&self.channels, &self.names));
         number
-    }
-
-    /// Takes a subscriber out of a channel. Says who took its place, if anyone did.
-    pub(crate) fn remove_subscriber(&mut self, channel: u32, place: u32) -> Option<Moved> {
-        let moved = self.get_mut(channel)?.remove(place)?;
-        Some(Moved { slot: moved.slot, channel, place })
     }
 
     /// Takes a channel out once nobody is in it.

@@ -80,7 +80,7 @@ impl Session {
             return;
         }
         let before = self.make_way(cx, &channel);
-        let stands = before.as_ref().and_then(|(.., stands)| stands.clone());
+        let stands = before.as_ref().map(|(.., stands)| stands.clone());
         let asked = match since {
             Some(since) => Asked { recover: true, since, ..Asked::default() },
             None => Asked { stands, ..Asked::default() },

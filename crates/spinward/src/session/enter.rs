@@ -8,7 +8,7 @@ use crate::hooks::SubscribeOptions;
 use crate::hub::directory::Channel;
 use crate::hub::encoded::{patch, payload, to_wire};
 use crate::hub::join::Start;
-use crate::hub::local::{Joiner, Subscriber};
+use crate::hub::local::{Joiner, Wants};
 use crate::id::ClientId;
 use crate::node::call::Call;
 use crate::publication::Publication;
@@ -70,9 +70,9 @@ impl Session {
         let delta = options.delta && asked.delta;
         let mut flags = 0;
         for (wanted, flag) in [
-            (options.positioning || options.recovery, Subscriber::POSITIONED),
-            (options.push_join_leave, Subscriber::JOIN_LEAVE),
-            (delta, Subscriber::DELTA),
+            (options.positioning || options.recovery, Wants::POSITIONED),
+            (options.push_join_leave, Wants::JOIN_LEAVE),
+            (delta, Wants::DELTA),
         ] {
             flags |= if wanted { flag } else { 0 };
         }
@@ -83,14 +83,7 @@ impl Session {
         };
         let filter = if entry.has_room_for_filter() { asked.filter.take() } else { None };
         let start_at = (options.positioning || options.recovery).then(|| start.top.clone());
-        let place = entry.add(Joiner {
-            slot: cx.handle.slot(),
-            flags,
-            filter,
-            joined_at: seq,
-            start: start_at,
-            base,
-        });
+        entry.add(Joiner { slot: cx.handle.slot(), flags, filter, joined_at: seq, start: start_at, base });
         cx.metrics.subscriptions_up();
         if asked.recover && options.recovery {
             cx.metrics.recovered(start.recovered, !start.publications.is_empty());
@@ -111,7 +104,7 @@ impl Session {
             .filter(|_| seen)
             .map(|identity| Arc::new(identity.client_info(options.info.clone())));
         let expiry = Expiry::at(options.expire_at);
-        self.keep(Subscription::new(local, place, Details { flags, asked: 0, expiry, info: info.clone() }));
+        self.keep(Subscription::new(local, Details { flags, asked: 0, expiry, info: info.clone() }));
         let result = self.result(cx, &options, &asked, &start, delta);
         match info {
             Some(info) if options.presence => {
@@ -190,7 +183,7 @@ impl Session {
         let (true, Some(info)) = (own.is(Subscription::JOIN_LEAVE), own.info().cloned()) else { return };
         let Some(local) = cx.channels.get(own.channel) else { return };
         let free = self.busy.as_ref().is_none_or(|busy| matches!(busy.what, Waiting::Announced));
-        let awaited = free && local.is(own.place, Subscriber::JOIN_LEAVE);
+        let awaited = free && local.is(cx.handle.slot(), Wants::JOIN_LEAVE);
         let record = local.record.clone();
         let token = if awaited { self.token() } else { 0 };
         if awaited {

@@ -18,7 +18,6 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::hooks::{Handshake, Refusal};
 use crate::hub::Hub;
-use crate::hub::local::Moved;
 use crate::hub::table::LocalTable;
 use crate::id::ClientId;
 use crate::identity::{Identity, Transport};
@@ -44,7 +43,6 @@ pub(crate) struct Cx<'a> {
     pub(crate) calls: &'a mut Vec<Called>,
     /// Replies and pushes of this event, in order, still without a transport frame.
     pub(crate) out: &'a mut Vec<u8>,
-    pub(crate) moved: &'a mut Vec<Moved>,
     pub(crate) metrics: &'a ShardMetrics,
     /// The session ended with this.
     pub(crate) closed: Option<DisconnectCode>,
@@ -256,13 +254,6 @@ impl Session {
         }
         while let Some(join) = self.joins.pop() {
             self.abandon(cx, join);
-        }
-    }
-
-    /// Another subscriber left and this session's took its place in the list of a channel.
-    pub(crate) fn moved(&mut self, moved: Moved) {
-        if let Some(own) = self.subscriptions.iter_mut().find(|own| own.channel == moved.channel) {
-            own.place = moved.place;
         }
     }
 }

@@ -15,8 +15,6 @@ use std::sync::Arc;
 pub(super) struct Subscription {
     /// Number of the channel in the shard's table.
     pub(super) channel: u32,
-    /// Place in the channel's list of subscribers.
-    pub(super) place: u32,
     /// Most subscriptions are plain, and every one pays for the size.
     details: Option<Box<Details>>,
 }
@@ -44,9 +42,9 @@ impl Subscription {
     /// The application is being asked.
     pub(super) const REFRESHING: u8 = 16;
 
-    pub(super) fn new(channel: u32, place: u32, details: Details) -> Self {
+    pub(super) fn new(channel: u32, details: Details) -> Self {
         let plain = details.flags == 0 && details.expiry == Expiry::NEVER && details.info.is_none();
-        Self { channel, place, details: (!plain).then(|| Box::new(details)) }
+        Self { channel, details: (!plain).then(|| Box::new(details)) }
     }
 
     pub(super) fn is(&self, flag: u8) -> bool {
@@ -149,30 +147,22 @@ impl Session {
     /// Takes a subscription out of its channel for another one that follows at once: nobody is told, the place in
     /// presence stays, and the channel is not left yet: that is done by [`Session::leave_record`] once the other one
     /// has its own place. Says where it stood, so that the other one goes on from there.
-    pub(super) fn make_way(
-        &mut self,
-        cx: &mut Cx<'_>,
-        channel: &str,
-    ) -> Option<(u32, Arc<Channel>, Option<Stand>)> {
+    pub(super) fn make_way(&mut self, cx: &mut Cx<'_>, channel: &str) -> Option<(u32, Arc<Channel>, Stand)> {
         let number = cx.channels.find(channel)?;
         let at = self.subscriptions.iter().position(|own| own.channel == number)?;
-        let local = cx.channels.get(number)?;
-        let record = Arc::clone(&local.record);
-        let own = self.subscriptions.swap_remove(at);
-        let stand = local.stand(own.place);
-        if let Some(moved) = cx.channels.remove_subscriber(own.channel, own.place) {
-            cx.moved.push(moved);
-        }
+        self.subscriptions.swap_remove(at);
+        let (slot, local) = (cx.handle.slot(), cx.channels.get_mut(number)?);
+        let (record, stand) = (Arc::clone(&local.record), local.stand(slot));
+        local.remove(slot);
         cx.metrics.subscriptions_down();
         Some((number, record, stand))
     }
 
     /// Gives back everything that a subscription holds.
     pub(super) fn leave(&self, cx: &mut Cx<'_>, own: Subscription, code: &UnsubscribeCode) {
-        if let Some(moved) = cx.channels.remove_subscriber(own.channel, own.place) {
-            cx.moved.push(moved);
-        }
-        let Some(record) = cx.channels.get(own.channel).map(|channel| channel.record.clone()) else { return };
+        let Some(local) = cx.channels.get_mut(own.channel) else { return };
+        local.remove(cx.handle.slot());
+        let record = Arc::clone(&local.record);
         self.leave_record(cx, own.channel, &record);
         cx.metrics.subscriptions_down();
         let announced = own.is(Subscription::JOIN_LEAVE);
@@ -234,8 +224,8 @@ mod tests {
     #[test]
     fn a_plain_subscription_owns_no_heap() {
         assert!(size_of::<Subscription>() <= 16, "{} bytes for a subscription", size_of::<Subscription>());
-        assert!(Subscription::new(1, 2, Details::default()).details.is_none());
-        let mut own = Subscription::new(1, 2, Details { expiry: Expiry::at(7), ..Details::default() });
+        assert!(Subscription::new(1, Details::default()).details.is_none());
+        let mut own = Subscription::new(1, Details { expiry: Expiry::at(7), ..Details::default() });
         assert_eq!(own.expiry(), Expiry::at(7));
         own.details().flags |= Subscription::PRESENCE;
         assert!(own.is(Subscription::PRESENCE) && !own.is(Subscription::SERVER_SIDE));

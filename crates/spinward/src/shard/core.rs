@@ -12,7 +12,6 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::hub::Hub;
-use crate::hub::local::Moved;
 use crate::hub::table::LocalTable;
 use crate::node::call::{Call, Called, Outcome};
 use crate::session::{Cx, Session};
@@ -47,7 +46,6 @@ pub(crate) struct Core {
     pub(super) calls: VecDeque<Called>,
     pub(super) fresh_calls: Vec<Called>,
     pub(super) out: Vec<u8>,
-    pub(super) moved: Vec<Moved>,
     pub(super) due: Vec<u32>,
     /// Slots with something to send.
     pub(super) dirty: VecDeque<u32>,
@@ -72,7 +70,6 @@ impl Core {
             calls: VecDeque::new(),
             fresh_calls: Vec::new(),
             out: Vec::new(),
-            moved: Vec::new(),
             due: Vec::new(),
             dirty: VecDeque::new(),
             resumed: Vec::new(),
@@ -261,7 +258,6 @@ impl Core {
             channels: &mut self.channels,
             calls: &mut self.fresh_calls,
             out: &mut self.out,
-            moved: &mut self.moved,
             metrics: &self.hub.metrics.shards[usize::from(self.shard)],
             closed: None,
             breach: None,
@@ -270,11 +266,6 @@ impl Core {
         let (closed, breach) = (cx.closed.take(), cx.breach);
         self.slots[slot as usize].session = Some(session);
         self.calls.extend(self.fresh_calls.drain(..));
-        for moved in self.moved.drain(..) {
-            if let Some(session) = &mut self.slots[moved.slot as usize].session {
-                session.moved(moved);
-            }
-        }
         if let Some(code) = closed {
             if let Some(cause) = breach {
                 self.report(slot, &cause, code.code, now);

@@ -4,7 +4,7 @@ use super::core::{Core, Execute};
 use super::slots::State;
 use crate::clock::Now;
 use crate::hub::encoded::{Delivery, On, frame, info_to_wire};
-use crate::hub::local::{Subscriber, Verdict};
+use crate::hub::local::Verdict;
 use crate::metrics::add;
 use crate::publication::ClientInfo;
 use bytes::Bytes;
@@ -87,12 +87,7 @@ impl Core {
         let Some(number) = self.channels.find_id(channel) else { return };
         let Some(local) = self.channels.get(number) else { return };
         let name = local.record.name.clone();
-        let wanting: Vec<u32> = local
-            .subscribers
-            .iter()
-            .filter(|subscriber| subscriber.is(Subscriber::JOIN_LEAVE))
-            .map(|subscriber| subscriber.slot)
-            .collect();
+        let wanting = local.told_of_joins();
         let mut frames: [Option<Bytes>; 2] = [None, None];
         for slot in wanting {
             let Some(session) = &self.slots[slot as usize].session else { continue };

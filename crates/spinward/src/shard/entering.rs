@@ -109,7 +109,7 @@ impl Core {
                 local.set_position(top.offset, &top.epoch);
                 self.tell_gap(number, others, now, exec);
             }
-            None if local.subscribers.is_empty() => local.set_position(top.offset, &top.epoch),
+            None if local.is_empty() => local.set_position(top.offset, &top.epoch),
             None => {}
         }
     }

@@ -87,8 +87,7 @@ impl Core {
         let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else {
             return;
         };
-        let same = local.epoch() == Some(&history.top.epoch);
-        if !same || history.top.offset > local.top {
+        if !local.has_reached(&history.top) {
             let known = local.epoch().cloned();
             let due = now.mono + ARRIVAL_MS;
             self.probes.check.push_back(Check { due, channel, told: history.top, known });
@@ -100,8 +99,7 @@ impl Core {
         let Some(local) = self.channels.get_mut(number) else { return };
         let told = &check.told;
         let moved_on = local.epoch() != check.known.as_ref();
-        let reached = local.epoch() == Some(&told.epoch) && local.top >= told.offset;
-        if moved_on || reached {
+        if moved_on || local.has_reached(told) {
             return;
         }
         let lost = local.behind(told);

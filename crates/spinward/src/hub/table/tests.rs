@@ -1,6 +1,6 @@
 use super::*;
 use crate::hub::directory::Directory;
-use crate::hub::local::Subscriber;
+use crate::hub::local::Wants;
 use crate::stream::tests::config;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ fn record(directory: &Directory, name: &str) -> Arc<Channel> {
 #[test]
 fn a_channel_and_its_subscribers_are_small() {
     assert!(size_of::<Channel>() <= 64, "{} bytes for the record of a channel", size_of::<Channel>());
-    assert!(size_of::<Option<LocalChannel>>() <= 56, "{} bytes for a channel", size_of::<LocalChannel>());
-    assert_eq!(size_of::<Subscriber>(), 8);
+    assert!(size_of::<Option<LocalChannel>>() <= 48, "{} bytes for a channel", size_of::<LocalChannel>());
+    assert_eq!(size_of::<Wants>(), 4);
 }
 
 #[test]
