@@ -25,6 +25,7 @@ mod metrics;
 mod node;
 pub mod presence;
 pub mod publication;
+mod rare;
 mod room;
 mod session;
 mod shard;

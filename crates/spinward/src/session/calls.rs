@@ -1,7 +1,7 @@
 //! Answers to commands that the application or a store decided.
 
 use super::expiry::Expiry;
-use super::subscription::Subscription;
+use super::subscriptions::Details;
 use super::{Cx, Session};
 use crate::broker::History;
 use crate::hooks::{Refreshed, Refusal, SubRefreshed};
@@ -134,11 +134,11 @@ impl Session {
     fn show_anew(&mut self, cx: &mut Cx<'_>) {
         let Some(identity) = self.identity.clone() else { return };
         let mut listed = Vec::new();
-        for own in &mut self.subscriptions {
-            let Some(old) = own.info() else { continue };
+        for own in self.subscriptions.special_mut() {
+            let Some(old) = &own.info else { continue };
             let info = Arc::new(identity.client_info(old.chan_info.clone()));
-            own.details().info = Some(Arc::clone(&info));
-            if own.is(Subscription::PRESENCE) {
+            own.info = Some(Arc::clone(&info));
+            if own.is(Details::PRESENCE) {
                 listed.push((own.channel, info));
             }
         }
@@ -182,16 +182,14 @@ impl Session {
     /// The application is asked whether a subscription may go on: the number that its answer will have.
     pub(super) fn asking(&mut self, channel: u32) -> u32 {
         let token = self.token();
-        if let Some(own) = self.subscriptions.iter_mut().find(|own| own.channel == channel) {
-            own.details().asked = token;
-        }
+        self.subscriptions.set_asked(channel, token);
         token
     }
 
     /// The subscription that a question was about, if it is still there.
-    fn asked_about(&mut self, cx: &Cx<'_>, token: u32, channel: &str) -> Option<&mut Subscription> {
+    fn asked_about(&mut self, cx: &Cx<'_>, token: u32, channel: &str) -> Option<&mut Details> {
         let number = cx.channels.find(channel)?;
-        self.subscriptions.iter_mut().find(|own| own.channel == number && own.asked() == token)
+        self.subscriptions.special_mut().iter_mut().find(|own| own.channel == number && own.asked == token)
     }
 
     fn prolong_subscription(
@@ -202,13 +200,12 @@ impl Session {
         refreshed: SubRefreshed,
     ) -> bool {
         let Some(own) = self.asked_about(cx, token, channel) else { return false };
-        let (number, listed) = (own.channel, own.is(Subscription::PRESENCE));
-        let details = own.details();
-        details.expiry = Expiry::at(refreshed.expire_at);
-        details.flags &= !Subscription::REFRESHING;
-        if let (Some(info), Some(old)) = (refreshed.info, &details.info) {
+        let (number, listed) = (own.channel, own.is(Details::PRESENCE));
+        own.expiry = Expiry::at(refreshed.expire_at);
+        own.flags &= !Details::REFRESHING;
+        if let (Some(info), Some(old)) = (refreshed.info, &own.info) {
             let info = Arc::new(ClientInfo { chan_info: info, ..ClientInfo::clone(old) });
-            details.info = Some(Arc::clone(&info));
+            own.info = Some(Arc::clone(&info));
             if listed {
                 self.list_anew(cx, number, info);
             }

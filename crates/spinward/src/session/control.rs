@@ -24,10 +24,9 @@ impl Session {
                 self.tell_end(cx, &channel, &code);
             }
             Control::Unsubscribe { channel: None, code } => {
-                let all: Vec<Box<str>> = self
-                    .subscriptions
-                    .iter()
-                    .filter_map(|own| cx.channels.get(own.channel))
+                let channels = self.subscriptions.channels().iter();
+                let all: Vec<Box<str>> = channels
+                    .filter_map(|channel| cx.channels.get(*channel))
                     .map(|channel| channel.record.name.clone())
                     .collect();
                 for channel in all {

@@ -1,6 +1,7 @@
 //! Which commands are taken, and when.
 
-use super::{Busy, Cx, Phase, Session, Subscription, Waiting};
+use super::subscriptions::Details;
+use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::hooks::{HistoryAsked, PresenceAsked, Publishing, RpcCall};
 use crate::node::call::{Call, Outcome};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
@@ -149,7 +150,7 @@ impl Session {
         let Some(own) = self.subscription(cx, &request.channel) else {
             return self.error(cx, id, &ErrorCode::PERMISSION_DENIED);
         };
-        if own.is(Subscription::SERVER_SIDE) || own.is(Subscription::SERVER_REFRESH) {
+        if own.is(Details::SERVER_SIDE) || own.is(Details::SERVER_REFRESH) {
             return self.breach(cx, "a sub_refresh command for a subscription that the server prolongs");
         }
         if request.token.is_empty() {

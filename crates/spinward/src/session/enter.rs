@@ -2,7 +2,7 @@
 
 use super::expiry::Expiry;
 use super::subscribe::{Asked, Join, Purpose, Stage};
-use super::subscription::{Details, Subscription};
+use super::subscriptions::Details;
 use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::hooks::SubscribeOptions;
 use crate::hub::directory::Channel;
@@ -90,10 +90,10 @@ impl Session {
         }
         let mut flags = 0;
         for (wanted, flag) in [
-            (!matches!(purpose, Purpose::Command(_)), Subscription::SERVER_SIDE),
-            (options.presence, Subscription::PRESENCE),
-            (options.join_leave, Subscription::JOIN_LEAVE),
-            (options.server_side_refresh, Subscription::SERVER_REFRESH),
+            (!matches!(purpose, Purpose::Command(_)), Details::SERVER_SIDE),
+            (options.presence, Details::PRESENCE),
+            (options.join_leave, Details::JOIN_LEAVE),
+            (options.server_side_refresh, Details::SERVER_REFRESH),
         ] {
             flags |= if wanted { flag } else { 0 };
         }
@@ -104,7 +104,7 @@ impl Session {
             .filter(|_| seen)
             .map(|identity| Arc::new(identity.client_info(options.info.clone())));
         let expiry = Expiry::at(options.expire_at);
-        self.keep(Subscription::new(local, Details { flags, asked: 0, expiry, info: info.clone() }));
+        self.subscriptions.add(Details { channel: local, flags, asked: 0, expiry, info: info.clone() });
         let result = self.result(cx, &options, &asked, &start, delta);
         match info {
             Some(info) if options.presence => {
@@ -133,7 +133,7 @@ impl Session {
         let waits = |join: &Join| matches!(join.stage, Stage::Listing { token: own, .. } if own == token);
         let Some(at) = self.joins.iter().position(waits) else {
             // The subscription ended meanwhile: what was added is taken back.
-            if ok && self.subscription(cx, &channel.name).is_none_or(|own| !own.is(Subscription::PRESENCE)) {
+            if ok && self.subscription(cx, &channel.name).is_none_or(|own| !own.is(Details::PRESENCE)) {
                 self.tell(cx, Call::PresenceRemove { channel, client });
             }
             return;
@@ -180,7 +180,7 @@ impl Session {
     /// Tells a channel that this client came. Where the client is told as well, its next command waits for that.
     pub(super) fn announce(&mut self, cx: &mut Cx<'_>, channel: &str) {
         let Some(own) = self.subscription(cx, channel) else { return };
-        let (true, Some(info)) = (own.is(Subscription::JOIN_LEAVE), own.info().cloned()) else { return };
+        let (true, Some(info)) = (own.is(Details::JOIN_LEAVE), own.info().cloned()) else { return };
         let Some(local) = cx.channels.get(own.channel) else { return };
         let free = self.busy.as_ref().is_none_or(|busy| matches!(busy.what, Waiting::Announced));
         let awaited = free && local.is(cx.handle.slot(), Wants::JOIN_LEAVE);

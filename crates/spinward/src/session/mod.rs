@@ -11,6 +11,7 @@ mod enter;
 pub(crate) mod expiry;
 mod subscribe;
 mod subscription;
+mod subscriptions;
 mod timers;
 
 use crate::clock::Now;
@@ -23,6 +24,7 @@ use crate::id::ClientId;
 use crate::identity::{Identity, Transport};
 use crate::metrics::ShardMetrics;
 use crate::node::call::{Call, Called};
+use crate::rare::Rare;
 use expiry::Expiry;
 use spinward_wire::Protocol;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
@@ -31,7 +33,7 @@ use std::sync::Arc;
 use subscribe::Join;
 pub(crate) use subscribe::read_filter;
 pub(crate) use subscription::Push as MayPush;
-use subscription::Subscription;
+use subscriptions::Subscriptions;
 
 /// What a session may use while it handles an event.
 pub(crate) struct Cx<'a> {
@@ -79,8 +81,8 @@ pub(crate) struct Session {
     handshake: Option<Arc<Handshake>>,
     /// The command under way, while something outside is asked about it.
     busy: Option<Box<Busy>>,
-    subscriptions: Vec<Subscription>,
-    joins: Vec<Join>,
+    subscriptions: Subscriptions,
+    joins: Rare<Join>,
     /// Before login: when it must be done. After: when the next ping is due, `u64::MAX` for never.
     ping_at: u64,
     /// When the outstanding ping must be answered; 0 if none is outstanding.
@@ -140,8 +142,8 @@ impl Session {
             identity: None,
             handshake: Some(handshake),
             busy: None,
-            subscriptions: Vec::new(),
-            joins: Vec::new(),
+            subscriptions: Subscriptions::default(),
+            joins: Rare::default(),
             ping_at: if stale == 0 { u64::MAX } else { now.mono + stale },
             pong_by: 0,
             pongs_due: 0,

@@ -1,7 +1,7 @@
 //! What happens to a connection by the clock alone.
 
 use super::expiry::Standing;
-use super::subscription::Subscription;
+use super::subscriptions::Details;
 use super::{Cx, Phase, Session};
 use crate::node::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
@@ -24,10 +24,10 @@ impl Session {
         if self.server_side_refresh && !self.refreshing {
             deadline = deadline.min(self.expiry.question(cx.now, ASK_AGAIN_MS));
         }
-        for own in &self.subscriptions {
-            let asks = own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING);
+        for own in self.subscriptions.special() {
+            let asks = own.is(Details::SERVER_REFRESH) && !own.is(Details::REFRESHING);
             let grace = if asks { 0 } else { millis(cx.config.expired_sub_close_delay) };
-            deadline = deadline.min(own.expiry().deadline(cx.now, grace));
+            deadline = deadline.min(own.expiry.deadline(cx.now, grace));
         }
         deadline
     }
@@ -111,20 +111,18 @@ impl Session {
         let grace = millis(cx.config.expired_sub_close_delay);
         let mut over = Vec::new();
         let mut asks = Vec::new();
-        for own in &mut self.subscriptions {
-            let standing = own.expiry().standing(cx.now, grace);
+        for own in self.subscriptions.special_mut() {
+            let standing = own.expiry.standing(cx.now, grace);
             #[cfg(feature = "planted-faults")]
             let standing = crate::sim::planted::on_subscription(standing);
             match standing {
                 Standing::Valid => {}
-                Standing::Grace
-                    if own.is(Subscription::SERVER_REFRESH) && !own.is(Subscription::REFRESHING) =>
-                {
-                    own.details().flags |= Subscription::REFRESHING;
+                Standing::Grace if own.is(Details::SERVER_REFRESH) && !own.is(Details::REFRESHING) => {
+                    own.flags |= Details::REFRESHING;
                     asks.push(own.channel);
                 }
                 Standing::Grace => {}
-                Standing::Over if own.is(Subscription::SERVER_SIDE) => {
+                Standing::Over if own.is(Details::SERVER_SIDE) => {
                     return self.close(cx, DisconnectCode::SUBSCRIPTION_EXPIRED);
                 }
                 Standing::Over => over.push(own.channel),

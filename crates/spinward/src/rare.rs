@@ -1,0 +1,53 @@
+//! A list that few have anything in.
+
+use crate::room::make_room;
+use std::ops::{Deref, DerefMut};
+
+/// A list that most of its owners have nothing in: the size of a pointer, and no heap until then.
+pub(crate) struct Rare<T>(
+    #[allow(clippy::box_collection, reason = "few have any, and everyone pays for the size")]
+    Option<Box<Vec<T>>>,
+);
+
+impl<T> Rare<T> {
+    pub(crate) fn push(&mut self, one: T) {
+        let list = self.0.get_or_insert_default();
+        make_room(list, 1);
+        list.push(one);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let last = self.len().checked_sub(1)?;
+        Some(self.swap_remove(last))
+    }
+
+    /// Takes one out; the last takes its place. The place must be in the list.
+    pub(crate) fn swap_remove(&mut self, at: usize) -> T {
+        let list = self.0.get_or_insert_default();
+        let one = list.swap_remove(at);
+        if list.is_empty() {
+            self.0 = None;
+        }
+        one
+    }
+}
+
+impl<T> Deref for Rare<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl<T> DerefMut for Rare<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.0.as_deref_mut().map_or(&mut [], Vec::as_mut_slice)
+    }
+}
+
+impl<T> Default for Rare<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
