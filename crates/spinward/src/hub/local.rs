@@ -72,6 +72,54 @@ impl More {
         Self { wants: vec![Wants::default(); count], ..Self::default() }
     }
 
+    /// Asks each filter about a publication. Says how many that were.
+    fn evaluate(&mut self, delivery: &Delivery) -> u64 {
+        let mut evaluated = 0;
+        for one in self.filters.iter_mut().filter(|one| one.users > 0) {
+            evaluated += 1;
+            one.verdict = match &delivery.publication.tags {
+                Some(tags) => one.filter.matches(tags),
+                None => one.filter.matches(&std::collections::BTreeMap::new()),
+            };
+        }
+        evaluated
+    }
+
+    /// The form that a subscriber gets a publication in, if it is to have it.
+    fn form(
+        &mut self,
+        place: usize,
+        slot: u32,
+        delivery: &Delivery,
+        filtering: &mut Filtering,
+    ) -> Option<Form<'_>> {
+        let wants = self.wants.get_mut(place)?;
+        #[cfg(feature = "planted-faults")]
+        if wants.is(Wants::LOST) {
+            return None;
+        }
+        if wants.is(Wants::YOUNG) {
+            if self.young.get(&slot).is_some_and(|young| young.has(delivery)) {
+                return None;
+            }
+            wants.flags &= !Wants::YOUNG;
+            self.young.remove(&slot);
+        }
+        if wants.filter > 0 && !self.filters[usize::from(wants.filter) - 1].verdict {
+            filtering.held_back += 1;
+            // It does not have this one, so a patch against it would be of no use, and tell of it.
+            wants.flags &= !Wants::BASE_KNOWN;
+            return None;
+        }
+        if !wants.is(Wants::DELTA) {
+            return Some(Form::Plain);
+        }
+        // Without a position nobody would notice that the base was lost on the way.
+        let known = wants.is(Wants::BASE_KNOWN) && wants.is(Wants::POSITIONED);
+        wants.flags |= Wants::BASE_KNOWN;
+        Some(Form::Delta(if known { self.base.as_ref() } else { None }))
+    }
+
     #[cfg(test)]
     pub(super) fn wants(&self) -> usize {
         self.wants.len()
@@ -372,49 +420,23 @@ impl LocalChannel {
         mut send: impl FnMut(u32, Form<'_>),
     ) -> Filtering {
         let mut filtering = Filtering::default();
-        let (slots, more) = self.subscribers.split();
-        let Some(More { wants, young, base, deltas, filters, .. }) = more else {
-            slots.iter().for_each(|slot| send(*slot, Form::Plain));
-            return filtering;
-        };
-        for one in &mut *filters {
-            if one.users > 0 {
-                filtering.evaluated += 1;
-                one.verdict = match &delivery.publication.tags {
-                    Some(tags) => one.filter.matches(tags),
-                    None => one.filter.matches(&std::collections::BTreeMap::new()),
-                };
-            }
+        let (slots, mut more) = self.subscribers.split();
+        if let Some(more) = &mut more {
+            filtering.evaluated = more.evaluate(delivery);
         }
-        for (&slot, wants) in slots.iter().zip(wants) {
-            #[cfg(feature = "planted-faults")]
-            if wants.is(Wants::LOST) {
-                continue;
-            }
-            if wants.is(Wants::YOUNG) {
-                if young.get(&slot).is_some_and(|young| young.has(delivery)) {
-                    continue;
-                }
-                wants.flags &= !Wants::YOUNG;
-                young.remove(&slot);
-            }
-            if wants.filter > 0 && !filters[usize::from(wants.filter) - 1].verdict {
-                filtering.held_back += 1;
-                // It does not have this one, so a patch against it would be of no use, and tell of it.
-                wants.flags &= !Wants::BASE_KNOWN;
-                continue;
-            }
-            if wants.is(Wants::DELTA) {
-                // Without a position nobody would notice that the base was lost on the way.
-                let known = wants.is(Wants::BASE_KNOWN) && wants.is(Wants::POSITIONED);
-                send(slot, Form::Delta(if known { base.as_ref() } else { None }));
-                wants.flags |= Wants::BASE_KNOWN;
-            } else {
-                send(slot, Form::Plain);
-            }
+        // One call for plain and other channels alike, so that it is made part of the loop.
+        for (place, &slot) in slots.iter().enumerate() {
+            let form = match &mut more {
+                None => Form::Plain,
+                Some(more) => match more.form(place, slot, delivery, &mut filtering) {
+                    Some(form) => form,
+                    None => continue,
+                },
+            };
+            send(slot, form);
         }
-        if *deltas > 0 {
-            *base = Some(Arc::clone(&delivery.publication));
+        if let Some(more) = more.filter(|more| more.deltas > 0) {
+            more.base = Some(Arc::clone(&delivery.publication));
         }
         filtering
     }
