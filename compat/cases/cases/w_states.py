@@ -2,7 +2,7 @@
 a subscription made twice, one's own join among further commands; and parameters of methods that no channel has (§3, §15, §16, §17)."""
 from lib import add, case, now
 
-from cases.j_api import api
+from cases.j_api import api, legacy
 
 REFRESH = "§3"
 
@@ -128,6 +128,34 @@ for typ in (-1, 1, 2, 3, 99):
             await a.closed(0.2)
 
 
+# A type that does not exist is found last.
+for typ in (5, 99, -1):
+    for n, ch, c in [("closed", "deny:x", {}), ("filter", "open:x", {"tf": {"key": "a", "cmp": "eq", "val": "x"}}), ("private", "$open:x", {}), ("unknown", "nope:x", {}), ("regex", "regex:AB", {}), ("bad-token", "open:x", {"token": "x"}), ("open", "open:x", {})]:
+        @case(f"sub-type-last-{typ}-{n}", f"type {typ}: {n}", "§2,§9")
+        async def _(t, typ=typ, ch=ch, c=c):
+            a = await t.client()
+            await a.sub(ch, type=typ, **c)
+            await a.closed(0.3)
+
+    @case(f"sub-type-last-{typ}-expired", f"type {typ} and an expired token", "§2,§9")
+    async def _(t, typ=typ):
+        a = await t.client()
+        await a.sub("open:x", type=typ, token=t.subtok("open:x", exp=now(-5)))
+        await a.closed(0.3)
+
+
+# Info of a refreshed token.
+for n, c in [("endless", {}), ("exp", {"exp": now(3000)}), ("expire_at-0", {"exp": now(3000), "expire_at": 0}), ("expire_at", {"expire_at": now(3000)})]:
+    for f, at in [("none", {}), ("other", {"info": {"old": 1}}), ("exp", {"exp": now(1000), "info": 5})]:
+        @case(f"refresh-states-info-{n}-{f}", f"another info ({n}) where there was: {f}; what a later subscription tells", "§3,§15")
+        async def _(t, c=c, at=at):
+            a, ch = await t.client(claims=at), t.ch("jlforce")
+            await a.cmd("refresh", token=t.tok(info={"new": 1}, **c))
+            await a.sub(ch)
+            await t.settle(0.15)
+            await t.api("presence", channel=ch)
+
+
 # One's own join comes before what the next command of the frame brings.
 def together(name, intent, *cmds, ns="jlforce", at_connect=False):
     async def go(t):
@@ -206,3 +234,16 @@ for n, b in [("name", '{"chan\\ud800nel":"open:zz"}'), ("name-beside", '{"\\ud80
 H = lambda t: t.api("history", channel=t.ch("hist"), limit=-1)
 api("=json-surrogate-tag", "half a surrogate pair in a tag", "publish", lambda t: '{"channel":"%s","data":1,"tags":{"a":"\\ud800","\\udfff":"b","c":null}}' % t.ch("hist"), ref="§17.1", then=H)
 api("=json-tag-number", "a tag that is a number", "publish", lambda t: '{"channel":"%s","data":1,"tags":{"a":null,"b":5}}' % t.ch("hist"), ref="§17.1", then=H)
+
+# The old single endpoint: parameters that are missing, or none.
+for m in ("publish", "broadcast", "subscribe", "unsubscribe", "disconnect", "presence", "presence_stats", "history", "history_remove", "channels", "rpc", "refresh", "map_stats"):
+    legacy(f"params-none-{m}", f"{m} without params", {"method": m})
+    if m != "channels":
+        legacy(f"params-null-{m}", f"{m} with params null", {"method": m, "params": None})
+    legacy(f"params-string-{m}", f"{m} with params that are a text", {"method": m, "params": ""})
+for n, b in [("again-null", '{"channel":"pres:zz","Channel":null}'), ("null-again", '{"Channel":null,"channel":"pres:zz"}'), ("again-empty", '{"channel":"pres:zz","Channel":""}')]:
+    api("=json-null-" + n, f"a field that is there twice: {n}", "presence_stats", b, ref="§17.1")
+for n, b in [("history", '{"channel":"hist:zz-none","limit":5,"Limit":null}'), ("since", '{"channel":"hist:zz-none","since":{"offset":9,"Offset":null,"epoch":"x"}}')]:
+    api("=json-null-" + n, f"a number or object that is there twice: {n}", "history", b, ref="§17.1")
+for n, p in [("close", "zz}"), ("close-open", "*{zz,z}}{z1"), ("only", "}")]:
+    api("=channels-brace-" + n, f"a brace that nothing opened: {p}", "channels", {"pattern": p})

@@ -34,16 +34,21 @@ impl<'a> Params<'a> {
         serde_json::from_str::<Option<Self>>(text).map(Option::unwrap_or_default).map_err(|_| Malformed(""))
     }
 
-    /// The text of a field that is there and not `null`.
+    /// The text of a field that is there and not `null`; a `null` takes nothing back of what was there before.
     fn text(&self, name: &'static str) -> Option<&'a str> {
-        self.raw(name).filter(|text| *text != "null")
+        self.all(name).find(|text| *text != "null")
     }
 
     /// The text of a field that is there, `null` included.
     pub(crate) fn raw(&self, name: &'static str) -> Option<&'a str> {
+        self.all(name).next()
+    }
+
+    /// What a field holds, wherever it is there: the last first.
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &'a str> {
         #[cfg(test)]
         self.asked.borrow_mut().insert(name);
-        self.fields.iter().rev().find(|(key, _)| same_name(key, name)).map(|(_, value)| value.get())
+        self.fields.iter().rev().filter(move |(key, _)| same_name(key, name)).map(|(_, value)| value.get())
     }
 
     /// Reads a field of any type; absent gives its default.

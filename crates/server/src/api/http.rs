@@ -207,7 +207,12 @@ impl Api {
             };
             // From here on what is wrong is told in the reply to the command.
             let command = name.ok_or(ApiError::NOT_FOUND).and_then(|name| {
-                let params = Params::parse(envelope.raw("params").unwrap_or("null"));
+                // Calls without parameters are malformed here, but for the one that has none, as in Centrifugo v6.9.
+                let params = match envelope.raw("params") {
+                    _ if name == "info" => Params::parse("null"),
+                    Some(params) => Params::parse(params),
+                    None => Err(Malformed("params")),
+                };
                 params.and_then(|params| read(settings, name, &params)).map_err(|_| ApiError::BAD_REQUEST)
             });
             commands.push((id, command));

@@ -248,9 +248,12 @@ impl Api {
             globset::GlobBuilder::new(&pattern).literal_separator(false).backslash_escape(true).build();
         let matcher = match glob {
             Ok(glob) => glob.compile_matcher(),
-            // A pattern that only ends too early is one that nothing matches, as in Centrifugo v6.9.
+            // A pattern that begins too late or ends too early is one that nothing matches, as in Centrifugo v6.9.
             Err(error)
-                if matches!(error.kind(), ErrorKind::UnclosedAlternates | ErrorKind::DanglingEscape) =>
+                if matches!(
+                    error.kind(),
+                    ErrorKind::UnclosedAlternates | ErrorKind::UnopenedAlternates | ErrorKind::DanglingEscape
+                ) =>
             {
                 return Ok(Reply::Channels(Vec::new()));
             }

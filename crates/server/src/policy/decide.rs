@@ -87,15 +87,15 @@ impl<'a> Case<'_, 'a> {
         let room = limit == 0 || self.request.subscriptions < limit;
         self.require(Rule::ChannelLimit, room, || Code::Error(ErrorCode::LIMIT_EXCEEDED))?;
         let options = self.namespace(&resolved)?.options();
-        // A type that does not exist is the server's fault there.
-        self.require(Rule::KnownSubscriptionType, kind.is_some(), || {
-            Code::Disconnect(DisconnectCode::SERVER_ERROR)
-        })?;
-        let same = kind == Some(options.subscription_type);
+        let same = kind.is_none_or(|kind| kind == options.subscription_type);
         self.require(Rule::SubscriptionType, same, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
 
         let (grant, rule) = self.subscription(&resolved, options, &facts.token)?;
         let grant = self.wishes(grant, options, facts)?;
+        // A type that does not exist is the server's fault there, and found last.
+        self.require(Rule::KnownSubscriptionType, kind.is_some(), || {
+            Code::Disconnect(DisconnectCode::SERVER_ERROR)
+        })?;
         Ok((Grant::Subscribe(grant.settled(options)), rule))
     }
 

@@ -277,9 +277,11 @@ fn refreshed(
         iat: token.iat,
     };
     let extension = if state.is_some() { Some(Arc::new(fresh) as Extension) } else { fresh.extension() };
+    let expire_at = token.expire_at.unwrap_or(0);
     Ok(Refreshed {
-        expire_at: token.expire_at.unwrap_or(0),
-        info: token.info,
+        expire_at,
+        // Centrifugo v6.9 takes the info with an end only.
+        info: token.info.filter(|_| expire_at > 0),
         extension,
         unsubscribe: Vec::new(),
     })
