@@ -7,7 +7,9 @@ use crate::auth::reason::{Outcome, Reason, Refusal, Use};
 use crate::auth::revoke::Subject;
 use crate::auth::token::{ConnectToken, SubscribeToken};
 use crate::policy::explain::{Explanation, explain};
-use crate::policy::{Action, PublishFacts, Request, SubscribeFacts, SubscriptionToken, Wishes, decide};
+use crate::policy::{
+    Action, PublishFacts, Request, Rule, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide,
+};
 use http::HeaderMap;
 use spinward::clock::Clock;
 use std::fmt;
@@ -128,7 +130,7 @@ impl Explainer {
         }
         let token = self.subscription(&in_force, question, user, now).await;
         if let Some(Err(refusal)) = &token
-            && (question.action != Asked::Subscribe || !matches!(facts(&token), SubscriptionToken::Invalid))
+            && question.action != Asked::Subscribe
         {
             let prolongs = question.action == Asked::SubRefresh;
             return refused(question, user, refusal, if prolongs { Use::SubRefresh } else { Use::Subscribe });
@@ -154,9 +156,18 @@ impl Explainer {
             request.subscription_allow = token.allow;
         }
         let rules = &in_force.rules;
-        let mut told = explain(rules, &request, &decide(rules, &request));
+        let decision = decide(rules, &request);
+        let judged = matches!(facts(&token), SubscriptionToken::Invalid);
+        if let Some(Err(refusal)) = &token
+            && !judged
+            && (decision.rule == Rule::SubscriptionToken || matches!(decision.verdict, Verdict::Allow(_)))
+        {
+            return refused(question, user, refusal, Use::Subscribe);
+        }
+        let mut told = explain(rules, &request, &decision);
         // Where a bad token is judged by the rules, its own fault says more than they do.
         if let Some(Err(refusal)) = &token
+            && judged
             && told.code.is_some()
         {
             told.change.insert(0, refusal.fix.to_string());
