@@ -26,16 +26,27 @@ enum Queue {
 }
 
 impl Outbox {
+    /// Inlined, because it is done for every delivery.
+    #[inline]
     pub(crate) fn push(&mut self, bytes: Bytes) {
         self.bytes = self.bytes.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        self.queue = match std::mem::take(&mut self.queue) {
-            Queue::Empty => Queue::One(bytes),
-            Queue::One(first) => Queue::Many(Box::new(VecDeque::from([first, bytes]))),
-            Queue::Many(mut queue) => {
-                queue.push_back(bytes);
-                Queue::Many(queue)
+        if let Queue::Empty = self.queue {
+            self.queue = Queue::One(bytes);
+        } else {
+            self.push_further(bytes);
+        }
+    }
+
+    fn push_further(&mut self, bytes: Bytes) {
+        match &mut self.queue {
+            Queue::Many(queue) => queue.push_back(bytes),
+            few => {
+                *few = match std::mem::take(few) {
+                    Queue::One(first) => Queue::Many(Box::new(VecDeque::from([first, bytes]))),
+                    Queue::Empty | Queue::Many(_) => Queue::One(bytes),
+                }
             }
-        };
+        }
     }
 
     /// Bytes waiting.
