@@ -156,6 +156,18 @@ for n, c in [("endless", {}), ("exp", {"exp": now(3000)}), ("expire_at-0", {"exp
             await t.api("presence", channel=ch)
 
 
+# Info of a refreshed subscription token, seen with what the client publishes.
+for n, c in [("endless", {}), ("exp", {"exp": now(3000)})]:
+    for f, at in [("none", {}), ("other", {"info": {"old": 1}})]:
+        for i, info in [("none", {}), ("number", {"info": 2147483648}), ("object", {"info": {"new": 1}}), ("b64", {"b64info": "eyJhIjoxfQ=="})]:
+            @case(f"subrefresh-states-info-{f}-{i}-{n}", f"info ({i}) in a subscription's new token ({n}) where there was: {f}", "§5,§15")
+            async def _(t, c=c, at=at, info=info):
+                a, ch = await t.client(), t.ch("pub")
+                await a.sub(ch, token=t.subtok(ch, **at))
+                await a.cmd("sub_refresh", channel=ch, token=t.subtok(ch, **info, **c))
+                await a.pub(ch, {"n": 1})
+
+
 # One's own join comes before what the next command of the frame brings.
 def together(name, intent, *cmds, ns="jlforce", at_connect=False):
     async def go(t):

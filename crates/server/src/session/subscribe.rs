@@ -125,7 +125,11 @@ impl Inner {
                 Ok(token)
             });
             Answer::Now(match token {
-                Ok(token) => Ok(SubRefreshed { expire_at: token.expire_at.unwrap_or(0), info: token.info }),
+                // A token without an info takes away what the one before had.
+                Ok(token) => Ok(SubRefreshed {
+                    expire_at: token.expire_at.unwrap_or(0),
+                    info: Some(token.info.unwrap_or_default()),
+                }),
                 Err(refusal) => {
                     inner.taken.held().abandon(client.id(), &channel);
                     Err(inner.refused(&in_force, Use::SubRefresh, (client.user(), &channel), &refusal))

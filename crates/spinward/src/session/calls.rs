@@ -199,12 +199,16 @@ impl Session {
         channel: &str,
         refreshed: SubRefreshed,
     ) -> bool {
+        let identity = self.identity.clone();
         let Some(own) = self.asked_about(cx, token, channel) else { return false };
         let (number, listed) = (own.channel, own.is(Details::PRESENCE));
         own.expiry = Expiry::at(refreshed.expire_at);
         own.flags &= !Details::REFRESHING;
-        if let (Some(info), Some(old)) = (refreshed.info, &own.info) {
-            let info = Arc::new(ClientInfo { chan_info: info, ..ClientInfo::clone(old) });
+        // Without an info so far there may be none kept: what is published tells of the connection alone then.
+        let shown = own.info.as_deref().cloned();
+        let shown = shown.or_else(|| identity.map(|identity| identity.client_info(Bytes::new())));
+        if let (Some(chan_info), Some(shown)) = (refreshed.info, shown) {
+            let info = Arc::new(ClientInfo { chan_info, ..shown });
             own.info = Some(Arc::clone(&info));
             if listed {
                 self.list_anew(cx, number, info);
