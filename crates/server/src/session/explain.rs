@@ -1,15 +1,13 @@
 //! What the server would decide, told to whoever runs it: the same for the command line and for the API.
 
 use super::presented::presented;
-use super::subscribe::facts;
+use super::subscribe::{answer, facts, is_judged};
 use super::{InForce, Shared, Taken, of_connection, of_subscription};
 use crate::auth::reason::{Outcome, Reason, Refusal, Use};
 use crate::auth::revoke::Subject;
 use crate::auth::token::{ConnectToken, SubscribeToken};
 use crate::policy::explain::{Explanation, explain};
-use crate::policy::{
-    Action, PublishFacts, Request, Rule, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide,
-};
+use crate::policy::{Action, PublishFacts, Request, SubscribeFacts, Wishes, decide};
 use http::HeaderMap;
 use spinward::clock::Clock;
 use std::fmt;
@@ -157,17 +155,13 @@ impl Explainer {
         }
         let rules = &in_force.rules;
         let decision = decide(rules, &request);
-        let judged = matches!(facts(&token), SubscriptionToken::Invalid);
-        if let Some(Err(refusal)) = &token
-            && !judged
-            && (decision.rule == Rule::SubscriptionToken || matches!(decision.verdict, Verdict::Allow(_)))
-        {
+        if let Some(refusal) = answer(&token, &decision) {
             return refused(question, user, refusal, Use::Subscribe);
         }
         let mut told = explain(rules, &request, &decision);
         // Where a bad token is judged by the rules, its own fault says more than they do.
         if let Some(Err(refusal)) = &token
-            && judged
+            && is_judged(&token)
             && told.code.is_some()
         {
             told.change.insert(0, refusal.fix.to_string());

@@ -40,8 +40,8 @@ impl Taken {
         self.store.check(subject, self.clock.now().unix())
     }
 
-    /// Takes something back, and ends the connections and subscriptions that rest on it. The call writes a file where one is
-    /// configured: it is not for a thread that must not wait.
+    /// Takes something back, and ends the connections and subscriptions that rest on it. The call writes a file where
+    /// one is configured: it is not for a thread that must not wait.
     ///
     /// # Errors
     /// The store is full or cannot be written, or a name is empty or too long.
@@ -130,9 +130,7 @@ impl Inner {
             client.disconnect(code);
         }
     }
-}
 
-impl Inner {
     /// A subscription is there: what was taken back since its token was checked is noticed here.
     pub(super) fn check_subscribed(&self, client: &Client, channel: &str) {
         let checked = self.taken.held.ask(client.id(), channel, |subject| self.taken.check(subject));

@@ -4,7 +4,8 @@ use super::{InForce, Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
 use crate::policy::{
-    Action, Grant, Request, Rule, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide,
+    Action, Decision as Decided, Grant, Request, Rule, SubscribeFacts, SubscriptionToken, Verdict, Wishes,
+    decide,
 };
 use spinward::Client;
 use spinward::answer::Answer;
@@ -54,12 +55,6 @@ impl Inner {
                 Ok(token)
             })
         });
-        let refused = match &token {
-            Some(Err(refusal)) => {
-                Some(self.refused(in_force, Use::Subscribe, (client.user(), &request.channel), refusal))
-            }
-            _ => None,
-        };
         let state = client.extension::<State>();
         let rules = &in_force.rules;
         let wishes = Wishes {
@@ -75,18 +70,19 @@ impl Inner {
         asked.client = Some(&id);
         asked.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
         let decision = decide(rules, &asked);
-        // A token whose fault has been told of is not told of again by the rule that took it up.
-        let told = refused.is_some() && decision.rule == Rule::SubscriptionToken;
-        // Faults that are no matter of permissions (another user or channel, an expired or revoked token) are answered
-        // by their reason, once nothing that comes before a token has refused; for the others the decision says what
-        // a bad token means here.
-        let allowed = matches!(decision.verdict, Verdict::Allow(_));
-        if let Some(refused) = refused
-            && !matches!(facts(&token), SubscriptionToken::Invalid)
-            && (told || allowed)
-        {
-            return Err(refused);
+        let refused =
+            |refusal| self.refused(in_force, Use::Subscribe, (client.user(), &request.channel), refusal);
+        if let Some(refusal) = answer(&token, &decision) {
+            return Err(refused(refusal));
         }
+        if let Some(Err(refusal)) = &token
+            && is_judged(&token)
+        {
+            // The decision says what it means here; what is wrong with it is told of all the same.
+            let _ = refused(refusal);
+        }
+        // And then not again by the rule that took it up.
+        let told = matches!(&token, Some(Err(_))) && decision.rule == Rule::SubscriptionToken;
         let refuse = |code: u32| {
             if !told {
                 self.refused_by_rule(rules, &asked, &decision, code);
@@ -137,6 +133,19 @@ impl Inner {
             })
         })
     }
+}
+
+/// The fault of a token that is answered by its own reason: one that is no matter of permissions (another user or
+/// channel, an expired or revoked token), where nothing that comes before a token has refused.
+pub(super) fn answer<'a>(token: &'a Verified, decision: &Decided<'_>) -> Option<&'a reason::Refusal> {
+    let refusal = token.as_ref()?.as_ref().err()?;
+    let reached = decision.rule == Rule::SubscriptionToken || matches!(decision.verdict, Verdict::Allow(_));
+    (reached && !is_judged(token)).then_some(refusal)
+}
+
+/// Whether the decision says what a bad token means.
+pub(super) fn is_judged(token: &Verified) -> bool {
+    matches!(facts(token), SubscriptionToken::Invalid)
 }
 
 /// What became of a token, as the decision takes it.

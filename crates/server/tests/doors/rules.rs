@@ -126,3 +126,21 @@ async fn every_rule_refuses_alike_at_every_door() {
         tokio::time::sleep(std::time::Duration::from_millis(55)).await;
     }
 }
+
+/// A token's fault is told of where it is the answer, and not where something before it has refused.
+#[tokio::test]
+async fn one_refusal_is_told_of_once() {
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&place)).await;
+    let (mut client, None) = server.connect(&signed(&json!({ "sub": "42" }))).await else {
+        panic!("refused")
+    };
+    for (channel, code, counts) in [("nowhere:x", 102, (1, 0)), ("open:x", 110, (1, 1))] {
+        let ended = json!({ "sub": "42", "channel": channel, "exp": now() + 600, "expire_at": now() - 60 });
+        client.send(&[crate::alike::command("subscribe", channel, &signed(&ended))]).await;
+        assert_eq!(answer(&mut client, 3).await, Some(code), "{channel}");
+        let (rule, fault) = ("namespace", "credentials_expired");
+        let told = (counted(&server, "subscribe", rule).await, counted(&server, "subscribe", fault).await);
+        assert_eq!(told, counts, "{channel}");
+    }
+}
