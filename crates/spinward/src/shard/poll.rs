@@ -24,8 +24,10 @@ pub(super) struct Poller {
 
 struct Socket {
     stream: TcpStream,
-    /// There may be input: readiness is told once, at the edge.
+    /// There may be input: readiness is reported once, at the edge.
     readable: bool,
+    /// The peer has ended its stream, or the socket failed: no edge comes after that, so it is read to the end.
+    ended: bool,
     queued: bool,
     /// The write side is shut down.
     shut: bool,
@@ -72,7 +74,8 @@ impl Poller {
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
         }
-        self.sockets[index] = Some(Socket { stream, readable: false, queued: false, shut: false });
+        self.sockets[index] =
+            Some(Socket { stream, readable: false, ended: false, queued: false, shut: false });
         Ok(())
     }
 
@@ -133,9 +136,11 @@ impl Driver {
             for event in &events {
                 count += 1;
                 let slot = event.token().0 as u32;
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                let ended = event.is_read_closed() || event.is_error();
+                if event.is_readable() || ended {
                     if let Some(socket) = self.poller.socket(slot) {
                         socket.readable = true;
+                        socket.ended |= ended;
                     }
                     self.poller.queue(slot);
                 }
@@ -165,8 +170,9 @@ impl Driver {
                 self.core.eof(slot, now, &mut self.exec);
             }
             Ok(count) => {
-                // A short read has emptied the socket; what comes after it is a new edge.
-                socket.readable = count == self.scratch.len();
+                // A short read has emptied the socket, and more input is a new edge. The end of the stream may
+                // have had its edge already.
+                socket.readable = count == self.scratch.len() || socket.ended;
                 if self.core.state(slot) == State::Open {
                     let now = self.hub.clock.now();
                     self.core.input(slot, &mut self.scratch[..count], now, &mut self.exec);
