@@ -1,7 +1,7 @@
 //! WebSocket frames: the events do not depend on how the bytes are split, memory keeps to the limits, and
 //! what was read can be written and read again.
 //!
-//! Input: one byte of role, one of message limit, one of fragment limit, one of chunk size, then the stream.
+//! Input: one byte of role, one of message limit, one of chunk size, then the stream.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -21,11 +21,11 @@ enum Seen {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [role, message, fragments, chunk, stream @ ..] = data else {
+    let [role, message, chunk, stream @ ..] = data else {
         return;
     };
     let client = role & 1 != 0;
-    let limits = Limits { message: u32::from(*message) * 8, fragments: u32::from(*fragments) };
+    let limits = Limits { message: u32::from(*message) * 8 };
     let whole = read(stream, client, &limits, stream.len());
     let chunked = read(stream, client, &limits, usize::from(*chunk) + 1);
     let bytewise = read(stream, client, &limits, 1);
@@ -91,8 +91,6 @@ fn owned(event: Event<'_>, _consumed: usize) -> Seen {
 /// Writes what was seen, one frame each, and reads it back.
 fn again(mut seen: Vec<Seen>, client: bool, limits: &Limits) {
     seen.retain(|seen| !matches!(seen, Seen::Error(_)));
-    // Messages that were read need one fragment.
-    let limits = Limits { fragments: limits.fragments.max(1), ..*limits };
     let mut stream = Vec::new();
     let mut frame = |opcode, payload: &[u8]| {
         if client {
@@ -117,5 +115,5 @@ fn again(mut seen: Vec<Seen>, client: bool, limits: &Limits) {
         }
     }
     let len = stream.len();
-    assert_eq!(read(&stream, client, &limits, len), seen, "written and read again");
+    assert_eq!(read(&stream, client, limits, len), seen, "written and read again");
 }

@@ -207,7 +207,7 @@ impl Peer {
 
     /// Takes what it was sent. Says whether the connection is still good.
     pub fn input(&mut self, bytes: &mut [u8]) -> bool {
-        const LIMITS: Limits = Limits { message: 64 << 20, fragments: 1 };
+        const LIMITS: Limits = Limits { message: 64 << 20 };
         let mut rest = bytes;
         while !rest.is_empty() && self.phase != Phase::Off {
             let mut reader = std::mem::take(&mut self.reader);

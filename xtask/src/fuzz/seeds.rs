@@ -35,12 +35,12 @@ fn seed(target: &str, line: &str) -> Option<Vec<u8>> {
             let len = u8::try_from(message.len()).ok()?;
             Some([&[len & 1, len][..], &message].concat())
         }
-        // Limits and chunk size, then a masked text frame; a key of zeros leaves the text readable.
+        // Limit and chunk size, then a masked text frame; a key of zeros leaves the text readable.
         "ws" => {
             let text = json?;
             let len = u16::try_from(text.len()).ok().filter(|len| *len > 125)?;
             let [high, low] = len.to_be_bytes();
-            Some([&[0, 255, 9, 20, 0x81, 0xFE, high, low, 0, 0, 0, 0][..], text].concat())
+            Some([&[0, 255, 20, 0x81, 0xFE, high, low, 0, 0, 0, 0][..], text].concat())
         }
         // The first half as source, the second as target.
         "delta" => {

@@ -270,7 +270,10 @@ impl Core {
             if let Some(cause) = breach {
                 self.report(slot, &cause, code.code, now);
             }
-            self.start_closing(slot, code.code as u16, &code.reason, code == DisconnectCode::SLOW, now);
+            // "Connection closed" is for the application alone: the peer has closed already, as in Centrifugo v6.9.
+            let frame = (code != DisconnectCode::CONNECTION_CLOSED)
+                .then(|| (code.code as u16, code.reason.as_ref()));
+            self.start_closing(slot, frame, code == DisconnectCode::SLOW, now);
         }
     }
 

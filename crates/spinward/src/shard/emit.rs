@@ -85,13 +85,20 @@ impl Core {
         }
         if let Some((answer, reason)) = answer {
             self.emit(slot);
-            self.start_closing(slot, answer, reason, false, now);
+            self.start_closing(slot, Some((answer, reason)), false, now);
         }
         self.with(slot, now, |session, cx| session.close(cx, code));
         self.settle(slot, now, exec);
     }
 
-    pub(super) fn start_closing(&mut self, slot: u32, code: u16, reason: &str, abandon: bool, now: Now) {
+    /// Sends the close frame with this code and reason, if any, and then waits for the peer to close.
+    pub(super) fn start_closing(
+        &mut self,
+        slot: u32,
+        frame: Option<(u16, &str)>,
+        abandon: bool,
+        now: Now,
+    ) {
         if self.state(slot) != State::Open {
             return;
         }
@@ -100,8 +107,7 @@ impl Core {
         if abandon {
             entry.outbox.abandon();
         }
-        // "Connection closed" tells of an end that was there before: it is not told again, as in Centrifugo v6.9.
-        if u32::from(code) != DisconnectCode::CONNECTION_CLOSED.code {
+        if let Some((code, reason)) = frame {
             let mut close = Vec::with_capacity(8 + reason.len());
             ws::append_close(code, reason, &mut close);
             entry.outbox.push(close.into());

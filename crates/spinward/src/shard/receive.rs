@@ -38,7 +38,9 @@ impl Core {
                 }
                 Ok(Some(Event::Pong)) => {}
                 Ok(Some(Event::Close(code))) => {
-                    let answer = code.filter(|code| *code != 1005).unwrap_or(1000);
+                    // Answered with the code it came with, or without one (RFC 6455 §5.5.1): an SDK reports the
+                    // code of the answer to its application.
+                    let answer = code.unwrap_or(ws::NO_STATUS);
                     self.end(slot, DisconnectCode::CONNECTION_CLOSED, now, exec, Some((answer, "")));
                 }
                 Err(error) => {

@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             let mut at = 0;
             while at < bytes.len() {
                 let (used, event) =
-                    self.reader.read(&Limits { message: 1 << 24, fragments: 1024 }, &mut bytes[at..]);
+                    self.reader.read(&Limits { message: 1 << 24 }, &mut bytes[at..]);
                 at += used;
                 match event.expect("the server speaks WebSocket") {
                     Some(Event::Text(payload) | Event::Binary(payload)) => {

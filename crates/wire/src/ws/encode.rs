@@ -51,10 +51,13 @@ pub fn append_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a close frame. A reason over 123 bytes is cut at the last character that fits.
+/// The code of a close frame without one (RFC 6455 §7.4.1). It is never on the wire.
+pub const NO_STATUS: u16 = 1005;
+
+/// Appends a close frame; with [`NO_STATUS`] an empty one. A reason over 123 bytes is cut at the last character
+/// that fits.
 pub fn append_close(code: u16, reason: &str, out: &mut Vec<u8>) {
-    // This number stands for a frame without one (RFC 6455 §7.4.1).
-    if code == 1005 {
+    if code == NO_STATUS {
         return append_header(Opcode::Close, 0, out);
     }
     let reason = &reason[..reason.floor_char_boundary(LONGEST_REASON)];

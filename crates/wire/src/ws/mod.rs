@@ -20,7 +20,7 @@ mod reader;
 
 use std::ops::{Deref, DerefMut};
 
-pub use encode::{append_close, append_frame, append_header, append_masked_frame, header};
+pub use encode::{NO_STATUS, append_close, append_frame, append_header, append_masked_frame, header};
 pub use reader::Reader;
 
 /// What a frame carries (RFC 6455 §11.8). The values are those on the wire.
@@ -68,16 +68,16 @@ impl Opcode {
 pub struct Limits {
     /// Payload bytes of a whole message, all fragments together. A message over it is refused (1009) as soon
     /// as the header that exceeds it is read.
+    ///
+    /// The number of fragments has no limit of its own: an empty one costs its sender six bytes and the receiver
+    /// nothing.
     pub message: u32,
-    /// Frames a message may consist of. Without this bound a peer could send empty fragments for ever. A
-    /// message over it is refused with 1009: for the server it is too big in the same sense.
-    pub fragments: u32,
 }
 
 impl Default for Limits {
-    /// 65,536 bytes, Centrifugo's `websocket.message_size_limit`, in 1,024 frames.
+    /// 65,536 bytes, Centrifugo's `websocket.message_size_limit`.
     fn default() -> Self {
-        Self { message: 65_536, fragments: 1_024 }
+        Self { message: 65_536 }
     }
 }
 
@@ -165,5 +165,4 @@ impl CloseError {
     }
 
     const TOO_BIG: Self = Self { code: 1009, reason: "" };
-    const TOO_MANY_FRAGMENTS: Self = Self { code: 1009, reason: "too many fragments" };
 }

@@ -157,10 +157,8 @@ impl Reader {
         if header.opcode.is_control() {
             return Ok(frame);
         }
-        let (under_way, kept, fragments) = self
-            .partial
-            .as_ref()
-            .map_or((false, 0, 0), |p| (p.message.is_some(), p.bytes.len(), p.fragments));
+        let (under_way, kept) =
+            self.partial.as_ref().map_or((false, 0), |p| (p.message.is_some(), p.bytes.len()));
         match (header.opcode, under_way) {
             (Opcode::Continuation, false) => {
                 return Err(CloseError::protocol("continuation of no message"));
@@ -173,9 +171,6 @@ impl Reader {
         // Lengths are below 2^63, so the sum cannot overflow.
         if kept as u64 + header.len > u64::from(limits.message) {
             return Err(CloseError::TOO_BIG);
-        }
-        if fragments >= limits.fragments {
-            return Err(CloseError::TOO_MANY_FRAGMENTS);
         }
         Ok(frame)
     }
@@ -263,7 +258,6 @@ struct Partial {
     /// frame ends.
     message: Option<Opcode>,
     bytes: Vec<u8>,
-    fragments: u32,
     /// Payload so far of a control frame, which may come in the midst of a message.
     control: Vec<u8>,
 }
@@ -272,11 +266,8 @@ impl Partial {
     /// Keeps a part of the frame's payload. Returns the message or control frame if that completes it.
     fn keep(&mut self, mut frame: Frame, part: &[u8]) -> Option<(Opcode, Vec<u8>)> {
         let control = frame.opcode.is_control();
-        if !control && !frame.resumed {
-            self.fragments += 1;
-            if frame.opcode != Opcode::Continuation {
-                self.message = Some(frame.opcode);
-            }
+        if !control && !frame.resumed && frame.opcode != Opcode::Continuation {
+            self.message = Some(frame.opcode);
         }
         let kept = if control { &mut self.control } else { &mut self.bytes };
         append(kept, part, frame.remaining);
@@ -291,7 +282,6 @@ impl Partial {
         if !frame.fin {
             return None;
         }
-        self.fragments = 0;
         let opcode = self.message.take()?;
         Some((opcode, std::mem::take(&mut self.bytes)))
     }

@@ -146,7 +146,7 @@ fn a_message_over_the_limit_is_refused_by_its_header() {
     // Two bytes, eight of length, four of mask: the body is not needed.
     assert_eq!(read_all(&input[..13]), []);
     assert_eq!(read_all(&input[..14]), [Seen::Error(1009, "")]);
-    let tight = Limits { message: 3, fragments: 9 };
+    let tight = Limits { message: 3 };
     let mut seen = Vec::new();
     feed(&mut Reader::new(), &tight, &frames(&[(0x82, b"abc"), (0x02, b"ab"), (0x80, b"cd")]), &mut seen);
     assert_eq!(seen, [Seen::Binary(b"abc".into()), Seen::Error(1009, "")]);
@@ -158,7 +158,7 @@ fn a_claimed_length_costs_no_memory() {
     let mut reader = Reader::new();
     let header = [0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4];
     let mut seen = Vec::new();
-    feed(&mut reader, &Limits { message: u32::MAX, fragments: 1 }, &header, &mut seen);
+    feed(&mut reader, &Limits { message: u32::MAX }, &header, &mut seen);
     assert_eq!(seen, [Seen::Error(1009, "")]);
     assert!(reader.partial.is_none());
 
@@ -177,28 +177,38 @@ fn a_claimed_length_costs_no_memory() {
 }
 
 #[test]
-fn a_million_empty_continuations_end_at_the_bound() {
-    let mut input = frame(0x01, b"");
+fn a_million_empty_continuations_keep_nothing() {
+    let mut input = frame(0x01, b"a");
     let empty = frame(0x00, b"");
     input.extend(empty.iter().cycle().take(empty.len() * 1_000_000));
     let (mut reader, mut seen) = (Reader::new(), Vec::new());
-    let bound = 1_024 * empty.len();
-    feed(&mut reader, &Limits::default(), &input[..bound], &mut seen);
+    feed(&mut reader, &Limits::default(), &input, &mut seen);
     assert_eq!(seen, []);
-    assert_eq!(reader.spilled(), 0);
-    feed(&mut reader, &Limits::default(), &input[bound..], &mut seen);
-    assert_eq!(seen, [Seen::Error(1009, "too many fragments")]);
+    assert_eq!(reader.spilled(), 1);
+    feed(&mut reader, &Limits::default(), &frame(0x80, b"b"), &mut seen);
+    assert_eq!(seen, [Seen::Text(b"ab".into())]);
 }
 
 #[test]
-fn the_fragment_bound_is_inclusive_and_per_message() {
-    let limits = Limits { message: 10, fragments: 2 };
-    let mut seen = Vec::new();
-    let pair = [(0x01, &b"a"[..]), (0x80, b"b")];
-    let input = [frames(&pair), frames(&pair), frames(&[(0x01, b"a"), (0x00, b"b"), (0x80, b"c")])].concat();
-    feed(&mut Reader::new(), &limits, &input, &mut seen);
-    let pair = Seen::Text(b"ab".into());
-    assert_eq!(seen, [pair.clone(), pair, Seen::Error(1009, "too many fragments")]);
+fn a_message_in_many_fragments_is_one_message() {
+    let mut input = frame(0x01, b"x");
+    (0..4_000).for_each(|_| input.extend(frame(0x00, b"x")));
+    input.extend(frame(0x80, b"x"));
+    assert_eq!(read_all(&input), [Seen::Text(vec![b'x'; 4_002])]);
+}
+
+/// The 16-bit and the 64-bit form of a length that a shorter form holds, as some clients send them.
+#[test]
+fn a_length_in_a_longer_form_is_read() {
+    for (len, payload) in [
+        (&[0xFE, 0, 5][..], &b"hello"[..]),
+        (&[0xFF, 0, 0, 0, 0, 0, 0, 0, 5], b"hello"),
+        (&[0xFE, 0, 125], &[b'x'; 125]),
+        (&[0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], &[b'x'; 65_535]),
+    ] {
+        let input = [&[0x81], len, &[0; 4], payload].concat();
+        assert_eq!(read_all(&input), [Seen::Text(payload.to_vec())]);
+    }
 }
 
 #[test]
@@ -251,7 +261,7 @@ proptest! {
     #[test]
     fn every_split_gives_the_same_events(frames in vec(any_frame(), 1..6)) {
         let input = frames.concat();
-        let limits = Limits { message: 150, fragments: 3 };
+        let limits = Limits { message: 150 };
         let mut whole = Vec::new();
         let mut reader = Reader::new();
         feed(&mut reader, &limits, &input, &mut whole);
@@ -276,7 +286,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_cost_no_more_than_the_limits(chunks in vec(vec(any::<u8>(), 0..60), 0..8)) {
-        let limits = Limits { message: 100, fragments: 4 };
+        let limits = Limits { message: 100 };
         let (mut reader, mut seen) = (Reader::new(), Vec::new());
         for chunk in chunks {
             feed(&mut reader, &limits, &chunk, &mut seen);
