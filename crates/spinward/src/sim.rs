@@ -151,6 +151,7 @@ impl SimNode {
             protocol,
             transport: Transport::WebSocket,
             handshake: Arc::new(handshake),
+            frame_pings: false,
             io: Io::Stream(Box::new(tokio::io::empty())),
             leftover: Bytes::new(),
         };

@@ -13,6 +13,7 @@ use crate::shard::inbox::Control;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{ConnectRequest, ConnectResult, Reply};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Session {
     pub(super) fn connect(&mut self, cx: &mut Cx<'_>, id: u32, mut request: Box<ConnectRequest>) {
@@ -112,7 +113,7 @@ impl Session {
 
     fn connect_result(&self, cx: &Cx<'_>, data: &bytes::Bytes) -> ConnectResult {
         let ttl = if self.server_side_refresh { None } else { self.expiry.ttl(cx.now) };
-        let ping = cx.config.ping_interval;
+        let ping = if self.frame_pings { Duration::ZERO } else { cx.config.ping_interval };
         ConnectResult {
             client: self.id.to_string(),
             version: cx.config.version.clone(),

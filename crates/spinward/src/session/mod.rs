@@ -50,6 +50,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) closed: Option<DisconnectCode>,
     /// What the client did against the protocol, where that ended it.
     pub(crate) breach: Option<&'static str>,
+    /// A WebSocket ping is due.
+    pub(crate) ping: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +75,8 @@ pub(crate) struct Session {
     phase: Phase,
     /// Expiry is not told to the client; the application is asked instead.
     server_side_refresh: bool,
+    /// Pings are WebSocket frames, and the connect reply does not speak of them.
+    frame_pings: bool,
     /// A refresh that the node asked for by itself is under way.
     refreshing: bool,
     next_token: u32,
@@ -127,6 +131,7 @@ impl Session {
         protocol: Protocol,
         transport: Transport,
         handshake: Arc<Handshake>,
+        frame_pings: bool,
         config: &Config,
         now: Now,
     ) -> Self {
@@ -137,6 +142,7 @@ impl Session {
             transport,
             phase: Phase::New,
             server_side_refresh: false,
+            frame_pings,
             refreshing: false,
             next_token: 0,
             identity: None,
@@ -200,9 +206,21 @@ impl Session {
         spinward_wire::append_push(self.protocol, push, cx.out, first);
     }
 
-    /// A reply with nothing in it is a ping.
+    /// Sends a ping: a WebSocket frame where the client asked for those, else a reply with nothing in it.
     fn ping(&self, cx: &mut Cx<'_>) {
-        self.reply(cx, &Reply::default());
+        if self.frame_pings {
+            cx.ping = true;
+        } else {
+            self.reply(cx, &Reply::default());
+        }
+    }
+
+    /// The peer has sent a WebSocket pong. Unasked ones are allowed (RFC 6455 §5.5.3).
+    pub(crate) const fn on_pong_frame(&mut self) {
+        if self.frame_pings {
+            self.pongs_due = 0;
+            self.pong_by = 0;
+        }
     }
 
     fn error(&self, cx: &mut Cx<'_>, id: u32, code: &ErrorCode) {

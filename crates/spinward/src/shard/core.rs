@@ -16,7 +16,7 @@ use crate::hub::table::LocalTable;
 use crate::node::call::{Call, Called, Outcome};
 use crate::session::{Cx, Session};
 use spinward_wire::code::DisconnectCode;
-use spinward_wire::ws::Limits;
+use spinward_wire::ws::{self, Limits};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl Core {
             due: Vec::new(),
             dirty: VecDeque::new(),
             resumed: Vec::new(),
-            limits: Limits { message: config.message_size_limit, ..Limits::default() },
+            limits: Limits { message: config.message_size_limit },
             breaches: Breaches::default(),
             probes: Probes::default(),
             shutting_down: false,
@@ -261,18 +261,22 @@ impl Core {
             metrics: &self.hub.metrics.shards[usize::from(self.shard)],
             closed: None,
             breach: None,
+            ping: false,
         };
         f(&mut session, &mut cx);
-        let (closed, breach) = (cx.closed.take(), cx.breach);
+        let (closed, breach, ping) = (cx.closed.take(), cx.breach, cx.ping);
         self.slots[slot as usize].session = Some(session);
         self.calls.extend(self.fresh_calls.drain(..));
+        if ping {
+            self.send_control(slot, ws::Opcode::Ping, b"");
+        }
         if let Some(code) = closed {
             if let Some(cause) = breach {
                 self.report(slot, &cause, code.code, now);
             }
             // "Connection closed" is for the application alone: the peer has closed already, as in Centrifugo v6.9.
-            let frame = (code != DisconnectCode::CONNECTION_CLOSED)
-                .then(|| (code.code as u16, code.reason.as_ref()));
+            let frame =
+                (code != DisconnectCode::CONNECTION_CLOSED).then(|| (code.code as u16, code.reason.as_ref()));
             self.start_closing(slot, frame, code == DisconnectCode::SLOW, now);
         }
     }

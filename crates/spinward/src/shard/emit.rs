@@ -57,6 +57,14 @@ impl Core {
         self.out.shrink_to(FRAME_BYTES * 2);
     }
 
+    /// Sends a WebSocket control frame behind what there is to send.
+    pub(super) fn send_control(&mut self, slot: u32, opcode: ws::Opcode, payload: &[u8]) {
+        let mut frame = Vec::with_capacity(payload.len() + 2);
+        ws::append_frame(opcode, payload, &mut frame);
+        self.emit(slot);
+        self.send(slot, frame.into());
+    }
+
     pub(super) fn send(&mut self, slot: u32, bytes: Bytes) {
         let entry = &mut self.slots[slot as usize];
         if entry.state == State::Open {
@@ -92,13 +100,7 @@ impl Core {
     }
 
     /// Sends the close frame with this code and reason, if any, and then waits for the peer to close.
-    pub(super) fn start_closing(
-        &mut self,
-        slot: u32,
-        frame: Option<(u16, &str)>,
-        abandon: bool,
-        now: Now,
-    ) {
+    pub(super) fn start_closing(&mut self, slot: u32, frame: Option<(u16, &str)>, abandon: bool, now: Now) {
         if self.state(slot) != State::Open {
             return;
         }

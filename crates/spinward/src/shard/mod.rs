@@ -42,6 +42,8 @@ pub(crate) struct Accepted {
     pub(crate) protocol: Protocol,
     pub(crate) transport: Transport,
     pub(crate) handshake: Arc<Handshake>,
+    /// Pings are WebSocket frames in place of protocol messages.
+    pub(crate) frame_pings: bool,
     pub(crate) io: Io,
     /// What was received behind the upgrade request.
     pub(crate) leftover: Bytes,

@@ -31,12 +31,13 @@ impl Core {
                     self.message(slot, &payload, now, exec);
                 }
                 Ok(Some(Event::Ping(payload))) => {
-                    let mut pong = Vec::with_capacity(payload.len() + 2);
-                    ws::append_frame(ws::Opcode::Pong, &payload, &mut pong);
-                    self.emit(slot);
-                    self.send(slot, pong.into());
+                    self.send_control(slot, ws::Opcode::Pong, &payload);
                 }
-                Ok(Some(Event::Pong)) => {}
+                Ok(Some(Event::Pong)) => {
+                    if let Some(session) = &mut self.slots[slot as usize].session {
+                        session.on_pong_frame();
+                    }
+                }
                 Ok(Some(Event::Close(code))) => {
                     // Answered with the code it came with, or without one (RFC 6455 §5.5.1): an SDK reports the
                     // code of the answer to its application.

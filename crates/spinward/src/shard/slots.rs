@@ -110,6 +110,7 @@ impl Core {
             accepted.protocol,
             accepted.transport,
             Arc::clone(&accepted.handshake),
+            accepted.frame_pings,
             &self.config,
             now,
         );

@@ -30,6 +30,9 @@ use tokio::net::TcpStream;
 const PROTOBUF: &str = "centrifuge-protobuf";
 /// The subprotocol of JSON clients, which may also name none.
 const JSON: &str = "centrifuge-json";
+/// The query parameter by which tools without an SDK ask for pings as WebSocket frames, which they answer by
+/// themselves (Centrifugo's documentation of its WebSocket transport).
+const FRAME_PINGS: &str = "cf_ws_frame_ping_pong";
 
 /// Serves WebSocket connections of a node.
 ///
@@ -220,6 +223,8 @@ fn take_back(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes) {
 
 fn hand_over(inner: &Inner, io: Io, protocol: Protocol, handshake: Arc<Handshake>, leftover: Bytes) {
     let id = inner.hub.entropy.client_id();
-    let accepted = Accepted { id, protocol, transport: Transport::WebSocket, handshake, io, leftover };
+    let frame_pings = query_value(&handshake.uri, FRAME_PINGS).is_some_and(|value| *value == *b"true");
+    let transport = Transport::WebSocket;
+    let accepted = Accepted { id, protocol, transport, handshake, frame_pings, io, leftover };
     inner.hub.send(place(&inner.hub, id), Entry::Accept(Box::new(accepted)));
 }

@@ -84,8 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             let mut bytes = std::mem::take(&mut self.buffered);
             let mut at = 0;
             while at < bytes.len() {
-                let (used, event) =
-                    self.reader.read(&Limits { message: 1 << 24 }, &mut bytes[at..]);
+                let (used, event) = self.reader.read(&Limits { message: 1 << 24 }, &mut bytes[at..]);
                 at += used;
                 match event.expect("the server speaks WebSocket") {
                     Some(Event::Text(payload) | Event::Binary(payload)) => {
