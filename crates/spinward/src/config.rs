@@ -48,6 +48,9 @@ pub struct Config {
     pub inbox_max_size: usize,
     /// Hooks and brokers may keep this many answers outstanding per shard; further commands wait.
     pub max_calls_in_flight: usize,
+    /// Time for a hook, broker or presence store that answers later. After it the answer is no longer waited for:
+    /// the command gets a temporary error (100), a login a disconnect (3004). Zero is no limit.
+    pub hook_timeout: Duration,
 }
 
 impl Default for Config {
@@ -74,6 +77,7 @@ impl Default for Config {
             connect_include_server_time: false,
             inbox_max_size: 16 << 20,
             max_calls_in_flight: 16384,
+            hook_timeout: Duration::from_secs(30),
         }
     }
 }

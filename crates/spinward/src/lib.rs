@@ -21,6 +21,7 @@ pub mod hooks;
 mod hub;
 pub mod id;
 pub mod identity;
+mod log_rate;
 mod metrics;
 mod node;
 pub mod presence;

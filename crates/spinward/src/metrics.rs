@@ -14,6 +14,8 @@ pub(crate) struct Metrics {
     pub(crate) published: AtomicU64,
     pub(crate) joined: AtomicU64,
     pub(crate) left: AtomicU64,
+    pub(crate) hook_panics: AtomicU64,
+    pub(crate) hook_timeouts: AtomicU64,
 }
 
 macro_rules! shard_metrics {
@@ -50,6 +52,10 @@ macro_rules! shard_metrics {
             pub joined: u64,
             /// Leaves announced.
             pub left: u64,
+            /// Hooks, brokers and presence stores that panicked, each of which ended a connection.
+            pub hook_panics: u64,
+            /// Answers of hooks, brokers and presence stores that did not come in time.
+            pub hook_timeouts: u64,
             /// Distinct users.
             pub users: u64,
             /// Channels with subscribers.
@@ -75,6 +81,8 @@ macro_rules! shard_metrics {
                     published: self.published.load(Ordering::Relaxed),
                     joined: self.joined.load(Ordering::Relaxed),
                     left: self.left.load(Ordering::Relaxed),
+                    hook_panics: self.hook_panics.load(Ordering::Relaxed),
+                    hook_timeouts: self.hook_timeouts.load(Ordering::Relaxed),
                     users: users as u64,
                     channels: self.occupied.load(Ordering::Relaxed) as u64,
                     ..Snapshot::default()
@@ -157,6 +165,8 @@ impl Metrics {
             published: AtomicU64::new(0),
             joined: AtomicU64::new(0),
             left: AtomicU64::new(0),
+            hook_panics: AtomicU64::new(0),
+            hook_timeouts: AtomicU64::new(0),
         }
     }
 }

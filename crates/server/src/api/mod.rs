@@ -328,6 +328,7 @@ fn failed(error: &BrokerError) -> ApiError {
     match error {
         BrokerError::UnrecoverablePosition => ApiError::UNRECOVERABLE_POSITION,
         BrokerError::NotSupported => ApiError::NOT_AVAILABLE,
+        BrokerError::Stopped => ApiError::INTERNAL,
         BrokerError::Failed(_) => {
             tracing::error!(%error, "a call of the server API failed");
             ApiError::INTERNAL

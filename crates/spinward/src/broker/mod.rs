@@ -18,6 +18,9 @@ pub enum BrokerError {
     /// This broker does not do that.
     #[error("the broker does not support this")]
     NotSupported,
+    /// The node is shut down, or about to be: publish through another one.
+    #[error("the node is shut down")]
+    Stopped,
     /// The broker could not be reached, or failed.
     #[error("broker failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -16,10 +16,12 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::id::Entropy;
-use crate::metrics::Metrics;
+use crate::log_rate::LogRate;
+use crate::metrics::{Metrics, bump};
 use crate::shard::inbox::{Control, Entry, Inbox};
 use directory::Directory;
 use memory::Memory;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,6 +39,8 @@ pub(crate) struct Hub {
     pub(crate) engine: Engine,
     /// The node goes down.
     stopping: AtomicBool,
+    /// How much was logged lately of hooks that fail.
+    failures: Mutex<LogRate>,
 }
 
 /// Where streams live.
@@ -67,6 +71,7 @@ impl Hub {
             metrics: Metrics::new(shards),
             engine,
             stopping: AtomicBool::new(false),
+            failures: Mutex::default(),
             config,
             clock,
             entropy,
@@ -92,6 +97,26 @@ impl Hub {
     /// Whether the shards were told to end.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// A hook, broker or presence store panicked. What it said about that may hold data, and is not logged.
+    pub(crate) fn panicked(&self, hook: &'static str) {
+        bump(&self.metrics.hook_panics);
+        if let Some(silent) = self.failure() {
+            tracing::error!(hook, silent, "a hook panicked: its connection is closed");
+        }
+    }
+
+    /// A hook, broker or presence store has not answered in time.
+    pub(crate) fn timed_out(&self, hook: &'static str) {
+        bump(&self.metrics.hook_timeouts);
+        if let Some(silent) = self.failure() {
+            tracing::warn!(hook, silent, "a hook did not answer in time");
+        }
+    }
+
+    fn failure(&self) -> Option<u64> {
+        self.failures.lock().admit(self.clock.now().mono / 1000)
     }
 
     /// Puts an entry into a shard's inbox and wakes the shard.

@@ -61,7 +61,7 @@ impl Node {
     /// Publishes to a channel.
     ///
     /// # Errors
-    /// The broker failed. The memory broker never does.
+    /// [`BrokerError::Stopped`] once the node is shut down; or the broker failed, which the memory broker never does.
     pub async fn publish(
         &self,
         channel: &str,

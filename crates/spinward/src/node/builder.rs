@@ -2,6 +2,7 @@
 
 use super::execute::Executor;
 use super::runtime::Runtime;
+use super::threads::Threads;
 use super::{Inner, Node};
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -10,7 +11,6 @@ use crate::hooks::Hooks;
 use crate::hub::Hub;
 use crate::id::Entropy;
 use crate::presence::{MemoryPresence, PresenceStore};
-use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use thiserror::Error;
@@ -109,15 +109,15 @@ impl NodeBuilder {
         let presence = self.presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(hub.entropy.number())));
         let started_ms = hub.clock.now().mono;
         let inner = Arc::new(Inner { hub, hooks: self.hooks, presence, runtime, started_ms });
-        let mut threads = Vec::with_capacity(shards);
+        let threads = Arc::new(Threads::new(Arc::clone(&inner.hub)));
         for shard in 0..shards {
             let executor = Executor::new(Arc::clone(&inner), inner.runtime.clone());
             let thread =
                 crate::shard::spawn(shard, Arc::clone(&inner.hub), executor).map_err(BuildError::Thread)?;
-            threads.push(thread);
+            threads.add(thread);
         }
         inner.runtime.spawn(expire(Arc::downgrade(&inner)));
-        Ok(Node { inner, threads: Arc::new(Mutex::new(threads)) })
+        Ok(Node { inner, threads })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::identity::Identity;
 use crate::presence::PresenceStats;
 use crate::publication::ClientInfo;
 use bytes::Bytes;
-use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
+use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use std::sync::Arc;
 
 /// A call to make on behalf of a session, or of a shard.
@@ -108,15 +108,78 @@ pub(crate) enum Outcome {
     },
     /// A hook panicked.
     Panicked,
+    /// There was no answer within [`hook_timeout`](crate::Config::hook_timeout).
+    TimedOut,
+}
+
+impl Call {
+    /// The name of the hook, or of the part of the store, that answers.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connecting",
+            Self::Refresh(_) => "refresh",
+            Self::Subscribe(_) => "subscribe",
+            Self::SubRefresh { .. } => "sub_refresh",
+            Self::Publish { .. } => "publish",
+            Self::Presence(_) => "presence",
+            Self::History(_) => "history",
+            Self::Rpc(_) => "rpc",
+            Self::Message(_) => "message",
+            Self::PresenceAdd { .. } => "presence add",
+            Self::PresenceRemove { .. } => "presence remove",
+            Self::JoinLeave { .. } => "join and leave",
+            Self::Connected => "connected",
+            Self::Refreshed => "refreshed",
+            Self::Subscribed(_) => "subscribed",
+            Self::Unsubscribed { .. } => "unsubscribed",
+            Self::Disconnected(_) => "disconnected",
+            Self::Occupied(_) => "channel_occupied",
+            Self::Vacated(_) => "channel_vacated",
+            Self::Interest { .. } => "interest",
+            Self::Slice { .. } => "slice",
+        }
+    }
+
+    /// The outcome of a call that is not answered in time, as far as it needs more than that.
+    pub(crate) fn late(&self) -> Late {
+        match self {
+            Self::PresenceAdd { channel, client, .. } => {
+                Late::PresenceAdd { channel: Arc::clone(channel), client: *client }
+            }
+            Self::SubRefresh { channel, token } if token.is_empty() => {
+                Late::ServerSubRefresh(Arc::clone(channel))
+            }
+            _ => Late::Other,
+        }
+    }
+}
+
+/// A call that is not answered in time.
+pub(crate) enum Late {
+    PresenceAdd { channel: Arc<Channel>, client: ClientId },
+    ServerSubRefresh(Arc<Channel>),
+    Other,
+}
+
+impl From<Late> for Outcome {
+    fn from(late: Late) -> Self {
+        match late {
+            // The entry may be there: it is taken back like one whose connection is gone.
+            Late::PresenceAdd { channel, client } => Self::PresenceAdded { channel, client, ok: false },
+            Late::ServerSubRefresh(channel) => {
+                Self::ServerSubRefresh { channel, outcome: Err(ErrorCode::INTERNAL.into()) }
+            }
+            Late::Other => Self::TimedOut,
+        }
+    }
 }
 
 impl From<BrokerError> for Refusal {
     fn from(error: BrokerError) -> Self {
-        use spinward_wire::code::ErrorCode;
         Self::Error(match error {
             BrokerError::UnrecoverablePosition => ErrorCode::UNRECOVERABLE_POSITION,
             BrokerError::NotSupported => ErrorCode::NOT_AVAILABLE,
-            BrokerError::Failed(_) => ErrorCode::INTERNAL,
+            BrokerError::Failed(_) | BrokerError::Stopped => ErrorCode::INTERNAL,
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Makes the calls of sessions: asks the application, the broker and the presence store.
 
 use super::Inner;
-use super::call::{Call, Called, Outcome};
+use super::call::{Call, Called, Late, Outcome};
 use super::runtime::Runtime;
 use crate::answer::{Answer, BoxFuture};
-use crate::broker::{History, HistoryFilter, HistoryOptions, PublishOptions};
+use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions};
 use crate::client::Client;
 use crate::handle::Handle;
 use crate::hooks::{HistoryAsked, PresenceAsked, Publish, Publishing, Refusal};
@@ -36,19 +36,41 @@ impl Executor {
     }
 
     /// Sends the outcome of a future into the shard's inbox.
-    fn spawn(&self, handle: Handle, token: u32, mut future: BoxFuture<Outcome>) {
+    fn spawn(&self, asked: Asked, mut future: BoxFuture<Outcome>) {
         let (hub, in_flight) = (Arc::clone(&self.inner.hub), Arc::clone(&self.in_flight));
+        let runtime = self.runtime.clone();
         self.runtime.spawn(async move {
-            let _permit = in_flight.acquire_owned().await;
-            // A future that panics costs the connection that it was made for.
-            let outcome = poll_fn(|cx| {
-                let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-                polled.unwrap_or(Poll::Ready(Outcome::Panicked))
-            });
-            let outcome = Box::new(outcome.await);
-            hub.send(handle.shard(), Entry::Outcome { handle, token, outcome });
+            let Asked { handle, token, hook, late } = asked;
+            let answer = async {
+                let _permit = in_flight.acquire_owned().await;
+                // A future that panics costs the connection that it was made for.
+                poll_fn(|cx| {
+                    let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+                    polled.unwrap_or_else(|_| {
+                        hub.panicked(hook);
+                        Poll::Ready(Outcome::Panicked)
+                    })
+                })
+                .await
+            };
+            let outcome = match runtime.within(hub.config.hook_timeout, answer).await {
+                Some(outcome) => outcome,
+                None => {
+                    hub.timed_out(hook);
+                    late.into()
+                }
+            };
+            hub.send(handle.shard(), Entry::Outcome { handle, token, outcome: Box::new(outcome) });
         });
     }
+}
+
+/// A call whose answer comes later.
+struct Asked {
+    handle: Handle,
+    token: u32,
+    hook: &'static str,
+    late: Late,
 }
 
 impl Execute for Executor {
@@ -62,9 +84,13 @@ impl Execute for Executor {
             Call::JoinLeave { awaited, .. } => *awaited,
             _ => false,
         };
+        let (hook, late) = (call.name(), call.late());
         let answer = catch_unwind(AssertUnwindSafe(|| self.inner.ask(client.as_ref(), handle, call)));
         match answer {
-            Err(_) => Some(Outcome::Panicked),
+            Err(_) => {
+                self.inner.hub.panicked(hook);
+                Some(Outcome::Panicked)
+            }
             Ok(None) => None,
             Ok(Some(Answer::Now(outcome))) if queued => {
                 self.inner
@@ -74,7 +100,7 @@ impl Execute for Executor {
             }
             Ok(Some(Answer::Now(outcome))) => Some(outcome),
             Ok(Some(Answer::Later(future))) => {
-                self.spawn(handle, token, future);
+                self.spawn(Asked { handle, token, hook, late }, future);
                 None
             }
         }
@@ -111,7 +137,7 @@ impl Inner {
                 }));
             }
             Call::PresenceRemove { channel, client } => {
-                self.forget(self.presence.remove(&channel.name, client));
+                self.forget("presence remove", self.presence.remove(&channel.name, client));
                 return None;
             }
             Call::JoinLeave { channel, info, join, awaited } => {
@@ -249,7 +275,10 @@ impl Inner {
         channel: &str,
         data: bytes::Bytes,
         options: PublishOptions,
-    ) -> Answer<Result<crate::broker::Published, crate::broker::BrokerError>> {
+    ) -> Answer<Result<crate::broker::Published, BrokerError>> {
+        if self.hub.is_stopping() {
+            return Answer::Now(Err(BrokerError::Stopped));
+        }
         crate::metrics::bump(&self.hub.metrics.published);
         match &self.hub.engine {
             Engine::Remote(broker) => broker.publish(channel, data, options),
@@ -263,7 +292,7 @@ impl Inner {
                 Answer::later(async move {
                     inner.hub.room().await;
                     let Engine::Memory(memory) = &inner.hub.engine else {
-                        return Err(crate::broker::BrokerError::NotSupported);
+                        return Err(BrokerError::NotSupported);
                     };
                     let now = inner.hub.clock.now();
                     Ok(inner.hub.publish_memory(memory, &channel, data, options, now))
@@ -278,7 +307,7 @@ impl Inner {
         channel: &str,
         filter: HistoryFilter,
         options: HistoryOptions,
-    ) -> Answer<Result<History, crate::broker::BrokerError>> {
+    ) -> Answer<Result<History, BrokerError>> {
         match &self.hub.engine {
             Engine::Remote(broker) => broker.history(channel, filter, options),
             Engine::Memory(memory) => {
@@ -292,7 +321,9 @@ impl Inner {
     fn join_leave(self: &Arc<Self>, channel: &str, info: Arc<ClientInfo>, join: bool) {
         crate::metrics::bump(if join { &self.hub.metrics.joined } else { &self.hub.metrics.left });
         match &self.hub.engine {
-            Engine::Remote(broker) => self.forget(broker.publish_join_leave(channel, info, join)),
+            Engine::Remote(broker) => {
+                self.forget("join and leave", broker.publish_join_leave(channel, info, join));
+            }
             Engine::Memory(_) => {
                 let wake = self.hub.directory.with_existing(channel, |record, state| {
                     record.deliver_join_leave(state, &self.hub.inboxes, &info, join)
@@ -305,14 +336,21 @@ impl Inner {
     }
 
     /// Does what nobody waits for.
-    fn forget<T: Send + 'static, E: std::fmt::Display + Send + 'static>(&self, answer: Answer<Result<T, E>>) {
+    fn forget<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+        &self,
+        hook: &'static str,
+        answer: Answer<Result<T, E>>,
+    ) {
         match answer {
             Answer::Now(Ok(_)) => {}
             Answer::Now(Err(error)) => tracing::warn!(%error, "a store or broker failed"),
             Answer::Later(future) => {
+                let (runtime, hub) = (self.runtime.clone(), Arc::clone(&self.hub));
                 self.runtime.spawn(async move {
-                    if let Err(error) = future.await {
-                        tracing::warn!(%error, "a store or broker failed");
+                    match runtime.within(hub.config.hook_timeout, future).await {
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => tracing::warn!(%error, "a store or broker failed"),
+                        None => hub.timed_out(hook),
                     }
                 });
             }
@@ -326,7 +364,7 @@ impl Inner {
             Ask::Unsubscribe => broker.unsubscribe(&channel.name),
         };
         let inner = Arc::clone(self);
-        let answered = move |result: Result<(), crate::broker::BrokerError>| {
+        let answered = move |result: Result<(), BrokerError>| {
             if let Err(error) = &result {
                 tracing::warn!(%error, "the broker did not take a request for a channel");
             }
@@ -337,8 +375,24 @@ impl Inner {
         match answer {
             Answer::Now(result) => answered(result),
             Answer::Later(future) => {
-                self.runtime.spawn(async move { answered(future.await) });
+                let answer = self.answer_of_broker("interest", future);
+                self.runtime.spawn(async move { answered(answer.await) });
             }
+        }
+    }
+
+    /// Waits for what a broker answers later, as long as it may take.
+    fn answer_of_broker<T>(
+        &self,
+        hook: &'static str,
+        future: BoxFuture<Result<T, BrokerError>>,
+    ) -> impl Future<Output = Result<T, BrokerError>> + use<T> {
+        let (runtime, hub) = (self.runtime.clone(), Arc::clone(&self.hub));
+        async move {
+            runtime.within(hub.config.hook_timeout, future).await.unwrap_or_else(|| {
+                hub.timed_out(hook);
+                Err(BrokerError::Failed("no answer in time".into()))
+            })
         }
     }
 
@@ -359,7 +413,8 @@ impl Inner {
         match answer {
             Answer::Now(slice) => send(slice),
             Answer::Later(future) => {
-                self.runtime.spawn(async move { send(future.await) });
+                let answer = self.answer_of_broker("slice", future);
+                self.runtime.spawn(async move { send(answer.await) });
             }
         }
     }

@@ -5,6 +5,7 @@ mod builder;
 pub(crate) mod call;
 pub(crate) mod execute;
 pub(crate) mod runtime;
+pub(crate) mod threads;
 
 pub use api::{ClientFilter, NodeInfo, ServerSubscribe, SubscribeError};
 pub use builder::{BuildError, NodeBuilder};
@@ -12,12 +13,15 @@ pub use builder::{BuildError, NodeBuilder};
 use crate::hooks::Hooks;
 use crate::hub::Hub;
 use crate::presence::PresenceStore;
-use parking_lot::Mutex;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
+use threads::Threads;
 
 /// A node: the whole of a messaging server but for its HTTP side. Cheap to clone.
+///
+/// Its threads end with [`Node::shutdown`], which waits for that, or by themselves once the last handle is dropped:
+/// every clone, and every [`WebSocket`](crate::transport::websocket::WebSocket) service of it. Hooks that keep a
+/// clone keep the node alive; such an application has to call `shutdown`.
 ///
 /// ```no_run
 /// use spinward::{Node, hooks::Hooks};
@@ -34,7 +38,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Node {
     pub(crate) inner: Arc<Inner>,
-    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    pub(crate) threads: Arc<Threads>,
 }
 
 /// What the parts of a node hold on to.
@@ -56,14 +60,15 @@ impl Node {
     /// A node whose shards are stepped by hand.
     #[cfg(feature = "simulation")]
     pub(crate) fn simulated(inner: Arc<Inner>) -> Self {
-        Self { inner, threads: Arc::default() }
+        let threads = Arc::new(Threads::new(Arc::clone(&inner.hub)));
+        Self { inner, threads }
     }
 
     /// Closes every connection with 3001, waits until they have taken leave, and stops the shards. What has
     /// not taken leave by the deadline is dropped.
     pub async fn shutdown(&self, deadline: Duration) {
         self.inner.hub.stop();
-        let threads = std::mem::take(&mut *self.threads.lock());
+        let threads = self.threads.take();
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {

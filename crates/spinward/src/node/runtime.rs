@@ -1,6 +1,7 @@
 //! Where slow answers run.
 
 use std::future::Future;
+use std::time::Duration;
 
 /// What polls the futures that hooks, brokers and stores answer with.
 #[derive(Clone)]
@@ -20,6 +21,15 @@ impl Runtime {
             }
             #[cfg(feature = "simulation")]
             Self::Simulated(tasks) => tasks.spawn(future),
+        }
+    }
+
+    /// Waits for a future up to a limit, and drops it then; zero is no limit. A simulation has no limit: whoever
+    /// simulates decides when an answer comes.
+    pub(crate) async fn within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        match self {
+            Self::Tokio(_) if !limit.is_zero() => tokio::time::timeout(limit, future).await.ok(),
+            _ => Some(future.await),
         }
     }
 }

@@ -221,6 +221,8 @@ impl Session {
     pub(super) fn on_unasked_outcome(&mut self, cx: &mut Cx<'_>, _token: u32, outcome: Outcome) {
         match outcome {
             Outcome::Panicked => self.close(cx, DisconnectCode::SERVER_ERROR),
+            // Asked again at the next look, as after an error.
+            Outcome::TimedOut => self.refreshing = false,
             Outcome::Refresh(outcome) if self.refreshing => {
                 self.refreshing = false;
                 match outcome {

@@ -9,6 +9,7 @@ use crate::publication::Position;
 use crate::shard::inbox::{Control, Refused};
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::message::{Message, Push, Refresh};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 impl Session {
@@ -53,7 +54,12 @@ impl Session {
                 self.push(cx, &Push { refresh: Some(refresh), ..Push::default() });
             }
             Control::Review(judge) => {
-                if let Some(code) = self.identity.as_ref().and_then(|identity| judge(identity)) {
+                let Some(identity) = &self.identity else { return };
+                let judged = catch_unwind(AssertUnwindSafe(|| judge(identity))).unwrap_or_else(|_| {
+                    cx.hub.panicked("review");
+                    Some(DisconnectCode::SERVER_ERROR)
+                });
+                if let Some(code) = judged {
                     self.close(cx, code);
                 }
             }

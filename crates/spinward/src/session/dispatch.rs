@@ -66,7 +66,10 @@ impl Session {
         };
         let Busy { id, what, .. } = *busy;
         match (what, outcome) {
-            (_, Outcome::Panicked) => self.close(cx, DisconnectCode::SERVER_ERROR),
+            (_, Outcome::Panicked) | (Waiting::Connect(_), Outcome::TimedOut) => {
+                self.close(cx, DisconnectCode::SERVER_ERROR);
+            }
+            (_, Outcome::TimedOut) => self.error(cx, id, &ErrorCode::INTERNAL),
             (Waiting::Connect(request), Outcome::Connect(outcome)) => {
                 self.on_connect(cx, id, *request, outcome)
             }

@@ -132,8 +132,8 @@ impl Session {
     ) {
         let waits = |join: &Join| matches!(join.stage, Stage::Listing { token: own, .. } if own == token);
         let Some(at) = self.joins.iter().position(waits) else {
-            // The subscription ended meanwhile: what was added is taken back.
-            if ok && self.subscription(cx, &channel.name).is_none_or(|own| !own.is(Details::PRESENCE)) {
+            // The subscription ended meanwhile: what was added is taken back. A failure may have added it too.
+            if self.subscription(cx, &channel.name).is_none_or(|own| !own.is(Details::PRESENCE)) {
                 self.tell(cx, Call::PresenceRemove { channel, client });
             }
             return;

@@ -117,7 +117,7 @@ impl Core {
         let Some(slot) = self.resolve(handle).filter(|slot| self.slots[*slot as usize].session.is_some())
         else {
             // The connection is gone. What the outcome holds is given back.
-            if let Outcome::PresenceAdded { channel, client, ok: true } = outcome {
+            if let Outcome::PresenceAdded { channel, client, .. } = outcome {
                 let call = Call::PresenceRemove { channel, client };
                 exec.execute(Called { handle, token: 0, identity: None, call });
             }

@@ -4,6 +4,7 @@ use super::escape;
 use super::rate::Rate;
 use crate::hooks::Handshake;
 use crate::identity::{Credentials, Transport};
+use crate::node::threads::Threads;
 use crate::node::{Inner, Node};
 use crate::shard::inbox::Entry;
 use crate::shard::{Accepted, Io, Stream, place};
@@ -41,6 +42,8 @@ const FRAME_PINGS: &str = "cf_ws_frame_ping_pong";
 #[derive(Clone)]
 pub struct WebSocket {
     inner: Arc<Inner>,
+    /// A mounted service keeps its node going.
+    _threads: Arc<Threads>,
     rate: Arc<Rate>,
 }
 
@@ -49,7 +52,7 @@ impl Node {
     #[must_use]
     pub fn websocket(&self) -> WebSocket {
         let rate = Arc::new(Rate::new(self.inner.hub.config.connection_rate_limit));
-        WebSocket { inner: Arc::clone(&self.inner), rate }
+        WebSocket { inner: Arc::clone(&self.inner), _threads: Arc::clone(&self.threads), rate }
     }
 
     /// Serves one client over any byte stream on which the WebSocket handshake is done.
@@ -136,6 +139,7 @@ impl WebSocket {
         let limit = hub.config.connection_limit;
         let before = hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
         let admitted = (limit == 0 || before < limit) && self.rate.admit(hub.clock.now());
+        let admitted = admitted && !hub.is_stopping();
         if !admitted {
             hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
             crate::metrics::bump(&hub.metrics.refused_connections);
