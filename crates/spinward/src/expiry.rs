@@ -2,111 +2,169 @@
 
 use crate::room::fewer;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
 
-/// A queue of channel ids by due time, with at most one entry per id.
+/// A queue of items by due time, with at most one entry per id.
 ///
-/// An entry says "look at this channel no later than then", no more. Prolonging a channel therefore costs
-/// nothing here: the entry stays, and who pops it looks whether the channel is really due, and if not
-/// schedules it again.
-pub(crate) struct ExpiryQueue {
-    /// A binary heap, earliest first; ids break ties, so that the order is the same in every run.
-    heap: Vec<Entry>,
-    /// Where in the heap an id is.
-    places: HashMap<u64, usize, FixedState>,
+/// An entry says "look at this item no later than then", no more. Prolonging an item therefore costs nothing here:
+/// the entry stays, and the taker checks whether the item is really due, and if not schedules it again.
+pub(crate) struct ExpiryQueue<T> {
+    /// In no order. Numbers of entries are places in it.
+    entries: Vec<Entry<T>>,
+    /// Numbers of entries as a binary heap, earliest first; ids break ties, so that the order is the same in every
+    /// run.
+    heap: Vec<u32>,
+    /// Numbers of entries by id.
+    numbers: HashTable<u32>,
+    hasher: FixedState,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
+struct Entry<T> {
     due_ms: u64,
     id: u64,
+    item: T,
+    /// Where in the heap its number is.
+    place: u32,
 }
 
-impl ExpiryQueue {
+impl<T> Entry<T> {
+    const fn rank(&self) -> (u64, u64) {
+        (self.due_ms, self.id)
+    }
+}
+
+impl<T> ExpiryQueue<T> {
     /// An empty queue. The seed is that of its hash table.
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { heap: Vec::new(), places: HashMap::with_hasher(FixedState::with_seed(seed)) }
+    pub(crate) const fn new(seed: u64) -> Self {
+        let hasher = FixedState::with_seed(seed);
+        Self { entries: Vec::new(), heap: Vec::new(), numbers: HashTable::new(), hasher }
     }
 
-    /// Makes `id` come up at `due_ms` or before. Of two due times the earlier counts.
-    pub(crate) fn schedule(&mut self, id: u64, due_ms: u64) {
-        let entry = Entry { due_ms, id };
-        match self.places.get(&id) {
-            Some(&at) if self.heap[at] <= entry => {}
-            Some(&at) => {
-                self.heap[at] = entry;
-                self.rise(at);
+    /// Makes `id` come up at `due_ms` or before. Of two due times the earlier counts; of two items the first.
+    pub(crate) fn schedule(&mut self, id: u64, due_ms: u64, item: impl FnOnce() -> T) {
+        if let Some(number) = self.number(id) {
+            let entry = &mut self.entries[number as usize];
+            if due_ms < entry.due_ms {
+                entry.due_ms = due_ms;
+                let place = entry.place as usize;
+                self.rise(place);
             }
-            None => {
-                let at = self.heap.len();
-                self.heap.push(entry);
-                self.places.insert(id, at);
-                self.rise(at);
-            }
+            return;
         }
+        let (number, place) = (self.entries.len() as u32, self.heap.len());
+        self.entries.push(Entry { due_ms, id, item: item(), place: place as u32 });
+        self.heap.push(number);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.numbers.insert_unique(hasher.hash_one(id), number, |n| hasher.hash_one(entries[*n as usize].id));
+        self.rise(place);
     }
 
-    /// Takes out ids that are due, earliest first, at most `max` of them.
-    pub(crate) fn pop_due(&mut self, now_ms: u64, max: usize) -> Vec<u64> {
+    /// Takes out items that are due, earliest first, at most `max` of them.
+    pub(crate) fn pop_due(&mut self, now_ms: u64, max: usize) -> Vec<T> {
         let mut due = Vec::new();
         while due.len() < max && self.next_due().is_some_and(|due_ms| due_ms <= now_ms) {
-            due.push(self.pop_first());
+            let Some(first) = self.heap.first().copied() else { break };
+            due.push(self.take(first));
         }
-        if let Some(room) = fewer(self.heap.len(), self.heap.capacity()) {
-            self.heap.shrink_to(room);
-            self.places.shrink_to(room);
-        }
+        self.give_back();
         due
+    }
+
+    /// Takes an entry out before it is due.
+    pub(crate) fn cancel(&mut self, id: u64) {
+        if let Some(number) = self.number(id) {
+            self.take(number);
+            self.give_back();
+        }
     }
 
     /// When the next id falls due.
     pub(crate) fn next_due(&self) -> Option<u64> {
-        self.heap.first().map(|entry| entry.due_ms)
+        self.heap.first().map(|number| self.entries[*number as usize].due_ms)
     }
 
-    /// The heap must not be empty.
-    fn pop_first(&mut self) -> u64 {
-        let first = self.heap.swap_remove(0);
-        self.places.remove(&first.id);
-        if !self.heap.is_empty() {
-            self.sink(0);
+    fn number(&self, id: u64) -> Option<u32> {
+        self.numbers.find(self.hasher.hash_one(id), |n| self.entries[*n as usize].id == id).copied()
+    }
+
+    /// Takes out an entry; the last one takes its number.
+    fn take(&mut self, number: u32) -> T {
+        let Entry { id, place, .. } = self.entries[number as usize];
+        let place = place as usize;
+        let last = self.entries.len() as u32 - 1;
+        if let Ok(found) = self.numbers.find_entry(self.hasher.hash_one(id), |n| *n == number) {
+            found.remove();
         }
-        first.id
+        self.heap.swap_remove(place);
+        if let Some(&moved) = self.heap.get(place) {
+            self.entries[moved as usize].place = place as u32;
+            self.rise(place);
+            self.sink(self.entries[moved as usize].place as usize);
+        }
+        let taken = self.entries.swap_remove(number as usize);
+        if let Some(renamed) = self.entries.get(number as usize) {
+            self.heap[renamed.place as usize] = number;
+            if let Some(known) = self.numbers.find_mut(self.hasher.hash_one(renamed.id), |n| *n == last) {
+                *known = number;
+            }
+        }
+        taken.item
     }
 
-    fn rise(&mut self, mut at: usize) {
-        let entry = self.heap[at];
-        while at > 0 {
-            let parent = (at - 1) / 2;
-            if self.heap[parent] <= entry {
+    fn give_back(&mut self) {
+        if let Some(room) = fewer(self.heap.len(), self.heap.capacity()) {
+            self.entries.shrink_to(room);
+            self.heap.shrink_to(room);
+            let (entries, hasher) = (&self.entries, &self.hasher);
+            self.numbers.shrink_to(room, |n| hasher.hash_one(entries[*n as usize].id));
+        }
+    }
+
+    fn rank(&self, place: usize) -> Option<(u64, u64)> {
+        Some(self.entries[*self.heap.get(place)? as usize].rank())
+    }
+
+    fn rise(&mut self, mut place: usize) {
+        while place > 0 {
+            let parent = (place - 1) / 2;
+            if self.rank(parent) <= self.rank(place) {
                 break;
             }
-            self.put(at, self.heap[parent]);
-            at = parent;
+            self.swap(place, parent);
+            place = parent;
         }
-        self.put(at, entry);
     }
 
-    fn sink(&mut self, mut at: usize) {
-        let entry = self.heap[at];
+    fn sink(&mut self, mut place: usize) {
         loop {
-            let left = 2 * at + 1;
-            let Some(mut child) = self.heap.get(left).map(|_| left) else { break };
-            if self.heap.get(left + 1).is_some_and(|right| *right < self.heap[left]) {
-                child = left + 1;
+            let left = 2 * place + 1;
+            let Some(mut lower) = self.rank(left) else { break };
+            let mut child = left;
+            if let Some(right) = self.rank(left + 1).filter(|right| *right < lower) {
+                (lower, child) = (right, left + 1);
             }
-            if entry <= self.heap[child] {
+            if self.rank(place).is_some_and(|own| own <= lower) {
                 break;
             }
-            self.put(at, self.heap[child]);
-            at = child;
+            self.swap(place, child);
+            place = child;
         }
-        self.put(at, entry);
     }
 
-    fn put(&mut self, at: usize, entry: Entry) {
-        self.heap[at] = entry;
-        self.places.insert(entry.id, at);
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        for place in [a, b] {
+            self.entries[self.heap[place] as usize].place = place as u32;
+        }
+    }
+
+    /// Bytes held.
+    #[cfg(test)]
+    pub(crate) fn weight(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry<T>>()
+            + self.heap.capacity() * size_of::<u32>()
+            + self.numbers.allocation_size()
     }
 }
 
@@ -120,10 +178,10 @@ mod tests {
     #[test]
     fn of_two_due_times_the_earlier_counts() {
         let mut queue = ExpiryQueue::new(1);
-        queue.schedule(7, 50);
-        queue.schedule(7, 90);
+        queue.schedule(7, 50, || 7);
+        queue.schedule(7, 90, || 7);
         assert_eq!((queue.heap.len(), queue.next_due()), (1, Some(50)));
-        queue.schedule(7, 20);
+        queue.schedule(7, 20, || 7);
         assert_eq!((queue.heap.len(), queue.next_due()), (1, Some(20)));
         assert_eq!(queue.pop_due(19, 9), []);
         assert_eq!(queue.pop_due(20, 9), [7]);
@@ -134,24 +192,26 @@ mod tests {
     fn a_crowd_that_has_left_gives_its_memory_back() {
         let mut queue = ExpiryQueue::new(1);
         for id in 0..10_000 {
-            queue.schedule(id, id);
+            queue.schedule(id, id, || id);
         }
         for _ in 0..100 {
             assert_eq!(queue.pop_due(u64::MAX, 100).len(), 100);
         }
-        assert!(queue.heap.capacity() <= 64 && queue.places.capacity() <= 256, "{}", queue.places.capacity());
+        assert!(queue.weight() <= 64 * 36 + 2048, "{}", queue.weight());
     }
 
     #[derive(Clone, Debug)]
     enum Step {
         Schedule(u64, u64),
         Pop(u64, usize),
+        Cancel(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             3 => (0_u64..40, 0_u64..200).prop_map(|(id, due)| Step::Schedule(id, due)),
             1 => (0_u64..200, 0_usize..8).prop_map(|(now, max)| Step::Pop(now, max)),
+            1 => (0_u64..40).prop_map(Step::Cancel),
         ]
     }
 
@@ -168,7 +228,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Schedule(id, due) => {
-                        queue.schedule(id, due);
+                        queue.schedule(id, due, || id);
                         model.entry(id).and_modify(|held: &mut u64| *held = due.min(*held)).or_insert(due);
                     }
                     Step::Pop(now, max) => {
@@ -178,9 +238,13 @@ mod tests {
                         model.retain(|id, _| !due.contains(id));
                         prop_assert_eq!(queue.pop_due(now, max), due);
                     }
+                    Step::Cancel(id) => {
+                        queue.cancel(id);
+                        model.remove(&id);
+                    }
                 }
                 prop_assert_eq!(queue.heap.len(), model.len());
-                prop_assert_eq!(queue.places.len(), model.len());
+                prop_assert_eq!(queue.numbers.len(), model.len());
                 prop_assert_eq!(queue.next_due(), model.values().min().copied());
             }
         }

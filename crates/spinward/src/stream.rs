@@ -4,6 +4,7 @@
 //! told by the caller; monotonic milliseconds everywhere but in the time stamp of a publication.
 
 use crate::broker::{BrokerError, History, HistoryFilter, PublishOptions};
+use crate::hub::epochs;
 use crate::publication::{Position, Publication};
 use std::collections::VecDeque;
 use std::mem::size_of;
@@ -19,6 +20,8 @@ pub(crate) const NEVER: u64 = u64::MAX;
 /// old end, or all at once.
 pub(crate) struct Stream {
     epoch: Arc<str>,
+    /// The first era that named this history before it was stored.
+    first_era: u64,
     top: u64,
     /// Absent while nothing is kept, so that an idle stream is small.
     kept: Option<Box<Kept>>,
@@ -58,9 +61,19 @@ pub(crate) struct Recovery {
 }
 
 impl Stream {
-    /// A stream at offset 0. It never expires until it is touched.
-    pub(crate) fn new(epoch: Arc<str>) -> Self {
-        Self { epoch, top: 0, kept: None, version: None, meta_ttl: 0, expires_at: NEVER }
+    /// A stream at offset 0. It never expires until it is touched. Positions in eras from `first_era` to that of
+    /// `epoch` are its own.
+    pub(crate) const fn new(epoch: Arc<str>, first_era: u64) -> Self {
+        Self { epoch, first_era, top: 0, kept: None, version: None, meta_ttl: 0, expires_at: NEVER }
+    }
+
+    pub(crate) const fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    /// Returns whether no publication was ever stored in it.
+    pub(crate) const fn is_unwritten(&self) -> bool {
+        self.top == 0
     }
 
     /// The position of the last publication.
@@ -220,11 +233,16 @@ impl Stream {
     }
 
     fn is_mine(&self, epoch: &str) -> bool {
-        epoch.is_empty() || *epoch == *self.epoch
+        epoch.is_empty() || epochs::names(epoch, &self.epoch, self.first_era)
     }
 
     pub(crate) const fn touch_again(&mut self, now_ms: u64) {
         self.expires_at = if self.meta_ttl == 0 { NEVER } else { now_ms.saturating_add(self.meta_ttl) };
+    }
+
+    /// Has the position expire at this moment at the latest, unless it is used again.
+    pub(crate) fn expire_by(&mut self, at_ms: u64) {
+        self.expires_at = self.expires_at.min(at_ms);
     }
 
     /// Decides whether a publication is new, and remembers its version if so.

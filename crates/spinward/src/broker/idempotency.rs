@@ -30,14 +30,14 @@ pub(crate) struct Idempotency {
 }
 
 struct Entry {
-    channel_id: u64,
+    channel: Box<str>,
     key: Box<str>,
     position: Position,
     expires_at: u64,
 }
 
 impl Idempotency {
-    /// Room for about 400,000 keys of 36 bytes: 1,300 such publishes a second.
+    /// Room for about 300,000 keys of 36 bytes in channels of 20: 1,000 such publishes a second.
     pub(crate) const DEFAULT_MAX_BYTES: usize = 64 << 20;
 
     /// Remembers nothing yet. The seed is that of its hash table.
@@ -53,54 +53,57 @@ impl Idempotency {
     }
 
     /// What the first publish with this key did; it is suppressed now.
-    pub(crate) fn get(&mut self, channel_id: u64, key: &str, now_ms: u64) -> Option<Published> {
-        self.forget_expired(now_ms);
-        let entry = self.find(channel_id, key)?;
+    pub(crate) fn get(&mut self, channel: &str, key: &str, now_ms: u64) -> Option<Published> {
+        self.forget_expired(now_ms, FEW);
+        let entry = self.find(channel, key)?;
         (entry.expires_at > now_ms).then(|| Published { position: entry.position.clone(), suppressed: true })
     }
 
-    /// Remembers what the first publish with this key did, and answers when the key will be forgotten. The
-    /// channel must keep its id until then, and until what was answered before.
+    /// Remembers what the first publish with this key did.
     ///
-    /// A publish that was suppressed for its version leaves no trace (as in Centrifugo v6.9): the answer is now.
-    pub(crate) fn put(&mut self, channel_id: u64, key: &str, published: &Published, now_ms: u64) -> u64 {
-        self.forget_expired(now_ms);
-        if published.suppressed {
-            return now_ms;
-        }
-        if let Some(entry) = self.find(channel_id, key)
-            && entry.expires_at > now_ms
-        {
-            return entry.expires_at;
+    /// A publish that was suppressed for its version leaves no trace, as in Centrifugo v6.9.
+    pub(crate) fn put(&mut self, channel: &str, key: &str, published: &Published, now_ms: u64) {
+        self.forget_expired(now_ms, FEW);
+        let known = self.find(channel, key).is_some_and(|entry| entry.expires_at > now_ms);
+        if published.suppressed || known {
+            return;
         }
         let expires_at = now_ms.saturating_add(TTL_MS);
-        let hash = hash(&self.hasher, channel_id, key);
+        let hash = hash(&self.hasher, channel, key);
         let number = self.first + self.queue.len() as u64;
-        let entry = Entry { channel_id, key: key.into(), position: published.position.clone(), expires_at };
+        let entry = Entry {
+            channel: channel.into(),
+            key: key.into(),
+            position: published.position.clone(),
+            expires_at,
+        };
         self.bytes += entry.weight();
         self.queue.push_back(entry);
         let (queue, first, hasher) = (&self.queue, self.first, &self.hasher);
         // An expired entry of this key may still wait for its turn to be forgotten: take its place.
-        match self.numbers.find_mut(hash, |n| queue[at(first, *n)].is(channel_id, key)) {
+        match self.numbers.find_mut(hash, |n| queue[at(first, *n)].is(channel, key)) {
             Some(taken) => *taken = number,
             None => {
                 self.numbers.insert_unique(hash, number, |n| queue[at(first, *n)].hash(hasher));
             }
         }
         while self.bytes > self.max_bytes && self.forget_first() {}
-        expires_at
     }
 
-    fn find(&self, channel_id: u64, key: &str) -> Option<&Entry> {
-        let hash = hash(&self.hasher, channel_id, key);
-        let number = self.numbers.find(hash, |n| self.queue[at(self.first, *n)].is(channel_id, key))?;
+    /// When the next entry can be forgotten.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        Some(self.queue.front()?.expires_at)
+    }
+
+    fn find(&self, channel: &str, key: &str) -> Option<&Entry> {
+        let hash = hash(&self.hasher, channel, key);
+        let number = self.numbers.find(hash, |n| self.queue[at(self.first, *n)].is(channel, key))?;
         self.queue.get(at(self.first, *number))
     }
 
-    /// Forgets a few entries at most, so that no publish pays for a burst of five minutes ago. Each publish
-    /// adds one, so this still keeps up.
-    fn forget_expired(&mut self, now_ms: u64) {
-        for _ in 0..16 {
+    /// Forgets at most `max` entries that have expired: no publish pays for a burst of five minutes ago.
+    pub(crate) fn forget_expired(&mut self, now_ms: u64, max: usize) {
+        for _ in 0..max {
             if !(self.queue.front().is_some_and(|entry| entry.expires_at <= now_ms) && self.forget_first()) {
                 break;
             }
@@ -133,28 +136,31 @@ impl Idempotency {
 }
 
 impl Entry {
-    fn is(&self, channel_id: u64, key: &str) -> bool {
-        self.channel_id == channel_id && *self.key == *key
+    fn is(&self, channel: &str, key: &str) -> bool {
+        *self.channel == *channel && *self.key == *key
     }
 
     fn hash(&self, hasher: &FixedState) -> u64 {
-        hash(hasher, self.channel_id, &self.key)
+        hash(hasher, &self.channel, &self.key)
     }
 
-    /// Its share of the queue and the table (each up to half empty), and the key with its allocation.
+    /// Its share of the queue and the table (each up to half empty), and the two names with their allocations.
     fn weight(&self) -> usize {
-        2 * (size_of::<Self>() + size_of::<u64>() + 1) + self.key.len() + 16
+        2 * (size_of::<Self>() + size_of::<u64>() + 1) + self.channel.len() + self.key.len() + 32
     }
 }
 
-fn hash(hasher: &FixedState, channel_id: u64, key: &str) -> u64 {
-    hasher.hash_one((channel_id, key))
+fn hash(hasher: &FixedState, channel: &str, key: &str) -> u64 {
+    hasher.hash_one((channel, key))
 }
 
 /// Entries leave from the front alone, so the place of an entry is how far its number is from the first.
 fn at(first: u64, number: u64) -> usize {
     (number - first) as usize
 }
+
+/// Entries that a look-up forgets. Each publish adds one, so this keeps up.
+const FEW: usize = 16;
 
 const TTL_MS: u64 = IDEMPOTENCY_TTL.as_millis() as u64;
 
@@ -179,27 +185,28 @@ mod tests {
     #[test]
     fn a_key_belongs_to_its_channel_for_five_minutes() {
         let mut keys = Idempotency::new(1, usize::MAX);
-        assert_eq!(keys.put(1, "i", &published(5), 1_000), 301_000);
-        assert_eq!(offset(keys.get(1, "i", 300_999)), Some(5));
-        assert_eq!(keys.get(2, "i", 1_000), None);
-        assert_eq!(keys.get(1, "", 1_000), None);
-        assert_eq!(keys.get(1, "i", 301_000), None);
+        keys.put("1", "i", &published(5), 1_000);
+        assert_eq!(offset(keys.get("1", "i", 300_999)), Some(5));
+        assert_eq!(keys.get("2", "i", 1_000), None);
+        assert_eq!(keys.get("1", "", 1_000), None);
+        assert_eq!(keys.get("1", "i", 301_000), None);
         assert_eq!(keys.bytes, 0, "what is expired is gone");
     }
 
     #[test]
     fn the_first_publish_counts() {
         let mut keys = Idempotency::new(1, usize::MAX);
-        keys.put(1, "i", &published(5), 0);
-        assert_eq!(keys.put(1, "i", &published(6), 10), 300_000);
-        assert_eq!(offset(keys.get(1, "i", 10)), Some(5));
+        keys.put("1", "i", &published(5), 0);
+        keys.put("1", "i", &published(6), 10);
+        assert_eq!(offset(keys.get("1", "i", 10)), Some(5));
+        assert_eq!(keys.get("1", "i", 300_000), None, "the second publish does not prolong it");
     }
 
     #[test]
     fn a_suppressed_publish_leaves_no_trace() {
         let mut keys = Idempotency::new(1, usize::MAX);
-        keys.put(1, "i", &Published { suppressed: true, ..published(5) }, 0);
-        assert_eq!(keys.get(1, "i", 0), None);
+        keys.put("1", "i", &Published { suppressed: true, ..published(5) }, 0);
+        assert_eq!(keys.get("1", "i", 0), None);
         assert_eq!(keys.bytes, 0);
     }
 
@@ -207,18 +214,22 @@ mod tests {
     fn a_burst_is_forgotten_in_small_steps_and_its_memory_given_back() {
         let mut keys = Idempotency::new(1, usize::MAX);
         for n in 0..20_000_u64 {
-            keys.put(n % 7, &n.to_string(), &published(n), 0);
+            keys.put(&(n % 7).to_string(), &n.to_string(), &published(n), 0);
         }
-        assert_eq!(keys.get(0, "0", TTL_MS), None);
+        assert_eq!(keys.get("0", "0", TTL_MS), None);
         assert!(keys.queue.len() > 19_000, "one call pays for a few");
-        assert_eq!(keys.get(19_998 % 7, "19998", TTL_MS), None, "expired, though it still waits");
+        assert_eq!(
+            keys.get(&(19_998 % 7).to_string(), "19998", TTL_MS),
+            None,
+            "expired, though it still waits"
+        );
         // A key whose expired entry still waits is free again, and stays when that entry goes.
-        keys.put(19_999 % 7, "19999", &published(1), TTL_MS);
+        keys.put(&(19_999 % 7).to_string(), "19999", &published(1), TTL_MS);
         for n in 0..2_000 {
-            keys.get(9, "none", TTL_MS + n);
+            keys.get("9", "none", TTL_MS + n);
         }
         assert_eq!((keys.queue.len(), keys.numbers.len()), (1, 1));
-        assert_eq!(offset(keys.get(19_999 % 7, "19999", TTL_MS)), Some(1));
+        assert_eq!(offset(keys.get(&(19_999 % 7).to_string(), "19999", TTL_MS)), Some(1));
         assert!(keys.queue.capacity() <= 1024 && keys.numbers.capacity() <= 2048);
     }
 
@@ -226,10 +237,10 @@ mod tests {
     fn hashes_that_collide_are_told_apart() {
         // One table group, tags of seven bits: of ten thousand channels, many look the same to the table.
         let mut keys = Idempotency::new(1, usize::MAX);
-        keys.put(0, "i", &published(1), 0);
+        keys.put("0", "i", &published(1), 0);
         for channel in 1..10_000 {
-            assert_eq!(keys.get(channel, "i", 0), None, "{channel}");
-            assert_eq!(keys.get(0, &format!("i{channel}"), 0), None, "{channel}");
+            assert_eq!(keys.get(&channel.to_string(), "i", 0), None, "{channel}");
+            assert_eq!(keys.get("0", &format!("i{channel}"), 0), None, "{channel}");
         }
     }
 
@@ -241,26 +252,27 @@ mod tests {
         let mut state = 1_u64;
         for n in 0..200_000_u64 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let channel = (state >> 33) % 2_000;
+            let channel =
+                format!("{}{}", ["", "_", ":", "1"][(state >> 12) as usize % 4], (state >> 33) % 500);
             let key = format!("{}{}", ["", "_", ":", "1"][(state >> 20) as usize % 4], (state >> 45) % 2_000);
             assert_eq!(
-                keys.get(channel, &key, 0).is_none(),
-                seen.insert((channel, key.clone())),
+                keys.get(&channel, &key, 0).is_none(),
+                seen.insert((channel.clone(), key.clone())),
                 "{channel} {key}"
             );
-            keys.put(channel, &key, &published(n), 0);
+            keys.put(&channel, &key, &published(n), 0);
         }
     }
 
     #[derive(Clone, Debug)]
     enum Step {
         Wait(u64),
-        Get(u64, String),
-        Put(u64, String),
+        Get(String, String),
+        Put(String, String),
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let pair = || (0_u64..4, "[ab1]{0,3}");
+        let pair = || ("[ab1]{0,2}", "[ab1]{0,3}");
         prop_oneof![
             1 => (0_u64..TTL_MS / 8).prop_map(Step::Wait),
             3 => pair().prop_map(|(channel, key)| Step::Get(channel, key)),
@@ -269,7 +281,7 @@ mod tests {
     }
 
     /// Channel, key, offset, expiry and weight, oldest first.
-    type Model = Vec<(u64, String, u64, u64, usize)>;
+    type Model = Vec<(String, String, u64, u64, usize)>;
 
     proptest! {
         #![proptest_config(config())]
@@ -289,17 +301,14 @@ mod tests {
                     Step::Wait(millis) => now += millis,
                     Step::Get(channel, key) => {
                         let expected = model.iter().find(|e| e.0 == channel && e.1 == key && e.3 > now);
-                        prop_assert_eq!(offset(keys.get(channel, &key, now)), expected.map(|e| e.2));
+                        prop_assert_eq!(offset(keys.get(&channel, &key, now)), expected.map(|e| e.2));
                     }
                     Step::Put(channel, key) => {
                         model.retain(|e| e.3 > now);
-                        let until = keys.put(channel, &key, &published(number), now);
-                        if let Some(held) = model.iter().find(|e| e.0 == channel && e.1 == key) {
-                            prop_assert_eq!(until, held.3);
-                        } else {
-                            prop_assert_eq!(until, now + TTL_MS);
-                            let weight = 2 * (size_of::<Entry>() + 9) + key.len() + 16;
-                            model.push((channel, key, number, until, weight));
+                        keys.put(&channel, &key, &published(number), now);
+                        if !model.iter().any(|e| e.0 == channel && e.1 == key) {
+                            let weight = 2 * (size_of::<Entry>() + 9) + channel.len() + key.len() + 32;
+                            model.push((channel, key, number, now + TTL_MS, weight));
                         }
                         while model.iter().map(|e| e.4).sum::<usize>() > max_bytes {
                             model.remove(0);

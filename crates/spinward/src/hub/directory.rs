@@ -13,7 +13,8 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const PARTS: usize = 64;
+/// So many that a table of one of them grows within milliseconds, even with millions of channels.
+const PARTS: usize = 256;
 
 /// Hashes the names of channels, alike in the directory and in every shard.
 #[derive(Clone)]
@@ -76,32 +77,13 @@ pub(crate) struct State {
     pub(crate) interest: Interest,
     /// Counts deliveries: tells a subscriber what came before it.
     pub(crate) delivered: u64,
-    /// What the memory broker keeps here. Most channels keep nothing, and every one pays for the size.
-    pub(crate) kept: Option<Box<Kept>>,
-}
-
-/// What the memory broker keeps of a channel.
-#[derive(Default)]
-pub(crate) struct Kept {
-    pub(crate) stream: Option<Stream>,
-    /// The record stays until this moment though nobody uses it (idempotency keys refer to it).
-    pub(crate) hold_until: u64,
+    /// The stream that the memory broker keeps here. Most channels have none, and every one pays for the size.
+    pub(crate) stream: Option<Box<Stream>>,
 }
 
 impl State {
-    fn is_idle(&self, now_ms: u64) -> bool {
-        self.subscribers == 0
-            && self.shards == 0
-            && self.interest.is_none()
-            && self.kept.as_ref().is_none_or(|kept| kept.stream.is_none() && kept.hold_until <= now_ms)
-    }
-
-    pub(crate) fn kept(&mut self) -> &mut Kept {
-        self.kept.get_or_insert_default()
-    }
-
-    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
-        self.kept.as_mut()?.stream.as_mut()
+    pub(crate) fn is_idle(&self) -> bool {
+        self.subscribers == 0 && self.shards == 0 && self.interest.is_none() && self.stream.is_none()
     }
 
     /// Sets or clears the bit of a shard.
@@ -227,7 +209,7 @@ impl Directory {
                 dead: false,
                 interest: Interest::default(),
                 delivered: 0,
-                kept: None,
+                stream: None,
             }),
         });
         part.insert_unique(hash, Arc::clone(&channel), |other| self.names.hash(&other.name));
@@ -257,11 +239,11 @@ impl Directory {
     }
 
     /// Takes the record out if nothing uses it.
-    pub(crate) fn release(&self, channel: &Arc<Channel>, now_ms: u64) {
+    pub(crate) fn release(&self, channel: &Arc<Channel>) {
         let hash = self.names.hash(&channel.name);
         let mut part = self.part(hash).lock();
         let mut state = channel.lock();
-        if state.dead || !state.is_idle(now_ms) {
+        if state.dead || !state.is_idle() {
             return;
         }
         state.dead = true;
@@ -271,6 +253,13 @@ impl Directory {
                 part.shrink_to(room, |other| self.names.hash(&other.name));
             }
         }
+    }
+
+    /// Records, and bytes of the tables that find them.
+    #[cfg(test)]
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let parts = self.parts.iter().map(|part| part.lock());
+        parts.fold((0, 0), |(len, bytes), part| (len + part.len(), bytes + part.allocation_size()))
     }
 
     /// Channels with subscribers on this node, and how many each has. Walks the whole directory: for

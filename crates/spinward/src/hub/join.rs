@@ -75,6 +75,7 @@ impl Hub {
             };
             state.set_shard(shard, true);
             self.came(state);
+            memory.settle(record, state, now.mono);
             Entered {
                 record: Arc::clone(record),
                 seq: state.delivered,
@@ -87,12 +88,12 @@ impl Hub {
     fn start_memory(
         &self,
         memory: &Memory,
-        record: &Arc<Channel>,
+        record: &Channel,
         state: &mut State,
         wish: &Wish,
         now: Now,
     ) -> Start {
-        let stream = memory.stream(state, now.mono);
+        let stream = memory.stream(record, state, now.mono);
         stream.touch(self.with_meta_ttl(wish.history).meta_ttl, now.mono);
         let start = match &wish.recover {
             None => Start { top: stream.top(), ..Start::default() },
@@ -108,7 +109,6 @@ impl Hub {
                 }
             }
         };
-        memory.schedule(record, state);
         #[cfg(feature = "planted-faults")]
         if wish.recover.is_some()
             && !start.recovered
@@ -174,7 +174,7 @@ impl Hub {
             (vacated, ask)
         };
         if vacated {
-            self.directory.release(record, now.mono);
+            self.directory.release(record);
         }
         (vacated, ask)
     }

@@ -3,6 +3,7 @@
 
 use super::directory::{Channel, State, Wake};
 use super::encoded::Delivery;
+use super::epochs::{self, Epochs, Era};
 use super::{Engine, Hub};
 use crate::broker::idempotency::Idempotency;
 use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
@@ -10,107 +11,133 @@ use crate::clock::Now;
 use crate::expiry::ExpiryQueue;
 use crate::id::Entropy;
 use crate::publication::{Position, Publication};
-use crate::room::fewer;
 use crate::stream::{NEVER, Outcome, Stream};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-const PARTS: usize = 16;
+/// Parts of the table of idempotency keys.
+const KEY_PARTS: usize = 16;
+
+/// Parts of the expiry queue. So many that one of them grows within milliseconds, even with millions of streams.
+const QUEUES: usize = 64;
+
+/// Channels that are taken out of a queue under one lock.
+const BATCH: usize = 32;
+
+/// How long a stream without publications outlives its last use where its position could not be derived again.
+const LINGER_MS: u64 = 60_000;
 
 /// What the memory broker keeps beside the streams.
 pub(crate) struct Memory {
-    /// Random per life of this process: the incarnation that every epoch is bound to.
-    incarnation: Box<str>,
-    streams: AtomicU64,
+    epochs: Epochs,
     idempotency: Box<[Mutex<Idempotency>]>,
-    expiry: Mutex<ExpiryQueue>,
-    /// Names of channels by the ids in the expiry queue.
-    names: Mutex<hashbrown::HashMap<u64, std::sync::Weak<Channel>, foldhash::fast::FixedState>>,
+    /// Channels with a stream, by when to look at them.
+    queues: Box<[Mutex<ExpiryQueue<Arc<Channel>>>]>,
+    /// The queue that the next turn of expiry begins with.
+    turn: AtomicUsize,
 }
 
 impl Memory {
     pub(crate) fn new(entropy: &Entropy) -> Self {
+        Self::with_places(entropy, epochs::PLACES)
+    }
+
+    fn with_places(entropy: &Entropy, places: usize) -> Self {
         let seed = entropy.number();
-        let share = Idempotency::DEFAULT_MAX_BYTES / PARTS;
+        let share = Idempotency::DEFAULT_MAX_BYTES / KEY_PARTS;
         Self {
-            incarnation: base36(entropy.number() >> 28).into(),
-            streams: AtomicU64::new(0),
-            idempotency: (0..PARTS).map(|_| Mutex::new(Idempotency::new(seed, share))).collect(),
-            expiry: Mutex::new(ExpiryQueue::new(seed)),
-            names: Mutex::new(hashbrown::HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed))),
+            epochs: Epochs::new(entropy.number() >> 28, entropy.number(), places),
+            idempotency: (0..KEY_PARTS).map(|_| Mutex::new(Idempotency::new(seed, share))).collect(),
+            queues: (0..QUEUES).map(|_| Mutex::new(ExpiryQueue::new(seed))).collect(),
+            turn: AtomicUsize::new(0),
         }
     }
 
-    /// An epoch that no other stream of this or any other life of the process has.
-    fn epoch(&self) -> Arc<str> {
-        #[cfg(feature = "planted-faults")]
-        if crate::sim::planted::holds(crate::sim::planted::Fault::ReusedEpoch) {
-            return "reused".into();
-        }
-        format!("{}-{}", self.incarnation, base36(self.streams.fetch_add(1, Ordering::Relaxed))).into()
+    /// The idempotency keys of a channel: the low bits of an id are those of the name.
+    fn keys(&self, channel: &Channel) -> &Mutex<Idempotency> {
+        &self.idempotency[channel.id as usize % KEY_PARTS]
     }
 
-    fn idempotency(&self, channel: u64) -> &Mutex<Idempotency> {
-        &self.idempotency[channel as usize % PARTS]
+    fn queue(&self, channel: &Channel) -> &Mutex<ExpiryQueue<Arc<Channel>>> {
+        &self.queues[channel.id as usize % QUEUES]
     }
 
     /// The stream of a channel, made if need be; one whose position has expired is replaced by a new one.
-    pub(crate) fn stream<'a>(&self, state: &'a mut State, now_ms: u64) -> &'a mut Stream {
-        // While anyone is subscribed the position is in use: it must not begin anew behind their backs.
+    pub(crate) fn stream<'a>(&self, channel: &Channel, state: &'a mut State, now_ms: u64) -> &'a mut Stream {
+        self.drop_expired(channel, state, now_ms);
+        state.stream.get_or_insert_with(|| {
+            let first = self.epochs.first(&channel.name);
+            Box::new(Stream::new(Arc::clone(self.epochs.current().epoch()), first))
+        })
+    }
+
+    /// Drops a stream whose position has expired. While anyone is subscribed the position is in use: a new one must
+    /// not begin behind their backs.
+    fn drop_expired(&self, channel: &Channel, state: &mut State, now_ms: u64) {
         let unused = state.subscribers == 0;
-        let kept = state.kept();
-        if unused && kept.stream.as_ref().is_some_and(|stream| stream.expires_at() <= now_ms) {
-            kept.stream = None;
+        if let Some(stream) = state.stream.take_if(|stream| unused && stream.expires_at() <= now_ms)
+            && !stream.is_unwritten()
+        {
+            self.epochs.end(&channel.name, stream.epoch(), now_ms);
         }
-        kept.stream.get_or_insert_with(|| Stream::new(self.epoch()))
+    }
+
+    /// What a channel without a stream shows of itself: a stream at offset 0, which is not kept.
+    ///
+    /// `era` is one that was current before the channel was found to have none, so that a stream made since is not
+    /// of an earlier one. `None`: that era is over for this channel by now, so look again.
+    fn unwritten(&self, name: &str, era: &Era) -> Option<Stream> {
+        let first = self.epochs.first(name);
+        let stream = Stream::new(Arc::clone(era.epoch()), first);
+        epochs::era(era.epoch()).is_none_or(|era| era >= first).then_some(stream)
+    }
+
+    /// Has the channel looked at when its stream is due. One that nobody needs is dropped. To be called after every
+    /// use of a stream, once the subscriber that it was for is counted.
+    pub(crate) fn settle(&self, channel: &Arc<Channel>, state: &mut State, now_ms: u64) {
+        let used = state.subscribers > 0;
+        let Some(stream) = &mut state.stream else { return };
+        if !used && stream.is_unwritten() {
+            let era = epochs::era(stream.epoch());
+            if era.is_some_and(|era| era >= self.epochs.first(&channel.name)) {
+                // Whoever comes back with its position finds the same history without it.
+                state.stream = None;
+                return self.queue(channel).lock().cancel(channel.id);
+            }
+            stream.expire_by(now_ms.saturating_add(LINGER_MS));
+        }
+        // The position of a stream in use is looked at again when the last subscriber leaves.
+        let due =
+            stream.entries_expire_at().unwrap_or(NEVER).min(if used { NEVER } else { stream.expires_at() });
+        if due != NEVER {
+            self.queue(channel).lock().schedule(channel.id, due, || Arc::clone(channel));
+        }
     }
 
     /// The last subscriber has left: the position is kept for its time from now on.
     pub(crate) fn left(&self, channel: &Arc<Channel>, state: &mut State, now_ms: u64) {
-        if let Some(stream) = state.stream() {
+        if let Some(stream) = &mut state.stream {
             stream.touch_again(now_ms);
-            self.schedule(channel, state);
+            self.settle(channel, state, now_ms);
         }
     }
 
-    /// The channel of an id that has fallen due.
-    fn take_name(&self, id: u64) -> Option<Arc<Channel>> {
-        let mut names = self.names.lock();
-        let channel = names.remove(&id)?;
-        if let Some(room) = fewer(names.len(), names.capacity()) {
-            names.shrink_to(room);
+    /// Looks at a channel that has come up in its queue.
+    fn expire(&self, channel: &Arc<Channel>, now_ms: u64) {
+        let mut state = channel.lock();
+        if let Some(stream) = &mut state.stream {
+            stream.expire_entries(now_ms);
         }
-        drop(names);
-        channel.upgrade()
+        self.drop_expired(channel, &mut state, now_ms);
+        self.settle(channel, &mut state, now_ms);
     }
 
-    /// Has the channel looked at when something of it falls due.
-    pub(crate) fn schedule(&self, channel: &Arc<Channel>, state: &State) {
-        let Some(kept) = &state.kept else { return };
-        let used = state.subscribers > 0;
-        let stream_due = kept.stream.as_ref().map_or(NEVER, |stream| {
-            // One in use is looked at again when the last subscriber leaves.
-            stream.entries_expire_at().unwrap_or(NEVER).min(if used { NEVER } else { stream.expires_at() })
-        });
-        let hold_due = if kept.hold_until > 0 { kept.hold_until } else { NEVER };
-        let due = stream_due.min(hold_due);
-        if due != NEVER {
-            self.expiry.lock().schedule(channel.id, due);
-            self.names.lock().entry(channel.id).or_insert_with(|| Arc::downgrade(channel));
-        }
-    }
-}
-
-fn base36(mut number: u64) -> String {
-    let mut digits = Vec::new();
-    loop {
-        digits.push(char::from_digit((number % 36) as u32, 36).unwrap_or('0'));
-        number /= 36;
-        if number == 0 {
-            return digits.iter().rev().collect();
-        }
+    /// When the next channel or key falls due.
+    fn next_due(&self) -> Option<u64> {
+        let channels = self.queues.iter().filter_map(|queue| queue.lock().next_due());
+        channels.chain(self.idempotency.iter().filter_map(|keys| keys.lock().next_due())).min()
     }
 }
 
@@ -144,27 +171,29 @@ impl Hub {
             }
             return Published::default();
         }
-        let (published, wake) = self.directory.with(name, |channel, state| {
-            if !options.idempotency_key.is_empty() {
-                let known =
-                    memory.idempotency(channel.id).lock().get(channel.id, &options.idempotency_key, now.mono);
-                if let Some(published) = known {
-                    return (published, None);
+        let (published, wake, unused) = self.directory.with(name, |channel, state| {
+            let key = &options.idempotency_key;
+            let known =
+                (!key.is_empty()).then(|| memory.keys(channel).lock().get(name, key, now.mono)).flatten();
+            let (published, wake) = match known {
+                Some(published) => (published, None),
+                None => {
+                    let done = self.store_and_deliver(memory, channel, state, publication, &options, now);
+                    if !key.is_empty() {
+                        memory.keys(channel).lock().put(name, key, &done.0, now.mono);
+                    }
+                    memory.settle(channel, state, now.mono);
+                    done
                 }
-            }
-            let (published, wake) =
-                self.store_and_deliver(memory, channel, state, publication, &options, now);
-            if !options.idempotency_key.is_empty() {
-                let key = &options.idempotency_key;
-                let until = memory.idempotency(channel.id).lock().put(channel.id, key, &published, now.mono);
-                let kept = state.kept();
-                kept.hold_until = kept.hold_until.max(until);
-            }
-            memory.schedule(channel, state);
-            (published, wake)
+            };
+            (published, wake, state.is_idle().then(|| Arc::clone(channel)))
         });
         if let Some(wake) = wake {
             wake.wake(&self.inboxes);
+        }
+        // It was made for the key alone, which does not need it any more.
+        if let Some(channel) = unused {
+            self.directory.release(&channel);
         }
         published
     }
@@ -181,7 +210,7 @@ impl Hub {
         if !options.history.enabled() {
             return (Published::default(), Some(self.deliver(channel, state, None, publication)));
         }
-        let stream = memory.stream(state, now.mono);
+        let stream = memory.stream(channel, state, now.mono);
         // The base of a patch is the publication before in the stream, where that is still kept.
         publication.delta = publication.delta && stream.latest(now.mono).is_some();
         match stream.publish(publication, options, now.mono, now.wall) {
@@ -217,52 +246,63 @@ impl Hub {
         now: Now,
     ) -> Result<History, BrokerError> {
         let options = self.with_meta_ttl(options);
-        self.directory.with(name, |channel, state| {
-            let stream = memory.stream(state, now.mono);
-            stream.touch(options.meta_ttl, now.mono);
-            let history = stream.read(filter, now.mono);
-            memory.schedule(channel, state);
-            history
-        })
+        loop {
+            let era = memory.epochs.current();
+            let kept = self.directory.with_existing(name, |channel, state| {
+                memory.drop_expired(channel, state, now.mono);
+                let stream = state.stream.as_mut()?;
+                stream.touch(options.meta_ttl, now.mono);
+                let history = stream.read(filter, now.mono);
+                memory.settle(channel, state, now.mono);
+                Some((history, state.is_idle().then(|| Arc::clone(channel))))
+            });
+            if let Some((history, unused)) = kept.flatten() {
+                if let Some(channel) = unused {
+                    self.directory.release(&channel);
+                }
+                return history;
+            }
+            if let Some(mut stream) = memory.unwritten(name, &era) {
+                return stream.read(filter, now.mono);
+            }
+        }
     }
 
     /// Drops the publications of a stream of the memory broker, and keeps its position.
     pub(crate) fn remove_history_memory(&self, name: &str) {
         self.directory.with_existing(name, |_, state| {
-            if let Some(stream) = state.stream() {
+            if let Some(stream) = &mut state.stream {
                 stream.remove_history();
             }
         });
     }
 
-    /// Lets go of what has expired; a bounded piece of work. Returns when to come again, in milliseconds of
-    /// the monotonic clock.
-    pub(crate) fn expire_memory(&self, now: Now) -> Option<u64> {
+    /// Drops what has expired, of about `max` channels. Returns when there is more to do, in milliseconds of the
+    /// monotonic clock: at once, where the present is not later than that.
+    pub(crate) fn expire_memory(&self, now: Now, max: usize) -> Option<u64> {
         let Engine::Memory(memory) = &self.engine else { return None };
-        let due = memory.expiry.lock().pop_due(now.mono, 256);
-        for id in due {
-            let Some(channel) = memory.take_name(id) else { continue };
-            {
-                let mut state = channel.lock();
-                let unused = state.subscribers == 0;
-                if let Some(kept) = &mut state.kept {
-                    if kept.hold_until <= now.mono {
-                        kept.hold_until = 0;
-                    }
-                    if let Some(stream) = &mut kept.stream {
-                        stream.expire_entries(now.mono);
-                        if stream.expires_at() <= now.mono && unused {
-                            kept.stream = None;
-                        }
-                    }
-                    if kept.stream.is_none() && kept.hold_until == 0 {
-                        state.kept = None;
-                    }
-                }
-                memory.schedule(&channel, &state);
-            }
-            self.directory.release(&channel, now.mono);
+        memory.epochs.tick(now.mono);
+        for keys in &memory.idempotency {
+            keys.lock().forget_expired(now.mono, BATCH);
         }
-        memory.expiry.lock().next_due()
+        let mut left = max;
+        let first = memory.turn.fetch_add(1, Ordering::Relaxed);
+        for queue in (0..QUEUES).map(|at| &memory.queues[(first + at) % QUEUES]) {
+            while left > 0 {
+                let due = queue.lock().pop_due(now.mono, BATCH.min(left));
+                if due.is_empty() {
+                    break;
+                }
+                left -= due.len();
+                for channel in due {
+                    memory.expire(&channel, now.mono);
+                    self.directory.release(&channel);
+                }
+            }
+        }
+        memory.next_due()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 pub(crate) mod directory;
 pub(crate) mod encoded;
+pub(crate) mod epochs;
 pub(crate) mod interest;
 pub(crate) mod join;
 pub(crate) mod local;

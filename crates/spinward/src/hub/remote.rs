@@ -46,7 +46,7 @@ impl Hub {
             inbox.wake();
         }
         if next.is_none() {
-            self.directory.release(record, self.clock.now().mono);
+            self.directory.release(record);
         }
         next
     }

@@ -121,17 +121,68 @@ impl NodeBuilder {
     }
 }
 
-/// Lets go of expired history, as long as the node lives.
+/// Drops expired history, as long as the node lives.
+///
+/// What has expired is dropped in slices, with a chance for other tasks between them. A turn of slices is followed by
+/// a rest, so that even an endless backlog leaves half of a CPU to others, and is caught up with: a slice takes well
+/// below a millisecond, and publishing a channel costs more than dropping it.
 async fn expire(inner: Weak<Inner>) {
     const LONGEST: Duration = Duration::from_secs(1);
+    const SHORTEST: Duration = Duration::from_millis(10);
+    const REST: Duration = Duration::from_millis(1);
+    const TURN_MS: u64 = 4;
+    /// Slices of a turn, in case that the clock stands still.
+    const SLICES: usize = 64;
+    /// Channels of a slice.
+    const SLICE: usize = 256;
     loop {
-        let wait = {
-            let Some(inner) = inner.upgrade() else { return };
-            let now = inner.hub.clock.now();
-            let next = inner.hub.expire_memory(now);
-            next.map_or(LONGEST, |next| Duration::from_millis(next.saturating_sub(now.mono)).min(LONGEST))
-        };
-        // A full batch is followed by the next one, with a breath between.
-        tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
+        let mut wait = LONGEST;
+        let mut began = None;
+        for _ in 0..SLICES {
+            {
+                let Some(inner) = inner.upgrade() else { return };
+                let now = inner.hub.clock.now();
+                let began = *began.get_or_insert(now.mono);
+                let next = inner.hub.expire_memory(now, SLICE);
+                wait = next.map_or(LONGEST, |next| Duration::from_millis(next.saturating_sub(now.mono)));
+                if !wait.is_zero() || now.mono - began >= TURN_MS {
+                    break;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(if wait.is_zero() { REST } else { wait.clamp(SHORTEST, LONGEST) }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{HistoryOptions, PublishOptions};
+
+    struct Nothing;
+
+    impl Hooks for Nothing {}
+
+    /// Tokio's clock is virtual here, so that what is counted are rests and not work.
+    #[tokio::test(start_paused = true)]
+    async fn expiry_catches_up_with_a_crowd_of_channels() {
+        let clock = Clock::manual(crate::clock::Now::default());
+        let mut builder = Node::builder(Nothing).config(Config { shards: 1, ..Config::default() });
+        builder.clock = clock.clone();
+        let node = builder.build().unwrap();
+        let second = Duration::from_secs(1);
+        let history = HistoryOptions { size: 1, ttl: second, meta_ttl: second };
+        for number in 0..100_000 {
+            let options = PublishOptions { history, ..PublishOptions::default() };
+            node.publish(&number.to_string(), bytes::Bytes::from_static(b"{}"), options).await.unwrap();
+        }
+        assert_eq!(node.inner.hub.directory.size().0, 100_000);
+        clock.advance(1_000);
+        let began = tokio::time::Instant::now();
+        while node.inner.hub.directory.size().0 > 0 {
+            assert!(began.elapsed() < 2 * second, "{} channels left", node.inner.hub.directory.size().0);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }

@@ -31,7 +31,7 @@ fn payload(number: u64) -> Publication {
 
 /// A stream of `count` publications, at most `size` of them kept.
 fn stream(count: u64, size: usize) -> Stream {
-    let mut stream = Stream::new("E".into());
+    let mut stream = Stream::new("E".into(), 0);
     for number in 1..=count {
         stream.publish(payload(number), &options(size), 0, 0);
     }
@@ -68,7 +68,7 @@ fn an_idle_stream_is_small() {
 
 #[test]
 fn publications_get_offset_and_time() {
-    let mut stream = Stream::new("E".into());
+    let mut stream = Stream::new("E".into(), 0);
     assert_eq!(stream.top(), Position { offset: 0, epoch: "E".into() });
     for offset in 1..=2 {
         let Outcome::Stored(stored) = stream.publish(payload(7), &options(10), 5, 1_700_000_000_000) else {
@@ -181,7 +181,7 @@ fn removed_and_expired_history_keeps_the_position() {
 
 #[test]
 fn each_publish_prolongs_what_is_kept() {
-    let mut stream = Stream::new("E".into());
+    let mut stream = Stream::new("E".into(), 0);
     stream.publish(payload(1), &versioned(1, ""), 0, 0);
     stream.publish(payload(2), &versioned(2, ""), 4 * MINUTE, 0);
     assert_eq!(stream.entries_expire_at(), Some(9 * MINUTE));
@@ -222,7 +222,7 @@ fn versions_are_those_of_centrifugo() {
     let unversioned_forgets: Rows<'_> = &[(5, "", 1, true), (0, "", 2, true), (3, "", 3, true)];
     let largest: Rows<'_> = &[(u64::MAX, "", 1, true), (u64::MAX, "", 1, false)];
     for rows in [sequence, no_epoch_compares_with_any, unversioned_forgets, largest] {
-        let mut stream = Stream::new("E".into());
+        let mut stream = Stream::new("E".into(), 0);
         for &(version, epoch, offset, stored) in rows {
             let outcome = stream.publish(payload(0), &versioned(version, epoch), 0, 0);
             assert_eq!(matches!(outcome, Outcome::Stored(_)), stored, "{version} {epoch}");
@@ -233,7 +233,7 @@ fn versions_are_those_of_centrifugo() {
 
 #[test]
 fn versions_outlive_removal_and_expiry() {
-    let mut stream = Stream::new("E".into());
+    let mut stream = Stream::new("E".into(), 0);
     stream.publish(payload(1), &versioned(5, ""), 0, 0);
     stream.remove_history();
     assert_eq!(stream.publish(payload(1), &versioned(4, ""), 0, 0), Outcome::Suppressed(stream.top()));
@@ -266,7 +266,7 @@ fn whatever_uses_the_position_prolongs_it() {
         (|s, now| s.expire_entries(now), false),
     ];
     for (i, (used, prolongs)) in uses.into_iter().enumerate() {
-        let mut stream = Stream::new("E".into());
+        let mut stream = Stream::new("E".into(), 0);
         assert_eq!(stream.expires_at(), NEVER);
         stream.touch(Duration::from_secs(60), 0);
         assert_eq!(stream.expires_at(), MINUTE);
@@ -398,7 +398,7 @@ proptest! {
 
     #[test]
     fn a_stream_does_what_the_model_does(steps in prop::collection::vec(step(), 1..80)) {
-        let mut stream = Stream::new("E".into());
+        let mut stream = Stream::new("E".into(), 0);
         let mut model = Model::default();
         let mut now = 1_000;
         // Positions are counted back from three beyond the top.
