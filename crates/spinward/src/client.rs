@@ -48,7 +48,7 @@ impl Client {
 
     /// Sends a message outside of channels.
     pub fn send(&self, data: Bytes) {
-        self.hub.control(self.handle, None, Control::Send(data));
+        self.hub.control(self.handle, Control::Send(data));
     }
 
     /// Subscribes the connection to a channel.
@@ -59,17 +59,17 @@ impl Client {
             since: None,
             taken: None,
         };
-        self.hub.control(self.handle, None, control);
+        self.hub.control(self.handle, control);
     }
 
     /// Ends the connection's subscription to a channel.
     pub fn unsubscribe(&self, channel: &str, code: UnsubscribeCode) {
-        self.hub.control(self.handle, None, Control::Unsubscribe { channel: Some(channel.into()), code });
+        self.hub.control(self.handle, Control::Unsubscribe { channel: Some(channel.into()), code });
     }
 
     /// Closes the connection.
     pub fn disconnect(&self, code: DisconnectCode) {
-        self.hub.control(self.handle, None, Control::Disconnect(code));
+        self.hub.control(self.handle, Control::Disconnect(code));
     }
 }
 

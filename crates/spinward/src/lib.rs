@@ -15,6 +15,7 @@ pub mod broker;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod enforce;
 mod expiry;
 mod handle;
 pub mod hooks;
@@ -39,7 +40,9 @@ pub use answer::Answer;
 pub use client::Client;
 pub use config::Config;
 pub use metrics::Snapshot;
-pub use node::{BuildError, ClientFilter, Node, NodeBuilder, NodeInfo, ServerSubscribe, SubscribeError};
+pub use node::{
+    BuildError, ClientFilter, Done, Node, NodeBuilder, NodeInfo, ServerSubscribe, SubscribeError,
+};
 pub use publication::{ClientInfo, Position, Publication};
 pub use spinward_wire as wire;
 

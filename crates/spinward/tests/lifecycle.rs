@@ -7,6 +7,7 @@ mod common;
 use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
 use spinward::broker::{BrokerError, PublishOptions};
+use spinward::enforce::{Judge, Verdict};
 use spinward::hooks::{
     Connected, Connecting, Decision, Handshake, Hooks, Refusal, RpcCall, SubscribeOptions, Subscribing,
 };
@@ -234,10 +235,11 @@ async fn hooks_that_panic_are_counted() {
     victim.send(&[connect(1)]).await;
     let victims = victim.reply(1).await.connect.unwrap().client;
     // What is asked about every connection costs the one that it fails for.
-    node.review(None, move |identity| {
+    let judge = Judge::new(move |identity| {
         assert!(identity.id.to_string() != victims, "a judge with a fault");
-        None
+        Verdict::Keep
     });
+    node.enforce(None, &judge).await;
     assert!(victim.next().await.is_none());
     assert_eq!(victim.closed, Some(Some(3004)));
     assert_eq!(node.info().counters.hook_panics, 3);

@@ -120,6 +120,12 @@ pub struct Disconnect {
 }
 
 impl Command {
+    /// Whether it takes back a token, tokens or a user.
+    #[must_use]
+    pub const fn revokes(&self) -> bool {
+        matches!(self, Self::RevokeToken { .. } | Self::InvalidateUserTokens { .. } | Self::BlockUser { .. })
+    }
+
     /// Reads the parameters of a method of the table.
     ///
     /// # Errors

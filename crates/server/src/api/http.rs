@@ -1,9 +1,9 @@
 //! The server API over HTTP: a path per method, `batch`, and the old single endpoint.
 
-use super::Api;
 use super::command::Command;
 use super::reply::{ApiError, Reply, append_error};
 use super::table::{by_any_name, by_name, by_number, of_batch};
+use super::{Api, all};
 use crate::params::{Malformed, Params};
 use crate::secret::Secret;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body_util::Full;
 use serde_json::value::RawValue;
+use spinward::Done;
 use spinward::transport::websocket::query_value;
 
 /// How the HTTP door behaves.
@@ -152,14 +153,16 @@ impl Api {
             });
         }
         let mut out = b"{".to_vec();
+        let mut revoking = Vec::new();
         if !parsed.is_empty() {
             out.extend_from_slice(b"\"replies\":[");
             for (at, command) in parsed.into_iter().enumerate() {
                 if at > 0 {
                     out.push(b',');
                 }
-                self.append_batch_reply(command, &mut out).await;
+                self.append_batch_reply(command, &mut revoking, &mut out).await;
             }
+            all(&mut revoking).await;
             out.push(b']');
         }
         out.push(b'}');
@@ -169,10 +172,11 @@ impl Api {
     async fn append_batch_reply(
         &self,
         command: Result<(&'static str, Command), ApiError>,
+        revoking: &mut Vec<Done>,
         out: &mut Vec<u8>,
     ) {
         let (name, reply) = match command {
-            Ok((name, command)) => (name, self.call(command).await),
+            Ok((name, command)) => (name, self.call_one_of_many(command, revoking).await),
             Err(error) => ("", Err(error)),
         };
         match reply {
@@ -220,17 +224,18 @@ impl Api {
         if commands.is_empty() || commands.len() > settings.max_batch {
             return Err(Malformed(""));
         }
-        let mut out = Vec::new();
+        let (mut out, mut revoking) = (Vec::new(), Vec::new());
         for (at, (id, command)) in commands.into_iter().enumerate() {
             if at > 0 {
                 out.push(b'\n');
             }
             let reply = match command {
-                Ok(command) => self.call(command).await,
+                Ok(command) => self.call_one_of_many(command, &mut revoking).await,
                 Err(error) => Err(error),
             };
             append_envelope(&reply, (id > 0).then_some(id), &mut out);
         }
+        all(&mut revoking).await;
         Ok(json(StatusCode::OK, out))
     }
 }

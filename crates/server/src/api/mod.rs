@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use reply::{ApiError, Node as NodeFacts, Reply};
 use spinward::broker::{BrokerError, HistoryFilter, HistoryOptions, PublishOptions, Published};
 use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
-use spinward::{ClientFilter, Node, NodeInfo, Position, ServerSubscribe};
+use spinward::{ClientFilter, Done, Node, NodeInfo, Position, ServerSubscribe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,13 +55,18 @@ impl Api {
     /// # Errors
     /// An error of the server API, as the caller is told.
     pub async fn call(&self, command: Command) -> Result<Reply, ApiError> {
-        // What pushes work to shards waits for them, as publishing does. Revoking does not: it is rare, and urgent.
-        if let Command::Subscribe(_)
-        | Command::Unsubscribe { .. }
-        | Command::Disconnect { .. }
-        | Command::Refresh { .. } = &command
-        {
-            self.node.ready().await;
+        let mut revoking = Vec::new();
+        let reply = self.call_one_of_many(command, &mut revoking).await;
+        all(&mut revoking).await;
+        reply
+    }
+
+    /// The same as one of several calls in a row. Revocations among them do not wait for each other's end: those
+    /// in a row are enforced together, before the next call of another kind or before the caller is answered, for
+    /// which `revoking` is awaited.
+    async fn call_one_of_many(&self, command: Command, revoking: &mut Vec<Done>) -> Result<Reply, ApiError> {
+        if !command.revokes() {
+            all(revoking).await;
         }
         let in_force = self.explainer.in_force.get();
         let rules = &in_force.rules;
@@ -84,7 +89,7 @@ impl Api {
                 allowed(rules, &channel, &Call::Unsubscribe)?;
                 let channel = (!channel.is_empty()).then_some(channel.as_str());
                 if let Some(filter) = filter(&who, Vec::new()) {
-                    self.node.unsubscribe(&who.user, &filter, channel, UnsubscribeCode::SERVER);
+                    self.node.unsubscribe(&who.user, &filter, channel, UnsubscribeCode::SERVER).await;
                 }
                 Ok(Reply::Empty)
             }
@@ -94,7 +99,7 @@ impl Api {
                         DisconnectCode { code: code.code, reason: code.reason.into() }
                     });
                 if let Some(filter) = filter(&who, whitelist) {
-                    self.node.disconnect(&who.user, &filter, code);
+                    self.node.disconnect(&who.user, &filter, code).await;
                 }
                 Ok(Reply::Empty)
             }
@@ -102,7 +107,7 @@ impl Api {
                 if let Some(filter) = filter(&who, Vec::new()) {
                     // Centrifugo v6.9 takes the info with an end only.
                     let (expire_at, info) = (expire_at.max(0), info.filter(|_| expire_at > 0));
-                    self.node.refresh(&who.user, &filter, expired, expire_at, info);
+                    self.node.refresh(&who.user, &filter, expired, expire_at, info).await;
                 }
                 Ok(Reply::Empty)
             }
@@ -143,15 +148,20 @@ impl Api {
             // Nothing registers methods yet.
             Command::Rpc { .. } => Err(ApiError::NOT_FOUND),
             Command::RevokeToken { uid, expire_at } => {
-                self.revoke(Revocation::Token { uid, expire_at }).await
+                self.revoke(Revocation::Token { uid, expire_at }, revoking).await
             }
             // Every token was issued after the beginning of time: this is a parameter left out.
             Command::InvalidateUserTokens { issued_before: ..=0, .. } => Err(ApiError::BAD_REQUEST),
             Command::InvalidateUserTokens { user, issued_before, expire_at, channel } => {
-                self.revoke(Revocation::UserTokens { user, issued_before, channel, expire_at }).await
+                self.revoke(Revocation::UserTokens { user, issued_before, channel, expire_at }, revoking)
+                    .await
             }
-            Command::BlockUser { user, expire_at } => self.revoke(Revocation::User { user, expire_at }).await,
-            Command::UnblockUser { user } => self.in_store(move |api| api.taken.unblock_user(&user)).await,
+            Command::BlockUser { user, expire_at } => {
+                self.revoke(Revocation::User { user, expire_at }, revoking).await
+            }
+            Command::UnblockUser { user } => {
+                self.in_store(move |api| api.taken.unblock_user(&user)).await.map(|()| Reply::Empty)
+            }
             Command::Explain(None) => Err(ApiError::BAD_REQUEST),
             Command::Explain(Some(question)) => {
                 Ok(Reply::Explained(Box::new(self.explainer.explain(&question).await)))
@@ -165,18 +175,19 @@ impl Api {
         }
     }
 
-    async fn revoke(&self, revocation: Revocation) -> Result<Reply, ApiError> {
-        self.in_store(move |api| api.taken.revoke(&api.node, revocation)).await
+    async fn revoke(&self, revocation: Revocation, revoking: &mut Vec<Done>) -> Result<Reply, ApiError> {
+        revoking.push(self.in_store(move |api| api.taken.revoke(&api.node, revocation)).await?);
+        Ok(Reply::Empty)
     }
 
     /// The store may write a file, which must hold up no other call.
-    async fn in_store(
+    async fn in_store<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&Self) -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<Reply, ApiError> {
+        act: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let api = self.clone();
         match tokio::task::spawn_blocking(move || act(&api)).await {
-            Ok(Ok(())) => Ok(Reply::Empty),
+            Ok(Ok(value)) => Ok(value),
             Ok(Err(StoreError::Name(_))) => Err(ApiError::BAD_REQUEST),
             Ok(Err(error)) => {
                 tracing::error!(%error, "a revocation could not be stored");
@@ -299,6 +310,13 @@ fn plain_carets(pattern: &str) -> String {
         }
     }
     out
+}
+
+/// Waits until what was revoked has ended.
+async fn all(revoking: &mut Vec<Done>) {
+    for done in revoking.drain(..) {
+        done.await;
+    }
 }
 
 /// What the channel can, or why it cannot.

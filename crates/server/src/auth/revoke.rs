@@ -53,17 +53,6 @@ pub enum Revocation {
     },
 }
 
-impl Revocation {
-    /// Whether it can be about a subject at all: told by its names alone, so that others need not be checked.
-    #[must_use]
-    pub fn concerns(&self, subject: &Subject<'_>) -> bool {
-        match self {
-            Self::Token { uid, .. } => subject.jti == Some(uid),
-            Self::UserTokens { user, .. } | Self::User { user, .. } => subject.user == user,
-        }
-    }
-}
-
 /// A store of revocations. The check is on the path of every login and must not wait: a store that is
 /// elsewhere keeps a copy here.
 pub trait RevocationStore: Send + Sync {

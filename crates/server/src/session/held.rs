@@ -41,14 +41,6 @@ pub(super) struct Token {
     allow: Allow,
 }
 
-/// A subscription that is to end.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ending {
-    pub user: Arc<str>,
-    pub client: ClientId,
-    pub channel: Box<str>,
-}
-
 impl Connection {
     fn find(&self, channel: &str) -> Result<usize, usize> {
         self.channels.binary_search_by(|entry| (*entry.channel).cmp(channel))
@@ -174,21 +166,20 @@ impl Held {
         Some(judge(&connection.token(channel)?.subject(&connection.user, channel)))
     }
 
-    /// All subscriptions whose tokens are refused. Costs a walk through all that were made by a token.
-    pub(super) fn refused(&self, is_refused: impl Fn(&Subject<'_>) -> bool) -> Vec<Ending> {
-        let mut endings = Vec::new();
-        for part in &self.0 {
-            for (client, connection) in part.read().iter() {
-                for Entry { channel, token } in &connection.channels {
-                    let Some(token) = token else { continue };
-                    if is_refused(&token.subject(&connection.user, channel)) {
-                        let (user, channel) = (Arc::clone(&connection.user), channel.clone());
-                        endings.push(Ending { user, client: *client, channel });
-                    }
-                }
-            }
-        }
-        endings
+    /// The channels of a connection whose tokens are refused.
+    pub(super) fn refused(
+        &self,
+        client: ClientId,
+        is_refused: impl Fn(&Subject<'_>) -> bool,
+    ) -> Vec<Box<str>> {
+        let all = self.part(client).read();
+        let Some(Connection { user, channels }) = all.get(&client) else { return Vec::new() };
+        let is_refused = |channel: &str, token: &Token| is_refused(&token.subject(user, channel));
+        channels
+            .iter()
+            .filter(|entry| entry.token.as_ref().is_some_and(|token| is_refused(&entry.channel, token)))
+            .map(|entry| entry.channel.clone())
+            .collect()
     }
 }
 
@@ -217,13 +208,15 @@ mod tests {
     fn what_waits_is_judged_by_nobody_and_fills_its_own_channel() {
         let (held, client, user) = rig();
         held.begin_for(client, &user, "news");
-        assert_eq!(held.refused(|_| true), []);
+        assert!(held.refused(client, |_| true).is_empty());
         assert_eq!(jti_of(&held, client, "news"), None);
         assert_eq!(held.fill(client, &token("personal", "other")), None);
         assert_eq!(jti_of(&held, client, "personal"), None, "nobody asked for it with a token");
         assert_eq!(held.fill(client, &token("news", "j")), None);
         assert_eq!(jti_of(&held, client, "news"), Some("j".into()));
-        assert_eq!(held.refused(|_| true), [Ending { user, client, channel: "news".into() }]);
+        assert_eq!(held.refused(client, |_| true), [Box::from("news")]);
+        assert!(held.refused(client, |subject| subject.user != "u").is_empty());
+        assert!(held.refused(Entropy::seeded(2).client_id(), |_| true).is_empty(), "of another connection");
     }
 
     #[test]

@@ -5,16 +5,17 @@
 //! is in the store before the connections of the list are looked at. Whatever the order of the two, one of them
 //! sees the other. The same holds for subscriptions and the tokens that are [held](super::held) for them.
 
-use super::held::{Ending, Held};
+use super::held::Held;
 use super::{Inner, State};
 use crate::auth::reason::{Outcome, Refusal, Use};
 use crate::auth::revoke::{Revocation, RevocationStore, StoreError, Subject};
 use crate::auth::token::{ConnectToken, SubscribeToken};
 use spinward::clock::Clock;
+use spinward::enforce::{Judge, Verdict};
 use spinward::id::ClientId;
 use spinward::identity::Identity;
 use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
-use spinward::{Client, ClientFilter, Node};
+use spinward::{Client, Done, Node};
 use std::sync::Arc;
 
 /// The store of a server. Cheap to clone.
@@ -23,13 +24,20 @@ pub struct Taken {
     store: Arc<dyn RevocationStore>,
     held: Arc<Held>,
     clock: Clock,
+    /// Whether a connection may stay, and what it may keep, by what is in the store.
+    judge: Judge,
 }
 
 impl Taken {
     /// Backed by this store.
     #[must_use]
     pub fn new(store: Arc<dyn RevocationStore>, clock: Clock) -> Self {
-        Self { store, held: Arc::default(), clock }
+        let held: Arc<Held> = Arc::default();
+        let judge = {
+            let (store, held, clock) = (Arc::clone(&store), Arc::clone(&held), clock.clone());
+            Judge::new(move |identity| judge(&*store, &held, clock.now().unix(), identity))
+        };
+        Self { store, held, clock, judge }
     }
 
     /// Whether something was taken back.
@@ -40,31 +48,29 @@ impl Taken {
         self.store.check(subject, self.clock.now().unix())
     }
 
-    /// Takes something back, and ends the connections and subscriptions that rest on it. The call writes a file where
-    /// one is configured: it is not for a thread that must not wait.
+    /// Takes something back. The connections and subscriptions that rest on it have ended once the returned future
+    /// is ready; they end whether or not it is awaited. The call writes a file where one is configured: it is not
+    /// for a thread that must not wait.
+    ///
+    /// Which connections rest on a token is not indexed, since every connection would pay for that: all of them are
+    /// asked about, and revocations that come faster than that are covered by one further walk.
     ///
     /// # Errors
     /// The store is full or cannot be written, or a name is empty or too long.
-    pub fn revoke(&self, node: &Node, revocation: Revocation) -> Result<(), StoreError> {
-        let now = self.clock.now().unix();
-        let stored = self.store.revoke(revocation.clone(), now);
+    pub fn revoke(&self, node: &Node, revocation: Revocation) -> Result<Done, StoreError> {
+        let user = match &revocation {
+            Revocation::UserTokens { user, .. } | Revocation::User { user, .. } => Some(user.clone()),
+            Revocation::Token { .. } => None,
+        };
+        let stored = self.store.revoke(revocation, self.clock.now().unix());
         // What could not be written holds all the same, until the process ends.
-        if !matches!(stored, Ok(()) | Err(StoreError::Failed(_))) {
-            return stored;
-        }
-        match &revocation {
-            Revocation::UserTokens { channel, .. } if !channel.is_empty() => {}
-            Revocation::UserTokens { user, .. } | Revocation::User { user, .. } => {
-                self.review(node, Some(user));
-            }
-            Revocation::Token { .. } => self.review(node, None),
-        }
-        let is_refused = |subject: &Subject<'_>| revocation.concerns(subject) && self.check(subject).is_err();
-        for Ending { user, client, channel } in self.held.refused(is_refused) {
-            let filter = ClientFilter { client: Some(client.to_string()), ..ClientFilter::default() };
-            node.unsubscribe(&user, &filter, Some(&channel), UnsubscribeCode::EXPIRED);
-        }
-        stored
+        let unwritten = match stored {
+            Ok(()) => None,
+            Err(error @ StoreError::Failed(_)) => Some(error),
+            Err(error) => return Err(error),
+        };
+        let done = node.enforce(user.as_deref(), &self.judge);
+        unwritten.map_or(Ok(done), Err)
     }
 
     /// Has a subscription rest on this token, unless it was taken back.
@@ -96,20 +102,29 @@ impl Taken {
         self.store.unblock_user(user, self.clock.now().unix())
     }
 
-    fn review(&self, node: &Node, user: Option<&str>) {
-        let taken = self.clone();
-        node.review(user, move |identity| taken.verdict(identity).err().map(|refusal| close_code(&refusal)));
-    }
-
     /// Whether a connection may stay.
     fn verdict(&self, identity: &Identity) -> Result<(), Refusal> {
-        let state = identity.extension.as_ref().and_then(|state| state.downcast_ref::<State>());
-        self.check(&Subject {
-            user: &identity.user,
-            jti: state.and_then(|state| state.jti.as_deref()),
-            iat: state.and_then(|state| state.iat),
-            channel: None,
-        })
+        self.check(&of_login(identity))
+    }
+}
+
+/// Whether a connection may stay, and which of its subscriptions may.
+fn judge(store: &dyn RevocationStore, held: &Held, now: i64, identity: &Identity) -> Verdict {
+    if let Err(refusal) = store.check(&of_login(identity), now) {
+        return Verdict::Disconnect(close_code(&refusal));
+    }
+    let refused = held.refused(identity.id, |subject| store.check(subject, now).is_err());
+    if refused.is_empty() { Verdict::Keep } else { Verdict::Unsubscribe(refused, UnsubscribeCode::EXPIRED) }
+}
+
+/// What a login is checked by.
+fn of_login(identity: &Identity) -> Subject<'_> {
+    let state = identity.extension.as_ref().and_then(|state| state.downcast_ref::<State>());
+    Subject {
+        user: &identity.user,
+        jti: state.and_then(|state| state.jti.as_deref()),
+        iat: state.and_then(|state| state.iat),
+        channel: None,
     }
 }
 

@@ -105,7 +105,8 @@ impl Rig {
     /// The next check passes, and before its answer is on the way this is taken back.
     fn revoke_after_next_check(&self, revocation: Revocation) {
         let (taken, node) = (self.taken.clone(), self.node.clone());
-        *self.store.after_check.lock() = Some(Box::new(move || taken.revoke(&node, revocation).unwrap()));
+        *self.store.after_check.lock() =
+            Some(Box::new(move || drop(taken.revoke(&node, revocation).unwrap())));
     }
 
     async fn connected(&self) -> Peer<DuplexStream> {

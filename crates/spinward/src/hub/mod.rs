@@ -129,23 +129,8 @@ impl Hub {
     }
 
     /// Tells one connection to do something. It may be gone by then, which is no error.
-    pub(crate) fn control(&self, handle: Handle, client: Option<Arc<str>>, control: Control) {
-        self.send(
-            handle.shard(),
-            Entry::Control { handle, client, except: None, control: Box::new(control) },
-        );
-    }
-
-    /// The same, but for the clients with these ids.
-    pub(crate) fn control_except(
-        &self,
-        handle: Handle,
-        client: Option<Arc<str>>,
-        except: &Arc<[String]>,
-        control: Control,
-    ) {
-        let except = (!except.is_empty()).then(|| Arc::clone(except));
-        self.send(handle.shard(), Entry::Control { handle, client, except, control: Box::new(control) });
+    pub(crate) fn control(&self, handle: Handle, control: Control) {
+        self.send(handle.shard(), Entry::Control { handle, control: Box::new(control) });
     }
 
     /// Whether every shard can take more publications.

@@ -113,14 +113,6 @@ impl Users {
             .map_or_else(Vec::new, |entry| entry.handles.as_slice().to_vec())
     }
 
-    /// All connections, part by part.
-    pub(crate) fn all(&self) -> impl Iterator<Item = Handle> + '_ {
-        self.parts.iter().flat_map(|part| {
-            let part = part.lock();
-            part.iter().flat_map(|user| user.handles.as_slice().to_vec()).collect::<Vec<_>>()
-        })
-    }
-
     /// Distinct users, all anonymous connections together being one.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)

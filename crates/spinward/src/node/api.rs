@@ -1,14 +1,15 @@
 //! What an application may do to a node.
 
-use super::Node;
+use super::{Done, Node};
 use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
+use crate::enforce::Judge;
 use crate::hooks::SubscribeOptions;
 use crate::hub::Engine;
-use crate::identity::Identity;
 use crate::metrics::Snapshot;
 use crate::presence::{PresenceError, PresenceStats};
 use crate::publication::{ClientInfo, Position};
-use crate::shard::inbox::{Control, Judge, Refused};
+use crate::shard::inbox::{Control, Entry, Refused};
+use crate::shard::walk::Walk;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::sync::Arc;
@@ -114,33 +115,37 @@ impl Node {
         self.inner.presence.stats(channel).wait().await
     }
 
-    /// Waits until the shards can take more. Whoever does something to connections again and again, by
-    /// [`Node::disconnect`] and its like or by [`Client::send`](crate::Client::send), waits here in between:
-    /// they themselves hold nobody back. Publishing does so by itself.
+    /// Waits until the shards can take more. Applications that call [`Client::send`](crate::Client::send) and its
+    /// like again and again wait here in between, since those calls hold nobody back. Publishing waits by itself,
+    /// and what is done to the connections of a user is awaited by its [`Done`].
     pub async fn ready(&self) {
         self.inner.hub.room().await;
     }
 
     /// Closes connections of a user.
-    pub fn disconnect(&self, user: &str, filter: &ClientFilter, code: DisconnectCode) {
-        self.control(user, filter, &Control::Disconnect(code));
+    pub fn disconnect(&self, user: &str, filter: &ClientFilter, code: DisconnectCode) -> Done {
+        self.control(user, filter, &Control::Disconnect(code))
     }
 
-    /// Has connections looked at, those of a user or all, and closes each that `judge` gives a code for.
+    /// Applies a rule to connections, those of a user or all.
     ///
-    /// The judge is asked on the thread that holds the connection and must not block. Connections that log in
-    /// later are not looked at; [`Hooks::connected`](crate::hooks::Hooks::connected) is the place for those.
-    pub fn review(
-        &self,
-        user: Option<&str>,
-        judge: impl Fn(&Identity) -> Option<DisconnectCode> + Send + Sync + 'static,
-    ) {
-        let hub = &self.inner.hub;
-        let judge: Judge = Arc::new(judge);
-        let ask = |handle| hub.control(handle, None, Control::Review(Arc::clone(&judge)));
+    /// Connections that log in later are not asked about;
+    /// [`Hooks::connected`](crate::hooks::Hooks::connected) is the place for those. Calls for all connections with
+    /// the same rule are merged: those that come while a walk through the connections is under way are served by
+    /// one further walk. The rule therefore decides by the state it finds when it is asked, not by the state at
+    /// the time of the call.
+    pub fn enforce(&self, user: Option<&str>, judge: &Judge) -> Done {
+        let control = Control::Enforce(judge.clone());
         match user {
-            Some(user) => hub.users.handles(user).into_iter().for_each(ask),
-            None => hub.users.all().for_each(ask),
+            Some(user) => self.control(user, &ClientFilter::default(), &control),
+            None => {
+                let (doing, done) = Done::new();
+                for shard in 0..self.inner.hub.inboxes.len() {
+                    let walk = Walk::all(control.clone(), Arc::clone(&doing));
+                    self.inner.hub.send(shard, Entry::Walk(Box::new(walk)));
+                }
+                done
+            }
         }
     }
 
@@ -151,8 +156,8 @@ impl Node {
         filter: &ClientFilter,
         channel: Option<&str>,
         code: UnsubscribeCode,
-    ) {
-        self.control(user, filter, &Control::Unsubscribe { channel: channel.map(Arc::from), code });
+    ) -> Done {
+        self.control(user, filter, &Control::Unsubscribe { channel: channel.map(Arc::from), code })
     }
 
     /// Subscribes a user's connections to a channel. Where this node keeps the channels itself, they get what is
@@ -176,7 +181,7 @@ impl Node {
             since,
             taken: Some(taken),
         };
-        self.control(user, filter, &control);
+        drop(self.control(user, filter, &control));
         drop(control);
         // Without a refusal this is over when the last connection has let go of its part.
         let refusal = all_taken.recv().await;
@@ -196,17 +201,24 @@ impl Node {
         expired: bool,
         expire_at: i64,
         info: Option<Bytes>,
-    ) {
-        self.control(user, filter, &Control::Refresh { expired, expire_at, info });
+    ) -> Done {
+        self.control(user, filter, &Control::Refresh { expired, expire_at, info })
     }
 
-    fn control(&self, user: &str, filter: &ClientFilter, control: &Control) {
+    fn control(&self, user: &str, filter: &ClientFilter, control: &Control) -> Done {
         let hub = &self.inner.hub;
         let only: Option<Arc<str>> = filter.client.as_deref().map(Arc::from);
-        let except: Arc<[String]> = filter.except.as_slice().into();
-        for handle in hub.users.handles(user) {
-            hub.control_except(handle, only.clone(), &except, control.clone());
+        let except: Option<Arc<[String]>> =
+            (!filter.except.is_empty()).then(|| filter.except.as_slice().into());
+        let (doing, done) = Done::new();
+        let mut handles = hub.users.handles(user);
+        handles.sort_unstable();
+        for of_shard in handles.chunk_by(|one, other| one.shard() == other.shard()) {
+            let (only, except) = (only.clone(), except.clone());
+            let walk = Walk::these(of_shard.to_vec(), only, except, control.clone(), Arc::clone(&doing));
+            hub.send(of_shard[0].shard(), Entry::Walk(Box::new(walk)));
         }
+        done
     }
 
     /// Channels that have subscribers here, and how many. Costs a walk through all channels.

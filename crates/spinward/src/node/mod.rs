@@ -3,12 +3,14 @@
 mod api;
 mod builder;
 pub(crate) mod call;
+mod done;
 pub(crate) mod execute;
 pub(crate) mod runtime;
 pub(crate) mod threads;
 
 pub use api::{ClientFilter, NodeInfo, ServerSubscribe, SubscribeError};
 pub use builder::{BuildError, NodeBuilder};
+pub use done::Done;
 
 use crate::hooks::Hooks;
 use crate::hub::Hub;

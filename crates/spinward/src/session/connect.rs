@@ -77,7 +77,7 @@ impl Session {
         self.server_side_refresh = connected.server_side_refresh;
         if connected.single_connection && !user.is_empty() {
             for other in cx.hub.users.handles(&user).into_iter().filter(|other| *other != cx.handle) {
-                cx.hub.control(other, None, Control::Disconnect(DisconnectCode::CONNECTION_LIMIT));
+                cx.hub.control(other, Control::Disconnect(DisconnectCode::CONNECTION_LIMIT));
             }
         }
         let reply = Box::new(self.connect_result(cx, &connected.data));

@@ -3,6 +3,7 @@
 use super::expiry::Expiry;
 use super::subscribe::{Asked, Purpose};
 use super::{Cx, Phase, Session};
+use crate::enforce::Verdict;
 use crate::hooks::{Refreshed, SubscribeOptions};
 use crate::hub::encoded::payload;
 use crate::publication::Position;
@@ -53,14 +54,21 @@ impl Session {
                 let refresh = Refresh { expires: ttl.is_some(), ttl: ttl.unwrap_or_default() };
                 self.push(cx, &Push { refresh: Some(refresh), ..Push::default() });
             }
-            Control::Review(judge) => {
+            Control::Enforce(judge) => {
                 let Some(identity) = &self.identity else { return };
-                let judged = catch_unwind(AssertUnwindSafe(|| judge(identity))).unwrap_or_else(|_| {
-                    cx.hub.panicked("review");
-                    Some(DisconnectCode::SERVER_ERROR)
+                let verdict = catch_unwind(AssertUnwindSafe(|| judge.ask(identity))).unwrap_or_else(|_| {
+                    cx.hub.panicked("enforce");
+                    Verdict::Disconnect(DisconnectCode::SERVER_ERROR)
                 });
-                if let Some(code) = judged {
-                    self.close(cx, code);
+                match verdict {
+                    Verdict::Keep => {}
+                    Verdict::Disconnect(code) => self.close(cx, code),
+                    Verdict::Unsubscribe(channels, code) => {
+                        for channel in channels {
+                            self.leave_channel(cx, &channel, &code);
+                            self.tell_end(cx, &channel, &code);
+                        }
+                    }
                 }
             }
             Control::Send(data) => {

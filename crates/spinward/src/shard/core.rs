@@ -7,6 +7,7 @@ use super::breaches::Breaches;
 use super::inbox::{Control, Entry};
 use super::probe::{PROBE, Probes};
 use super::slots::{Slot, State};
+use super::walk::Walk;
 use super::wheel::Wheel;
 use crate::clock::Now;
 use crate::config::Config;
@@ -54,6 +55,8 @@ pub(crate) struct Core {
     pub(super) limits: Limits,
     pub(super) breaches: Breaches,
     pub(super) probes: Probes,
+    /// What is to be done to many connections, each with what it counts for in the inbox. The first is under way.
+    pub(super) walks: VecDeque<(Walk, usize)>,
     pub(super) shutting_down: bool,
 }
 
@@ -76,6 +79,7 @@ impl Core {
             limits: Limits { message: config.message_size_limit },
             breaches: Breaches::default(),
             probes: Probes::default(),
+            walks: VecDeque::new(),
             shutting_down: false,
             hub,
             config,
@@ -84,7 +88,8 @@ impl Core {
 
     /// Something from the inbox. Connections to accept are the mover's business.
     pub(crate) fn entry(&mut self, entry: Entry, now: Now, exec: &mut impl Execute) {
-        let weight = entry.weight();
+        // A walk counts until its last slice.
+        let weight = if let Entry::Walk(_) = entry { 0 } else { entry.weight() };
         match entry {
             Entry::Accept(_) => debug_assert!(false, "the mover accepts"),
             Entry::Publication { channel, delivery } => self.deliver(channel, &delivery, now, exec),
@@ -93,11 +98,9 @@ impl Core {
             Entry::Interest { channel, ok } => self.interest(channel, ok, now, exec),
             Entry::Slice { channel, read: PROBE, slice } => self.position_told(channel, *slice, now),
             Entry::Slice { channel, read, slice } => self.slice(channel, read, *slice, now, exec),
-            Entry::Control { handle, client, except, control } => {
-                if self.is_meant(handle, client.as_deref(), except.as_deref()) {
-                    self.control(handle, *control, now, exec);
-                }
-            }
+            Entry::Control { handle, control } => self.control(handle, *control, now, exec),
+            Entry::Walk(walk) => self.walk(*walk, now, exec),
+            Entry::WalkOn => self.walk_on(now, exec),
             Entry::Shutdown => self.shutdown(now, exec),
         }
         if weight > 0 {
@@ -152,18 +155,6 @@ impl Core {
             entry.pending = None;
             self.read(slot, &mut input, now, exec);
         }
-    }
-
-    pub(super) fn is_meant(&self, handle: Handle, client: Option<&str>, except: Option<&[String]>) -> bool {
-        let Some(session) = self.resolve(handle).and_then(|slot| self.slots[slot as usize].session.as_ref())
-        else {
-            return false;
-        };
-        if client.is_none() && except.is_none() {
-            return true;
-        }
-        let id = session.id().to_string();
-        client.is_none_or(|client| client == id) && !except.is_some_and(|except| except.contains(&id))
     }
 
     pub(super) fn control(&mut self, handle: Handle, control: Control, now: Now, exec: &mut impl Execute) {

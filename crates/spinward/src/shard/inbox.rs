@@ -1,11 +1,13 @@
 //! The way into a shard: one queue, first in, first out.
 
+use crate::enforce::Judge;
 use crate::handle::Handle;
 use crate::hub::encoded::Delivery;
 use crate::node::call::Outcome;
 use crate::publication::ClientInfo;
 use crate::room::fewer;
 use crate::shard::Accepted;
+use crate::shard::walk::Walk;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
@@ -28,8 +30,12 @@ pub(crate) enum Entry {
     Interest { channel: u64, ok: bool },
     /// The remote broker answered a read for subscribers that are joining a channel.
     Slice { channel: u64, read: u32, slice: Box<Result<crate::broker::History, crate::broker::BrokerError>> },
-    /// Do something to one connection. `client` narrows it to that client id, `except` spares some.
-    Control { handle: Handle, client: Option<Arc<str>>, except: Option<Arc<[String]>>, control: Box<Control> },
+    /// Do something to one connection.
+    Control { handle: Handle, control: Box<Control> },
+    /// Do something to many connections, a slice at a time.
+    Walk(Box<Walk>),
+    /// The next slice of the walk under way.
+    WalkOn,
     /// The node goes down: close every connection.
     Shutdown,
 }
@@ -44,17 +50,19 @@ impl Entry {
             Self::Control { control, .. } => {
                 ENTRY_BYTES + if let Control::Send(data) = control.as_ref() { data.len() } else { 0 }
             }
+            Self::Walk(walk) => walk.weight(),
             Self::Accept(_)
             | Self::Outcome { .. }
             | Self::Interest { .. }
             | Self::Slice { .. }
+            | Self::WalkOn
             | Self::Shutdown => 0,
         }
     }
 }
 
 /// About what an entry takes beside its payload.
-const ENTRY_BYTES: usize = 256;
+pub(crate) const ENTRY_BYTES: usize = 256;
 
 /// Something to do to one connection.
 #[derive(Clone)]
@@ -75,8 +83,8 @@ pub(crate) enum Control {
     Refresh { expired: bool, expire_at: i64, info: Option<Bytes> },
     /// Send it a message outside of channels.
     Send(Bytes),
-    /// Close it if the judge says with which code.
-    Review(Judge),
+    /// Ask whether it may stay, and act upon the verdict.
+    Enforce(Judge),
 }
 
 /// Held while something is not done yet: who waits for it hears when the last one is dropped, and before that
@@ -86,9 +94,6 @@ pub(crate) type Taken = mpsc::Sender<Refused>;
 /// The subscription would end in the past.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
-
-/// Whether a connection is to be closed.
-pub(crate) type Judge = Arc<dyn Fn(&crate::identity::Identity) -> Option<DisconnectCode> + Send + Sync>;
 
 /// The queue of one shard.
 ///
@@ -232,8 +237,6 @@ mod tests {
         let inbox = Inbox::new(10 * ENTRY_BYTES);
         let send = |size: usize| Entry::Control {
             handle: Handle::new(0, 0, 0),
-            client: None,
-            except: None,
             control: Box::new(Control::Send(vec![b' '; size].into())),
         };
         inbox.push(Entry::Shutdown);
@@ -271,8 +274,6 @@ mod tests {
         let inbox = Inbox::new(ENTRY_BYTES);
         let subscribe = |taken: Taken| Entry::Control {
             handle: Handle::new(0, 0, 0),
-            client: None,
-            except: None,
             control: Box::new(Control::Subscribe {
                 channel: "c".into(),
                 options: Arc::default(),

@@ -13,6 +13,7 @@ mod probe;
 mod receive;
 pub(crate) mod slots;
 mod task;
+pub(crate) mod walk;
 mod wheel;
 
 use crate::clock::Now;
