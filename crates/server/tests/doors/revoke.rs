@@ -236,3 +236,34 @@ async fn requests_for_key_sets_are_counted() {
         assert!(page.contains(&format!("\n{name} 1\n")), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_batch_of_revocations_has_taken_effect_before_its_next_command() {
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&place)).await;
+    let mut peers = Vec::new();
+    for n in 0..10 {
+        let (mut peer, None) = server.connect(&token("u", &format!("j{n}"), now())).await else {
+            panic!("refused")
+        };
+        peer.send(&[subscribe(2, "news")]).await;
+        assert_eq!(answer(&mut peer, 2).await, None);
+        peers.push(peer);
+    }
+    let (mut kept, None) = server.connect(&token("v", "kept", now())).await else { panic!("refused") };
+    kept.send(&[subscribe(2, "news")]).await;
+    assert_eq!(answer(&mut kept, 2).await, None);
+    // Those that concern somebody are among many that concern nobody.
+    let mut commands: Vec<Value> =
+        (0..1_000).map(|n| json!({ "revoke_token": { "uid": format!("j{n}") } })).collect();
+    commands.push(json!({ "publish": { "channel": "news", "data": {} } }));
+    let answered = server.api("batch", json!({ "commands": commands })).await;
+    assert_eq!(answered["replies"].as_array().map(Vec::len), Some(1_001));
+    for peer in &mut peers {
+        while let Some(reply) = peer.next().await {
+            assert!(reply.push.is_none_or(|push| push.publication.is_none()), "revoked before the publish");
+        }
+        assert_eq!(peer.closed.flatten(), Some(3500));
+    }
+    assert!(kept.push().await.publication.is_some());
+}
