@@ -159,7 +159,7 @@ fn a_rule_closes_unsubscribes_and_costs_only_the_connection_it_panics_on() {
     let node = world.node.node().clone();
     let everybody = ClientFilter::default();
     let subscribe = {
-        let (node, everybody) = (node.clone(), everybody.clone());
+        let node = node.clone();
         async move { node.subscribe("u", &everybody, "c", ServerSubscribe::default()).await.unwrap() }
     };
     drop(world.flag(subscribe));
