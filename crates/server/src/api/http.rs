@@ -84,31 +84,35 @@ pub(crate) fn misplaced(path: &str, method: &Method) -> Option<Answer> {
     (method != Method::POST).then(|| empty(StatusCode::METHOD_NOT_ALLOWED))
 }
 
+/// The answer to a malformed call. As in Centrifugo v6.9 it does not say what is wrong; the log does.
+pub(crate) fn malformed() -> Answer {
+    plain(StatusCode::BAD_REQUEST, "Bad Request")
+}
+
 impl Api {
     /// Answers a POST below the prefix whose key is checked and whose body is read.
+    ///
+    /// # Errors
+    /// The call is malformed: [`malformed`] is the answer.
     pub async fn serve(
         &self,
         settings: &HttpSettings,
         path: &str,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Answer {
+    ) -> Result<Answer, Malformed> {
         let transport = settings.transport_errors
             || headers.get("x-centrifugo-error-mode").is_some_and(|mode| mode.as_bytes() == b"transport");
         let Some(name) = route(path) else {
-            return plain(StatusCode::NOT_FOUND, "404 page not found");
+            return Ok(plain(StatusCode::NOT_FOUND, "404 page not found"));
         };
         // Bytes that are no UTF-8 are replaced, as JSON texts have none.
         let text = String::from_utf8_lossy(body);
-        let answer = match name {
+        match name {
             "" => self.serve_legacy(settings, &text).await,
             "batch" => self.serve_batch(settings, &text).await,
             name => self.serve_method(settings, name, &text, transport).await,
-        };
-        answer.unwrap_or_else(|malformed| {
-            tracing::debug!(error = %malformed, "a call of the server API is malformed");
-            plain(StatusCode::BAD_REQUEST, "Bad Request")
-        })
+        }
     }
 
     async fn serve_method(

@@ -49,6 +49,14 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file for the process ID cannot be written.
+    #[error("pid_file: cannot write {path}: {source}")]
+    Pid {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The runtime could not be started, or signals cannot be heard.
     #[error("cannot start: {0}")]
     Start(#[source] std::io::Error),
@@ -203,6 +211,7 @@ fn write_pid(path: &str) -> Result<(), RunError> {
     if path.is_empty() {
         Ok(())
     } else {
-        std::fs::write(path, std::process::id().to_string()).map_err(RunError::Start)
+        std::fs::write(path, std::process::id().to_string())
+            .map_err(|source| RunError::Pid { path: path.to_owned(), source })
     }
 }

@@ -5,7 +5,7 @@ use super::metrics;
 use super::path;
 use super::reload::Reloads;
 use crate::api::Api;
-use crate::api::http::{Answer, HttpSettings, empty, misplaced, plain};
+use crate::api::http::{Answer, HttpSettings, empty, malformed, misplaced, plain};
 use crate::api::openapi;
 use crate::auth::jwks::Jwks;
 use crate::session::{InForce, Refusals, Shared};
@@ -203,12 +203,22 @@ impl Routes {
             return answer;
         }
         if !settings.admits(request.headers(), request.uri()) {
+            let detail = "the key is missing or not that of http_api.key";
+            self.refusals.api(path, 401, "key", &detail);
             return empty(StatusCode::UNAUTHORIZED);
         }
-        match whole(request.body_mut(), settings.max_body).await {
-            Ok(body) => api.serve(settings, path, request.headers(), &body).await,
-            Err(refused) => refused,
-        }
+        let body = match whole(request.body_mut(), settings.max_body).await {
+            Ok(body) => body,
+            Err(refused) => {
+                let status = refused.status();
+                self.refusals.api(path, status.as_u16(), "body", &status);
+                return refused;
+            }
+        };
+        api.serve(settings, path, request.headers(), &body).await.unwrap_or_else(|error| {
+            self.refusals.api(path, 400, "malformed", &error);
+            malformed()
+        })
     }
 }
 

@@ -12,9 +12,9 @@ use crate::secret::Secret;
 /// The options of tokens hold something that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// Certificates are none.
+    /// A key or certificate cannot be read.
     #[error("{option}: {source}")]
-    Certificates {
+    Pem {
         /// The option to change.
         option: String,
         /// What is wrong with it.
@@ -25,7 +25,7 @@ pub enum TokensError {
 /// What tokens of the section `path` are checked against. `skip`: signatures are not looked at.
 ///
 /// # Errors
-/// Certificates cannot be read.
+/// A key or certificate cannot be read.
 pub(super) fn token_settings(token: &Token, path: &str, skip: bool) -> Result<TokenSettings, TokensError> {
     let mut issuers = Vec::with_capacity(token.issuers.len() + 1);
     // With a list of issuers, the section itself is one only if it has keys: it would take in every token else.
@@ -88,7 +88,9 @@ fn keys(token: &TokenIssuer, path: &str) -> Result<KeySettings, TokensError> {
         (&mut keys.ed25519, "ed25519_public_key", &token.ed25519_public_key),
     ] {
         if !pem.is_empty() {
-            list.push(Timed::always(option(name), Secret::new(pem.as_str())));
+            let option = option(name);
+            let key = public_key(Secret::new(pem.as_str()), &option)?;
+            list.push(Timed::always(option, key));
         }
     }
     for (at, key) in token.keys.iter().enumerate() {
@@ -99,7 +101,10 @@ fn keys(token: &TokenIssuer, path: &str) -> Result<KeySettings, TokensError> {
             "ecdsa" => &mut keys.ecdsa,
             _ => &mut keys.ed25519,
         };
-        let timed = Timed::until(option(&format!("keys[{at}].key")), key.key.clone(), key.valid_until);
+        let option = option(&format!("keys[{at}].key"));
+        let text = key.key.clone();
+        let text = if key.r#type == "hmac" { text } else { public_key(text, &option)? };
+        let timed = Timed::until(option, text, key.valid_until);
         list.push(Timed { valid_from: (key.valid_from != 0).then_some(key.valid_from), ..timed });
     }
     if !token.jwks_public_endpoint.is_empty() {
@@ -110,6 +115,16 @@ fn keys(token: &TokenIssuer, path: &str) -> Result<KeySettings, TokensError> {
         });
     }
     Ok(keys)
+}
+
+/// A public key as PEM, given as any PEM option is. What is neither PEM nor a path is left for the reader of keys,
+/// which says more precisely what is wrong with it.
+fn public_key(given: Secret, option: &str) -> Result<Secret, TokensError> {
+    match pem::load(&Pem(given.clone())) {
+        Ok(pem) => Ok(String::from_utf8(pem).map_or(given, Secret::new)),
+        Err(PemError::Form) => Ok(given),
+        Err(source) => Err(TokensError::Pem { option: option.to_owned(), source }),
+    }
 }
 
 fn fetch(token: &TokenIssuer, path: &str) -> Result<FetchSettings, TokensError> {
@@ -132,7 +147,7 @@ fn certificates(given: &Pem, path: &str) -> Result<String, TokensError> {
     if given.0.is_empty() {
         return Ok(String::new());
     }
-    let bad = |source| TokensError::Certificates { option: format!("{path}.jwks_ca_pem"), source };
+    let bad = |source| TokensError::Pem { option: format!("{path}.jwks_ca_pem"), source };
     String::from_utf8(pem::load(given).map_err(bad)?).map_err(|_| bad(PemError::Form))
 }
 

@@ -108,3 +108,29 @@ fn a_key_set_is_fetched_as_it_is_said() {
     assert_eq!(fetch.headers.len(), 1);
     assert_eq!(fetch.headers[0].1.expose(), "Bearer x");
 }
+
+/// Public keys may be given as every PEM option is: the text, its base64, or a file.
+#[test]
+fn public_keys_are_read_in_each_form_of_pem() {
+    use base64::Engine as _;
+    let pem = "-----BEGIN PUBLIC KEY-----\n\
+        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9\n\
+        q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==\n\
+        -----END PUBLIC KEY-----\n";
+    let path = std::env::temp_dir().join(format!("spinward-public-key-{}.pem", std::process::id()));
+    std::fs::write(&path, pem).unwrap();
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pem);
+    for given in [pem, encoded.as_str(), path.to_str().unwrap()] {
+        for token in
+            [json!({ "ecdsa_public_key": given }), json!({ "keys": [{ "type": "ecdsa", "key": given }] })]
+        {
+            let settings = settings(token);
+            assert_eq!(settings.issuers[0].keys.ecdsa[0].key.expose(), pem, "{given}");
+            Verifier::new(&settings, &Jwks::offline()).unwrap();
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+    let missing = settings(json!({ "rsa_public_key": path.to_str().unwrap() }));
+    let error = Verifier::new(&missing, &Jwks::offline()).err().unwrap();
+    assert!(error.to_string().contains("client.token.rsa_public_key: not a PEM key"), "{error}");
+}

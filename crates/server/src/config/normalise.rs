@@ -24,7 +24,10 @@ pub(super) fn section(
             report.unknown(&join(path, &name), suggest::field(&lower, &known, path));
             continue;
         };
-        if let Some(value) = option(report, field, &join(path, field.name), value) {
+        let path = join(path, field.name);
+        if section.contains_key(field.name) {
+            report.problem(&path, "is set twice, in upper and lower case: keep one");
+        } else if let Some(value) = option(report, field, &path, value) {
             section.insert(field.name.to_owned(), value);
         }
     }
@@ -134,8 +137,11 @@ fn map(report: &mut Report<'_>, path: &str, given: Value) -> Result<Value, Strin
 fn text(given: Value) -> Result<String, String> {
     match given {
         Value::String(text) => Ok(text),
-        // YAML and TOML make numbers of texts that look like one; Centrifugo takes them as they are written.
-        Value::Number(number) => Ok(number.to_string()),
+        // Centrifugo accepts a number for a text.
+        Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
+        Value::Number(_) => {
+            Err("this text is written as a number that may be read as another: put it in quotes".to_owned())
+        }
         other => Err(wrong("a text", &other)),
     }
 }
@@ -156,21 +162,34 @@ fn boolean(given: &Value) -> Result<Value, String> {
 
 fn integer(field: &Field, low: i64, high: i64, given: &Value) -> Result<Value, String> {
     let (low, high) = field.range.unwrap_or((low, high));
+    // A float that is whole, as in `8000.0`, is a whole number. A cast of one out of range saturates.
+    let whole = |float: f64| (float.fract() == 0.0).then_some(float as i128);
     let number = match given {
-        Value::Number(number) => {
-            // A float that is whole, as in `8000.0`, is a whole number.
-            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15);
-            number.as_i64().or(whole.map(|float| float as i64))
-        }
+        Value::Number(number) => number.as_i128().or_else(|| number.as_f64().and_then(whole)),
         Value::String(text) if text.is_empty() => Some(0),
-        Value::String(text) => text.parse().ok(),
+        Value::String(text) => whole_number(text).or_else(|| text.parse().ok().and_then(whole)),
         _ => None,
     };
-    match number {
-        Some(number) if (low..=high).contains(&number) => Ok(Value::from(number)),
-        Some(number) => Err(format!("{number} is not between {low} and {high}")),
-        None => Err(wrong("a whole number", given)),
+    let number = number.ok_or_else(|| wrong("a whole number", given))?;
+    match i64::try_from(number) {
+        Ok(number) if (low..=high).contains(&number) => Ok(Value::from(number)),
+        _ => Err(format!("the number is not between {low} and {high}")),
     }
+}
+
+/// A whole number as YAML writes them: decimal, `0x1f`, `0o17` or `0b1`, with `_` between digits.
+fn whole_number(text: &str) -> Option<i128> {
+    let digits = text.replace('_', "");
+    let (sign, bare) = match digits.strip_prefix('-') {
+        Some(bare) => (-1, bare),
+        None => (1, digits.strip_prefix('+').unwrap_or(&digits)),
+    };
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(bare) = bare.strip_prefix(prefix) {
+            return i128::from_str_radix(bare, radix).ok().map(|number| sign * number);
+        }
+    }
+    bare.parse::<i128>().ok().map(|number| sign * number)
 }
 
 fn duration(report: &mut Report<'_>, path: &str, given: &Value) -> Result<Value, String> {

@@ -4,6 +4,7 @@ use crate::auth::reason::{Refusal, Use};
 use parking_lot::Mutex;
 use spinward::clock::Clock;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// Refusals that are logged in one second; the others are only counted.
 const LOGGED_PER_SECOND: u32 = 20;
@@ -62,6 +63,13 @@ impl Refusals {
                 change = change(),
                 "client refused"
             );
+        }
+    }
+
+    /// A call of the HTTP API was refused before it had an effect. `detail` holds nothing of key and body.
+    pub fn api(&self, method: &str, status: u16, reason: &'static str, detail: &dyn Display) {
+        if let Some(silent) = self.count("api", reason) {
+            tracing::info!(method = short(method), status, reason, silent, %detail, "API call refused");
         }
     }
 

@@ -60,6 +60,18 @@ fn broken_files_are_told_with_the_place_and_without_the_content() {
         ("c.json", "{\"http_api\": {\"key\": \"hush", "too early"),
         ("d.json", "[\"hush\"]", "must hold an object"),
         ("e.json", "", "too early"),
+        (
+            "f.json",
+            "{\"client\": {}, \"http_api\": {\"key\": \"hush\"}, \"client\": {}}",
+            "`client` is set twice",
+        ),
+        (
+            "g.json",
+            "{\"channel\": {\"namespaces\": [{\"name\": \"ab\",\n\"name\": \"hush\"}]}}",
+            "line 2, column 6",
+        ),
+        ("d.yaml", "http_api:\n  key: hush\n---\nlog: {}\n", "line 4, column 1: a second document"),
+        ("e.yaml", "http_api:\n  key: hush\nhttp_api: {}\n", "a key is set twice"),
         ("b.yaml", "http_api:\n  key: hush\n bad: [\n", "line"),
         ("c.yaml", "- hush\n", "must hold an object"),
         ("b.toml", "[http_api]\nkey = hush\n", "line 2, column 7"),
@@ -71,6 +83,61 @@ fn broken_files_are_told_with_the_place_and_without_the_content() {
         assert!(error.contains(place) && error.contains(name), "{name}: {error}");
         assert!(!error.contains("hush"), "{name}: {error}");
     }
+}
+
+/// What YAML and JSON make of an unquoted key is another text than the one in the file.
+#[test]
+fn a_text_that_looks_like_a_number_is_kept_or_refused() {
+    for written in
+        ["123456789012345678901", "0123456", "1e10", "1_000", "0x1F", "+5", "1.50", "12345678", "-0", "007e2"]
+    {
+        let file = format!("http_api:\n  key: {written}\nclient:\n  allowed_origins: [{written}]\n");
+        let config =
+            Scratch::new("n.yaml", &file).load().unwrap_or_else(|error| panic!("{written}: {error}")).config;
+        assert_eq!(config.http_api.key.expose(), written);
+        assert_eq!(config.client.allowed_origins, [written]);
+    }
+    let json =
+        |written: &str| Scratch::new("n.json", &format!("{{\"http_api\": {{\"key\": {written}}}}}")).load();
+    assert_eq!(json("12345678").unwrap().config.http_api.key.expose(), "12345678");
+    for written in ["12345678901234567890123456789012", "1e10", "1.50", "-0"] {
+        let error = json(written).unwrap_err().to_string();
+        assert!(error.contains("http_api.key") && error.contains("put it in quotes"), "{written}: {error}");
+    }
+    let error = Scratch::new("n.toml", "[http_api]\nkey = 1e10\n").load().unwrap_err().to_string();
+    assert!(error.contains("put it in quotes"), "{error}");
+}
+
+#[test]
+fn numbers_may_be_written_as_yaml_has_them() {
+    for (written, port) in [
+        ("9000", 9000),
+        ("9_000", 9000),
+        ("0x2328", 9000),
+        ("9e3", 9000),
+        ("9000.0", 9000),
+        ("+9000", 9000),
+        ("0o21450", 9000),
+    ] {
+        let file = format!("http_server:\n  port: {written}\nclient:\n  channel_limit: {written}\n");
+        let config =
+            Scratch::new("i.yaml", &file).load().unwrap_or_else(|error| panic!("{written}: {error}")).config;
+        assert_eq!(config.http_server.port, port, "{written}");
+        assert_eq!(config.client.channel_limit, u32::from(port), "{written}");
+    }
+    for text in [
+        "{\"client\": {\"queue_max_size\": 99999999999999999999}}",
+        "{\"client\": {\"queue_max_size\": 1e300}}",
+    ] {
+        let error = Scratch::new("i.json", text).load().unwrap_err().to_string();
+        assert!(error.contains("client.queue_max_size") && error.contains("is not between"), "{error}");
+    }
+}
+
+#[test]
+fn an_option_in_two_spellings_is_refused() {
+    let error = load(&json!({"Client": {"insecure": true}, "client": {"insecure": false}})).unwrap_err();
+    assert!(error.to_string().contains("client: is set twice"), "{error}");
 }
 
 #[test]

@@ -11,6 +11,10 @@ use spinward_wire::{Incoming, Request};
 /// What is wrong with a command that names no channel.
 pub(super) const NO_CHANNEL: &str = "a command without a channel";
 
+/// The likely cause of a first command without a known name.
+const OLD_SDK: &str = "no connect command: the client speaks the old protocol v1, as SDKs of before 2022 do \
+                       (centrifuge-js 2, for example): use a current SDK";
+
 impl Session {
     /// Takes one command of the client. Must not be called while one is under way.
     pub(crate) fn on_command(&mut self, cx: &mut Cx<'_>, incoming: Incoming) {
@@ -19,7 +23,12 @@ impl Session {
             return;
         }
         let Some(request) = request else {
-            return if id == 0 { self.on_pong(cx) } else { self.breach(cx, "a command that does not exist") };
+            return match self.phase {
+                _ if id == 0 => self.on_pong(cx),
+                // A first command of the old protocol has its method as a number or a name, which says nothing here.
+                Phase::New => self.breach(cx, OLD_SDK),
+                _ => self.breach(cx, "a command that does not exist"),
+            };
         };
         match (&request, self.phase) {
             (_, Phase::Closed) => return,

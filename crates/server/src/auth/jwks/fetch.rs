@@ -84,14 +84,21 @@ async fn attempt(client: &Client, url: &str) -> Result<KeySet, String> {
 }
 
 fn describe(error: &reqwest::Error) -> String {
-    let what = if error.is_timeout() {
-        "the endpoint did not answer in time"
-    } else if error.is_connect() {
+    if error.is_timeout() {
+        return "the endpoint did not answer in time".to_owned();
+    }
+    let what = if error.is_connect() {
         "no connection to the endpoint"
     } else if error.is_builder() {
-        "the address of the endpoint is unusable"
+        return "the address of the endpoint is unusable".to_owned();
     } else {
         "the answer of the endpoint broke off"
     };
-    what.to_owned()
+    // Only the innermost cause says whether the port is closed, the name unknown or the certificate not trusted. The
+    // outer ones repeat the address, which may have credentials in it.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    format!("{what}: {cause}")
 }

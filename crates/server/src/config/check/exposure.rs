@@ -89,6 +89,7 @@ fn issuer(report: &mut Report<'_>, path: &str, token: &TokenIssuer) {
     secrets.extend(listed.map(|(at, key)| (format!("keys[{at}].key"), &key.key)));
     secrets.retain(|(_, secret)| !secret.is_empty());
     for (name, secret) in &secrets {
+        stray(report, &format!("{path}.{name}"), secret.expose());
         if let Some(weak) = weak_secret(secret.expose()) {
             report.insecure(&format!("{path}.{name}"), format!("this secret {weak}"));
         }
@@ -103,7 +104,25 @@ fn issuer(report: &mut Report<'_>, path: &str, token: &TokenIssuer) {
     }
 }
 
+/// White space and quotes around a secret come from `echo` and from files of variables, and are in force: callers who
+/// use the secret without them are refused.
+fn stray(report: &mut Report<'_>, option: &str, secret: &str) {
+    let quoted = |quote| secret.len() > 1 && secret.starts_with(quote) && secret.ends_with(quote);
+    let what = if secret.trim() != secret {
+        "white space around it (a line break perhaps)"
+    } else if quoted('"') || quoted('\'') {
+        "quotes around it"
+    } else {
+        return;
+    };
+    report.note(
+        option,
+        format!("has {what}, which is part of it as the secret is used: take it off if it is not meant"),
+    );
+}
+
 fn password(report: &mut Report<'_>, option: &str, password: &str) {
+    stray(report, option, password);
     // Without a password nobody gets in.
     if password.is_empty() {
         return;

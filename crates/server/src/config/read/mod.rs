@@ -1,5 +1,9 @@
 //! Reading a configuration file into a tree, whatever its format.
 
+mod exact;
+
+use exact::{Unique, Written};
+use serde::de::DeserializeSeed as _;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -72,22 +76,9 @@ impl Format {
     /// Says what is wrong and where, without repeating any of the text.
     pub fn parse(self, text: &str) -> Result<Map<String, Value>, String> {
         let tree: Value = match self {
-            Self::Json => serde_json::from_str(text).map_err(|error| {
-                let what = match error.classify() {
-                    serde_json::error::Category::Eof => "the text ends too early",
-                    _ => "a character or value that cannot stand here",
-                };
-                at(what, error.line(), error.column())
-            })?,
+            Self::Json => json(text)?,
             Self::Yaml if text.trim().is_empty() => Value::Object(Map::new()),
-            Self::Yaml => serde_saphyr::from_str(text).map_err(|error| match error.location() {
-                Some(place) => at(
-                    "the text is malformed or a key is there twice",
-                    place.line() as usize,
-                    place.column() as usize,
-                ),
-                None => "the text is malformed".to_owned(),
-            })?,
+            Self::Yaml => yaml(text)?,
             Self::Toml => toml::from_str(text).map_err(|error: toml::de::Error| {
                 let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
                 let line = before.matches('\n').count() + 1;
@@ -116,6 +107,42 @@ pub(super) fn file(path: &Path) -> Result<Option<Map<String, Value>>, ReadError>
     match format.parse(text.strip_prefix('\u{feff}').unwrap_or(&text)) {
         Ok(tree) => Ok(Some(tree)),
         Err(reason) => Err(ReadError::Form { path: path.to_owned(), format, reason }),
+    }
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map(|Unique(tree)| tree).map_err(|error| {
+        let said = error.to_string();
+        let what = match error.classify() {
+            serde_json::error::Category::Eof => "the text ends too early",
+            // The one thing that is wrong with a tree. It names a key, and no value.
+            serde_json::error::Category::Data => said.split(" at line ").next().unwrap_or_default(),
+            _ => "unexpected character or value",
+        };
+        at(what, error.line(), error.column())
+    })
+}
+
+fn yaml(text: &str) -> Result<Value, String> {
+    let mut tree: Value = serde_saphyr::from_str(text).map_err(yaml_error)?;
+    serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+        Written(&mut tree).deserialize(deserializer)
+    })
+    .map_err(yaml_error)?;
+    Ok(tree)
+}
+
+fn yaml_error(error: serde_saphyr::Error) -> String {
+    let what = match error.without_snippet() {
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            "a second document begins here (`---`): a configuration is one document"
+        }
+        serde_saphyr::Error::DuplicateMappingKey { .. } => "a key is set twice",
+        _ => "the text is malformed",
+    };
+    match error.location() {
+        Some(place) => at(what, place.line() as usize, place.column() as usize),
+        None => what.to_owned(),
     }
 }
 
