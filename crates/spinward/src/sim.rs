@@ -25,6 +25,7 @@ use crate::presence::{MemoryPresence, PresenceStore};
 use crate::shard::core::Core;
 use crate::shard::inbox::Entry;
 use crate::shard::slots::State;
+pub use crate::shard::work::TURN;
 use crate::shard::{Accepted, Io, place};
 use bytes::Bytes;
 use spinward_wire::Protocol;
@@ -225,6 +226,34 @@ impl SimNode {
         self.wire(conn).map_or(0, |wire| wire.to_client.len())
     }
 
+    /// How many bytes wait in the server to be sent to the client.
+    #[must_use]
+    pub fn queued(&mut self, conn: Conn) -> usize {
+        if self.wire(conn).is_some() { self.shards[conn.shard].core.queued_bytes(conn.slot) } else { 0 }
+    }
+
+    /// How many bytes of the client the server has read and not handled: of the message under way, and of what
+    /// came after it.
+    #[must_use]
+    pub fn stashed(&mut self, conn: Conn) -> (usize, usize) {
+        if self.wire(conn).is_some() { self.shards[conn.shard].core.stashed_bytes(conn.slot) } else { (0, 0) }
+    }
+
+    /// Work that a shard did for the connection that it served last, in the unit of [`TURN`].
+    #[must_use]
+    pub fn spent(&self, shard: usize) -> usize {
+        self.shards[shard].core.spent
+    }
+
+    /// A shard serves the next connection that had to wait. Says whether there was one.
+    pub fn work(&mut self, shard: usize) -> bool {
+        let now = self.now();
+        let Shard { core, exec, .. } = &mut self.shards[shard];
+        let waiting = core.runnable() > 0;
+        core.work(now, exec);
+        waiting
+    }
+
     /// How many bytes may be on their way to the client at once, from here on.
     pub fn set_room(&mut self, conn: Conn, room: usize) {
         if let Some(wire) = self.wire(conn) {
@@ -263,9 +292,14 @@ impl SimNode {
         target.core.tick(now, &mut target.exec);
     }
 
-    /// A shard sends what waits, for at most `max` connections. Answers for how many.
+    /// A shard serves connections that had to wait, once around, and sends what waits, for at most `max`
+    /// connections. Answers for how many.
     pub fn flush(&mut self, shard: usize, max: usize) -> usize {
-        let Shard { core, wires, .. } = &mut self.shards[shard];
+        let now = self.now();
+        let Shard { core, exec, wires, .. } = &mut self.shards[shard];
+        for _ in 0..core.runnable() {
+            core.work(now, exec);
+        }
         while core.take_resumed().is_some() {}
         for done in 0..max {
             let Some(slot) = core.take_dirty() else { return done };
@@ -284,8 +318,8 @@ impl SimNode {
                 wire.to_client.extend(&piece[..count]);
                 (sent, room) = (sent + count, room - count);
             }
-            outbox.advance(sent);
-            if !outbox.is_empty() {
+            core.sent(slot, sent);
+            if !core.outbox(slot).is_empty() {
                 core.set_blocked(slot, true);
             } else if core.state(slot) == State::Closing {
                 wire.shut = true;
@@ -300,7 +334,7 @@ impl SimNode {
         if target.entries.is_empty() {
             self.hub.inboxes[shard].drain(&mut target.entries);
         }
-        !target.entries.is_empty() || target.core.has_dirty()
+        !target.entries.is_empty() || target.core.has_dirty() || target.core.runnable() > 0
     }
 
     /// When a shard's next timer is due, on the monotonic clock.

@@ -105,6 +105,8 @@ impl Session {
             .map(|identity| Arc::new(identity.client_info(options.info.clone())));
         let expiry = Expiry::at(options.expire_at);
         self.subscriptions.add(Details { channel: local, flags, asked: 0, expiry, info: info.clone() });
+        // Reading them, and making patches of them, is work whether they are large in the reply or not.
+        cx.cost += start.publications.iter().map(|publication| publication.data.len()).sum::<usize>();
         let result = self.result(cx, &options, &asked, &start, delta);
         match info {
             Some(info) if options.presence => {

@@ -46,6 +46,8 @@ pub(crate) struct Cx<'a> {
     /// Replies and pushes of this event, in order, still without a transport frame.
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) metrics: &'a ShardMetrics,
+    /// Work that the bytes of commands and replies say nothing of, in bytes that it took to do.
+    pub(crate) cost: usize,
     /// The session ended with this.
     pub(crate) closed: Option<DisconnectCode>,
     /// What the client did against the protocol, where that ended it.

@@ -32,8 +32,9 @@ impl Session {
         deadline
     }
 
-    /// The clock has moved to the deadline or past it.
-    pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>) {
+    /// The clock has moved to the deadline or past it. `behind`: what the client sent is being taken, but not all of
+    /// it is yet.
+    pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>, behind: bool) {
         match self.phase {
             Phase::Closed => return,
             Phase::New | Phase::Refused if cx.now.mono >= self.ping_at => {
@@ -45,7 +46,7 @@ impl Session {
             }
             _ => {}
         }
-        self.check_pong_and_ping(cx);
+        self.check_pong_and_ping(cx, behind);
         if self.phase != Phase::Closed {
             self.check_expiry(cx);
         }
@@ -66,12 +67,12 @@ impl Session {
         };
     }
 
-    fn check_pong_and_ping(&mut self, cx: &mut Cx<'_>) {
+    fn check_pong_and_ping(&mut self, cx: &mut Cx<'_>, behind: bool) {
         if self.pong_by != 0 && cx.now.mono >= self.pong_by {
-            if self.busy.is_none() {
+            if self.busy.is_none() && !behind {
                 return self.close(cx, DisconnectCode::NO_PONG);
             }
-            // What it sent meanwhile is read once its command is answered.
+            // The pong may be in what is not read yet.
             self.pong_by = cx.now.mono + millis(cx.config.pong_timeout);
         }
         if self.phase == Phase::Connected && cx.now.mono >= self.ping_at {

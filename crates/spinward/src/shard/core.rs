@@ -46,10 +46,19 @@ pub(crate) struct Core {
     ahead: i64,
     pub(super) calls: VecDeque<Called>,
     pub(super) fresh_calls: Vec<Called>,
+    /// Replies of the event that is being handled, still without a frame.
     pub(super) out: Vec<u8>,
+    /// WebSocket control frames of the event that is being handled, which go before the replies in `out`.
+    pub(super) control_frames: Vec<u8>,
+    /// What the connection that is being served has used of its turn.
+    pub(crate) spent: usize,
+    /// Above this, a connection's output pauses it.
+    pub(super) high_water: usize,
     pub(super) due: Vec<u32>,
     /// Slots with something to send.
     pub(super) dirty: VecDeque<u32>,
+    /// Slots to be served, in turn.
+    pub(super) runnable: VecDeque<u32>,
     /// Slots that may read again.
     pub(super) resumed: Vec<u32>,
     pub(super) limits: Limits,
@@ -73,8 +82,12 @@ impl Core {
             calls: VecDeque::new(),
             fresh_calls: Vec::new(),
             out: Vec::new(),
+            control_frames: Vec::new(),
+            spent: 0,
+            high_water: config.queue_max_size / 2,
             due: Vec::new(),
             dirty: VecDeque::new(),
+            runnable: VecDeque::new(),
             resumed: Vec::new(),
             limits: Limits { message: config.message_size_limit },
             breaches: Breaches::default(),
@@ -128,33 +141,16 @@ impl Core {
         };
         self.with(slot, now, |session, cx| session.on_outcome(cx, token, outcome));
         self.settle(slot, now, exec);
-        self.resume(slot, now, exec);
-        self.settle_event(slot, now);
+        self.resume(slot);
+        self.settle_event(slot, now, exec);
     }
 
-    /// The command under way is done: what was received meanwhile is next.
-    pub(super) fn resume(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
+    /// The command under way is done: what was received since is next, in its turn.
+    pub(super) fn resume(&mut self, slot: u32) {
         // What waited for the reply goes before anything that the next command brings.
         self.emit(slot);
         self.release_held(slot);
-        loop {
-            let entry = &mut self.slots[slot as usize];
-            if entry.state != State::Open || entry.session.as_ref().is_none_or(|session| session.is_busy()) {
-                return;
-            }
-            let Some(pending) = &mut entry.pending else {
-                self.resumed.push(slot);
-                return;
-            };
-            let commands = std::mem::take(&mut pending.commands);
-            if !commands.is_empty() {
-                self.message(slot, &commands, now, exec);
-                continue;
-            }
-            let mut input = std::mem::take(&mut pending.input);
-            entry.pending = None;
-            self.read(slot, &mut input, now, exec);
-        }
+        self.go_on(slot);
     }
 
     pub(super) fn control(&mut self, handle: Handle, control: Control, now: Now, exec: &mut impl Execute) {
@@ -166,9 +162,9 @@ impl Core {
         self.settle(slot, now, exec);
         drop(taken);
         if was_busy {
-            self.resume(slot, now, exec);
+            self.resume(slot);
         }
-        self.settle_event(slot, now);
+        self.settle_event(slot, now, exec);
     }
 
     pub(super) fn is_refused(&self, slot: u32) -> bool {
@@ -197,12 +193,13 @@ impl Core {
             match self.state(slot) {
                 State::Open => {
                     let was_busy = self.is_busy(slot);
-                    self.with(slot, now, |session, cx| session.on_timer(cx));
+                    let behind = self.is_behind(slot);
+                    self.with(slot, now, |session, cx| session.on_timer(cx, behind));
                     self.settle(slot, now, exec);
                     if was_busy {
-                        self.resume(slot, now, exec);
+                        self.resume(slot);
                     }
-                    self.settle_event(slot, now);
+                    self.settle_event(slot, now, exec);
                 }
                 State::Closing => self.gone(slot),
                 State::Free | State::Gone => {}
@@ -250,12 +247,15 @@ impl Core {
             calls: &mut self.fresh_calls,
             out: &mut self.out,
             metrics: &self.hub.metrics.shards[usize::from(self.shard)],
+            cost: 0,
             closed: None,
             breach: None,
             ping: false,
         };
+        let before = cx.out.len();
         f(&mut session, &mut cx);
         let (closed, breach, ping) = (cx.closed.take(), cx.breach, cx.ping);
+        self.spent += cx.cost + cx.out.len() - before;
         self.slots[slot as usize].session = Some(session);
         self.calls.extend(self.fresh_calls.drain(..));
         if ping {
@@ -282,12 +282,14 @@ impl Core {
         }
     }
 
-    /// An event is handled: what it gave to send goes to the outbox, and the timer is set anew.
-    pub(super) fn settle_event(&mut self, slot: u32, now: Now) {
+    /// An event is handled: what it gave to send goes to the outbox, and the timer is set anew. If that is too much
+    /// for one that does not read, the connection ends.
+    pub(super) fn settle_event(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
         self.emit(slot);
         if self.state(slot) == State::Open {
             self.release_held(slot);
             self.rearm(slot, now);
+            self.close_if_slow(slot, now, exec);
         }
     }
 

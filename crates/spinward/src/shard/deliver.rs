@@ -1,7 +1,7 @@
 //! What is published, lost, or said of others: to the local subscribers of a channel.
 
 use super::core::{Core, Execute};
-use super::slots::State;
+use super::slots::{Marks, State};
 use crate::clock::Now;
 use crate::hub::encoded::{Delivery, On, frame, info_to_wire};
 use crate::hub::local::Verdict;
@@ -50,8 +50,8 @@ impl Core {
             if entry.is_slow(limit) {
                 slow.push(slot);
             }
-            if sends && !entry.dirty && !entry.blocked {
-                entry.dirty = true;
+            if sends && !entry.marks.has(Marks::DIRTY | Marks::BLOCKED) {
+                entry.marks.set(Marks::DIRTY);
                 dirty.push_back(slot);
             }
         });
@@ -70,9 +70,9 @@ impl Core {
             self.with(slot, now, |session, cx| session.on_gap(cx, channel));
             self.settle(slot, now, exec);
             if was_busy {
-                self.resume(slot, now, exec);
+                self.resume(slot);
             }
-            self.settle_event(slot, now);
+            self.settle_event(slot, now, exec);
         }
     }
 

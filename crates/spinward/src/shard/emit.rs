@@ -12,6 +12,7 @@ use spinward_wire::ws::{self};
 impl Core {
     /// Sends what waited for a reply that is there now.
     pub(super) fn release_held(&mut self, slot: u32) {
+        let was_paused = self.is_paused(slot);
         let entry = &mut self.slots[slot as usize];
         let (Some(held), Some(session)) = (&mut entry.held, &entry.session) else { return };
         let frames = std::mem::take(&mut held.frames);
@@ -37,10 +38,19 @@ impl Core {
         if !entry.outbox.is_empty() {
             self.mark(slot);
         }
+        if was_paused {
+            self.go_on(slot);
+        }
     }
 
-    /// Puts the replies so far into one frame.
+    /// Puts the control frames so far into the outbox, and after them the replies, in one frame.
     pub(super) fn emit(&mut self, slot: u32) {
+        if !self.control_frames.is_empty() {
+            let frames = Bytes::copy_from_slice(&self.control_frames);
+            self.control_frames.clear();
+            self.control_frames.shrink_to(FRAME_BYTES);
+            self.send(slot, frames);
+        }
         if self.out.is_empty() {
             return;
         }
@@ -57,18 +67,19 @@ impl Core {
         self.out.shrink_to(FRAME_BYTES * 2);
     }
 
-    /// Sends a WebSocket control frame behind what there is to send.
+    /// Sends a WebSocket control frame behind what there is to send. The frames of one event share a piece of the
+    /// outbox.
     pub(super) fn send_control(&mut self, slot: u32, opcode: ws::Opcode, payload: &[u8]) {
-        let mut frame = Vec::with_capacity(payload.len() + 2);
-        ws::append_frame(opcode, payload, &mut frame);
-        self.emit(slot);
-        self.send(slot, frame.into());
+        if !self.out.is_empty() {
+            self.emit(slot);
+        }
+        ws::append_frame(opcode, payload, &mut self.control_frames);
     }
 
     pub(super) fn send(&mut self, slot: u32, bytes: Bytes) {
         let entry = &mut self.slots[slot as usize];
         if entry.state == State::Open {
-            entry.outbox.push(bytes);
+            entry.outbox.push_reply(bytes);
             self.mark(slot);
         }
     }

@@ -133,7 +133,7 @@ impl Core {
         let Some(slot) = self.resolve(ticket.handle) else { return };
         self.with(slot, now, |session, cx| session.on_entered(cx, ticket.join, start, seq));
         self.settle(slot, now, exec);
-        self.resume(slot, now, exec);
-        self.settle_event(slot, now);
+        self.resume(slot);
+        self.settle_event(slot, now, exec);
     }
 }

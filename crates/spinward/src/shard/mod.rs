@@ -15,6 +15,7 @@ pub(crate) mod slots;
 mod task;
 pub(crate) mod walk;
 mod wheel;
+pub(crate) mod work;
 
 use crate::clock::Now;
 use crate::hooks::Handshake;
@@ -221,10 +222,21 @@ impl Driver {
         self.core.tick(now, &mut self.exec);
         self.take_entries(now, own);
         self.flush();
+        // Those that are read now and come to wait are served in the next turn: no connection has two in one.
+        let waiting = self.core.runnable();
         #[cfg(target_os = "linux")]
         self.read_sockets(epoll);
-        self.resume();
+        self.work(waiting);
         self.flush();
+        self.resume();
+    }
+
+    /// Serves connections that had to wait.
+    fn work(&mut self, count: usize) {
+        for _ in 0..count {
+            let now = self.hub.clock.now();
+            self.core.work(now, &mut self.exec);
+        }
     }
 
     /// A task did something of which the loop, asleep, knows nothing: wakes it if it is to act on that.
@@ -240,7 +252,7 @@ impl Driver {
         if self.poller.has_ready() {
             return true;
         }
-        !self.entries.is_empty() || self.core.has_dirty()
+        !self.entries.is_empty() || self.core.has_dirty() || self.core.runnable() > 0
     }
 
     /// With nothing left to do, says how long to rest first, if at all.

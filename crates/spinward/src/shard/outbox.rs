@@ -3,14 +3,25 @@
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 
+/// Memory that a piece takes beside its bytes, about: many small pieces weigh more than their bytes say.
+const PIECE: usize = 96;
+const KIB: usize = 1 << 10;
+
 /// Bytes on their way to one socket, in order. An idle connection has none and owns no heap.
 #[derive(Default)]
 pub(crate) struct Outbox {
     queue: Queue,
     /// Four bytes suffice: a connection with more than that waiting was closed as slow long before.
     bytes: u32,
+    /// Size of the largest reply pushed since the outbox was last empty, in KiB, rounded down.
+    largest_reply: u16,
     /// The first piece is sent in part.
     partial: bool,
+}
+
+/// What so many bytes in so many pieces count for.
+pub(super) fn weight(bytes: usize, pieces: usize) -> usize {
+    bytes.max(pieces * PIECE)
 }
 
 #[derive(Default)]
@@ -37,6 +48,13 @@ impl Outbox {
         }
     }
 
+    /// Like [`Outbox::push`], for a reply: its size is allowed on top of the limit while it waits.
+    pub(crate) fn push_reply(&mut self, bytes: Bytes) {
+        let size = u16::try_from(bytes.len() / KIB).unwrap_or(u16::MAX);
+        self.largest_reply = self.largest_reply.max(size);
+        self.push(bytes);
+    }
+
     fn push_further(&mut self, bytes: Bytes) {
         match &mut self.queue {
             Queue::Many(queue) => queue.push_back(bytes),
@@ -52,6 +70,11 @@ impl Outbox {
     /// Bytes waiting.
     pub(crate) const fn len(&self) -> usize {
         self.bytes as usize
+    }
+
+    /// What a reply among the pieces may take beyond the limit.
+    pub(crate) const fn allowance(&self) -> usize {
+        self.largest_reply as usize * KIB
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -82,8 +105,7 @@ impl Outbox {
         count = count.min(self.len());
         self.bytes -= count as u32;
         if self.bytes == 0 {
-            self.queue = Queue::Empty;
-            self.partial = false;
+            *self = Self::default();
             return;
         }
         match &mut self.queue {
@@ -107,8 +129,8 @@ impl Outbox {
         }
     }
 
-    /// Drops all that waits but for a frame that is sent in part, which must be finished lest the peer read
-    /// garbage.
+    /// Drops everything except a piece that is sent in part: without the rest of it the peer could not read
+    /// what follows.
     pub(crate) fn abandon(&mut self) {
         let first = if self.partial { self.iter().next().cloned() } else { None };
         let partial = self.partial;

@@ -144,6 +144,12 @@ impl Driver {
                     }
                     self.poller.queue(slot);
                 }
+                let failed = event.is_error() || event.is_write_closed();
+                if failed && self.is(slot, State::Open) && !self.core.wants_input(slot) {
+                    // It is not read now, and what it waits to be sent cannot be sent.
+                    let now = self.hub.clock.now();
+                    self.core.eof(slot, now, &mut self.exec);
+                }
                 if event.is_writable() && self.poller.socket(slot).is_some() {
                     self.core.set_blocked(slot, false);
                 }
@@ -226,7 +232,7 @@ impl Driver {
                 Ok(count) => {
                     add(&metrics.sends, 1);
                     add(&metrics.bytes_sent, count as u64);
-                    outbox.advance(count);
+                    self.core.sent(slot, count);
                     if count < wanted {
                         return self.core.set_blocked(slot, true);
                     }

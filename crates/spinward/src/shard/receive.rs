@@ -1,34 +1,45 @@
 //! Bytes of a connection: into frames, messages and commands.
 
 use super::core::{Core, Execute, FRAME_BYTES};
-use super::slots::State;
+use super::slots::{Marks, State};
+use super::work::{COMMAND, FRAME, Rest};
 use crate::clock::Now;
 use crate::metrics::add;
 use spinward_wire::Commands;
 use spinward_wire::code::DisconnectCode;
-use spinward_wire::ws::{self, Event};
+use spinward_wire::ws::{self, Event, Payload};
 
 impl Core {
-    /// Bytes of a connection.
+    /// Bytes of a connection that wants input. What cannot be handled in this turn is kept: see [`super::work`].
     pub(crate) fn input(&mut self, slot: u32, bytes: &mut [u8], now: Now, exec: &mut impl Execute) {
+        debug_assert!(self.slots[slot as usize].pending.is_none(), "read from while something waits");
         add(&self.metrics().bytes_received, bytes.len() as u64);
-        self.read(slot, bytes, now, exec);
-        self.settle_event(slot, now);
+        self.spent = 0;
+        let used = self.read(slot, bytes, now, exec);
+        let entry = &mut self.slots[slot as usize];
+        entry.marks.set(Marks::PROGRESS);
+        if entry.state == State::Open && used < bytes.len() {
+            entry.pending.get_or_insert_default().input = Rest::of(&bytes[used..]);
+        }
+        self.settle_event(slot, now, exec);
+        if self.slots[slot as usize].pending.is_some() {
+            self.go_on(slot);
+        }
     }
 
-    pub(super) fn read(&mut self, slot: u32, mut bytes: &mut [u8], now: Now, exec: &mut impl Execute) {
-        while !bytes.is_empty() && self.slots[slot as usize].state == State::Open {
-            if !self.wants_input(slot) {
-                self.slots[slot as usize].pending.get_or_insert_default().input.extend_from_slice(bytes);
-                return;
-            }
-            let mut reader = std::mem::take(&mut self.slots[slot as usize].reader);
-            let (used, event) = reader.read(&self.limits, bytes);
+    /// Handles the frames of an input, as far as may be now. Returns how many bytes that were; of the last message
+    /// some commands may be left, which are kept then.
+    pub(super) fn read(&mut self, slot: u32, bytes: &mut [u8], now: Now, exec: &mut impl Execute) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && self.slots[slot as usize].pending.is_none() && self.may_go_on(slot) {
+            let (used, event) = self.slots[slot as usize].reader.read(&self.limits, &mut bytes[at..]);
+            at += used;
+            self.spent += FRAME + used;
             match event {
                 Ok(None) => {}
                 Ok(Some(Event::Text(payload) | Event::Binary(payload))) => {
                     add(&self.metrics().messages_received, 1);
-                    self.message(slot, &payload, now, exec);
+                    self.message(slot, payload, now, exec);
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     self.send_control(slot, ws::Opcode::Pong, &payload);
@@ -51,19 +62,30 @@ impl Core {
                     self.end(slot, DisconnectCode::BAD_REQUEST, now, exec, Some((error.code, error.reason)));
                 }
             }
-            self.slots[slot as usize].reader = reader;
-            bytes = &mut bytes[used..];
+        }
+        at
+    }
+
+    fn message(&mut self, slot: u32, payload: Payload<'_>, now: Now, exec: &mut impl Execute) {
+        let left = self.commands(slot, &payload, now, exec);
+        #[cfg(feature = "planted-faults")]
+        let left =
+            if crate::sim::planted::holds(crate::sim::planted::Fault::PendingDropped) { 0 } else { left };
+        if left > 0 {
+            self.slots[slot as usize].pending.get_or_insert_default().message =
+                Rest::of_payload(payload, left);
         }
     }
 
-    /// The commands of one message, up to one that has to wait.
-    pub(super) fn message(&mut self, slot: u32, payload: &[u8], now: Now, exec: &mut impl Execute) {
-        let Some(session) = &self.slots[slot as usize].session else { return };
+    /// Handles the commands of one message, at least one and as many as may be now. Returns how many bytes are left.
+    pub(super) fn commands(&mut self, slot: u32, payload: &[u8], now: Now, exec: &mut impl Execute) -> usize {
+        let Some(session) = &self.slots[slot as usize].session else { return 0 };
         if session.is_refused() {
-            return;
+            return 0;
         }
         let mut commands = Commands::new(session.protocol(), payload);
         while let Some(command) = commands.next() {
+            self.spent += COMMAND;
             match command {
                 Ok(command) => self.with(slot, now, |session, cx| session.on_command(cx, command)),
                 Err(error) => {
@@ -74,19 +96,16 @@ impl Core {
             }
             self.settle(slot, now, exec);
             if self.slots[slot as usize].state != State::Open || self.is_refused(slot) {
-                return;
+                return 0;
             }
             if self.out.len() > FRAME_BYTES {
                 self.emit(slot);
             }
-            let entry = &mut self.slots[slot as usize];
-            if entry.session.as_ref().is_some_and(|session| session.is_busy()) {
-                let rest = commands.rest();
-                if !rest.is_empty() {
-                    entry.pending.get_or_insert_default().commands = rest.to_vec();
-                }
-                return;
+            let left = commands.rest().len();
+            if left > 0 && !self.may_go_on(slot) {
+                return left;
             }
         }
+        0
     }
 }

@@ -2,7 +2,8 @@
 
 use super::Accepted;
 use super::core::{Core, Execute};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, weight};
+use super::work::Pending;
 use crate::clock::Now;
 use crate::handle::Handle;
 use crate::session::{MayPush, Session};
@@ -16,9 +17,7 @@ use std::sync::atomic::Ordering;
 pub(super) struct Slot {
     pub(super) generation: u32,
     pub(super) state: State,
-    pub(super) dirty: bool,
-    /// The socket takes no more; the mover says when it does again.
-    pub(super) blocked: bool,
+    pub(super) marks: Marks,
     pub(super) reader: ws::Reader,
     pub(super) outbox: Outbox,
     pub(super) pending: Option<Box<Pending>>,
@@ -55,10 +54,49 @@ impl Slot {
         held.frames.push((channel, frame));
     }
 
-    /// Whether more waits for the client than may.
+    /// What waits to be sent to the client, be it in the outbox or for a reply.
+    pub(super) fn queued(&self) -> usize {
+        #[cfg(feature = "planted-faults")]
+        if crate::sim::planted::holds(crate::sim::planted::Fault::OutputUncounted) {
+            return 0;
+        }
+        let (bytes, frames) = self.held.as_ref().map_or((0, 0), |held| (held.bytes, held.frames.len()));
+        weight(self.outbox.len() + bytes, self.outbox.pieces() + frames)
+    }
+
+    /// Whether more waits for the client than may. A message that waits alone is never too much, nor is a reply:
+    /// commands are not taken while much waits, so that no more than one reply is beyond the limit.
     pub(super) fn is_slow(&self, limit: usize) -> bool {
-        let (bytes, pieces) = self.held.as_ref().map_or((0, 0), |held| (held.bytes, held.frames.len()));
-        self.outbox.len() + bytes > limit && self.outbox.pieces() + pieces > 1
+        let held = self.held.as_ref().map_or(0, |held| held.frames.len());
+        self.outbox.pieces() + held > 1 && self.queued() > limit + self.outbox.allowance()
+    }
+}
+
+/// Yes-or-no facts about a slot, in one byte.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Marks(u8);
+
+impl Marks {
+    /// It is in the queue of slots with something to send.
+    pub(super) const DIRTY: u8 = 1;
+    /// The socket takes no more; the mover says when it does again.
+    pub(super) const BLOCKED: u8 = 2;
+    /// It is in the queue of slots to be served.
+    pub(super) const RUNNABLE: u8 = 4;
+    /// Something that it sent was handled since its timer was last due.
+    pub(super) const PROGRESS: u8 = 8;
+
+    /// Whether any of these holds.
+    pub(super) const fn has(self, marks: u8) -> bool {
+        self.0 & marks != 0
+    }
+
+    pub(super) const fn set(&mut self, marks: u8) {
+        self.0 |= marks;
+    }
+
+    pub(super) const fn clear(&mut self, marks: u8) {
+        self.0 &= !marks;
     }
 }
 
@@ -70,15 +108,6 @@ pub(crate) enum State {
     Closing,
     /// The mover must let go of the connection.
     Gone,
-}
-
-/// What was received while a command was under way.
-#[derive(Default)]
-pub(super) struct Pending {
-    /// The rest of the message that the command came in.
-    pub(super) commands: Vec<u8>,
-    /// What came after that message.
-    pub(super) input: Vec<u8>,
 }
 
 impl Core {
@@ -93,8 +122,7 @@ impl Core {
                 self.slots.push(Slot {
                     generation: 0,
                     state: State::Free,
-                    dirty: false,
-                    blocked: false,
+                    marks: Marks::default(),
                     reader: ws::Reader::new(),
                     outbox: Outbox::default(),
                     pending: None,
@@ -142,7 +170,9 @@ impl Core {
         match entry.state {
             State::Closing => true,
             State::Open => {
-                entry.pending.is_none() && entry.session.as_ref().is_some_and(|session| !session.is_busy())
+                entry.pending.is_none()
+                    && entry.session.as_ref().is_some_and(|session| !session.is_busy())
+                    && !self.is_paused(slot)
             }
             State::Free | State::Gone => false,
         }
@@ -156,7 +186,7 @@ impl Core {
     /// The next slot with something to send, or to let go of.
     pub(crate) fn take_dirty(&mut self) -> Option<u32> {
         let slot = self.dirty.pop_front()?;
-        self.slots[slot as usize].dirty = false;
+        self.slots[slot as usize].marks.clear(Marks::DIRTY);
         Some(slot)
     }
 
@@ -171,16 +201,20 @@ impl Core {
     /// The socket takes no more (or does again).
     pub(crate) fn set_blocked(&mut self, slot: u32, blocked: bool) {
         let entry = &mut self.slots[slot as usize];
-        entry.blocked = blocked;
-        if !blocked && !entry.outbox.is_empty() {
+        if blocked {
+            entry.marks.set(Marks::BLOCKED);
+            return;
+        }
+        entry.marks.clear(Marks::BLOCKED);
+        if !entry.outbox.is_empty() {
             self.mark(slot);
         }
     }
 
     pub(super) fn mark(&mut self, slot: u32) {
         let entry = &mut self.slots[slot as usize];
-        if !entry.dirty && !entry.blocked {
-            entry.dirty = true;
+        if !entry.marks.has(Marks::DIRTY | Marks::BLOCKED) {
+            entry.marks.set(Marks::DIRTY);
             self.dirty.push_back(slot);
         }
     }
@@ -197,7 +231,8 @@ impl Core {
         entry.held = None;
         entry.outbox = Outbox::default();
         entry.reader = ws::Reader::new();
-        entry.blocked = false;
+        // It may still be in a queue: those marks stay until it is taken out.
+        entry.marks.clear(Marks::BLOCKED | Marks::PROGRESS);
         self.wheel.set(slot, u64::MAX);
         // A slot whose generations are used up is retired, so that no handle ever means two connections.
         if entry.generation < u32::MAX {
@@ -215,6 +250,7 @@ impl Core {
             self.settle(slot, now, exec);
         }
         self.out.clear();
+        self.control_frames.clear();
         self.gone(slot);
     }
 
@@ -222,7 +258,7 @@ impl Core {
         let entry = &mut self.slots[slot as usize];
         if entry.state != State::Free {
             entry.state = State::Gone;
-            entry.blocked = false;
+            entry.marks.clear(Marks::BLOCKED);
             entry.outbox = Outbox::default();
             self.wheel.set(slot, u64::MAX);
             self.mark(slot);
@@ -232,5 +268,17 @@ impl Core {
     /// Connections of this shard, for placing new ones.
     pub(crate) fn connections(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every connection has one, and most of them have nothing waiting.
+    #[test]
+    fn a_slot_stays_small() {
+        assert!(size_of::<Outbox>() <= 48, "{} bytes for an outbox", size_of::<Outbox>());
+        assert!(size_of::<Slot>() <= 96, "{} bytes for a slot", size_of::<Slot>());
     }
 }

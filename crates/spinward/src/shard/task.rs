@@ -105,10 +105,12 @@ fn end(driver: &Rc<RefCell<Driver>>, slot: u32) {
 
 fn sent(driver: &Rc<RefCell<Driver>>, slot: u32, count: usize) {
     let mut driver = driver.borrow_mut();
-    driver.core.outbox(slot).advance(count);
+    driver.core.sent(slot, count);
     let metrics = &driver.hub.metrics.shards[driver.shard];
     crate::metrics::add(&metrics.sends, 1);
     crate::metrics::add(&metrics.bytes_sent, count as u64);
+    driver.resume();
+    driver.nudge();
 }
 
 fn received(driver: &Rc<RefCell<Driver>>, slot: u32, bytes: &mut [u8]) {

@@ -46,6 +46,14 @@ pub enum Fault {
     NoGrace,
     /// Nobody looks again once the wall clock was set.
     StepUnseen,
+    /// What waits to be sent is not counted.
+    OutputUncounted,
+    /// A client whose output held it up is not served again once it has taken that.
+    NeverResumed,
+    /// A turn goes on for as long as there is something to do for a connection.
+    EndlessTurn,
+    /// Commands of a message that had to wait are dropped.
+    PendingDropped,
 }
 
 impl Fault {
@@ -57,6 +65,10 @@ impl Fault {
         Self::NoGrace,
         Self::StepUnseen,
     ];
+
+    /// Those that touch what a connection may have waiting, and have done for it at a time.
+    pub const BOUNDS: [Self; 4] =
+        [Self::OutputUncounted, Self::NeverResumed, Self::EndlessTurn, Self::PendingDropped];
 
     /// Those that touch what is delivered.
     pub const ALL: [Self; 12] = [

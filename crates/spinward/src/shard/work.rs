@@ -1,0 +1,180 @@
+//! How much of what a connection sent is handled at a time.
+//!
+//! A peer may send, in one frame, commands whose replies take gigabytes. Two bounds keep that from costing anybody
+//! else: a connection with much waiting to be sent is *paused*, so that it is neither read nor served until it has
+//! taken that, and one turn handles only so much for each connection. What has to wait is kept in the slot's
+//! [`Pending`], and the slot takes its place in a queue that each turn serves once around.
+
+use super::core::{Core, Execute};
+use super::slots::{Marks, State};
+use crate::clock::Now;
+use spinward_wire::ws::Payload;
+
+/// What one connection may use of a turn. The unit is about the work of a byte received or sent.
+pub const TURN: usize = 128 << 10;
+/// What a command costs beside its bytes and those of its reply.
+pub(super) const COMMAND: usize = 2 << 10;
+/// What a frame costs beside its bytes.
+pub(super) const FRAME: usize = 64;
+
+/// What was received and has to wait: no more than one read and one message.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// Commands of the message that was being handled.
+    pub(super) message: Rest,
+    /// What came after that message.
+    pub(super) input: Rest,
+}
+
+/// Bytes that are used from the front. What is used is not moved: however often a message has to wait, it is copied
+/// once.
+#[derive(Default)]
+pub(super) struct Rest {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Rest {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), used: 0 }
+    }
+
+    /// The last `left` bytes of a payload.
+    pub(super) fn of_payload(payload: Payload<'_>, left: usize) -> Self {
+        let used = payload.len().saturating_sub(left);
+        match payload {
+            Payload::Borrowed(bytes) => Self::of(&bytes[used..]),
+            Payload::Owned(bytes) => Self { bytes, used },
+        }
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.used..]
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.used..]
+    }
+
+    pub(super) fn advance(&mut self, count: usize) {
+        self.used = self.bytes.len().min(self.used + count);
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.bytes.len() - self.used
+    }
+}
+
+impl Core {
+    /// Whether the next frame or command of a connection may be handled now.
+    pub(super) fn may_go_on(&self, slot: u32) -> bool {
+        let entry = &self.slots[slot as usize];
+        entry.state == State::Open
+            && self.has_turn_left()
+            && entry.session.as_ref().is_some_and(|session| !session.is_busy())
+            && entry.queued() + self.out.len() + self.control_frames.len() <= self.high_water
+    }
+
+    fn has_turn_left(&self) -> bool {
+        #[cfg(feature = "planted-faults")]
+        if crate::sim::planted::holds(crate::sim::planted::Fault::EndlessTurn) {
+            return true;
+        }
+        self.spent < TURN
+    }
+
+    /// Whether so much waits to be sent to a connection that nothing more is taken from it.
+    pub(super) fn is_paused(&self, slot: u32) -> bool {
+        self.slots[slot as usize].queued() > self.high_water
+    }
+
+    /// The mover has sent so many bytes of an outbox.
+    pub(crate) fn sent(&mut self, slot: u32, count: usize) {
+        let was_paused = self.is_paused(slot);
+        self.slots[slot as usize].outbox.advance(count);
+        #[cfg(feature = "planted-faults")]
+        let was_paused = was_paused && !crate::sim::planted::holds(crate::sim::planted::Fault::NeverResumed);
+        if was_paused {
+            self.go_on(slot);
+        }
+    }
+
+    /// A reason to wait may be gone: if none is left, the connection is served in its turn, or read again.
+    pub(super) fn go_on(&mut self, slot: u32) {
+        let paused = self.is_paused(slot);
+        let entry = &mut self.slots[slot as usize];
+        let busy = entry.session.as_ref().is_none_or(|session| session.is_busy());
+        if entry.state != State::Open || busy || paused {
+            return;
+        }
+        if entry.pending.is_none() {
+            self.resumed.push(slot);
+        } else if !entry.marks.has(Marks::RUNNABLE) {
+            entry.marks.set(Marks::RUNNABLE);
+            self.runnable.push_back(slot);
+        }
+    }
+
+    /// Whether a connection has sent something that this shard has yet to take, though it gets on with it. Its pong
+    /// may be in there.
+    pub(super) fn is_behind(&mut self, slot: u32) -> bool {
+        let marks = &mut self.slots[slot as usize].marks;
+        let progress = marks.has(Marks::PROGRESS);
+        marks.clear(Marks::PROGRESS);
+        progress && !self.wants_input(slot)
+    }
+
+    /// Bytes that wait to be sent to a connection.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn queued_bytes(&self, slot: u32) -> usize {
+        let entry = &self.slots[slot as usize];
+        entry.outbox.len() + entry.held.as_ref().map_or(0, |held| held.bytes)
+    }
+
+    /// Bytes that were received and wait to be handled: of the message under way, and of what came after it.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn stashed_bytes(&self, slot: u32) -> (usize, usize) {
+        let pending = self.slots[slot as usize].pending.as_deref();
+        pending.map_or((0, 0), |pending| (pending.message.len(), pending.input.len()))
+    }
+
+    /// How many connections wait to be served.
+    pub(crate) fn runnable(&self) -> usize {
+        self.runnable.len()
+    }
+
+    /// Serves the next connection that waits for it, within what a turn allows. It takes its place at the end of
+    /// the queue if more is left.
+    pub(crate) fn work(&mut self, now: Now, exec: &mut impl Execute) {
+        let Some(slot) = self.runnable.pop_front() else { return };
+        self.slots[slot as usize].marks.clear(Marks::RUNNABLE);
+        self.spent = 0;
+        if !self.may_go_on(slot) {
+            return;
+        }
+        let Some(mut pending) = self.slots[slot as usize].pending.take() else { return };
+        self.slots[slot as usize].marks.set(Marks::PROGRESS);
+        loop {
+            let (in_message, in_input) = (pending.message.len(), pending.input.len());
+            if in_message + in_input == 0 || !self.may_go_on(slot) {
+                break;
+            }
+            if in_message > 0 {
+                let left = self.commands(slot, pending.message.as_slice(), now, exec);
+                pending.message.advance(in_message - left);
+            } else {
+                let used = self.read(slot, pending.input.as_mut_slice(), now, exec);
+                pending.input.advance(used);
+                if let Some(fresh) = self.slots[slot as usize].pending.take() {
+                    pending.message = fresh.message;
+                }
+            }
+        }
+        let entry = &mut self.slots[slot as usize];
+        if entry.state == State::Open && pending.message.len() + pending.input.len() > 0 {
+            entry.pending = Some(pending);
+        }
+        self.settle_event(slot, now, exec);
+        self.go_on(slot);
+    }
+}

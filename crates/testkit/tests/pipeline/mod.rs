@@ -1,0 +1,221 @@
+//! A peer that sends commands without waiting for replies, and wants every one of them, in order.
+
+use spinward::sim::Conn;
+use spinward_testkit::random::Random;
+use spinward_wire::message::{
+    Command, ConnectRequest, HistoryRequest, PresenceRequest, PresenceStatsRequest, PublishRequest,
+    SubscribeRequest, UnsubscribeRequest,
+};
+use spinward_wire::ws::{self, Event, Limits, Opcode, Reader};
+use spinward_wire::{Protocol, Replies, append_command};
+use std::collections::VecDeque;
+
+/// How a peer behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// It is in one channel, and only reads.
+    Member,
+    /// It sends commands of every kind but subscribes to nothing, and reads what comes, if slowly.
+    Reader,
+    /// It subscribes too, so that what it does not read in time may end it.
+    Subscriber,
+    /// It hardly reads, and may send what is no message at all.
+    Hostile,
+}
+
+pub(crate) struct Peer {
+    pub(crate) conn: Conn,
+    pub(crate) kind: Kind,
+    /// What it has yet to write.
+    pub(crate) out: Vec<u8>,
+    protocol: Protocol,
+    reader: Reader,
+    last_id: u32,
+    /// Commands without a reply.
+    awaited: VecDeque<u32>,
+    pings: usize,
+    /// It broke the protocol.
+    broken: bool,
+    closed: Option<Option<u16>>,
+}
+
+const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
+
+impl Peer {
+    pub(crate) fn new(conn: Conn, protocol: Protocol, kind: Kind) -> Self {
+        let mut peer = Self {
+            conn,
+            kind,
+            out: Vec::new(),
+            protocol,
+            reader: Reader::client(),
+            last_id: 0,
+            awaited: VecDeque::new(),
+            pings: 0,
+            broken: false,
+            closed: None,
+        };
+        let connect = Some(ConnectRequest::default());
+        let commands = [peer.numbered(Command { connect, ..Command::default() })];
+        peer.frame(&commands, 1);
+        peer
+    }
+
+    fn numbered(&mut self, command: Command) -> Command {
+        self.last_id += 1;
+        self.awaited.push_back(self.last_id);
+        Command { id: self.last_id, ..command }
+    }
+
+    pub(crate) fn enter(&mut self, channel: &str) {
+        let subscribe = Some(SubscribeRequest { channel: channel.to_owned(), ..Default::default() });
+        let commands = [self.numbered(Command { subscribe, ..Command::default() })];
+        self.frame(&commands, 1);
+    }
+
+    /// One message, in so many fragments.
+    fn frame(&mut self, commands: &[Command], fragments: usize) {
+        let mut payload = Vec::new();
+        for (number, command) in commands.iter().enumerate() {
+            append_command(self.protocol, command, &mut payload, number == 0);
+        }
+        let opcode = if self.protocol == Protocol::Json { Opcode::Text } else { Opcode::Binary };
+        let at = self.out.len();
+        let size = payload.len().div_ceil(fragments).max(1);
+        let count = payload.chunks(size).len();
+        for (number, part) in payload.chunks(size).enumerate() {
+            let begin = self.out.len();
+            let opcode = if number == 0 { opcode } else { Opcode::Continuation };
+            ws::append_masked_frame(opcode, MASK, part, &mut self.out);
+            if number + 1 < count {
+                self.out[begin] &= 0x7f;
+            }
+        }
+        debug_assert!(self.out.len() > at);
+    }
+
+    /// Puts something into its output.
+    pub(crate) fn say(&mut self, random: &Random) {
+        // More would only wait in the test.
+        if self.kind == Kind::Member || self.out.len() > 64 << 10 || self.broken {
+            return;
+        }
+        match random.below(20) {
+            0..4 => {
+                for _ in 0..random.between(1, 300) {
+                    let payload = vec![7; random.below(if random.permille(500) { 1 } else { 126 })];
+                    ws::append_masked_frame(Opcode::Ping, MASK, &payload, &mut self.out);
+                    self.pings += 1;
+                }
+            }
+            4 => ws::append_masked_frame(Opcode::Pong, MASK, b"unasked", &mut self.out),
+            5 if self.kind == Kind::Hostile && random.permille(50) => {
+                self.broken = true;
+                match random.below(3) {
+                    0 => self.out.extend([0xff; 40]),
+                    1 => ws::append_masked_frame(Opcode::Text, MASK, b"{\"id\":7,\"nothing", &mut self.out),
+                    _ => ws::append_masked_frame(Opcode::Binary, MASK, &[0xff; 9], &mut self.out),
+                }
+            }
+            _ => {
+                let same = random.permille(500).then(|| random.below(6));
+                let mut commands: Vec<_> =
+                    (0..random.between(1, 200)).map(|_| self.command(random, same)).collect();
+                let size = |command: &Command| command.publish.as_ref().map_or(80, |one| one.data.len() + 80);
+                // Whole messages, below the size limit.
+                while !commands.is_empty() {
+                    let mut room = 15 << 10;
+                    let fits = |command: &&Command| {
+                        let left: usize = room;
+                        room = left.saturating_sub(size(command));
+                        left >= size(command)
+                    };
+                    let count = commands.iter().take_while(fits).count().max(1);
+                    let message: Vec<_> = commands.drain(..count).collect();
+                    self.frame(&message, *random.one_of(&[1, 1, 3, 200]));
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, random: &Random, kind: Option<usize>) -> Command {
+        let channel = random.one_of(&["news", "members"]).to_string();
+        let command = match kind.unwrap_or_else(|| random.below(6)) {
+            0 => {
+                let limit = *random.one_of(&[0, 1, 10, -1]);
+                let history = Some(HistoryRequest { channel, limit, ..Default::default() });
+                Command { history, ..Command::default() }
+            }
+            1 => Command { presence: Some(PresenceRequest { channel }), ..Command::default() },
+            2 => {
+                let presence_stats = Some(PresenceStatsRequest { channel });
+                Command { presence_stats, ..Command::default() }
+            }
+            3 => {
+                let data = format!("\"{}\"", "y".repeat(random.below(1_000))).into();
+                let channel = format!("other{}", random.below(3));
+                let publish = Some(PublishRequest { channel, data, ..Default::default() });
+                Command { publish, ..Command::default() }
+            }
+            4 if matches!(self.kind, Kind::Subscriber | Kind::Hostile) => {
+                let recover = random.permille(500);
+                let subscribe =
+                    Some(SubscribeRequest { channel: "news".to_owned(), recover, ..Default::default() });
+                Command { subscribe, ..Command::default() }
+            }
+            _ => {
+                let unsubscribe = Some(UnsubscribeRequest { channel: "news".to_owned() });
+                Command { unsubscribe, ..Command::default() }
+            }
+        };
+        self.numbered(command)
+    }
+
+    /// Takes bytes of the server. Says how many.
+    pub(crate) fn take(&mut self, mut bytes: Vec<u8>) -> usize {
+        const LIMITS: Limits = Limits { message: 64 << 20 };
+        let count = bytes.len();
+        let mut rest = &mut bytes[..];
+        while !rest.is_empty() && self.closed.is_none() {
+            let (used, event) = self.reader.read(&LIMITS, rest);
+            match event.expect("the server frames well") {
+                None | Some(Event::Ping(_)) => {}
+                Some(Event::Text(payload) | Event::Binary(payload)) => {
+                    for reply in Replies::new(self.protocol, &payload) {
+                        let reply = reply.expect("the server speaks well");
+                        if reply.push.is_none() && reply.id > 0 {
+                            assert_eq!(Some(reply.id), self.awaited.pop_front(), "{:?}", self.kind);
+                        }
+                    }
+                }
+                Some(Event::Pong) => {
+                    self.pings = self.pings.checked_sub(1).expect("a pong for a ping");
+                }
+                Some(Event::Close(code)) => self.closed = Some(code),
+            }
+            rest = &mut rest[used..];
+        }
+        count
+    }
+
+    /// The server has ended the stream.
+    pub(crate) fn end(&mut self) -> usize {
+        let first = self.closed.is_none();
+        self.closed.get_or_insert(None);
+        usize::from(first)
+    }
+
+    /// Everything is over: it has what it asked for, or an end that it brought about.
+    pub(crate) fn judge(&self) {
+        match (self.closed, self.kind) {
+            (None, _) => {
+                assert!(self.awaited.is_empty(), "{:?} has {} replies to get", self.kind, self.awaited.len());
+                assert_eq!(self.pings, 0, "{:?} has pongs to get", self.kind);
+                assert!(!self.broken, "{:?} was let go on", self.kind);
+            }
+            (Some(_), _) if self.broken => {}
+            (Some(Some(3008)), Kind::Subscriber | Kind::Hostile) => {}
+            (Some(code), kind) => panic!("{kind:?} was closed with {code:?}"),
+        }
+    }
+}
