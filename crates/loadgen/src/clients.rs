@@ -8,6 +8,7 @@
 //! | `stats` | | `stats` |
 //! | `settle` | waits until `deliveries` have come, or none came for `quiet_ms` | `stats` |
 //! | `publish` | see [`publish`]; meanwhile everything goes on | `published` |
+//! | `steady` | see [`steady`]; meanwhile everything goes on | `steady` |
 //! | `http` | see [`http`] | `http` |
 //! | `load` | each connection repeats one command after each reply, for `seconds` | `load` |
 //! | `stall`, `resume` | stops and goes on reading where `stall_every` says so | the same |
@@ -18,7 +19,7 @@ use crate::conn::{Conn, State, Tally};
 use crate::control::{Error, commands, emit, float, number, text};
 use crate::plan::Plan;
 use crate::protocol::{self, Position};
-use crate::{clock, http, payload, publish};
+use crate::{clock, http, payload, publish, steady};
 use mio::{Events, Interest, Poll, Token, Waker};
 use serde_json::{Value, json};
 use std::io;
@@ -151,6 +152,7 @@ impl Set {
                 };
             }
             "publish" => publish::start(command)?,
+            "steady" => steady::start(command)?,
             "http" => http::start(command)?,
             "load" => self.start_load(command)?,
             "stall" | "resume" => self.stall(poll, text(command, "op", "") == "stall")?,

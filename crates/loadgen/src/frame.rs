@@ -1,6 +1,7 @@
 //! WebSocket frames from the client's side (RFC 6455): just what a well-behaved server makes necessary.
 
 /// Opcodes met.
+pub(crate) const CONTINUATION: u8 = 0;
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
@@ -44,7 +45,12 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Option<Frame<'_>>, &'static str> {
 
 /// Appends one masked frame.
 pub(crate) fn write(out: &mut Vec<u8>, opcode: u8, body: &[u8]) {
-    out.push(0x80 | opcode);
+    write_fragment(out, opcode, true, body);
+}
+
+/// Appends one masked frame, which may leave its message unfinished.
+pub(crate) fn write_fragment(out: &mut Vec<u8>, opcode: u8, last: bool, body: &[u8]) {
+    out.push(if last { 0x80 | opcode } else { opcode });
     head(out, body.len(), 0x80);
     out.extend_from_slice(&KEY);
     out.extend(body.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));

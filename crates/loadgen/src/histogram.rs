@@ -9,6 +9,12 @@ pub(crate) struct Histogram {
     max: u64,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Histogram {
     pub(crate) fn new() -> Self {
         Self { counts: vec![0; 64 << SUB], total: 0, max: 0 }

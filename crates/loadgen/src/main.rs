@@ -1,8 +1,8 @@
-//! The load side of the benches: `spinward-loadgen clients` and `spinward-loadgen floor`.
+//! The load side of the benches and of the attacks: `spinward-loadgen clients`, `floor` and `hostile`.
 //!
-//! Both take one JSON object a line on standard input and answer with one JSON object a line on standard
-//! output, so that `cargo xtask bench` (or a person with a terminal) drives them. Neither counts its own
-//! CPU: whoever drives them reads the server's.
+//! All take one JSON object a line on standard input and answer with one JSON object a line on standard
+//! output, so that `cargo xtask bench`, `cargo xtask hostile` or a person with a terminal drives them. None counts
+//! its own CPU: the driver reads the server's.
 
 #![allow(clippy::disallowed_methods, reason = "this program is not the product: it has its own clock")]
 
@@ -13,11 +13,13 @@ mod control;
 mod floor;
 mod frame;
 mod histogram;
+mod hostile;
 mod http;
 mod payload;
 mod plan;
 mod protocol;
 mod publish;
+mod steady;
 
 use std::process::ExitCode;
 
@@ -26,8 +28,9 @@ fn main() -> ExitCode {
     let result = match role.as_deref() {
         Some("clients") => clients::run(),
         Some("floor") => floor::run(),
+        Some("hostile") => hostile::run(),
         _ => {
-            eprintln!("usage: spinward-loadgen clients|floor   (commands on standard input, see the source)");
+            eprintln!("usage: spinward-loadgen clients|floor|hostile   (commands on standard input, see the source)");
             return ExitCode::from(2);
         }
     };
