@@ -6,6 +6,7 @@ mod arrows;
 mod bench;
 mod compat;
 mod fuzz;
+mod hostile;
 mod instructions;
 mod million;
 mod shell;
@@ -25,6 +26,8 @@ cargo xtask TASK
   compat [--target HOST:PORT] [ARGUMENT…]
                               holds the server against the answers of Centrifugo v6.9
   fuzz [--seconds N] [--teeth]
+  hostile [ROW…] [--short] [--list] [--bin FILE] [--against-bin FILE] [--out FILE]
+                              attacks a server, and measures what that costs the others
   instructions [--record]     counts the instructions of the hot paths beside those on record
   arrows                      checks which crate may know which
 ";
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         "million" => million::run(&arguments),
         "compat" => compat::run(&arguments),
         "fuzz" => run_fuzz(&arguments),
+        "hostile" => hostile::run(&arguments),
         "instructions" => instructions::run(&arguments),
         "arrows" => arrows::run(),
         _ => {

@@ -61,7 +61,7 @@ impl Tally {
     }
 
     pub(crate) fn reset(&mut self, step: u64) {
-        let mut latency = std::mem::replace(&mut self.latency, Histogram::new());
+        let mut latency = std::mem::take(&mut self.latency);
         latency.clear();
         *self = Self { latency, step, ..Self::new() };
     }

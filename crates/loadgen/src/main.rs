@@ -30,7 +30,9 @@ fn main() -> ExitCode {
         Some("floor") => floor::run(),
         Some("hostile") => hostile::run(),
         _ => {
-            eprintln!("usage: spinward-loadgen clients|floor|hostile   (commands on standard input, see the source)");
+            eprintln!(
+                "usage: spinward-loadgen clients|floor|hostile   (commands on standard input, see the source)"
+            );
             return ExitCode::from(2);
         }
     };

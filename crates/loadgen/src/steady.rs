@@ -92,7 +92,8 @@ impl Job {
     fn request(&self, number: u64, due: u64) -> Vec<u8> {
         let Self { channel, series, .. } = self;
         let mut body =
-            format!("{{\"channel\":\"{channel}\",\"idempotency_key\":\"{series}-{number}\",\"data\":").into_bytes();
+            format!("{{\"channel\":\"{channel}\",\"idempotency_key\":\"{series}-{number}\",\"data\":")
+                .into_bytes();
         payload::write(&mut body, number, due, SIZE);
         body.push(b'}');
         let mut request = Vec::new();

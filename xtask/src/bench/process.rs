@@ -5,7 +5,8 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// CPU time of each thread of a process, in nanoseconds.
 pub(crate) struct Cpu(HashMap<String, u64>);
@@ -46,6 +47,17 @@ pub(crate) fn rss(pid: u32) -> Result<f64, Failure> {
     Ok(kib * 1024.0)
 }
 
+/// Resident memory of a process, in bytes, by the cheap way that is right to a few pages a thread.
+pub(crate) fn resident(pid: u32) -> Result<f64, Failure> {
+    field(pid, "VmRSS:").map(|kib| kib * 1024.0)
+}
+
+fn field(pid: u32, name: &str) -> Result<f64, Failure> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = text.lines().find_map(|l| l.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+    value.ok_or_else(|| format!("status without {name}").into())
+}
+
 /// Forgets the highest resident memory so far.
 pub(crate) fn reset_peak(pid: u32) -> Result<(), Failure> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
@@ -53,10 +65,7 @@ pub(crate) fn reset_peak(pid: u32) -> Result<(), Failure> {
 
 /// Highest resident memory of a process since start or reset, in bytes.
 pub(crate) fn peak(pid: u32) -> Result<f64, Failure> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib =
-        text.lines().find_map(|l| l.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(kib.ok_or("status without VmHWM")? * 1024.0)
+    field(pid, "VmHWM:").map(|kib| kib * 1024.0)
 }
 
 /// Time of all cores together, in clock ticks.
@@ -118,8 +127,18 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn start(role: &str) -> Result<Self, Failure> {
         let binary = target().join("release/spinward-loadgen");
-        let mut child =
-            with_all_files(&binary, &[role]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        Self::spawn(&mut with_all_files(&binary, &[role]))
+    }
+
+    /// One that leaves the processor to others, the more so the higher `niceness` is, up to 19.
+    pub(crate) fn start_nice(role: &str, niceness: u8) -> Result<Self, Failure> {
+        let binary = target().join("release/spinward-loadgen");
+        let (niceness, binary) = (niceness.to_string(), binary.to_string_lossy());
+        Self::spawn(&mut with_all_files(Path::new("nice"), &["-n", &niceness, &binary, role]))
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self, Failure> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take().ok_or("no standard input")?;
         let output = child.stdout.take().ok_or("no standard output")?;
         Ok(Self { child, input, output: BufReader::new(output) })

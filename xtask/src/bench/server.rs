@@ -59,6 +59,36 @@ impl Target {
     }
 }
 
+/// How a server is started.
+#[derive(Clone, Copy)]
+pub(crate) struct Launch<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) binary: &'a Path,
+    pub(crate) config: &'a Path,
+    pub(crate) variables: &'a [(&'a str, &'a str)],
+    /// 0 takes a free one.
+    pub(crate) port: u16,
+    /// What it prints goes into a pipe that nobody reads, in place of `target/NAME.log`.
+    pub(crate) piped: bool,
+    /// Writing beyond so many bytes of a file fails, as on a full disk, until the limit is lifted.
+    pub(crate) largest_file: Option<u64>,
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        let nowhere = Path::new("");
+        Self {
+            name: "",
+            binary: nowhere,
+            config: nowhere,
+            variables: &[],
+            port: 0,
+            piped: false,
+            largest_file: None,
+        }
+    }
+}
+
 /// A server that answers. Stopped when dropped, if it was started here.
 pub(crate) struct Server {
     pub(crate) name: String,
@@ -79,19 +109,40 @@ impl Server {
         config: &Path,
         variables: &[(&str, &str)],
     ) -> Result<Self, Failure> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let config = config.to_string_lossy();
-        let log = File::create(shell::target().join(format!("{name}.log")))?;
+        Self::launch(&Launch { name, binary, config, variables, ..Launch::default() })
+    }
+
+    /// Starts a binary and waits until it is healthy.
+    pub(crate) fn launch(launch: &Launch<'_>) -> Result<Self, Failure> {
+        let Launch { name, binary, .. } = launch;
+        let port = match launch.port {
+            0 => TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+            port => port,
+        };
+        let config = launch.config.to_string_lossy();
         let begin = Instant::now();
-        let mut child = shell::with_all_files(binary, &["-c", &config])
+        let mut command = match launch.largest_file {
+            Some(size) => {
+                let script = "trap '' XFSZ; ulimit -n \"$(ulimit -Hn)\"; \
+                              exec prlimit --fsize=\"$0\":unlimited \"$@\"";
+                let mut command = shell::command("sh", &["-c", script, &size.to_string()]);
+                command.arg(binary).args(["-c", &config]);
+                command
+            }
+            None => shell::with_all_files(binary, &["-c", &config]),
+        };
+        command
             .env("CENTRIFUGO_HTTP_SERVER_PORT", port.to_string())
             .env("CENTRIFUGO_HTTP_SERVER_ADDRESS", "127.0.0.1")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .map_err(|e| format!("{}: {e}", binary.display()))?;
+            .envs(launch.variables.iter().copied())
+            .stdin(Stdio::null());
+        if launch.piped {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        } else {
+            let log = File::create(shell::target().join(format!("{name}.log")))?;
+            command.stdout(log.try_clone()?).stderr(log);
+        }
+        let mut child = command.spawn().map_err(|e| format!("{}: {e}", binary.display()))?;
         let address = format!("127.0.0.1:{port}");
         while !is_healthy(&address) {
             if let Some(status) = child.try_wait()? {
@@ -105,7 +156,48 @@ impl Server {
             std::thread::sleep(Duration::from_millis(1));
         }
         let (pid, ready_in) = (child.id(), Some(begin.elapsed()));
-        Ok(Self { name: name.to_owned(), address, pid, child: Some(child), ready_in })
+        Ok(Self { name: (*name).to_owned(), address, pid, child: Some(child), ready_in })
+    }
+
+    /// Sends SIGTERM and waits for the end, for `limit` at most. The time that it took; `None` where it did not end.
+    pub(crate) fn terminate(&mut self, limit: Duration) -> Result<Option<Duration>, Failure> {
+        let begin = Instant::now();
+        self.signal("TERM")?;
+        let Some(child) = &mut self.child else { return Err("a server that was not started here".into()) };
+        while begin.elapsed() < limit {
+            if child.try_wait()?.is_some() {
+                return Ok(Some(begin.elapsed()));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(None)
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) -> Result<(), Failure> {
+        shell::run(&mut shell::command("kill", &["-s", name, &self.pid.to_string()]))
+    }
+
+    /// Whether the process still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Calls a method of the HTTP API; the whole answer.
+    pub(crate) fn api(&self, key: &str, method: &str, body: &Value) -> Result<Value, Failure> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let (body, address) = (body.to_string(), &self.address);
+        write!(
+            stream,
+            "POST /api/{method} HTTP/1.0\r\nHost: {address}\r\nX-API-Key: {key}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a body")?;
+        let status = head.lines().next().unwrap_or_default();
+        serde_json::from_str(body).map_err(|_| format!("{method}: {status}: {body}").into())
     }
 
     /// Sum of a counter over its labels; `None` where the server has no such counter.
@@ -167,7 +259,7 @@ fn get(address: &str, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-fn merge(into: &mut Value, from: &Value) {
+pub(crate) fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {

@@ -32,6 +32,8 @@ pub(super) enum Turn {
 enum Stage {
     Connecting,
     Upgrading,
+    /// The reply to the connect command comes next.
+    LoggingIn,
     /// So many replies come before the attack.
     Preparing(u64),
     Attacking,
@@ -58,6 +60,8 @@ pub(super) struct Attacker {
     written: usize,
     spill: Vec<u8>,
     close_code: Option<u16>,
+    /// The error that a login was answered with.
+    refused: Option<u32>,
     /// When the next unit is due, where there is a pace.
     due: u64,
 }
@@ -95,6 +99,7 @@ impl Attacker {
             written: 0,
             spill: Vec::new(),
             close_code: None,
+            refused: None,
             due: 0,
         })
     }
@@ -159,6 +164,9 @@ impl Attacker {
                 None => return Ok(Turn::Ended(self.last_words("end of stream".into()))),
             }
         }
+        if let Some(code) = self.refused {
+            return Ok(Turn::Ended(format!("login error {code}").into()));
+        }
         if self.close_code.is_some() {
             return Ok(Turn::Ended(self.last_words("".into())));
         }
@@ -192,30 +200,25 @@ impl Attacker {
             return;
         }
         let user = format!("u{}", self.number);
-        let mut commands = vec![protocol::connect(1, plan.signer.as_ref().map(|s| s.token(&user)))];
-        let mut replies = 1;
-        if plan.encoding == protocol::Encoding::Json {
-            plan.encoding.write(&mut self.out, &commands);
-            let mut body = Vec::new();
-            for line in &plan.first_lines {
-                body.extend_from_slice(if body.is_empty() { b"" } else { b"\n" });
-                line.write(&mut body, &values(plan, self.next, self.number));
-                self.next += 1;
-                replies += 1;
-            }
-            if !body.is_empty() {
-                frame::write(&mut self.out, frame::TEXT, &body);
-            }
-        } else {
-            plan.encoding.write(&mut self.out, &std::mem::take(&mut commands));
+        let commands = [protocol::connect(1, plan.signer.as_ref().map(|s| s.token(&user)))];
+        plan.encoding.write(&mut self.out, &commands);
+        let mut body = Vec::new();
+        for line in plan.first_lines.iter().take(plan.first_replies() as usize) {
+            body.extend_from_slice(if body.is_empty() { b"" } else { b"\n" });
+            line.write(&mut body, &values(plan, self.next, self.number));
+            self.next += 1;
         }
-        self.stage = Stage::Preparing(replies);
+        if !body.is_empty() {
+            frame::write(&mut self.out, frame::TEXT, &body);
+        }
+        self.stage = Stage::LoggingIn;
     }
 
     fn begin(&mut self, tally: &mut Tally) {
         self.stage = Stage::Attacking;
+        self.due = clock::now();
         tally.opened += 1;
-        tally.opening.record(clock::now().saturating_sub(self.since));
+        tally.opening.record(self.due.saturating_sub(self.since));
     }
 
     /// `Ok(None)` at the end of the stream, else whether there may be more to read.
@@ -288,7 +291,18 @@ impl Attacker {
                 if message.len() < 512
                     && let Some(code) = plan.encoding.quick_error(message)
                 {
+                    if self.stage == Stage::LoggingIn {
+                        self.refused = Some(code);
+                        return;
+                    }
                     *tally.errors.entry(code).or_default() += 1;
+                }
+                if self.stage == Stage::LoggingIn {
+                    self.stage = Stage::Preparing(plan.first_replies());
+                    if plan.first_replies() == 0 {
+                        self.begin(tally);
+                    }
+                    return;
                 }
                 if let Stage::Preparing(left) = self.stage {
                     if left > 1 {
@@ -348,7 +362,8 @@ impl Attacker {
                 if self.due > now {
                     return;
                 }
-                self.due = self.due.max(now) + (1e9 / plan.pace) as u64;
+                // What a busy moment has held up is made up for, up to a second of it.
+                self.due = self.due.max(now.saturating_sub(1_000_000_000)) + (1e9 / plan.pace) as u64;
             }
             let before = self.out.len();
             let mut values = values(plan, self.next, self.number);

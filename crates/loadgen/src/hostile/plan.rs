@@ -111,6 +111,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Replies to the first lines, which are commands in JSON.
+    pub(super) fn first_replies(&self) -> u64 {
+        if self.encoding == Encoding::Json { self.first_lines.len() as u64 } else { 0 }
+    }
+
     /// Loopback address of a connection: others than those of well-behaved clients, which come from 127.0.0.x.
     pub(super) fn source(&self, connection: usize) -> SocketAddr {
         let block = u8::try_from(connection / PER_SOURCE % 200).unwrap_or(0);

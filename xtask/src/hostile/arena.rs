@@ -1,0 +1,330 @@
+//! One server under attack: its witnesses, its other clients, and what is measured.
+
+use super::Target;
+use super::watch::Watch;
+use crate::bench::process::{self, Agent};
+use crate::bench::rig::number;
+use crate::bench::server::{Launch, Server, merge};
+use crate::shell::{self, Failure};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const CONFIG: &str = include_str!("config.json");
+pub(super) const SECRET: &str = "hostile-secret-of-thirty-two-bytes";
+pub(super) const KEY: &str = "hostile-key";
+/// `client.queue_max_size` of that configuration.
+pub(super) const QUEUE: f64 = 1_048_576.0;
+
+const WITNESSES: usize = 4;
+const ATTACKER: u8 = 19;
+/// Clients that behave, but are too many to be measured.
+const BYSTANDER: u8 = 10;
+
+/// Memory that a server may take beside what its connections account for: allocator, threads, caches.
+const SLACK: f64 = 24e6;
+
+/// How long beyond `shutdown.timeout` a process may take to end.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// Most resident memory beyond that before the attack.
+#[derive(Clone, Copy)]
+pub(super) struct Bound {
+    bytes: f64,
+    /// 10 s later it is what it was.
+    back: bool,
+}
+
+impl Bound {
+    /// Twice the queue and one reply for each hostile connection.
+    pub(super) fn queues(connections: usize, reply: f64) -> Self {
+        Self::each(connections, 2.0 * QUEUE + reply)
+    }
+
+    /// So many bytes for each hostile connection.
+    pub(super) fn each(connections: usize, bytes: f64) -> Self {
+        Self { bytes: connections as f64 * bytes, back: false }
+    }
+
+    /// And so many bytes besides.
+    pub(super) fn and(self, bytes: f64) -> Self {
+        Self { bytes: self.bytes + bytes, ..self }
+    }
+
+    /// And none of it is left 10 s later.
+    pub(super) fn and_back(self) -> Self {
+        Self { back: true, ..self }
+    }
+}
+
+/// What the witnesses saw.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Latency {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) max: f64,
+}
+
+/// What came of a row.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) before: f64,
+    pub(super) peak: f64,
+    pub(super) later: Option<f64>,
+    pub(super) allowed: Option<f64>,
+    pub(super) quiet: Latency,
+    pub(super) attacked: Latency,
+    pub(super) lost: f64,
+    pub(super) doubled: f64,
+    pub(super) attackers: Vec<String>,
+    /// From SIGTERM to the end of the process.
+    pub(super) ending: Option<Duration>,
+    /// Why the row does not hold.
+    pub(super) faults: Vec<String>,
+    pub(super) notes: Vec<String>,
+}
+
+/// A server with its clients.
+pub(super) struct Arena {
+    pub(super) server: Server,
+    pub(super) short: bool,
+    witnesses: Agent,
+    bystanders: Vec<Agent>,
+    watch: Watch,
+    /// Steady streams so far.
+    series: u32,
+    timeout: Duration,
+    quiet_for: f64,
+}
+
+/// The configuration of a row, written to a file.
+pub(super) fn configure(target: &Target, changes: &Value) -> Result<PathBuf, Failure> {
+    let mut config: Value = serde_json::from_str(CONFIG)?;
+    merge(&mut config, changes);
+    let path = shell::target().join(format!("hostile-{}.json", target.name));
+    std::fs::write(&path, serde_json::to_string_pretty(&config)?)?;
+    Ok(path)
+}
+
+impl Arena {
+    /// A server with what `changes` sets beyond the usual configuration.
+    pub(super) fn new(target: &Target, changes: &Value) -> Result<Self, Failure> {
+        Self::launch(target, changes, Launch::default())
+    }
+
+    /// The same, started as `launch` says.
+    pub(super) fn launch(target: &Target, changes: &Value, launch: Launch<'_>) -> Result<Self, Failure> {
+        let config = configure(target, changes)?;
+        let name = format!("hostile-{}", target.name);
+        let launch = Launch { name: &name, binary: &target.binary, config: &config, ..launch };
+        let server = Server::launch(&launch)?;
+        let watch = Watch::over(server.pid);
+        let mut witnesses = Agent::start("clients")?;
+        let plan = json!({
+            "op": "connect", "address": server.address, "secret": SECRET, "count": WITNESSES, "first": 900_000,
+            "subscriptions": 1, "channel": "witness:stream", "channels": 1,
+        });
+        connected(&witnesses.call(&plan, "connected")?, WITNESSES)?;
+        let timeout = changes.pointer("/shutdown/timeout").and_then(Value::as_str);
+        let timeout = timeout.and_then(|text| text.trim_end_matches('s').parse().ok()).unwrap_or(5);
+        Ok(Self {
+            server,
+            short: target.short,
+            witnesses,
+            bystanders: Vec::new(),
+            watch,
+            series: 0,
+            timeout: Duration::from_secs(timeout),
+            quiet_for: if target.short { 0.5 } else { 4.0 },
+        })
+    }
+
+    /// One of two values: of the whole row, or of the short one.
+    pub(super) fn pick<T>(&self, whole: T, short: T) -> T {
+        if self.short { short } else { whole }
+    }
+
+    /// Seconds that an attack lasts.
+    pub(super) fn seconds(&self) -> f64 {
+        self.pick(10.0, 1.0)
+    }
+
+    /// Connects clients that behave.
+    pub(super) fn bystanders(&mut self, count: usize, channel: &str) -> Result<(), Failure> {
+        let mut agent = Agent::start_nice("clients", BYSTANDER)?;
+        let plan = json!({
+            "op": "connect", "address": self.server.address, "secret": SECRET, "count": count, "first": 100_000,
+            "subscriptions": 1, "channel": channel, "channels": 1,
+        });
+        connected(&agent.call(&plan, "connected")?, count)?;
+        self.bystanders.push(agent);
+        Ok(())
+    }
+
+    /// Fills a channel with publications of so many bytes.
+    pub(super) fn fill(&self, channel: &str, publications: usize, bytes: usize) -> Result<(), Failure> {
+        for _ in 0..publications.div_ceil(100) {
+            let one = json!({"publish": {"channel": channel, "data": {"pad": "x".repeat(bytes)}}});
+            let commands = vec![one; publications.min(100)];
+            self.api("batch", &json!({"commands": commands}))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn api(&self, method: &str, body: &Value) -> Result<Value, Failure> {
+        let answer = self.server.api(KEY, method, body)?;
+        match answer.get("error") {
+            Some(error) => Err(format!("{method}: {error}").into()),
+            None => Ok(answer),
+        }
+    }
+
+    /// The whole of a row: peace, the attack, 10 s later, and SIGTERM while it is attacked again.
+    pub(super) fn measure(mut self, attacks: &[Value], bound: Bound) -> Result<Outcome, Failure> {
+        let mut outcome = Outcome::default();
+        outcome.quiet = self.stream(self.quiet_for, &mut outcome)?;
+        outcome.before = process::resident(self.server.pid)?;
+        process::reset_peak(self.server.pid)?;
+
+        let longest = attacks.iter().map(|attack| number(attack, "seconds")).fold(0.0, f64::max);
+        let seconds = if longest > 0.0 { longest } else { self.seconds() };
+        let mut attackers = self.start(attacks, seconds)?;
+        outcome.attacked = self.stream(seconds, &mut outcome)?;
+        for attacker in &mut attackers {
+            outcome.attackers.push(ends(&attacker.expect("attack")?));
+        }
+        if !self.survived(&mut outcome) {
+            return Ok(outcome);
+        }
+        outcome.peak = process::peak(self.server.pid)?;
+        let allowed = outcome.before + bound.bytes + SLACK;
+        outcome.allowed = Some(allowed);
+        if outcome.peak > allowed {
+            let text = format!("RSS {:.0} MB, {:.0} MB allowed", outcome.peak / 1e6, allowed / 1e6);
+            outcome.faults.push(text);
+        }
+        drop(attackers);
+        std::thread::sleep(self.pick(Duration::from_secs(10), Duration::from_millis(200)));
+        let later = process::resident(self.server.pid)?;
+        outcome.later = Some(later);
+        if bound.back && !self.short && later > outcome.before + SLACK {
+            outcome.faults.push(format!("{:.0} MB are left", (later - outcome.before) / 1e6));
+        }
+        self.bystanders_stayed(&mut outcome)?;
+        let attackers = self.start(attacks, self.timeout.as_secs_f64() + 3.0)?;
+        std::thread::sleep(self.pick(Duration::from_secs(1), Duration::from_millis(300)));
+        self.end(&mut outcome)?;
+        drop(attackers);
+        Ok(outcome)
+    }
+
+    /// Starts attackers, each a process, which stop after so many seconds unless they say otherwise.
+    pub(super) fn start(&self, attacks: &[Value], seconds: f64) -> Result<Vec<Agent>, Failure> {
+        let start = |attack: &Value| {
+            let mut agent = Agent::start_nice("hostile", ATTACKER)?;
+            let mut command = json!({
+                "op": "attack", "address": self.server.address, "secret": SECRET, "key": KEY, "seconds": seconds,
+            });
+            merge(&mut command, attack);
+            agent.send(&command)?;
+            Ok(agent)
+        };
+        attacks.iter().map(start).collect()
+    }
+
+    /// Publishes a numbered stream and holds what the witnesses have seen of it against what was accepted.
+    pub(super) fn stream(&mut self, seconds: f64, outcome: &mut Outcome) -> Result<Latency, Failure> {
+        self.series += 1;
+        self.witnesses.call(&json!({"op": "reset"}), "reset")?;
+        let steady = json!({
+            "op": "steady", "address": self.server.address, "key": KEY, "rate": 100.0, "seconds": seconds,
+            "grace": self.pick(20.0, 10.0), "channel": "witness:stream0", "series": self.series.to_string(),
+        });
+        let steady = self.witnesses.call(&steady, "steady")?;
+        let expected = number(&steady, "accepted") * WITNESSES as f64;
+        let quiet = self.pick(15_000, 5_000);
+        let settle = json!({"op": "settle", "deliveries": expected as u64, "quiet_ms": quiet});
+        let seen = self.witnesses.call(&settle, "stats")?;
+        let refused = number(&steady, "sent") - number(&steady, "accepted");
+        if refused > 0.0 {
+            let why = steady.get("first_failure").and_then(Value::as_str).unwrap_or("refused");
+            outcome.faults.push(format!("{refused} publications for the witnesses not accepted ({why})"));
+        }
+        let lost = expected - number(&seen, "deliveries") + number(&seen, "repeated");
+        outcome.lost += lost;
+        outcome.doubled += number(&seen, "repeated");
+        if lost != 0.0 || number(&seen, "repeated") > 0.0 || number(&seen, "missing") > 0.0 {
+            let (closed, repeated) = (&seen["closed"], number(&seen, "repeated"));
+            outcome.faults.push(format!("witnesses: {lost} lost, {repeated} doubled, closed {closed}"));
+        }
+        let again = number(&steady, "refused") + number(&steady, "failed");
+        if again > 0.0 {
+            outcome.notes.push(format!("{again} calls for the witnesses repeated"));
+        }
+        Ok(Latency {
+            p50: number(&seen, "p50_ms"),
+            p99: number(&seen, "p99_ms"),
+            max: number(&seen, "max_ms"),
+        })
+    }
+
+    /// Whether the server still runs; its end is a fault.
+    pub(super) fn survived(&mut self, outcome: &mut Outcome) -> bool {
+        if self.watch.struck() {
+            outcome.peak = super::watch::LIMIT;
+            outcome.faults.push("ended by the watch over its memory".to_owned());
+            return false;
+        }
+        if !self.server.runs() {
+            outcome.faults.push("the server has ended".to_owned());
+            return false;
+        }
+        true
+    }
+
+    /// A client that behaves loses its connection to no attack.
+    fn bystanders_stayed(&mut self, outcome: &mut Outcome) -> Result<(), Failure> {
+        for agent in &mut self.bystanders {
+            let stats = agent.call(&json!({"op": "stats"}), "stats")?;
+            if stats["closed"].as_object().is_some_and(|closed| !closed.is_empty()) {
+                outcome.faults.push(format!("bystanders closed: {}", stats["closed"]));
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, which is to be obeyed within `shutdown.timeout`.
+    pub(super) fn end(&mut self, outcome: &mut Outcome) -> Result<(), Failure> {
+        let limit = self.timeout + ENDING;
+        outcome.ending = self.server.terminate(limit)?;
+        if outcome.ending.is_none() && self.survived(outcome) {
+            outcome.faults.push(format!("runs {} s after SIGTERM", limit.as_secs()));
+        }
+        Ok(())
+    }
+}
+
+fn connected(answer: &Value, count: usize) -> Result<(), Failure> {
+    if number(answer, "count") == count as f64 {
+        return Ok(());
+    }
+    Err(format!("not all clients came up: {answer}").into())
+}
+
+/// How the connections of an attack ended, in words.
+fn ends(answer: &Value) -> String {
+    let counts = |name: &str, prefix: &str| -> Vec<String> {
+        let counts: BTreeMap<String, u64> = serde_json::from_value(answer[name].clone()).unwrap_or_default();
+        counts.into_iter().map(|(what, count)| format!("{count} × {prefix}{what}")).collect()
+    };
+    let mut parts = counts("ended", "");
+    parts.extend(counts("statuses", "HTTP "));
+    parts.extend(counts("errors", "error "));
+    let sent = number(answer, "sent_bytes") / 1e6;
+    parts.push(format!("{sent:.1} MB sent, {:.1} MB read", number(answer, "read_bytes") / 1e6));
+    if number(answer, "opened") > 1.0 {
+        parts.push(format!("opening max {:.0} ms", number(answer, "opening_max_ms")));
+    }
+    parts.join(", ")
+}
