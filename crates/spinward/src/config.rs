@@ -51,6 +51,9 @@ pub struct Config {
     /// Time for a hook, broker or presence store that answers later. After it the answer is no longer waited for:
     /// the command gets a temporary error (100), a login a disconnect (3004). Zero is no limit.
     pub hook_timeout: Duration,
+    /// Time after which a shard that does not come round counts as unresponsive: the log says so, and the
+    /// [`health`](crate::Node::health) of its node.
+    pub unresponsive_after: Duration,
 }
 
 impl Default for Config {
@@ -78,6 +81,7 @@ impl Default for Config {
             inbox_max_size: 16 << 20,
             max_calls_in_flight: 16384,
             hook_timeout: Duration::from_secs(30),
+            unresponsive_after: Duration::from_secs(5),
         }
     }
 }

@@ -41,7 +41,8 @@ pub use client::Client;
 pub use config::Config;
 pub use metrics::Snapshot;
 pub use node::{
-    BuildError, ClientFilter, Done, Node, NodeBuilder, NodeInfo, ServerSubscribe, SubscribeError,
+    BuildError, ClientFilter, Done, Health, Node, NodeBuilder, NodeInfo, ServerSubscribe, ShardHealth,
+    ShardState, SubscribeError,
 };
 pub use publication::{ClientInfo, Position, Publication};
 pub use spinward_wire as wire;

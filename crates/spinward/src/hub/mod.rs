@@ -7,6 +7,7 @@ pub(crate) mod interest;
 pub(crate) mod join;
 pub(crate) mod local;
 mod memory;
+pub(crate) mod pulse;
 mod remote;
 mod subscribers;
 pub(crate) mod table;
@@ -23,6 +24,7 @@ use crate::shard::inbox::{Control, Entry, Inbox};
 use directory::Directory;
 use memory::Memory;
 use parking_lot::Mutex;
+use pulse::Pulse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,6 +40,7 @@ pub(crate) struct Hub {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) metrics: Metrics,
     pub(crate) engine: Engine,
+    pub(crate) pulse: Pulse,
     /// The node goes down.
     stopping: AtomicBool,
     /// How much was logged lately of hooks that fail.
@@ -70,6 +73,7 @@ impl Hub {
             users: Users::new(seed),
             inboxes: (0..shards).map(|_| Arc::new(Inbox::new(config.inbox_max_size))).collect(),
             metrics: Metrics::new(shards),
+            pulse: Pulse::new(shards),
             engine,
             stopping: AtomicBool::new(false),
             failures: Mutex::default(),
@@ -93,6 +97,12 @@ impl Hub {
         for shard in 0..self.inboxes.len() {
             self.send(shard, Entry::Shutdown);
         }
+    }
+
+    /// Has every shard end at once, with the connections that it still holds.
+    pub(crate) fn halt(&self) {
+        self.pulse.halt();
+        self.inboxes.iter().for_each(|inbox| inbox.wake());
     }
 
     /// Whether the shards were told to end.

@@ -27,8 +27,8 @@ pub enum BuildError {
     /// There is no runtime to run slow answers on: build within one, or name one.
     #[error("no tokio runtime: call build() inside of one, or give one with runtime()")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
-    /// A shard's thread could not be started.
-    #[error("a shard could not be started")]
+    /// The thread of a shard, or the one that watches them, could not be started.
+    #[error("a thread could not be started")]
     Thread(#[source] std::io::Error),
 }
 
@@ -116,6 +116,8 @@ impl NodeBuilder {
                 crate::shard::spawn(shard, Arc::clone(&inner.hub), executor).map_err(BuildError::Thread)?;
             threads.add(thread);
         }
+        let watchdog = super::watchdog::spawn(Arc::clone(&inner.hub)).map_err(BuildError::Thread)?;
+        threads.add_watchdog(&watchdog);
         inner.runtime.spawn(expire(Arc::downgrade(&inner)));
         Ok(Node { inner, threads })
     }

@@ -5,12 +5,15 @@ mod builder;
 pub(crate) mod call;
 mod done;
 pub(crate) mod execute;
+mod health;
 pub(crate) mod runtime;
 pub(crate) mod threads;
+mod watchdog;
 
 pub use api::{ClientFilter, NodeInfo, ServerSubscribe, SubscribeError};
 pub use builder::{BuildError, NodeBuilder};
 pub use done::Done;
+pub use health::{Health, ShardHealth, ShardState};
 
 use crate::hooks::Hooks;
 use crate::hub::Hub;
@@ -66,20 +69,17 @@ impl Node {
         Self { inner, threads }
     }
 
-    /// Closes every connection with 3001, waits until they have taken leave, and stops the shards. What has
-    /// not taken leave by the deadline is dropped.
+    /// Closes every connection with 3001, waits until they have taken leave, and ends the shards. At the deadline
+    /// the connections that are left are dropped; a shard that is busy then ends as soon as it can, and is not
+    /// waited for.
     pub async fn shutdown(&self, deadline: Duration) {
-        self.inner.hub.stop();
-        let threads = self.threads.take();
-        let joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!("a shard ended in a panic");
-                }
-            }
-        });
-        if tokio::time::timeout(deadline, joined).await.is_err() {
+        self.threads.stop();
+        let hub = &self.inner.hub;
+        if tokio::time::timeout(deadline, hub.pulse.all_ended()).await.is_ok() {
+            self.threads.join();
+        } else {
             tracing::warn!("some connections did not take leave in time");
+            hub.halt();
         }
     }
 }

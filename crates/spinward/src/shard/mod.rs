@@ -12,6 +12,7 @@ mod poll;
 mod probe;
 mod receive;
 pub(crate) mod slots;
+mod stream;
 mod task;
 pub(crate) mod walk;
 mod wheel;
@@ -26,7 +27,7 @@ use crate::metrics::add;
 use crate::node::execute::Executor;
 use bytes::Bytes;
 use core::Core;
-use inbox::{Entry, Inbox};
+use inbox::Entry;
 use slots::State;
 use spinward_wire::Protocol;
 use std::cell::RefCell;
@@ -35,8 +36,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use stream::Stream;
 use task::Tasks;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection whose WebSocket handshake is done.
 pub(crate) struct Accepted {
@@ -59,11 +60,6 @@ pub(crate) enum Io {
     /// Anything else: a task of its own moves its bytes.
     Stream(Box<dyn Stream>),
 }
-
-/// Any byte stream.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 
 /// Entries, reads and sends of one turn, so that none of them starves the others.
 const ENTRIES_PER_TURN: usize = 512;
@@ -114,7 +110,9 @@ pub(crate) fn spawn(
     #[cfg(target_os = "linux")]
     let (poller, epoll) = poll::Poller::new()?;
     std::thread::Builder::new().name(format!("shard-{shard}")).spawn(move || {
-        let _ending = Ending(Arc::clone(&hub.inboxes[shard]));
+        let _ending = Ending { hub: Arc::clone(&hub), shard };
+        // Over before the end of the shard is announced.
+        let runtime = runtime;
         let now = hub.clock.now();
         let driver = Driver {
             core: Core::new(shard as u8, Arc::clone(&hub), now),
@@ -143,18 +141,27 @@ pub(crate) fn spawn(
     })
 }
 
-/// Closes the inbox of a shard when its thread ends, be it in a panic.
-struct Ending(Arc<Inbox>);
+/// Closes the inbox of a shard when its thread ends, be it in a panic, and announces the end.
+struct Ending {
+    hub: Arc<Hub>,
+    shard: usize,
+}
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.close();
+        if std::thread::panicking() || !self.hub.is_stopping() {
+            tracing::error!(shard = self.shard, "a shard has failed: its connections are closed");
+            self.hub.pulse.fail(self.shard);
+        }
+        self.hub.inboxes[self.shard].close();
+        self.hub.pulse.end(self.shard);
     }
 }
 
 async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
     let hub = Arc::clone(&driver.hub);
-    let inbox = Arc::clone(&hub.inboxes[driver.shard]);
+    let shard = driver.shard;
+    let inbox = Arc::clone(&hub.inboxes[shard]);
     #[cfg(target_os = "linux")]
     let mut epoll = match poll::Poller::watch(epoll) {
         Ok(epoll) => epoll,
@@ -173,7 +180,7 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
                 #[cfg(target_os = "linux")]
                 epoll.get_mut(),
             );
-            if driver_ref.stopping && driver_ref.core.connections() == 0 {
+            if driver_ref.stopping && driver_ref.core.connections() == 0 || hub.pulse.is_halted(shard) {
                 return;
             }
             let more = driver_ref.has_more();
@@ -219,6 +226,9 @@ impl Driver {
     /// One round through everything there is to do, each part bounded.
     fn turn(&mut self, own: &Rc<RefCell<Self>>, #[cfg(target_os = "linux")] epoll: &mut mio::Poll) {
         let now = self.hub.clock.now();
+        self.hub.pulse.answer(self.shard, now.mono);
+        #[cfg(feature = "planted-faults")]
+        crate::sim::planted::on_turn();
         self.core.tick(now, &mut self.exec);
         self.take_entries(now, own);
         self.flush();

@@ -1,9 +1,12 @@
 //! The task mover: moves the bytes of anything that can be read and written, by a task on the shard's runtime.
 
 use super::slots::State;
+use super::stream::Caught;
 use super::{Driver, Stream};
+use crate::hub::Hub;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
@@ -47,7 +50,11 @@ impl Tasks {
 
 /// Carries bytes between a stream and its slot until the slot is to be let go of.
 async fn carry(slot: u32, stream: Box<dyn Stream>, wake: Rc<Notify>, driver: Rc<RefCell<Driver>>) {
-    let (mut reader, mut writer) = tokio::io::split(stream);
+    let _guard = {
+        let driver = driver.borrow();
+        Guard { hub: Arc::clone(&driver.hub), shard: driver.shard }
+    };
+    let (mut reader, mut writer) = tokio::io::split(Caught(stream));
     let mut buffer = vec![0; BUFFER].into_boxed_slice();
     let mut chunk = Vec::new();
     let (mut shut, mut ended) = (false, false);
@@ -93,6 +100,21 @@ async fn carry(slot: u32, stream: Box<dyn Stream>, wake: Rc<Notify>, driver: Rc<
     let mut driver = driver.borrow_mut();
     driver.release(slot);
     driver.nudge();
+}
+
+/// A panic in a task does not end the thread it runs on, and what it leaves of the shard cannot be relied on.
+struct Guard {
+    hub: Arc<Hub>,
+    shard: usize,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.hub.pulse.fail(self.shard);
+            self.hub.inboxes[self.shard].wake();
+        }
+    }
 }
 
 fn end(driver: &Rc<RefCell<Driver>>, slot: u32) {

@@ -8,6 +8,7 @@ use crate::session::expiry::Standing;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,36 @@ pub(crate) fn strikes(fault: Fault) -> bool {
 /// Says so from now on.
 pub(crate) fn holds(fault: Fault) -> bool {
     CHOSEN.get() == Some(fault) && (STRUCK.get() || strikes(fault))
+}
+
+/// A fault of one shard of this process, for nodes with threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ShardFault {
+    /// It panics.
+    Panic = 1,
+    /// It has a turn that does not end.
+    Stall = 2,
+}
+
+static SHARD_FAULT: AtomicU8 = AtomicU8::new(0);
+
+/// Has this happen to the shard that has the next turn.
+pub fn plant_in_shard(fault: ShardFault) {
+    SHARD_FAULT.store(fault as u8, Ordering::Relaxed);
+}
+
+/// A turn of a shard begins.
+pub(crate) fn on_turn() {
+    const PANIC: u8 = ShardFault::Panic as u8;
+    const STALL: u8 = ShardFault::Stall as u8;
+    match SHARD_FAULT.swap(0, Ordering::Relaxed) {
+        PANIC => panic!("a planted fault"),
+        STALL => loop {
+            std::thread::park();
+        },
+        _ => {}
+    }
 }
 
 /// A frame on its way to a subscriber.

@@ -133,13 +133,13 @@ impl WebSocket {
         response
     }
 
-    /// Counts the connection in, unless the node's limits forbid it.
+    /// Counts the connection in, unless the node's limits forbid it or the node is at its end.
     fn admit(&self) -> bool {
         let hub = &self.inner.hub;
         let limit = hub.config.connection_limit;
         let before = hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
         let admitted = (limit == 0 || before < limit) && self.rate.admit(hub.clock.now());
-        let admitted = admitted && !hub.is_stopping();
+        let admitted = admitted && !hub.is_stopping() && !hub.pulse.is_broken();
         if !admitted {
             hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
             crate::metrics::bump(&hub.metrics.refused_connections);
