@@ -34,18 +34,13 @@ impl<'a> Params<'a> {
         serde_json::from_str::<Option<Self>>(text).map(Option::unwrap_or_default).map_err(|_| Malformed(""))
     }
 
-    /// The text of a field that is there and not `null`; a `null` takes nothing back of what was there before.
-    fn text(&self, name: &'static str) -> Option<&'a str> {
-        self.all(name).find(|text| *text != "null")
-    }
-
     /// The text of a field that is there, `null` included.
     pub(crate) fn raw(&self, name: &'static str) -> Option<&'a str> {
         self.all(name).next()
     }
 
-    /// What a field holds, wherever it is there: the last first.
-    fn all(&self, name: &'static str) -> impl Iterator<Item = &'a str> {
+    /// The values of a field, wherever it is there: the last first.
+    fn all(&self, name: &'static str) -> impl DoubleEndedIterator<Item = &'a str> {
         #[cfg(test)]
         self.asked.borrow_mut().insert(name);
         self.fields.iter().rev().filter(move |(key, _)| same_name(key, name)).map(|(_, value)| value.get())
@@ -56,33 +51,59 @@ impl<'a> Params<'a> {
     /// # Errors
     /// The value is of another type.
     pub fn get<T: DeserializeOwned + Default>(&self, name: &'static str) -> Result<T, Malformed> {
-        self.text(name)
-            .map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text).map_err(|_| Malformed(name)))
+        self.scalar(name, |text| match text {
+            // Zero with a sign, for a type that has one.
+            "-0" if serde_json::from_str::<T>("-1").is_ok() => serde_json::from_str("0").ok(),
+            text => serde_json::from_str(text).ok(),
+        })
     }
 
     /// Reads a text.
     pub(crate) fn string(&self, name: &'static str) -> Result<String, Malformed> {
-        self.text(name).map_or_else(|| Ok(String::new()), |text| string(text).ok_or(Malformed(name)))
+        self.scalar(name, string)
     }
 
-    /// Reads a list of texts; `null` in it is an empty one.
+    /// Reads a value that a `null` leaves as it was before. Each that is there must be of the right type, as Go reads
+    /// them one after the other.
+    fn scalar<T: Default>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&'a str) -> Option<T>,
+    ) -> Result<T, Malformed> {
+        let mut value = T::default();
+        for text in self.all(name).rev().filter(|text| *text != "null") {
+            value = read(text).ok_or(Malformed(name))?;
+        }
+        Ok(value)
+    }
+
+    /// Reads a list of texts; `null` in it is an empty one, and in its place an empty list.
     pub(crate) fn strings(&self, name: &'static str) -> Result<Vec<String>, Malformed> {
-        let texts: Vec<&RawValue> = self.borrowed(name)?;
         let one = |text: &RawValue| match text.get() {
             "null" => Some(String::new()),
             text => string(text),
         };
-        texts.into_iter().map(|text| one(text).ok_or(Malformed(name))).collect()
+        let mut list = Vec::new();
+        for text in self.all(name).rev() {
+            let texts: Option<Vec<&RawValue>> = serde_json::from_str(text).map_err(|_| Malformed(name))?;
+            let texts = texts.unwrap_or_default().into_iter();
+            list = texts.map(|text| one(text).ok_or(Malformed(name))).collect::<Result<_, _>>()?;
+        }
+        Ok(list)
     }
 
-    /// Reads an object within this one.
+    /// Reads an object within this one. Several are one with the fields of all; a `null` drops those before it.
     pub(crate) fn object(&self, name: &'static str) -> Result<Option<Self>, Malformed> {
-        self.text(name).map(|text| Self::parse(text).map_err(|_| Malformed(name))).transpose()
-    }
-
-    fn borrowed<T: Deserialize<'a> + Default>(&self, name: &'static str) -> Result<T, Malformed> {
-        self.text(name)
-            .map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text).map_err(|_| Malformed(name)))
+        let mut object: Option<Self> = None;
+        for text in self.all(name).rev() {
+            if text == "null" {
+                object = None;
+                continue;
+            }
+            let Self { fields, .. } = Self::parse(text).map_err(|_| Malformed(name))?;
+            object.get_or_insert_default().fields.extend(fields);
+        }
+        Ok(object)
     }
 
     /// A payload as it stands, `null` included. Empty if absent.
@@ -208,6 +229,33 @@ mod tests {
         assert_eq!(params.payload("data"), Bytes::from_static(b"{\"x\": 1}"));
         assert_eq!(params.get::<i32>("limit"), Ok(0));
         assert_eq!(params.get::<i32>("since"), Ok(0));
+    }
+
+    /// As Centrifugo v6.9 answers, 400 to the first and 107 (no channels) to the third.
+    #[test]
+    fn every_value_of_a_field_that_is_there_twice_is_read() {
+        let params = Params::parse(r#"{"channel":5,"channel":"b"}"#).unwrap();
+        assert_eq!(params.string("channel"), Err(Malformed("channel")));
+        let params = Params::parse(r#"{"channel":"a","channel":null,"limit":1,"limit":null}"#).unwrap();
+        assert_eq!((params.string("channel").unwrap().as_str(), params.get::<i32>("limit")), ("a", Ok(1)));
+        let params = Params::parse(r#"{"channels":["a"],"channels":null}"#).unwrap();
+        assert!(params.strings("channels").unwrap().is_empty());
+        let params = Params::parse(r#"{"channels":null,"channels":["a"]}"#).unwrap();
+        assert_eq!(params.strings("channels").unwrap(), ["a"]);
+        let params = Params::parse(r#"{"since":{"offset":7},"since":{"epoch":"e"}}"#).unwrap();
+        let since = params.object("since").unwrap().unwrap();
+        assert_eq!((since.get::<u64>("offset"), since.string("epoch").unwrap().as_str()), (Ok(7), "e"));
+        let params = Params::parse(r#"{"since":{"offset":7},"since":null}"#).unwrap();
+        assert!(params.object("since").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_zero_may_have_a_sign_where_the_type_has_one() {
+        let params = Params::parse(r#"{"limit":-0,"version":-0,"expired":-0}"#).unwrap();
+        assert_eq!(params.get::<i32>("limit"), Ok(0));
+        assert_eq!(params.get::<i64>("limit"), Ok(0));
+        assert_eq!(params.get::<u64>("version"), Err(Malformed("version")));
+        assert_eq!(params.get::<bool>("expired"), Err(Malformed("expired")));
     }
 
     #[test]

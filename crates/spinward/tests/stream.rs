@@ -285,3 +285,33 @@ async fn who_does_not_take_leave_is_let_go_after_two_seconds() {
     }
     panic!("it is still there");
 }
+
+/// An unknown delta encoding ends the connection, but for kinds other than streams the application is asked first.
+#[tokio::test]
+async fn permission_comes_before_the_delta_encoding_of_other_kinds() {
+    struct Closed;
+
+    impl Hooks for Closed {
+        fn connecting(&self, _: Connecting) -> Decision<Connected> {
+            Answer::Now(Ok(Connected::default()))
+        }
+    }
+
+    let node = Node::builder(Closed).config(Config { shards: 1, ..Config::default() }).build().unwrap();
+    for (kind, replied) in [(0, false), (1, true), (2, true), (3, true), (4, true)] {
+        let mut client = join(&node, Protocol::Json);
+        let request = SubscribeRequest {
+            channel: "news".to_owned(),
+            delta: "zip".to_owned(),
+            r#type: kind,
+            ..SubscribeRequest::default()
+        };
+        client.send(&[connect(1), Command { id: 2, subscribe: Some(request), ..Command::default() }]).await;
+        assert!(client.reply(1).await.connect.is_some());
+        let answer = client.next().await.map(|reply| reply.error.expect("refused").code);
+        let expected = replied.then_some(ErrorCode::PERMISSION_DENIED.code);
+        assert_eq!(answer, expected, "kind {kind}");
+        assert_eq!(client.closed, if replied { None } else { Some(Some(3501)) }, "kind {kind}");
+    }
+    node.shutdown(Duration::from_secs(10)).await;
+}

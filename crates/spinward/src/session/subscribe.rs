@@ -71,7 +71,8 @@ impl Session {
         }
         // A shared poll is none of what is known here: the application judges it before all else.
         let polled = request.r#type == SHARED_POLL;
-        if !polled && !matches!(request.delta.as_str(), "" | "fossil") {
+        // For kinds other than streams permission comes first, as in Centrifugo v6.9.
+        if request.r#type == 0 && !matches!(request.delta.as_str(), "" | "fossil") {
             return self.breach(cx, "a subscribe command with a delta encoding that does not exist");
         }
         let taken = self.has_channel(cx, &request.channel);
