@@ -255,7 +255,19 @@ impl Registry {
             Ok(())
         }
     }
+
+    /// Most bytes of a name outside of subscribe commands.
+    #[must_use]
+    pub const fn longest_name(&self) -> usize {
+        if self.syntax.max_length > LONGEST_NAME { self.syntax.max_length } else { LONGEST_NAME }
+    }
 }
+
+/// Bytes of a name that are taken even where `channel.max_length` is less, except in subscribe commands.
+///
+/// Centrifugo v6.9 looks at the length of a name in subscribe commands alone, so that applications publish to
+/// names that are longer. A node keeps names, so that there has to be an end.
+pub const LONGEST_NAME: usize = 1024;
 
 /// What a namespace takes where it does not say.
 struct Defaults {

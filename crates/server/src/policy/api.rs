@@ -34,9 +34,10 @@ pub enum Call<'a> {
 
 /// Decides a call.
 ///
-/// Refusals: no channel name 107, unknown namespace 102, publishing into another kind than a stream 107, a
-/// payload of the wrong format 107, presence or history where they are off 108. Length and characters of the
-/// name are the application's business, as in Centrifugo v6.9.
+/// Refusals: no channel name, or one that is longer than [`crate::channel::Registry::longest_name`] 107, unknown
+/// namespace 102, publishing into another kind than a stream 107, a payload of the wrong format 107, presence or
+/// history where they are off 108. `channel.max_length` and the characters of the name are the application's
+/// business, as in Centrifugo v6.9.
 #[must_use]
 pub fn check(rules: &Rules, channel: &str, call: &Call<'_>) -> Decision<'static> {
     let mut trail = Trail::new();
@@ -70,6 +71,9 @@ fn judge(
         return Ok(Grant::Unsubscribe);
     }
     require(Rule::ChannelRequired, !channel.is_empty(), ErrorCode::BAD_REQUEST)?;
+    if channel.len() > rules.registry.longest_name() {
+        return Err((Rule::ChannelLength, ErrorCode::BAD_REQUEST));
+    }
     let resolved = rules.registry.resolve(channel);
     let namespace = resolved.namespace.ok_or((Rule::Namespace, ErrorCode::UNKNOWN_CHANNEL))?;
     require(Rule::Namespace, true, ErrorCode::UNKNOWN_CHANNEL)?;

@@ -219,6 +219,7 @@ impl<'a> Case<'_, 'a> {
 
     fn publish(&mut self, facts: &PublishFacts<'_>) -> Granted<'a> {
         self.name_required()?;
+        self.name_fits()?;
         let resolved = self.rules.registry.resolve(self.request.channel);
         let options = self.namespace(&resolved)?.options();
         // Other numbers than that of keyed publications mean nothing, as in Centrifugo v6.9.
@@ -238,6 +239,7 @@ impl<'a> Case<'_, 'a> {
 
     fn presence(&mut self) -> Granted<'a> {
         self.name_required()?;
+        self.name_fits()?;
         let resolved = self.rules.registry.resolve(self.request.channel);
         let options = self.namespace(&resolved)?.options();
         self.require(Rule::PresenceOn, options.presence, || Code::Error(ErrorCode::NOT_AVAILABLE))?;
@@ -247,6 +249,7 @@ impl<'a> Case<'_, 'a> {
 
     fn history(&mut self) -> Granted<'a> {
         self.name_required()?;
+        self.name_fits()?;
         let resolved = self.rules.registry.resolve(self.request.channel);
         let options = self.namespace(&resolved)?.options();
         self.require(Rule::HistoryOn, options.has_history(), || Code::Error(ErrorCode::NOT_AVAILABLE))?;
@@ -257,6 +260,14 @@ impl<'a> Case<'_, 'a> {
     fn name_required(&mut self) -> Result<(), Refused> {
         let named = !self.request.channel.is_empty();
         self.require(Rule::ChannelRequired, named, || Code::Disconnect(DisconnectCode::BAD_REQUEST))
+    }
+
+    /// The name is short enough for a node to keep.
+    fn name_fits(&self) -> Result<(), Refused> {
+        if self.request.channel.len() > self.rules.registry.longest_name() {
+            return Err(Refused { rule: Rule::ChannelLength, code: Code::Error(ErrorCode::BAD_REQUEST) });
+        }
+        Ok(())
     }
 
     /// A shared poll is told from everything else before anything is looked up, as in Centrifugo v6.9.

@@ -142,11 +142,18 @@ impl Words<'_> {
         match (decision.rule, refused) {
             (Rule::ChannelRequired, _) => "the channel name is empty".to_owned(),
             (Rule::ChannelLength, _) => {
-                format!(
-                    "the name has {} bytes, channel.max_length is {}",
-                    request.channel.len(),
-                    rules.registry.syntax().max_length
-                )
+                let (length, registry) = (request.channel.len(), &rules.registry);
+                match request.action {
+                    Action::Subscribe(_) => {
+                        format!(
+                            "the name has {length} bytes, channel.max_length is {}",
+                            registry.syntax().max_length
+                        )
+                    }
+                    _ => {
+                        format!("the name has {length} bytes, at most {} are taken", registry.longest_name())
+                    }
+                }
             }
             (Rule::Namespace, _) => self.no_namespace(),
             (Rule::ChannelName, _) => self.name_fault(),

@@ -36,7 +36,8 @@ impl ServerSide<'_> {
 
 /// Decides a subscription that the application makes.
 ///
-/// Refusals: no channel name 107, unknown namespace 102, a namespace of another kind than streams 107.
+/// Refusals: no channel name, or one that is too long for any use 107, unknown namespace 102, a namespace of another
+/// kind than streams 107.
 #[must_use]
 pub fn server_side<'a>(rules: &Rules, channel: &str, wanted: &ServerSide<'a>) -> Decision<'a> {
     let mut trail = Trail::new();
@@ -46,6 +47,9 @@ pub fn server_side<'a>(rules: &Rules, channel: &str, wanted: &ServerSide<'a>) ->
     };
     if channel.is_empty() {
         return refuse(Rule::ChannelRequired, ErrorCode::BAD_REQUEST);
+    }
+    if channel.len() > rules.registry.longest_name() {
+        return refuse(Rule::ChannelLength, ErrorCode::BAD_REQUEST);
     }
     let resolved = rules.registry.resolve(channel);
     let Some(namespace) = resolved.namespace else {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 mod compat;
 mod explained;
+mod length;
 mod matrix;
 mod properties;
 mod serverside;
