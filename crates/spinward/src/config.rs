@@ -24,6 +24,8 @@ pub struct Config {
     pub channel_max_length: usize,
     /// Most channels of a connection (error 106, disconnect 3505); 0 is no limit.
     pub channel_limit: usize,
+    /// Most bytes of the tags filters of one connection, compiled, together (error 106); 0 is no limit.
+    pub tags_filter_max_size: usize,
     /// Most bytes waiting to be sent to one connection (disconnect 3008).
     pub queue_max_size: usize,
     /// Most bytes of one client message (close 1009).
@@ -68,6 +70,7 @@ impl Default for Config {
             expired_sub_close_delay: Duration::from_secs(25),
             channel_max_length: 0,
             channel_limit: 128,
+            tags_filter_max_size: 128 << 10,
             queue_max_size: 1 << 20,
             message_size_limit: 65536,
             channel_position_check_delay: Duration::from_secs(40),

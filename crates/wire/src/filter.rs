@@ -6,7 +6,9 @@
 
 mod decimal;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::message::FilterNode;
 use decimal::{Decimal, OwnedDecimal};
@@ -22,9 +24,11 @@ pub const MAX_NODES: usize = 1_024;
 /// Filters that compare equal match the same tags, so subscribers with equal filters can share a verdict. The
 /// order and repetition of `vals` does not count, nor does the spelling of numbers (`9.50` is `9.5`); the order
 /// of `nodes` does.
+///
+/// Clones share what they hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Filter {
-    root: Node,
+    root: Arc<Node>,
 }
 
 /// Why a filter is refused. On the wire this is error 107, bad request.
@@ -73,7 +77,13 @@ impl Filter {
     /// The first thing that is wrong, from the root down and from left to right.
     pub fn compile(root: &FilterNode) -> Result<Self, FilterError> {
         let mut room = MAX_NODES;
-        compile(root, MAX_DEPTH, &mut room).map(|root| Self { root })
+        compile(root, MAX_DEPTH, &mut room).map(|root| Self { root: Arc::new(root) })
+    }
+
+    /// Bytes held, those of clones included. Costs a walk through the filter.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Node>() + self.root.weight()
     }
 
     /// Whether a publication with these tags passes.
@@ -96,9 +106,8 @@ enum Node {
 enum Test {
     Equal(Box<str>),
     NotEqual(Box<str>),
-    /// Sorted, without repetitions.
-    In(Box<[Box<str>]>),
-    NotIn(Box<[Box<str>]>),
+    In(Values),
+    NotIn(Values),
     Exists,
     Missing,
     StartsWith(Box<str>),
@@ -122,6 +131,63 @@ impl Node {
             Self::Leaf { key, test } => test.matches(tags.get(&**key).map(String::as_str)),
         }
     }
+
+    /// Bytes held outside of the node itself.
+    fn weight(&self) -> usize {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) => {
+                nodes.iter().map(|node| size_of::<Self>() + node.weight()).sum()
+            }
+            Self::Not(node) => size_of::<Self>() + node.weight(),
+            Self::Leaf { key, test } => key.len() + test.weight(),
+        }
+    }
+}
+
+/// Values to look among. There may be thousands in one filter, so that none has an allocation of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Values {
+    /// One after the other, sorted, without repetitions.
+    text: Box<str>,
+    /// Where each ends.
+    ends: Box<[u32]>,
+}
+
+impl Values {
+    fn new(values: &[String]) -> Self {
+        let mut sorted: Vec<&str> = values.iter().map(String::as_str).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut text = String::with_capacity(sorted.iter().map(|value| value.len()).sum());
+        let ends = sorted
+            .into_iter()
+            .map(|value| {
+                text.push_str(value);
+                text.len() as u32
+            })
+            .collect();
+        Self { text: text.into(), ends }
+    }
+
+    fn get(&self, at: usize) -> &str {
+        let begin = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.text[begin as usize..self.ends[at] as usize]
+    }
+
+    /// A tag that is missing counts as empty.
+    fn contains(&self, tag: Option<&str>) -> bool {
+        let tag = tag.unwrap_or_default();
+        let (mut low, mut high) = (0, self.ends.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.get(middle).cmp(tag) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return true,
+                Ordering::Greater => high = middle,
+            }
+        }
+        false
+    }
 }
 
 impl Test {
@@ -130,8 +196,8 @@ impl Test {
         match self {
             Self::Equal(val) => tag == Some(val),
             Self::NotEqual(val) => tag != Some(val),
-            Self::In(vals) => contains(vals, tag),
-            Self::NotIn(vals) => !contains(vals, tag),
+            Self::In(vals) => vals.contains(tag),
+            Self::NotIn(vals) => !vals.contains(tag),
             Self::Exists => tag.is_some(),
             Self::Missing => tag.is_none(),
             Self::StartsWith(val) => tag.is_some_and(|tag| tag.starts_with(&**val)),
@@ -144,11 +210,18 @@ impl Test {
             Self::Never => false,
         }
     }
-}
 
-fn contains(vals: &[Box<str>], tag: Option<&str>) -> bool {
-    let tag = tag.unwrap_or_default();
-    vals.binary_search_by(|val| (**val).cmp(tag)).is_ok()
+    /// Bytes held outside of the test itself.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Equal(val) | Self::NotEqual(val) => val.len(),
+            Self::StartsWith(val) | Self::EndsWith(val) | Self::Contains(val) => val.len(),
+            Self::In(vals) | Self::NotIn(vals) => vals.text.len() + size_of_val(&*vals.ends),
+            Self::Less(val) | Self::LessOrEqual(val) => val.weight(),
+            Self::Greater(val) | Self::GreaterOrEqual(val) => val.weight(),
+            Self::Exists | Self::Missing | Self::Never => 0,
+        }
+    }
 }
 
 fn compile(node: &FilterNode, depth: usize, room: &mut usize) -> Result<Node, FilterError> {
@@ -203,14 +276,11 @@ fn val<'a>(node: &'a FilterNode, cmp: &'static str) -> Result<&'a str, FilterErr
     Ok(&node.val)
 }
 
-fn vals(node: &FilterNode, cmp: &'static str) -> Result<Box<[Box<str>]>, FilterError> {
+fn vals(node: &FilterNode, cmp: &'static str) -> Result<Values, FilterError> {
     if node.vals.is_empty() || !node.val.is_empty() {
         return Err(FilterError::WantsVals(cmp));
     }
-    let mut vals: Vec<Box<str>> = node.vals.iter().map(|val| val.as_str().into()).collect();
-    vals.sort_unstable();
-    vals.dedup();
-    Ok(vals.into())
+    Ok(Values::new(&node.vals))
 }
 
 fn nothing(node: &FilterNode, cmp: &'static str, test: Test) -> Result<Test, FilterError> {

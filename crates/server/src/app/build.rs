@@ -246,6 +246,7 @@ fn node(config: &Config, builder: NodeBuilder) -> Result<Node, BuildError> {
         expired_sub_close_delay: client.expired_sub_close_delay.get(),
         channel_max_length: config.channel.max_length as usize,
         channel_limit: client.channel_limit as usize,
+        tags_filter_max_size: usize::try_from(client.tags_filter_max_size).unwrap_or(usize::MAX),
         queue_max_size: usize::try_from(client.queue_max_size).unwrap_or(usize::MAX),
         message_size_limit: config.websocket.socket.message_size_limit,
         channel_position_check_delay: client.channel_position_check_delay.get(),

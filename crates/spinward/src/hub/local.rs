@@ -2,9 +2,10 @@
 
 use super::directory::Channel;
 use super::encoded::{Delivery, Form};
+use super::filters::Filters;
 use super::join::Joining;
 use super::subscribers::Subscribers;
-use crate::publication::{Position, Publication};
+use crate::publication::{Position, Publication, Tags};
 use crate::room::{fewer, make_room};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -30,6 +31,9 @@ impl Wants {
     const BASE_KNOWN: u16 = 8;
     /// Joined at a delivery that this shard has yet to process: see `young`.
     const YOUNG: u16 = 16;
+    /// The number of a filter that nothing passes.
+    const NOTHING: u16 = u16::MAX;
+
     /// A planted fault: gets nothing.
     #[cfg(feature = "planted-faults")]
     const LOST: u16 = 32;
@@ -60,7 +64,7 @@ pub(super) struct More {
     base: Option<Arc<Publication>>,
     /// Subscribers that agreed on deltas.
     deltas: usize,
-    filters: Vec<FilterUse>,
+    filters: Option<Box<Filters>>,
     joining: Option<Box<Joining>>,
     /// Its position is compared with the broker's from time to time.
     watched: bool,
@@ -72,17 +76,13 @@ impl More {
         Self { wants: vec![Wants::default(); count], ..Self::default() }
     }
 
-    /// Asks each filter about a publication. Says how many that were.
+    /// Asks each filter about a publication. Returns how many that were.
     fn evaluate(&mut self, delivery: &Delivery) -> u64 {
-        let mut evaluated = 0;
-        for one in self.filters.iter_mut().filter(|one| one.users > 0) {
-            evaluated += 1;
-            one.verdict = match &delivery.publication.tags {
-                Some(tags) => one.filter.matches(tags),
-                None => one.filter.matches(&std::collections::BTreeMap::new()),
-            };
+        let Some(filters) = &mut self.filters else { return 0 };
+        match &delivery.publication.tags {
+            Some(tags) => filters.evaluate(tags),
+            None => filters.evaluate(&Tags::new()),
         }
-        evaluated
     }
 
     /// The form that a subscriber gets a publication in, if it is to have it.
@@ -105,7 +105,7 @@ impl More {
             wants.flags &= !Wants::YOUNG;
             self.young.remove(&slot);
         }
-        if wants.filter > 0 && !self.filters[usize::from(wants.filter) - 1].verdict {
+        if wants.filter > 0 && !self.filters.as_ref().is_some_and(|filters| filters.passes(wants.filter)) {
             filtering.held_back += 1;
             // It does not have this one, so a patch against it would be of no use, and tell of it.
             wants.flags &= !Wants::BASE_KNOWN;
@@ -146,12 +146,6 @@ impl Young {
         let start = self.start.as_ref()?;
         (delivery.epoch.as_ref() == Some(&start.epoch)).then_some(start.offset)
     }
-}
-
-struct FilterUse {
-    filter: Filter,
-    users: usize,
-    verdict: bool,
 }
 
 /// A subscriber to add.
@@ -259,7 +253,10 @@ impl LocalChannel {
     pub(crate) fn add(&mut self, joiner: Joiner) {
         let mut wants = Wants { flags: joiner.flags, filter: 0 };
         if let Some(wanted) = joiner.filter {
-            wants.filter = self.use_filter(wanted);
+            let seed = self.record.id;
+            let more = self.subscribers.make_more();
+            let filters = more.filters.get_or_insert_with(|| Box::new(Filters::new(seed)));
+            wants.filter = filters.add(wanted).unwrap_or(Wants::NOTHING);
         }
         let elsewhere = joiner.start.as_ref().is_some_and(|start| self.position() != Some(start));
         if joiner.joined_at > self.seen || elsewhere {
@@ -324,32 +321,25 @@ impl LocalChannel {
                 more.base = None;
             }
         }
-        if gone.filter > 0 {
-            more.filters[usize::from(gone.filter) - 1].users -= 1;
-        }
-    }
-
-    fn use_filter(&mut self, wanted: Filter) -> u16 {
-        let filters = &mut self.subscribers.make_more().filters;
-        let found = filters.iter().position(|one| one.users > 0 && one.filter == wanted);
-        let place = found.unwrap_or_else(|| {
-            let fresh = FilterUse { filter: wanted, users: 0, verdict: false };
-            if let Some(free) = filters.iter().position(|one| one.users == 0) {
-                filters[free] = fresh;
-                free
-            } else {
-                filters.push(fresh);
-                filters.len() - 1
+        if let Some(filters) = more.filters.as_mut().filter(|_| gone.filter > 0) {
+            filters.remove(gone.filter);
+            if filters.is_empty() {
+                more.filters = None;
             }
-        });
-        filters[place].users += 1;
-        // 65,535 distinct filters on one channel of one shard: the subscriber limit is reached before.
-        u16::try_from(place + 1).unwrap_or(u16::MAX)
+        }
     }
 
     /// Whether another subscriber with a filter finds room.
     pub(crate) fn has_room_for_filter(&self) -> bool {
-        self.subscribers.more().is_none_or(|more| more.filters.len() < usize::from(u16::MAX) - 1)
+        let filters = self.subscribers.more().and_then(|more| more.filters.as_ref());
+        filters.is_none_or(|filters| filters.has_room())
+    }
+
+    /// Bytes of a subscriber's filter.
+    pub(crate) fn filter_weight(&self, slot: u32) -> usize {
+        let Some(more) = self.subscribers.more() else { return 0 };
+        let (Some(filters), Some(place)) = (&more.filters, self.subscribers.place(slot)) else { return 0 };
+        more.wants.get(place).map_or(0, |wants| filters.weight(wants.filter))
     }
 
     /// Looks at the place of a publication in the stream and moves on to it.

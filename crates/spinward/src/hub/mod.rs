@@ -3,6 +3,7 @@
 pub(crate) mod directory;
 pub(crate) mod encoded;
 pub(crate) mod epochs;
+mod filters;
 pub(crate) mod interest;
 pub(crate) mod join;
 pub(crate) mod local;
@@ -17,7 +18,7 @@ use crate::broker::{Broker, HistoryOptions};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::handle::Handle;
-use crate::id::Entropy;
+use crate::id::{ClientId, Entropy};
 use crate::log_rate::LogRate;
 use crate::metrics::{Metrics, bump};
 use crate::shard::inbox::{Control, Entry, Inbox};
@@ -45,6 +46,8 @@ pub(crate) struct Hub {
     stopping: AtomicBool,
     /// How much was logged lately of hooks that fail.
     failures: Mutex<LogRate>,
+    /// How much was logged lately of filters that were refused.
+    refused_filters: Mutex<LogRate>,
 }
 
 /// Where streams live.
@@ -77,6 +80,7 @@ impl Hub {
             engine,
             stopping: AtomicBool::new(false),
             failures: Mutex::default(),
+            refused_filters: Mutex::default(),
             config,
             clock,
             entropy,
@@ -123,6 +127,18 @@ impl Hub {
         bump(&self.metrics.hook_timeouts);
         if let Some(silent) = self.failure() {
             tracing::warn!(hook, silent, "a hook did not answer in time");
+        }
+    }
+
+    /// The tags filters of a connection would hold so many bytes.
+    pub(crate) fn filter_refused(&self, client: ClientId, bytes: usize, limit: usize) {
+        let second = self.clock.now().mono / 1000;
+        if let Some(silent) = self.refused_filters.lock().admit(second) {
+            tracing::info!(
+                %client, bytes, tags_filter_max_size = limit, silent,
+                "a subscription was refused with error 106: the tags filters of its connection would exceed \
+                 tags_filter_max_size"
+            );
         }
     }
 

@@ -44,6 +44,10 @@ impl Session {
             && !join.options.cache;
         let start = match start {
             Ok(start) if reject && !start.recovered => Err(ErrorCode::UNRECOVERABLE_POSITION),
+            // Without its filter it would be sent what it did not ask for.
+            Ok(_) if join.asked.filter.is_some() && !cx.has_room_for_filter(&join.stage) => {
+                Err(ErrorCode::LIMIT_EXCEEDED)
+            }
             other => other,
         };
         let mut start = match start {
@@ -81,7 +85,7 @@ impl Session {
         } else {
             None
         };
-        let filter = if entry.has_room_for_filter() { asked.filter.take() } else { None };
+        let filter = asked.filter.take();
         let start_at = (options.positioning || options.recovery).then(|| start.top.clone());
         entry.add(Joiner { slot: cx.handle.slot(), flags, filter, joined_at: seq, start: start_at, base });
         cx.metrics.subscriptions_up();

@@ -9,6 +9,7 @@ mod control;
 mod dispatch;
 mod enter;
 pub(crate) mod expiry;
+mod filters;
 mod subscribe;
 mod subscription;
 mod subscriptions;

@@ -130,6 +130,9 @@ impl Session {
             None => None,
             Some(_) if !options.tags_filter => return self.error(cx, id, &ErrorCode::BAD_REQUEST),
             Some(node) => match Filter::compile(node) {
+                Ok(filter) if !self.may_have_filter(cx, &filter) => {
+                    return self.error(cx, id, &ErrorCode::LIMIT_EXCEEDED);
+                }
                 Ok(filter) => Some(filter),
                 Err(_) => return self.error(cx, id, &ErrorCode::BAD_REQUEST),
             },

@@ -75,6 +75,11 @@ pub(super) struct OwnedDecimal {
 }
 
 impl OwnedDecimal {
+    /// Bytes held outside of the number itself.
+    pub(super) fn weight(&self) -> usize {
+        self.whole.len() + self.fraction.len()
+    }
+
     pub(super) fn borrow(&self) -> Decimal<'_> {
         Decimal { negative: self.negative, whole: &self.whole, fraction: &self.fraction }
     }

@@ -205,3 +205,20 @@ fn an_error_does_not_carry_a_long_name_along() {
     let error = Filter::compile(&leaf(&"é".repeat(1_000), "9")).unwrap_err();
     assert_eq!(error, FilterError::UnknownCmp("é".repeat(16)));
 }
+
+/// One message of 64 KiB brings at most this much to hold.
+#[test]
+fn a_filter_weighs_little_more_than_its_message() {
+    let values: Vec<String> = (0..10_000).map(|number| format!("{number:03x}")).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let bytes: usize = values.iter().map(|value| value.len() + 4).sum();
+    let wide = compiled(&any_of("in", &values));
+    assert!(wide.weight() <= bytes + 256, "{} for values of {bytes}", wide.weight());
+    assert!(wide.matches(&BTreeMap::from([("k".to_owned(), "270f".to_owned())])));
+    assert!(!wide.matches(&BTreeMap::from([("k".to_owned(), "2710".to_owned())])));
+    let many = compiled(&op("and", vec![leaf("eq", "abc"); MAX_NODES - 1]));
+    assert!(many.weight() <= MAX_NODES * 80, "{}", many.weight());
+    let nested = compiled(&op("not", [op("or", [leaf("gt", "12.5"), leaf("sw", &"x".repeat(1_000))])]));
+    assert!((1_000..1_400).contains(&nested.weight()), "{}", nested.weight());
+    assert!(compiled(&leaf("ex", "")).weight() <= 64);
+}

@@ -35,6 +35,8 @@ options! {
         stale_close_delay: Duration = Duration::secs(10);
         /// Most channels that a connection may subscribe to.
         channel_limit: u32 = 128u32;
+        /// Most bytes that the tags filters of a connection hold together; 0 sets no limit.
+        tags_filter_max_size: u64 = 131_072u64 => ours;
         /// Most bytes waiting to be sent to a connection.
         queue_max_size: u64 = 1_048_576u64;
         /// How often presence is renewed and expiry is looked at.

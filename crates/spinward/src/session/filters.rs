@@ -1,0 +1,32 @@
+//! Tags filters of a connection: how much they may hold together.
+
+use super::subscribe::Stage;
+use super::{Cx, Session};
+use crate::hub::local::LocalChannel;
+use spinward_wire::filter::Filter;
+
+impl Session {
+    /// Whether the connection may have this filter beside those that it has. A refusal is logged, with the limit's
+    /// name.
+    pub(super) fn may_have_filter(&self, cx: &Cx<'_>, filter: &Filter) -> bool {
+        let limit = cx.config.tags_filter_max_size;
+        if limit == 0 {
+            return true;
+        }
+        let slot = cx.handle.slot();
+        let own = self.subscriptions.channels().iter().filter_map(|channel| cx.channels.get(*channel));
+        let bytes = own.map(|channel| channel.filter_weight(slot)).sum::<usize>() + filter.weight();
+        if bytes > limit {
+            cx.hub.filter_refused(self.id, bytes, limit);
+        }
+        bytes <= limit
+    }
+}
+
+impl Cx<'_> {
+    /// Whether another filter finds room in the channel that is being entered.
+    pub(super) fn has_room_for_filter(&self, stage: &Stage) -> bool {
+        let Stage::Entering { local, .. } = stage else { return true };
+        self.channels.get(*local).is_none_or(LocalChannel::has_room_for_filter)
+    }
+}
