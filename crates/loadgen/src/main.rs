@@ -1,7 +1,7 @@
-//! The load side of the benches and of the attacks: `spinward-loadgen clients`, `floor` and `hostile`.
+//! The load side of benches, attacks and soak: `spinward-loadgen clients`, `floor`, `hostile` and `soak`.
 //!
 //! All take one JSON object a line on standard input and answer with one JSON object a line on standard
-//! output, so that `cargo xtask bench`, `cargo xtask hostile` or a person with a terminal drives them. None counts
+//! output, so that `cargo xtask` or a person with a terminal drives them. None counts
 //! its own CPU: the driver reads the server's.
 
 #![allow(clippy::disallowed_methods, reason = "this program is not the product: it has its own clock")]
@@ -19,6 +19,7 @@ mod payload;
 mod plan;
 mod protocol;
 mod publish;
+mod soak;
 mod steady;
 
 use std::process::ExitCode;
@@ -29,9 +30,10 @@ fn main() -> ExitCode {
         Some("clients") => clients::run(),
         Some("floor") => floor::run(),
         Some("hostile") => hostile::run(),
+        Some("soak") => soak::run(),
         _ => {
             eprintln!(
-                "usage: spinward-loadgen clients|floor|hostile   (commands on standard input, see the source)"
+                "usage: spinward-loadgen clients|floor|hostile|soak   (commands on standard input, see the source)"
             );
             return ExitCode::from(2);
         }

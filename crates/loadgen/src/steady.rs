@@ -54,7 +54,7 @@ impl Job {
         let total = (self.rate * self.seconds).round() as u64;
         let start = clock::now();
         let until = start + ((self.seconds + self.grace) * 1e9) as u64;
-        let mut caller = Caller { address: self.address, stream: None };
+        let mut caller = Caller::new(self.address);
         let (mut accepted, mut refused, mut failed) = (0_u64, 0_u64, 0_u64);
         let mut first_failure = None;
         'numbers: for number in 0..total {
@@ -66,7 +66,6 @@ impl Job {
                     Ok(true) => break,
                     Ok(false) => refused += 1,
                     Err(error) => {
-                        caller.stream = None;
                         failed += 1;
                         first_failure.get_or_insert_with(|| error.to_string());
                     }
@@ -102,22 +101,27 @@ impl Job {
     }
 }
 
-struct Caller {
+/// Calls the HTTP API, one call at a time, over a connection that is opened again after a failure.
+pub(crate) struct Caller {
     address: SocketAddr,
     stream: Option<TcpStream>,
 }
 
 impl Caller {
-    /// Whether the call was answered with a result.
-    fn call(&mut self, request: &[u8]) -> io::Result<bool> {
-        let stream = match &mut self.stream {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, stream: None }
+    }
+
+    /// Whether the call was answered with a result. After an error nobody knows whether it was done.
+    pub(crate) fn call(&mut self, request: &[u8]) -> io::Result<bool> {
+        let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            none => {
+            None => {
                 let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                none.insert(stream)
+                stream
             }
         };
         stream.write_all(request)?;
@@ -129,6 +133,7 @@ impl Caller {
             }
             answer.extend_from_slice(&scratch[..n]);
             if let Some((_, results)) = http::answer(&answer)? {
+                self.stream = Some(stream);
                 return Ok(results > 0);
             }
         }
