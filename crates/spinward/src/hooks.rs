@@ -84,7 +84,8 @@ pub struct Connected {
     pub data: Bytes,
     /// Channels to subscribe the connection to, before it hears of anything else.
     pub subscriptions: Vec<(String, SubscribeOptions)>,
-    /// Other connections of this user are closed with 3504, so that one lasts.
+    /// The user's earlier connections are closed with 3504, so that the latest one alone lasts.
+    /// [`Config::user_connection_limit`](crate::Config::user_connection_limit) does not apply to it.
     pub single_connection: bool,
     /// The client must refresh before its expiry. Otherwise expiry is not told to it, and
     /// [`Hooks::refresh`] is called by the node itself.
@@ -101,6 +102,8 @@ pub struct Refreshing {
     pub server_side_channels: Vec<String>,
     /// Every channel that it is subscribed to, by whoever's wish.
     pub channels: Vec<String>,
+    /// Of these channels, those whose subscriptions were granted with [`SubscribeOptions::by_login`].
+    pub by_login: Vec<String>,
 }
 
 /// A login that goes on.
@@ -114,6 +117,9 @@ pub struct Refreshed {
     pub extension: Option<Extension>,
     /// Channels that the connection may not be subscribed to any longer (unsubscribe 2000).
     pub unsubscribe: Vec<String>,
+    /// Of the channels in [`Refreshing::by_login`], those that the new login does not carry (unsubscribe 2501). A
+    /// subscription that something else has granted since the question was asked stays.
+    pub lapsed: Vec<String>,
 }
 
 /// How a subscription behaves.
@@ -149,6 +155,9 @@ pub struct SubscribeOptions {
     pub source: u32,
     /// The client is not told of the expiry; the node itself calls [`Hooks::sub_refresh`].
     pub server_side_refresh: bool,
+    /// The subscription rests on the login that was in force when it was granted: [`Refreshing::by_login`] lists
+    /// it, so that a refresh can end it. A granted [`Hooks::sub_refresh`] clears this.
+    pub by_login: bool,
 }
 
 /// A client wants to subscribe.
@@ -173,6 +182,28 @@ pub struct Subscribing {
     pub filter: Option<FilterNode>,
     /// Kind of subscription, 0 for a stream.
     pub kind: i32,
+}
+
+/// A granted subscription that did not come about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscribeFailure {
+    /// The server made it; otherwise the client asked for it.
+    pub server_side: bool,
+    /// The cause.
+    pub cause: FailureCause,
+}
+
+/// The cause of a [`SubscribeFailure`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureCause {
+    /// The library or the broker refused it with this error: a malformed filter, an end in the past, a channel
+    /// limit, a subscription made by the server in the meantime, a position that cannot be recovered from.
+    Error(ErrorCode),
+    /// The server ended it before it was complete.
+    Unsubscribed(UnsubscribeCode),
+    /// The connection ended.
+    Disconnected,
 }
 
 /// A subscription that goes on.
@@ -242,6 +273,12 @@ pub struct RpcCall {
 /// Each is asked on the shard of the connection and must not block: answer [`Answer::Now`] from memory, or
 /// [`Answer::Later`] with a future. A hook that panics costs the connection it was asked for (3004) and
 /// nothing else.
+///
+/// Each subscription that an application grants, by [`Hooks::subscribe`], [`Connected::subscriptions`] or
+/// [`Client::subscribe`], ends in exactly one call: [`Hooks::subscribe_failed`] if it does not come about,
+/// [`Hooks::subscription_replaced`] if the server makes it again, [`Hooks::unsubscribed`] otherwise. What an
+/// application keeps for a grant can be dropped in these three. A login that fails is not a client yet: nothing is
+/// reported of the subscriptions granted with it.
 #[allow(unused_variables, reason = "default bodies name their parameters for the documentation")]
 pub trait Hooks: Send + Sync + 'static {
     /// May this client log in? By default only with [`Credentials`] in the request's extensions.
@@ -300,8 +337,22 @@ pub trait Hooks: Send + Sync + 'static {
     fn refreshed(&self, client: &Client) {}
 
     /// A subscription that the client asked for and was granted is there or on its way: an
-    /// [`unsubscribe`](Client::unsubscribe) from now on finds it.
+    /// [`unsubscribe`](Client::unsubscribe) from now on finds it. Publishing and reading history as a subscriber
+    /// come after this.
     fn subscribed(&self, client: &Client, channel: &str) {}
+
+    /// A granted subscription did not come about. [`Hooks::subscribed`] may have been called for it: a broker may
+    /// refuse what the application and the library have accepted. [`Hooks::disconnected`] may have been called as
+    /// well: an answer of [`Hooks::subscribe`] may come after the end of the connection.
+    fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {}
+
+    /// The server subscribed the client again to a channel that it was subscribed to. Nothing of the former grant is
+    /// in force: the options, the expiry and what the application granted with it are those of the new one.
+    fn subscription_replaced(&self, client: &Client, channel: &str) {}
+
+    /// A refresh of a subscription that was granted is in force. One that was granted and is not followed by this
+    /// call had no effect: the subscription goes on as it was, or has ended.
+    fn sub_refreshed(&self, client: &Client, channel: &str) {}
 
     /// A subscription ended, for whatever reason.
     fn unsubscribed(&self, client: &Client, channel: &str, code: &UnsubscribeCode) {}

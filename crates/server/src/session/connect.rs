@@ -8,14 +8,14 @@ use crate::auth::claims::ConnectToken;
 use crate::auth::reason::{self, Outcome, Use};
 use crate::policy::server_side::{ServerSide, personal, requested, server_side};
 use crate::policy::{
-    Action, Decision as Decided, Grant, Request, Rules, Source, SubscribeFacts, SubscriptionToken, Verdict,
-    Wishes,
+    Action, Decision as Decided, Grant, Request, Rule, Rules, Source, SubscribeFacts, SubscriptionToken,
+    Verdict, Wishes, decide,
 };
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{Connected, Connecting, Decision, Refreshed, Refreshing, Refusal, SubscribeOptions};
 use spinward::identity::{Credentials, Extension};
-use spinward::wire::code::{DisconnectCode, ErrorCode};
+use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use std::sync::Arc;
 
 impl Inner {
@@ -167,9 +167,11 @@ impl Inner {
             let subscribe = SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() };
             let mut asked = Request::new(Action::Subscribe(subscribe), channel, &user, self.now());
             asked.capabilities = capabilities;
-            match requested(rules, &asked).verdict {
+            let decided = requested(rules, &asked);
+            match decided.verdict {
                 Verdict::Allow(Grant::Subscribe(grant)) => {
-                    granted_too.push((channel.clone(), options(&grant)));
+                    let by_login = decided.rule == Rule::Capability;
+                    granted_too.push((channel.clone(), SubscribeOptions { by_login, ..options(&grant) }));
                 }
                 Verdict::Allow(_) | Verdict::Error(_) => {}
                 Verdict::Disconnect(code) => return Err(code.into()),
@@ -196,10 +198,75 @@ impl Inner {
                 Ok(token)
             });
             Answer::Now(match token {
-                Ok(token) => refreshed(&in_force.rules, &client, &request, token),
+                Ok(token) => inner.refreshed(&in_force.rules, &client, &request, token),
                 Err(refusal) => Err(inner.refused(&in_force, Use::Refresh, (client.user(), ""), &refusal)),
             })
         })
+    }
+
+    fn refreshed(
+        &self,
+        rules: &Rules,
+        client: &Client,
+        request: &Refreshing,
+        token: ConnectToken,
+    ) -> Result<Refreshed, Refusal> {
+        if token.subs.keys().any(|channel| rules.registry.resolve(channel).namespace.is_none()) {
+            return Err(ErrorCode::UNKNOWN_CHANNEL.into());
+        }
+        let state = client.extension::<State>();
+        let before = state.as_ref().map(|state| state.channels.as_slice()).unwrap_or_default();
+        // What the new token names may be there by whoever's wish; what it names no more must not be there by the old one.
+        let more = token.subs.keys().any(|channel| !request.channels.contains(channel));
+        let made = |channel| request.server_side_channels.contains(channel);
+        let fewer = before.iter().any(|channel| !token.subs.contains_key(channel) && made(channel));
+        if more || fewer {
+            // Only a new connection gets the new set of subscriptions.
+            return Err(DisconnectCode::INSUFFICIENT_STATE.into());
+        }
+        let lapsed = self.lapsed(rules, client, request, &token);
+        // What the old token allowed must not outlive it, so a state is replaced even by an empty one.
+        let fresh = State {
+            capabilities: token.caps,
+            channels: before.to_vec(),
+            jti: token.jti.map(Into::into),
+            iat: token.iat,
+        };
+        let extension = if state.is_some() { Some(Arc::new(fresh) as Extension) } else { fresh.extension() };
+        let expire_at = token.expire_at.unwrap_or(0);
+        Ok(Refreshed {
+            expire_at,
+            // Centrifugo v6.9 takes the info with an end only.
+            info: token.info.filter(|_| expire_at > 0),
+            extension,
+            unsubscribe: Vec::new(),
+            lapsed,
+        })
+    }
+
+    /// Channels whose subscriptions rest on the former capabilities, and that neither the new token nor anything else
+    /// allows now.
+    fn lapsed(
+        &self,
+        rules: &Rules,
+        client: &Client,
+        request: &Refreshing,
+        token: &ConnectToken,
+    ) -> Vec<String> {
+        let now = self.now();
+        let is_over = |channel: &&String| {
+            let subscribe = SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() };
+            let mut asked = Request::new(Action::Subscribe(subscribe), channel, client.user(), now);
+            asked.capabilities = token.caps.as_ref();
+            let decision = decide(rules, &asked);
+            let over = decision.grant().is_none();
+            if over {
+                self.refused_by_rule(rules, &asked, &decision, UnsubscribeCode::EXPIRED.code);
+            }
+            over
+        };
+        let named = |channel: &&String| token.subs.contains_key(*channel);
+        request.by_login.iter().filter(|channel| !named(channel) && is_over(channel)).cloned().collect()
     }
 
     /// Tells why, and gives what the client is told.
@@ -248,41 +315,4 @@ const fn code_of(refusal: &Refusal) -> u32 {
         Refusal::Error(code) => code.code,
         Refusal::Disconnect(code) => code.code,
     }
-}
-
-fn refreshed(
-    rules: &Rules,
-    client: &Client,
-    request: &Refreshing,
-    token: ConnectToken,
-) -> Result<Refreshed, Refusal> {
-    if token.subs.keys().any(|channel| rules.registry.resolve(channel).namespace.is_none()) {
-        return Err(ErrorCode::UNKNOWN_CHANNEL.into());
-    }
-    let state = client.extension::<State>();
-    let before = state.as_ref().map(|state| state.channels.as_slice()).unwrap_or_default();
-    // What the new token names may be there by whoever's wish; what it names no more must not be there by the old one.
-    let more = token.subs.keys().any(|channel| !request.channels.contains(channel));
-    let made = |channel| request.server_side_channels.contains(channel);
-    let fewer = before.iter().any(|channel| !token.subs.contains_key(channel) && made(channel));
-    if more || fewer {
-        // Only a new connection gets the new set of subscriptions.
-        return Err(DisconnectCode::INSUFFICIENT_STATE.into());
-    }
-    // What the old token allowed must not outlive it, so a state is replaced even by an empty one.
-    let fresh = State {
-        capabilities: token.caps,
-        channels: before.to_vec(),
-        jti: token.jti.map(Into::into),
-        iat: token.iat,
-    };
-    let extension = if state.is_some() { Some(Arc::new(fresh) as Extension) } else { fresh.extension() };
-    let expire_at = token.expire_at.unwrap_or(0);
-    Ok(Refreshed {
-        expire_at,
-        // Centrifugo v6.9 takes the info with an end only.
-        info: token.info.filter(|_| expire_at > 0),
-        extension,
-        unsubscribe: Vec::new(),
-    })
 }

@@ -1,7 +1,11 @@
-//! The tokens that subscriptions rest on: what they allow besides, and what they can be taken back by.
+//! The tokens that subscriptions rest on: what they allow besides, and what they can be revoked by.
 //!
-//! An entry begins on the connection's own thread when it asks with a token, so none can begin after the
-//! connection is gone; a verification that waits fills it later, or finds that it is no longer there.
+//! A token is first offered, and counts for nothing. It comes into force when the library reports that the
+//! subscription, or its refresh, has come about; a grant that the library refuses leaves what was in force before.
+//!
+//! An offer begins on the connection's own thread when it asks with a token, so none can begin after the connection
+//! is gone; a verification that waits finds its offer, or finds that it is no longer there. A connection has one
+//! command under way, so it has one offer.
 
 use crate::auth::claims::SubscribeToken;
 use crate::auth::revoke::Subject;
@@ -25,9 +29,16 @@ struct Connection {
     user: Arc<str>,
     /// Sorted by channel: most have one or two, and some have thousands.
     channels: Vec<Entry>,
+    offer: Option<Box<Offer>>,
 }
 
 struct Entry {
+    channel: Box<str>,
+    token: Token,
+}
+
+/// The token of the command under way.
+struct Offer {
     channel: Box<str>,
     /// `None` while it is being verified.
     token: Option<Token>,
@@ -42,12 +53,34 @@ pub(super) struct Token {
 }
 
 impl Connection {
+    fn new(user: &Arc<str>) -> Self {
+        Self { user: Arc::clone(user), channels: Vec::new(), offer: None }
+    }
+
     fn find(&self, channel: &str) -> Result<usize, usize> {
         self.channels.binary_search_by(|entry| (*entry.channel).cmp(channel))
     }
 
     fn token(&self, channel: &str) -> Option<&Token> {
-        self.channels[self.find(channel).ok()?].token.as_ref()
+        Some(&self.channels[self.find(channel).ok()?].token)
+    }
+
+    fn rest(&mut self, channel: Box<str>, token: Token) {
+        match self.find(&channel) {
+            Ok(at) => self.channels[at].token = token,
+            Err(at) => {
+                // By less than doubling: there may be one of these for every connection.
+                let count = self.channels.len();
+                if count == self.channels.capacity() {
+                    self.channels.reserve_exact(1 + count / 4);
+                }
+                self.channels.insert(at, Entry { channel, token });
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.offer.is_none()
     }
 }
 
@@ -81,63 +114,63 @@ impl Held {
 
     fn begin_for(&self, client: ClientId, user: &Arc<str>, channel: &str) {
         let mut all = self.part(client).write();
-        let connection =
-            all.entry(client).or_insert_with(|| Connection { user: Arc::clone(user), channels: Vec::new() });
-        if let Err(at) = connection.find(channel) {
-            // By less than doubling: there may be one of these for every connection.
-            let count = connection.channels.len();
-            if count == connection.channels.capacity() {
-                connection.channels.reserve_exact(1 + count / 4);
-            }
-            connection.channels.insert(at, Entry { channel: channel.into(), token: None });
-        }
+        let connection = all.entry(client).or_insert_with(|| Connection::new(user));
+        connection.offer = Some(Box::new(Offer { channel: channel.into(), token: None }));
     }
 
-    /// The token is good so far. Gives what was held before, for [`give_back`](Self::give_back).
-    pub(super) fn fill(&self, client: ClientId, token: &SubscribeToken) -> Option<Token> {
-        self.exchange(client, &token.channel, Some(token.into()))
-    }
-
-    /// The token is not good after all: the subscription, if it was there, rests on the former one.
-    pub(super) fn give_back(&self, client: ClientId, channel: &str, former: Option<Token>) {
-        if former.is_some() {
-            self.exchange(client, channel, former);
-        } else {
-            self.end(client, channel);
-        }
-    }
-
-    fn exchange(&self, client: ClientId, channel: &str, token: Option<Token>) -> Option<Token> {
+    /// The token is good so far.
+    pub(super) fn offer(&self, client: ClientId, token: &SubscribeToken) {
         let mut all = self.part(client).write();
-        let connection = all.get_mut(&client)?;
-        let at = connection.find(channel).ok()?;
-        std::mem::replace(&mut connection.channels[at].token, token)
+        if let Some(offer) = all.get_mut(&client).and_then(|connection| connection.offer.as_mut())
+            && *offer.channel == token.channel
+        {
+            offer.token = Some(token.into());
+        }
     }
 
-    /// No token is verified for the channel, or none that was: what is held of an earlier one stays.
-    pub(super) fn abandon(&self, client: ClientId, channel: &str) {
-        self.remove_if(client, channel, |entry| entry.token.is_none());
+    /// The token is not good, or the library has refused what was granted by it: the subscription, if it is there,
+    /// rests on what it rested on before.
+    pub(super) fn withdraw(&self, client: ClientId, channel: &str) {
+        self.change(client, |connection| {
+            connection.offer.take_if(|offer| *offer.channel == *channel);
+        });
     }
 
-    /// The subscription is not there, or no longer.
+    /// No token is asked with: nothing that was offered before comes into force.
+    pub(super) fn withdraw_all(&self, client: ClientId) {
+        self.change(client, |connection| connection.offer = None);
+    }
+
+    /// What was granted is in force, and rests on the token that was offered for it, if one was.
+    pub(super) fn confirm(&self, client: ClientId, channel: &str) {
+        self.change(client, |connection| {
+            if let Some(offer) = connection.offer.take_if(|offer| *offer.channel == *channel)
+                && let Offer { channel, token: Some(token) } = *offer
+            {
+                connection.rest(channel, token);
+            }
+        });
+    }
+
+    /// The subscription is not there any longer, or rests on something else.
     pub(super) fn end(&self, client: ClientId, channel: &str) {
-        self.remove_if(client, channel, |_| true);
+        self.change(client, |connection| {
+            if let Ok(at) = connection.find(channel) {
+                connection.channels.remove(at);
+            }
+        });
     }
 
-    fn remove_if(&self, client: ClientId, channel: &str, condition: impl FnOnce(&Entry) -> bool) {
+    fn change(&self, client: ClientId, change: impl FnOnce(&mut Connection)) {
         // Most connections have nothing here, and then nothing is written.
         if !self.part(client).read().contains_key(&client) {
             return;
         }
         let mut all = self.part(client).write();
         let Some(connection) = all.get_mut(&client) else { return };
-        if let Ok(at) = connection.find(channel)
-            && condition(&connection.channels[at])
-        {
-            connection.channels.remove(at);
-            if connection.channels.is_empty() {
-                all.remove(&client);
-            }
+        change(connection);
+        if connection.is_empty() {
+            all.remove(&client);
         }
     }
 
@@ -173,11 +206,11 @@ impl Held {
         is_refused: impl Fn(&Subject<'_>) -> bool,
     ) -> Vec<Box<str>> {
         let all = self.part(client).read();
-        let Some(Connection { user, channels }) = all.get(&client) else { return Vec::new() };
+        let Some(Connection { user, channels, .. }) = all.get(&client) else { return Vec::new() };
         let is_refused = |channel: &str, token: &Token| is_refused(&token.subject(user, channel));
         channels
             .iter()
-            .filter(|entry| entry.token.as_ref().is_some_and(|token| is_refused(&entry.channel, token)))
+            .filter(|entry| is_refused(&entry.channel, &entry.token))
             .map(|entry| entry.channel.clone())
             .collect()
     }
@@ -205,15 +238,20 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_judged_by_nobody_and_fills_its_own_channel() {
+    fn an_offer_counts_for_nothing_until_it_is_confirmed() {
         let (held, client, user) = rig();
+        let allowing = SubscribeToken { allow: Allow::PUBLISH, ..token("news", "j") };
         held.begin_for(client, &user, "news");
+        held.offer(client, &token("personal", "other"));
+        held.offer(client, &allowing);
         assert!(held.refused(client, |_| true).is_empty());
         assert_eq!(jti_of(&held, client, "news"), None);
-        assert_eq!(held.fill(client, &token("personal", "other")), None);
+        assert_eq!(held.allow(client, "news"), Allow::NONE);
+        held.confirm(client, "personal");
         assert_eq!(jti_of(&held, client, "personal"), None, "nobody asked for it with a token");
-        assert_eq!(held.fill(client, &token("news", "j")), None);
+        held.confirm(client, "news");
         assert_eq!(jti_of(&held, client, "news"), Some("j".into()));
+        assert_eq!(held.allow(client, "news"), Allow::PUBLISH);
         assert_eq!(held.refused(client, |_| true), [Box::from("news")]);
         assert!(held.refused(client, |subject| subject.user != "u").is_empty());
         assert!(held.refused(Entropy::seeded(2).client_id(), |_| true).is_empty(), "of another connection");
@@ -224,7 +262,8 @@ mod tests {
         let (held, client, user) = rig();
         held.begin_for(client, &user, "news");
         held.forget(client);
-        assert_eq!(held.fill(client, &token("news", "j")), None);
+        held.offer(client, &token("news", "j"));
+        held.confirm(client, "news");
         assert!(is_empty(&held));
     }
 
@@ -232,18 +271,34 @@ mod tests {
     fn a_refused_token_leaves_what_the_subscription_rests_on() {
         let (held, client, user) = rig();
         held.begin_for(client, &user, "news");
-        held.fill(client, &token("news", "first"));
+        held.offer(client, &token("news", "first"));
+        held.confirm(client, "news");
         held.begin_for(client, &user, "news");
-        held.abandon(client, "news");
+        held.withdraw(client, "news");
         assert_eq!(jti_of(&held, client, "news"), Some("first".into()));
-        let former = held.fill(client, &token("news", "second"));
-        held.give_back(client, "news", former);
+        held.begin_for(client, &user, "news");
+        held.offer(client, &token("news", "second"));
+        held.withdraw(client, "other");
+        held.withdraw(client, "news");
+        held.confirm(client, "news");
         assert_eq!(jti_of(&held, client, "news"), Some("first".into()));
         held.end(client, "news");
         assert!(is_empty(&held));
+    }
+
+    #[test]
+    fn an_offer_that_nothing_came_of_is_not_confirmed_by_what_follows() {
+        let (held, client, user) = rig();
         held.begin_for(client, &user, "news");
-        held.give_back(client, "news", None);
+        held.offer(client, &token("news", "first"));
+        held.withdraw_all(client);
+        held.confirm(client, "news");
         assert!(is_empty(&held));
+        held.begin_for(client, &user, "news");
+        held.offer(client, &token("news", "first"));
+        held.begin_for(client, &user, "news");
+        held.confirm(client, "news");
+        assert!(is_empty(&held), "the second was not verified");
     }
 
     #[test]
@@ -252,7 +307,8 @@ mod tests {
         let name = |n: u32| format!("c{}", n * 7919 % 1000);
         for n in 0..1000 {
             held.begin_for(client, &user, &name(n));
-            held.fill(client, &token(&name(n), &n.to_string()));
+            held.offer(client, &token(&name(n), &n.to_string()));
+            held.confirm(client, &name(n));
         }
         for n in (0..1000).rev() {
             assert_eq!(jti_of(&held, client, &name(n)), Some(n.to_string()));

@@ -17,8 +17,8 @@ pub use revocation::{Taken, of_connection, of_subscription};
 use crate::auth::reason::Use;
 use crate::auth::verify::Verifier;
 use crate::policy::{
-    self, Action, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, SubscribeGrant, Verdict,
-    decide,
+    self, Action, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, Source, SubscribeGrant,
+    Verdict, decide,
 };
 use bytes::Bytes;
 use spinward::Client;
@@ -27,7 +27,7 @@ use spinward::broker::{HistoryOptions, PublishOptions};
 use spinward::clock::Clock;
 use spinward::hooks::{
     Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, Refreshed,
-    Refreshing, Refusal, RpcCall, SubRefreshed, SubscribeOptions, Subscribing,
+    Refreshing, Refusal, RpcCall, SubRefreshed, SubscribeFailure, SubscribeOptions, Subscribing,
 };
 use spinward::identity::Extension;
 use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
@@ -227,7 +227,25 @@ impl Hooks for ServerHooks {
     }
 
     fn subscribed(&self, client: &Client, channel: &str) {
-        self.0.check_subscribed(client, channel);
+        self.0.confirm_subscription(client, channel, Use::Subscribe);
+    }
+
+    fn sub_refreshed(&self, client: &Client, channel: &str) {
+        self.0.confirm_subscription(client, channel, Use::SubRefresh);
+    }
+
+    fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {
+        // What the server makes rests on no token, and may fail beside a subscription that does.
+        if !failure.server_side {
+            let held = self.0.taken.held();
+            held.withdraw(client.id(), channel);
+            // A broker may refuse what was in force already.
+            held.end(client.id(), channel);
+        }
+    }
+
+    fn subscription_replaced(&self, client: &Client, channel: &str) {
+        self.0.taken.held().end(client.id(), channel);
     }
 
     fn disconnected(&self, client: &Client, _: &DisconnectCode) {
@@ -258,6 +276,7 @@ pub fn options(grant: &SubscribeGrant<'_>) -> SubscribeOptions {
         history: history(grant.history),
         source: grant.source.number(),
         server_side_refresh: grant.server_side_refresh,
+        by_login: grant.source == Source::ConnectionCapability,
     }
 }
 

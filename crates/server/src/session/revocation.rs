@@ -73,20 +73,14 @@ impl Taken {
         unwritten.map_or(Ok(done), Err)
     }
 
-    /// Has a subscription rest on this token, unless it was taken back.
-    ///
-    /// It is held before it is checked, as a revocation is stored before it looks for what is held: whatever the
-    /// order of the two, one of them sees the other.
+    /// Offers this token for a subscription to rest on, unless it was revoked.
     ///
     /// # Errors
-    /// It was taken back, with the reason; the subscription rests on what it rested on before.
-    pub(super) fn hold(&self, client: ClientId, token: &SubscribeToken) -> Result<(), Refusal> {
-        let former = self.held.fill(client, token);
-        let checked = self.check(&of_subscription(token));
-        if checked.is_err() {
-            self.held.give_back(client, &token.channel, former);
-        }
-        checked
+    /// It was revoked, with the reason.
+    pub(super) fn offer(&self, client: ClientId, token: &SubscribeToken) -> Result<(), Refusal> {
+        self.check(&of_subscription(token))?;
+        self.held.offer(client, token);
+        Ok(())
     }
 
     /// The tokens that subscriptions rest on.
@@ -146,12 +140,16 @@ impl Inner {
         }
     }
 
-    /// A subscription is there: what was taken back since its token was checked is noticed here.
-    pub(super) fn check_subscribed(&self, client: &Client, channel: &str) {
+    /// A subscription is there, or goes on, and its token comes into force.
+    ///
+    /// The token is held before it is checked again, as a revocation is stored before it looks for what is held:
+    /// whatever the order of the two, one of them sees the other.
+    pub(super) fn confirm_subscription(&self, client: &Client, channel: &str, used: Use) {
+        self.taken.held.confirm(client.id(), channel);
         let checked = self.taken.held.ask(client.id(), channel, |subject| self.taken.check(subject));
         if let Some(Err(refusal)) = checked {
             let code = UnsubscribeCode::EXPIRED;
-            self.refusals.token(Use::Subscribe, client.user(), channel, &refusal, code.code);
+            self.refusals.token(used, client.user(), channel, &refusal, code.code);
             client.unsubscribe(channel, code);
         }
     }

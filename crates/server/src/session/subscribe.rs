@@ -23,6 +23,7 @@ impl Inner {
     ) -> Decision<SubscribeOptions> {
         let in_force = self.in_force.get();
         if request.token.is_empty() {
+            self.taken.held().withdraw_all(client.id());
             return Answer::Now(self.decide_subscribe(&in_force, client, &request, None));
         }
         let (inner, client) = (Arc::clone(self), client.clone());
@@ -30,10 +31,8 @@ impl Inner {
         let verified = in_force.keys.subscription.verify_subscription(&request.token, self.now());
         verified.then(move |verified| {
             let decided = inner.decide_subscribe(&in_force, &client, &request, Some(verified));
-            match &decided {
-                Err(_) => inner.taken.held().end(client.id(), &request.channel),
-                // Something else than its token allows it, if that was not good.
-                Ok(_) => inner.taken.held().abandon(client.id(), &request.channel),
+            if decided.is_err() {
+                inner.taken.held().withdraw(client.id(), &request.channel);
             }
             Answer::Now(decided)
         })
@@ -51,7 +50,7 @@ impl Inner {
         let token = token.map(|verified| {
             verified.and_then(|token| {
                 token.usable(client.user(), &request.channel, Some(&id), now)?;
-                self.taken.hold(client.id(), &token)?;
+                self.taken.offer(client.id(), &token)?;
                 Ok(token)
             })
         });
@@ -110,14 +109,16 @@ impl Inner {
     ) -> Decision<SubRefreshed> {
         let (inner, client, channel) = (Arc::clone(self), client.clone(), channel.to_owned());
         let in_force = self.in_force.get();
-        self.taken.held().begin(&client, &channel);
+        if !token.is_empty() {
+            self.taken.held().begin(&client, &channel);
+        }
         let verified = in_force.keys.subscription.verify_subscription(token, self.now());
         verified.then(move |verified| {
             let now = inner.now();
             let id = client.id().to_string();
             let token = verified.and_then(|token| {
                 token.usable(client.user(), &channel, Some(&id), now)?;
-                inner.taken.hold(client.id(), &token)?;
+                inner.taken.offer(client.id(), &token)?;
                 Ok(token)
             });
             Answer::Now(match token {
@@ -127,7 +128,7 @@ impl Inner {
                     info: Some(token.info.unwrap_or_default()),
                 }),
                 Err(refusal) => {
-                    inner.taken.held().abandon(client.id(), &channel);
+                    inner.taken.held().withdraw(client.id(), &channel);
                     Err(inner.refused(&in_force, Use::SubRefresh, (client.user(), &channel), &refusal))
                 }
             })

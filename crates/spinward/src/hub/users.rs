@@ -42,8 +42,13 @@ impl Handles {
 
 /// What became of a registration.
 pub(crate) enum Registered {
-    /// The connection counts. The name is shared by all connections of the user.
-    Yes(Arc<str>),
+    /// The connection counts.
+    Yes {
+        /// The name, shared by all connections of the user.
+        user: Arc<str>,
+        /// Connections that have to make way for it.
+        replaced: Vec<Handle>,
+    },
     /// The user has as many connections as it may.
     OverLimit,
 }
@@ -61,25 +66,33 @@ impl Users {
         &self.parts[(hash >> 40) as usize % PARTS]
     }
 
-    /// Registers a connection. A limit of 0 is none; an anonymous user has no limit, since it is not one user.
-    pub(crate) fn register(&self, user: &str, handle: Handle, limit: usize) -> Registered {
+    /// Registers a connection. A limit of 0 is none.
+    ///
+    /// If it is to be the `only` one of its user, all that were registered before it have to make way. They are
+    /// listed under the lock that registers, so that of two logins at once the later one sees the earlier one, and
+    /// not the other way round. No limit holds for it then: one connection is left.
+    ///
+    /// An anonymous user has no limit and shares no connection, since it is not one user.
+    pub(crate) fn register(&self, user: &str, handle: Handle, limit: usize, only: bool) -> Registered {
         let hash = self.hasher.hash_one(user);
+        let only = only && !user.is_empty();
         let mut part = self.part(hash).lock();
         if let Some(entry) = part.find_mut(hash, |entry| *entry.name == *user) {
-            if limit > 0 && !user.is_empty() && entry.handles.as_slice().len() >= limit {
+            if !only && limit > 0 && !user.is_empty() && entry.handles.as_slice().len() >= limit {
                 return Registered::OverLimit;
             }
+            let replaced = if only { entry.handles.as_slice().to_vec() } else { Vec::new() };
             match &mut entry.handles {
                 Handles::One(first) => entry.handles = Handles::Many(Box::new(vec![*first, handle])),
                 Handles::Many(handles) => handles.push(handle),
             }
-            return Registered::Yes(Arc::clone(&entry.name));
+            return Registered::Yes { user: Arc::clone(&entry.name), replaced };
         }
         let name: Arc<str> = user.into();
         let entry = User { name: Arc::clone(&name), handles: Handles::One(handle) };
         part.insert_unique(hash, entry, |other| self.hasher.hash_one(&*other.name));
         self.count.fetch_add(1, Ordering::Relaxed);
-        Registered::Yes(name)
+        Registered::Yes { user: name, replaced: Vec::new() }
     }
 
     /// Takes a connection out.

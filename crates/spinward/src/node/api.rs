@@ -263,7 +263,7 @@ mod tests {
             async || node.subscribe("u", &ClientFilter::default(), "c", ServerSubscribe::default()).await;
         assert_eq!(subscribe().await, Ok(()), "nobody is meant");
         node.shutdown(Duration::from_secs(10)).await;
-        node.inner.hub.users.register("u", Handle::new(0, 0, 0), 0);
+        node.inner.hub.users.register("u", Handle::new(0, 0, 0), 0, false);
         let ended = tokio::time::timeout(Duration::from_secs(10), subscribe()).await;
         assert_eq!(ended, Ok(Err(SubscribeError::Stopped)));
     }

@@ -3,8 +3,8 @@
 use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions};
 use crate::handle::Handle;
 use crate::hooks::{
-    Connected, Connecting, HistoryAsked, PresenceAsked, Publishing, Refreshed, Refreshing, Refusal, RpcCall,
-    SubRefreshed, SubscribeOptions, Subscribing,
+    Connected, Connecting, FailureCause, HistoryAsked, PresenceAsked, Publishing, Refreshed, Refreshing,
+    Refusal, RpcCall, SubRefreshed, SubscribeFailure, SubscribeOptions, Subscribing,
 };
 use crate::hub::directory::Channel;
 use crate::hub::interest::Ask;
@@ -30,7 +30,10 @@ pub(crate) struct Called {
 pub(crate) enum Call {
     Connect(Box<Connecting>),
     Refresh(Refreshing),
-    Subscribe(Box<Subscribing>),
+    Subscribe {
+        channel: Arc<str>,
+        request: Box<Subscribing>,
+    },
     SubRefresh {
         channel: Arc<Channel>,
         token: String,
@@ -63,6 +66,12 @@ pub(crate) enum Call {
     Connected,
     Refreshed,
     Subscribed(Arc<str>),
+    SubscribeFailed {
+        channel: Arc<str>,
+        failure: SubscribeFailure,
+    },
+    Replaced(Arc<Channel>),
+    SubRefreshed(Arc<Channel>),
     Unsubscribed {
         channel: Arc<Channel>,
         code: UnsubscribeCode,
@@ -88,7 +97,12 @@ pub(crate) enum Call {
 pub(crate) enum Outcome {
     Connect(Result<Box<Connected>, Refusal>),
     Refresh(Result<Box<Refreshed>, Refusal>),
-    Subscribe(Result<Box<SubscribeOptions>, Refusal>),
+    Subscribe {
+        channel: Arc<str>,
+        /// Of the client that asked, which may be gone when this arrives.
+        identity: Arc<Identity>,
+        outcome: Result<Box<SubscribeOptions>, Refusal>,
+    },
     SubRefresh(Result<SubRefreshed, Refusal>),
     /// The same for a subscription that the node asked about by itself.
     ServerSubRefresh {
@@ -118,7 +132,7 @@ impl Call {
         match self {
             Self::Connect(_) => "connecting",
             Self::Refresh(_) => "refresh",
-            Self::Subscribe(_) => "subscribe",
+            Self::Subscribe { .. } => "subscribe",
             Self::SubRefresh { .. } => "sub_refresh",
             Self::Publish { .. } => "publish",
             Self::Presence(_) => "presence",
@@ -131,6 +145,9 @@ impl Call {
             Self::Connected => "connected",
             Self::Refreshed => "refreshed",
             Self::Subscribed(_) => "subscribed",
+            Self::SubscribeFailed { .. } => "subscribe_failed",
+            Self::Replaced(_) => "subscription_replaced",
+            Self::SubRefreshed(_) => "sub_refreshed",
             Self::Unsubscribed { .. } => "unsubscribed",
             Self::Disconnected(_) => "disconnected",
             Self::Occupied(_) => "channel_occupied",
@@ -170,6 +187,24 @@ impl From<Late> for Outcome {
                 Self::ServerSubRefresh { channel, outcome: Err(ErrorCode::INTERNAL.into()) }
             }
             Late::Other => Self::TimedOut,
+        }
+    }
+}
+
+impl Outcome {
+    /// The call that takes back what this holds, and the client on whose behalf it is made: for an outcome whose
+    /// connection is gone.
+    pub(crate) fn undo(self) -> Option<(Option<Arc<Identity>>, Call)> {
+        match self {
+            // One that failed may have had its effect.
+            Self::PresenceAdded { channel, client, .. } => {
+                Some((None, Call::PresenceRemove { channel, client }))
+            }
+            Self::Subscribe { channel, identity, outcome: Ok(_) } => {
+                let failure = SubscribeFailure { server_side: false, cause: FailureCause::Disconnected };
+                Some((Some(identity), Call::SubscribeFailed { channel, failure }))
+            }
+            _ => None,
         }
     }
 }

@@ -159,10 +159,14 @@ impl Inner {
             Call::Refresh(request) => {
                 self.hooks.refresh(client, request).map(|outcome| Outcome::Refresh(outcome.map(Box::new)))
             }
-            Call::Subscribe(request) => self
-                .hooks
-                .subscribe(client, *request)
-                .map(|outcome| Outcome::Subscribe(outcome.map(Box::new))),
+            Call::Subscribe { channel, request } => {
+                let identity = Arc::clone(&client.identity);
+                self.hooks.subscribe(client, *request).map(|outcome| Outcome::Subscribe {
+                    channel,
+                    identity,
+                    outcome: outcome.map(Box::new),
+                })
+            }
             Call::SubRefresh { channel, token } if token.is_empty() => self
                 .hooks
                 .sub_refresh(client, &channel.name, token)
@@ -185,6 +189,18 @@ impl Inner {
             }
             Call::Subscribed(channel) => {
                 self.hooks.subscribed(client, &channel);
+                return None;
+            }
+            Call::SubscribeFailed { channel, failure } => {
+                self.hooks.subscribe_failed(client, &channel, &failure);
+                return None;
+            }
+            Call::Replaced(channel) => {
+                self.hooks.subscription_replaced(client, &channel.name);
+                return None;
+            }
+            Call::SubRefreshed(channel) => {
+                self.hooks.sub_refreshed(client, &channel.name);
                 return None;
             }
             Call::Unsubscribed { channel, code } => {

@@ -4,7 +4,7 @@ use super::expiry::Expiry;
 use super::subscriptions::Details;
 use super::{Cx, Session};
 use crate::broker::History;
-use crate::hooks::{Refreshed, Refusal, SubRefreshed};
+use crate::hooks::{FailureCause, Refreshed, Refusal, SubRefreshed};
 use crate::hub::directory::Channel;
 use crate::hub::encoded::{info_to_wire, payload, to_wire};
 use crate::identity::Identity;
@@ -128,6 +128,15 @@ impl Session {
         for channel in refreshed.unsubscribe {
             self.end_subscription(cx, &channel, &UnsubscribeCode::SERVER);
         }
+        for channel in refreshed.lapsed {
+            #[cfg(feature = "planted-faults")]
+            if crate::sim::planted::holds(crate::sim::planted::Fault::LapsedStays) {
+                continue;
+            }
+            if self.subscription(cx, &channel).is_some_and(|own| own.is(Details::BY_LOGIN)) {
+                self.end_subscription(cx, &channel, &UnsubscribeCode::EXPIRED);
+            }
+        }
     }
 
     /// What others see of this client has changed: presence is told, and leaves will.
@@ -167,16 +176,21 @@ impl Session {
         };
         let expiry = Expiry::at(refreshed.expire_at);
         if expiry.is_past(cx.now) {
+            #[cfg(feature = "planted-faults")]
+            if crate::sim::planted::holds(crate::sim::planted::Fault::RefusedProlongs) {
+                self.tell(cx, Call::SubRefreshed(Arc::clone(channel)));
+            }
             return self.error(cx, id, &ErrorCode::EXPIRED);
         }
         // It may have ended while the application was asked.
-        if !self.prolong_subscription(cx, token, &channel.name, refreshed) {
+        if !self.prolong_subscription(cx, token, channel, refreshed) {
             return self.error(cx, id, &ErrorCode::PERMISSION_DENIED);
         }
         let ttl = expiry.ttl(cx.now);
         let sub_refresh =
             SubRefreshResult { expires: ttl.is_some(), ttl: ttl.unwrap_or_default(), items: Vec::new() };
         self.reply(cx, &Reply { id, sub_refresh: Some(sub_refresh), ..Reply::default() });
+        self.tell(cx, Call::SubRefreshed(Arc::clone(channel)));
     }
 
     /// The application is asked whether a subscription may go on: the number that its answer will have.
@@ -196,14 +210,14 @@ impl Session {
         &mut self,
         cx: &mut Cx<'_>,
         token: u32,
-        channel: &str,
+        channel: &Arc<Channel>,
         refreshed: SubRefreshed,
     ) -> bool {
         let identity = self.identity.clone();
-        let Some(own) = self.asked_about(cx, token, channel) else { return false };
+        let Some(own) = self.asked_about(cx, token, &channel.name) else { return false };
         let (number, listed) = (own.channel, own.is(Details::PRESENCE));
         own.expiry = Expiry::at(refreshed.expire_at);
-        own.flags &= !Details::REFRESHING;
+        own.flags &= !(Details::REFRESHING | Details::BY_LOGIN);
         // Without an info so far there may be none kept: what is published tells of the connection alone then.
         let shown = own.info.as_deref().cloned();
         let shown = shown.or_else(|| identity.map(|identity| identity.client_info(Bytes::new())));
@@ -235,6 +249,9 @@ impl Session {
                     Err(Refusal::Error(_)) => {}
                 }
             }
+            Outcome::Subscribe { channel, outcome: Ok(_), .. } => {
+                self.grant_failed(cx, channel, false, FailureCause::Disconnected);
+            }
             _ => {}
         }
     }
@@ -244,16 +261,18 @@ impl Session {
         &mut self,
         cx: &mut Cx<'_>,
         token: u32,
-        channel: &str,
+        channel: &Arc<Channel>,
         outcome: Result<SubRefreshed, Refusal>,
     ) {
         match outcome {
             Ok(refreshed) => {
-                self.prolong_subscription(cx, token, channel, refreshed);
+                if self.prolong_subscription(cx, token, channel, refreshed) {
+                    self.tell(cx, Call::SubRefreshed(Arc::clone(channel)));
+                }
             }
             Err(Refusal::Disconnect(code)) => self.close(cx, code),
-            Err(Refusal::Error(_)) if self.asked_about(cx, token, channel).is_some() => {
-                self.end_subscription(cx, channel, &UnsubscribeCode::EXPIRED);
+            Err(Refusal::Error(_)) if self.asked_about(cx, token, &channel.name).is_some() => {
+                self.end_subscription(cx, &channel.name, &UnsubscribeCode::EXPIRED);
             }
             Err(Refusal::Error(_)) => {}
         }

@@ -3,7 +3,7 @@
 use super::expiry::Expiry;
 use super::subscribe::{Asked, Purpose};
 use super::{Busy, Cx, Phase, Session, Waiting};
-use crate::hooks::{Connected, Connecting, Refusal};
+use crate::hooks::{Connected, Connecting, FailureCause, Refusal};
 use crate::hub::encoded::payload;
 use crate::hub::users::Registered;
 use crate::identity::{Application, Identity};
@@ -57,14 +57,15 @@ impl Session {
             return self.close(cx, DisconnectCode::CHANNEL_LIMIT);
         }
         let user = connected.credentials.user.as_str();
-        let Registered::Yes(user) = cx.hub.users.register(user, cx.handle, cx.config.user_connection_limit)
-        else {
+        let limit = cx.config.user_connection_limit;
+        let registered = cx.hub.users.register(user, cx.handle, limit, connected.single_connection);
+        let Registered::Yes { user, replaced } = registered else {
             return self.close(cx, DisconnectCode::CONNECTION_LIMIT);
         };
         cx.metrics.clients_up();
         self.identity = Some(Arc::new(Identity {
             id: self.id,
-            user: user.clone(),
+            user,
             info: connected.credentials.info,
             meta: connected.meta,
             application: Application::new(request.name, request.version),
@@ -75,10 +76,8 @@ impl Session {
         self.handshake = None;
         self.expiry = expiry;
         self.server_side_refresh = connected.server_side_refresh;
-        if connected.single_connection && !user.is_empty() {
-            for other in cx.hub.users.handles(&user).into_iter().filter(|other| *other != cx.handle) {
-                cx.hub.control(other, Control::Disconnect(DisconnectCode::CONNECTION_LIMIT));
-            }
+        for other in replaced {
+            cx.hub.control(other, Control::Disconnect(DisconnectCode::CONNECTION_LIMIT));
         }
         let reply = Box::new(self.connect_result(cx, &connected.data));
         let left = connected.subscriptions.len();
@@ -87,7 +86,8 @@ impl Session {
         if left == 0 {
             return self.finish_connect(cx);
         }
-        for (channel, options) in connected.subscriptions {
+        let mut subscriptions = connected.subscriptions.into_iter();
+        for (channel, options) in subscriptions.by_ref() {
             let asked = match request.subs.get(&channel) {
                 Some(sub) => Asked {
                     recover: sub.recover,
@@ -99,8 +99,11 @@ impl Session {
             };
             self.enter(cx, channel.into(), Purpose::Connect, Box::new(options), asked);
             if self.phase == Phase::Closed {
-                return;
+                break;
             }
+        }
+        for (channel, _) in subscriptions {
+            self.grant_failed(cx, channel.into(), true, FailureCause::Disconnected);
         }
     }
 

@@ -4,11 +4,11 @@ use super::expiry::Expiry;
 use super::subscribe::{Asked, Purpose};
 use super::{Cx, Phase, Session};
 use crate::enforce::Verdict;
-use crate::hooks::{Refreshed, SubscribeOptions};
+use crate::hooks::{FailureCause, Refreshed, SubscribeOptions};
 use crate::hub::encoded::payload;
 use crate::publication::Position;
 use crate::shard::inbox::{Control, Refused};
-use spinward_wire::code::DisconnectCode;
+use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{Message, Push, Refresh};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -37,6 +37,7 @@ impl Session {
             }
             Control::Subscribe { channel, options, since, taken } => {
                 if Expiry::at(options.expire_at).is_past(cx.now) {
+                    self.grant_failed(cx, channel, true, FailureCause::Error(ErrorCode::EXPIRED));
                     if let Some(taken) = taken {
                         // One refusal says it for all connections: where there is one already, this is dropped.
                         let _ = taken.try_send(Refused);
@@ -86,21 +87,29 @@ impl Session {
         since: Option<Position>,
     ) {
         if self.is_full(cx) {
-            return self.close(cx, DisconnectCode::CHANNEL_LIMIT);
+            self.close(cx, DisconnectCode::CHANNEL_LIMIT);
+            return self.grant_failed(cx, channel, true, FailureCause::Disconnected);
         }
         // One that is on its way in goes on.
         if self.joins.iter().any(|join| join.channel == channel) {
-            return;
+            let code = ErrorCode::ALREADY_SUBSCRIBED;
+            return self.grant_failed(cx, channel, true, FailureCause::Error(code));
         }
-        let before = self.make_way(cx, &channel);
-        let stands = before.as_ref().map(|(.., stands)| stands.clone());
-        let asked = match since {
-            Some(since) => Asked { recover: true, since, ..Asked::default() },
-            None => Asked { stands, ..Asked::default() },
-        };
+        let mut asked = Asked::default();
+        let before = self.make_way(cx, &channel).map(|(record, mut replaced)| {
+            if since.is_some() {
+                replaced.stand = None;
+            }
+            let number = replaced.own.channel;
+            asked.replaces = Some(Box::new(replaced));
+            (number, record)
+        });
+        if let Some(since) = since {
+            (asked.recover, asked.since) = (true, since);
+        }
         self.enter(cx, channel, Purpose::Server, Box::new(options.clone()), asked);
         // The node counted both.
-        if let Some((number, record, _)) = before {
+        if let Some((number, record)) = before {
             self.leave_record(cx, number, &record);
         }
     }

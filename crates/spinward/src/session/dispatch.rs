@@ -68,7 +68,7 @@ impl Session {
             return self.on_presence_added(cx, token, channel, client, ok);
         }
         if let Outcome::ServerSubRefresh { channel, outcome } = outcome {
-            return self.on_server_sub_refresh(cx, token, &channel.name, outcome);
+            return self.on_server_sub_refresh(cx, token, &channel, outcome);
         }
         let Some(busy) = self.busy.take_if(|busy| busy.token == token) else {
             return self.on_unasked_outcome(cx, token, outcome);
@@ -82,8 +82,8 @@ impl Session {
             (Waiting::Connect(request), Outcome::Connect(outcome)) => {
                 self.on_connect(cx, id, *request, outcome)
             }
-            (Waiting::Subscribe(request), Outcome::Subscribe(outcome)) => {
-                self.on_subscribe(cx, id, *request, outcome)
+            (Waiting::Subscribe { channel, request }, Outcome::Subscribe { outcome, .. }) => {
+                self.on_subscribe(cx, id, channel, *request, outcome)
             }
             (Waiting::Refresh, Outcome::Refresh(outcome)) => self.on_refresh(cx, id, outcome),
             (Waiting::SubRefresh(channel), Outcome::SubRefresh(outcome)) => {

@@ -4,7 +4,7 @@ use super::expiry::Expiry;
 use super::subscribe::{Asked, Join, Purpose, Stage};
 use super::subscriptions::Details;
 use super::{Busy, Cx, Phase, Session, Waiting};
-use crate::hooks::SubscribeOptions;
+use crate::hooks::{FailureCause, SubscribeOptions};
 use crate::hub::directory::Channel;
 use crate::hub::encoded::{patch, payload, to_wire};
 use crate::hub::join::Start;
@@ -54,21 +54,27 @@ impl Session {
             Ok(start) => start,
             Err(code) => {
                 let purpose = join.purpose;
-                self.abandon(cx, join);
+                self.abandon(cx, join, FailureCause::Error(code.clone()));
                 return self.join_failed(cx, purpose, code);
             }
         };
         let Stage::Entering { record, local } = join.stage else { return };
         let Join { number, channel, purpose, options, mut asked, .. } = join;
         let mut seq = seq;
-        if let Some(stands) = asked.stands.take() {
+        let mut replaced = asked.replaces.take();
+        if let Some(stand) = replaced.as_mut().and_then(|replaced| replaced.stand.take()) {
             // What is on its way to this shard was for the one before, and is now for this one.
-            seq = seq.min(stands.seq);
+            seq = seq.min(stand.seq);
             if options.positioning || options.recovery {
-                start.top = stands.position.unwrap_or(start.top);
+                start.top = stand.position.unwrap_or(start.top);
             }
         }
         let Some(entry) = cx.channels.get_mut(local) else {
+            if let Some(replaced) = replaced {
+                self.withdraw(cx, replaced.own, &record, 0);
+            }
+            let server_side = !matches!(purpose, Purpose::Command(_));
+            self.grant_failed(cx, channel, server_side, FailureCause::Error(ErrorCode::INTERNAL));
             return self.join_failed(cx, purpose, ErrorCode::INTERNAL);
         };
         let delta = options.delta && asked.delta;
@@ -98,8 +104,12 @@ impl Session {
             (options.presence, Details::PRESENCE),
             (options.join_leave, Details::JOIN_LEAVE),
             (options.server_side_refresh, Details::SERVER_REFRESH),
+            (options.by_login, Details::BY_LOGIN),
         ] {
             flags |= if wanted { flag } else { 0 };
+        }
+        if let Some(replaced) = replaced {
+            self.withdraw(cx, replaced.own, &record, flags);
         }
         let seen = options.presence || options.join_leave || !options.info.is_empty();
         let info = self
@@ -213,7 +223,7 @@ impl Session {
             Stage::Listing { token, .. } => token,
         };
         let purpose = join.purpose;
-        self.abandon(cx, join);
+        self.abandon(cx, join, FailureCause::Unsubscribed(code.clone()));
         match purpose {
             Purpose::Command(id) => {
                 self.busy.take_if(|busy| busy.token == token);
@@ -227,8 +237,13 @@ impl Session {
     }
 
     /// Gives back what a subscription on its way holds.
-    pub(super) fn abandon(&self, cx: &mut Cx<'_>, join: Join) {
+    pub(super) fn abandon(&self, cx: &mut Cx<'_>, join: Join, cause: FailureCause) {
+        // One that is only being listed is in its channel, and ends as every other one does.
         let Stage::Entering { record, local } = join.stage else { return };
+        if let Some(replaced) = join.asked.replaces {
+            self.withdraw(cx, replaced.own, &record, 0);
+        }
+        self.grant_failed(cx, join.channel, !matches!(join.purpose, Purpose::Command(_)), cause);
         let mut done = false;
         if let Some(joining) = cx.channels.get_mut(local).and_then(|channel| channel.joining()) {
             joining.waiting.retain(|ticket| (ticket.handle, ticket.join) != (cx.handle, join.number));

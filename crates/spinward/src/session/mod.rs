@@ -18,7 +18,7 @@ mod timers;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::handle::Handle;
-use crate::hooks::{Handshake, Refusal};
+use crate::hooks::{FailureCause, Handshake, Refusal, SubscribeFailure};
 use crate::hub::Hub;
 use crate::hub::table::LocalTable;
 use crate::id::ClientId;
@@ -114,7 +114,10 @@ enum Waiting {
         left: usize,
     },
     Refresh,
-    Subscribe(Box<message::SubscribeRequest>),
+    Subscribe {
+        channel: Arc<str>,
+        request: Box<message::SubscribeRequest>,
+    },
     /// A subscription is being entered.
     Join,
     SubRefresh(Arc<crate::hub::directory::Channel>),
@@ -199,6 +202,21 @@ impl Session {
         cx.calls.push(Called { handle: cx.handle, token, identity: self.identity.clone(), call });
     }
 
+    /// A subscription that was granted does not come about.
+    fn grant_failed(&self, cx: &mut Cx<'_>, channel: Arc<str>, server_side: bool, cause: FailureCause) {
+        #[cfg(feature = "planted-faults")]
+        {
+            use crate::sim::planted::{Fault, holds};
+            if !server_side && holds(Fault::FailureUntold) {
+                return;
+            }
+            if !server_side && holds(Fault::FailureSubscribes) {
+                return self.tell(cx, Call::Subscribed(channel));
+            }
+        }
+        self.tell(cx, Call::SubscribeFailed { channel, failure: SubscribeFailure { server_side, cause } });
+    }
+
     fn reply(&self, cx: &mut Cx<'_>, reply: &Reply) {
         let first = cx.out.is_empty();
         spinward_wire::append_reply(self.protocol, reply, cx.out, first);
@@ -276,7 +294,7 @@ impl Session {
             self.leave(cx, subscription, &UnsubscribeCode::DISCONNECTED);
         }
         while let Some(join) = self.joins.pop() {
-            self.abandon(cx, join);
+            self.abandon(cx, join, FailureCause::Disconnected);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! How a subscription begins: asked for, decided, entered, told.
 
 use super::expiry::Expiry;
+use super::subscription::Replaced;
 use super::{Busy, Cx, Session, Waiting};
-use crate::hooks::{Refusal, SubscribeOptions, Subscribing};
+use crate::hooks::{FailureCause, Refusal, SubscribeOptions, Subscribing};
 use crate::hub::Engine;
 use crate::hub::directory::Channel;
 use crate::hub::join::{Entered, Recover, Ticket, Wish};
-use crate::hub::local::Stand;
 use crate::node::call::Call;
 use crate::publication::Position;
 use spinward_wire::code::ErrorCode;
@@ -60,8 +60,8 @@ pub(super) struct Asked {
     pub(super) delta: bool,
     pub(super) filter: Option<Filter>,
     pub(super) flag: i64,
-    /// It takes the place of one that stood here.
-    pub(super) stands: Option<Stand>,
+    /// The subscription that it takes the place of.
+    pub(super) replaces: Option<Box<Replaced>>,
 }
 
 impl Session {
@@ -88,8 +88,9 @@ impl Session {
                 },
             );
         }
+        let channel: Arc<str> = request.channel.as_str().into();
         let asked = Subscribing {
-            channel: request.channel.clone(),
+            channel: std::mem::take(&mut request.channel),
             token: std::mem::take(&mut request.token),
             data: std::mem::take(&mut request.data),
             positioned: request.positioned,
@@ -100,7 +101,8 @@ impl Session {
             filter: request.tf.clone(),
             kind: request.r#type,
         };
-        self.ask(cx, id, Waiting::Subscribe(request), Call::Subscribe(Box::new(asked)));
+        let call = Call::Subscribe { channel: Arc::clone(&channel), request: Box::new(asked) };
+        self.ask(cx, id, Waiting::Subscribe { channel, request }, call);
     }
 
     fn has_channel(&self, cx: &Cx<'_>, channel: &str) -> bool {
@@ -116,6 +118,7 @@ impl Session {
         &mut self,
         cx: &mut Cx<'_>,
         id: u32,
+        channel: Arc<str>,
         request: SubscribeRequest,
         outcome: Result<Box<SubscribeOptions>, Refusal>,
     ) {
@@ -123,27 +126,13 @@ impl Session {
             Ok(options) => options,
             Err(refusal) => return self.refuse(cx, id, refusal),
         };
-        if Expiry::at(options.expire_at).is_past(cx.now) {
-            return self.error(cx, id, &ErrorCode::EXPIRED);
-        }
-        let filter = match &request.tf {
-            None => None,
-            Some(_) if !options.tags_filter => return self.error(cx, id, &ErrorCode::BAD_REQUEST),
-            Some(node) => match Filter::compile(node) {
-                Ok(filter) if !self.may_have_filter(cx, &filter) => {
-                    return self.error(cx, id, &ErrorCode::LIMIT_EXCEEDED);
-                }
-                Ok(filter) => Some(filter),
-                Err(_) => return self.error(cx, id, &ErrorCode::BAD_REQUEST),
-            },
+        let filter = match self.admit(cx, &channel, &request, &options) {
+            Ok(filter) => filter,
+            Err(code) => {
+                self.error(cx, id, &code);
+                return self.grant_failed(cx, channel, false, FailureCause::Error(code));
+            }
         };
-        // The server may have subscribed the connection while the application was asked.
-        if self.has_channel(cx, &request.channel) {
-            return self.error(cx, id, &ErrorCode::ALREADY_SUBSCRIBED);
-        }
-        if self.is_full(cx) {
-            return self.error(cx, id, &ErrorCode::LIMIT_EXCEEDED);
-        }
         let delta = request.delta == "fossil";
         let asked = Asked {
             recover: request.recover,
@@ -152,13 +141,42 @@ impl Session {
             // Agreed deltas go before a filter: the two exclude each other (as in Centrifugo v6.9).
             filter: filter.filter(|_| !(delta && options.delta)),
             flag: request.flag,
-            stands: None,
+            replaces: None,
         };
-        let channel: Arc<str> = request.channel.into();
         self.enter(cx, Arc::clone(&channel), Purpose::Command(id), options, asked);
         if self.has_channel(cx, &channel) {
             self.tell(cx, Call::Subscribed(channel));
         }
+    }
+
+    /// Checks a granted subscription against what the session knows; gives its filter.
+    fn admit(
+        &self,
+        cx: &Cx<'_>,
+        channel: &str,
+        request: &SubscribeRequest,
+        options: &SubscribeOptions,
+    ) -> Result<Option<Filter>, ErrorCode> {
+        if Expiry::at(options.expire_at).is_past(cx.now) {
+            return Err(ErrorCode::EXPIRED);
+        }
+        let filter = match &request.tf {
+            None => None,
+            Some(_) if !options.tags_filter => return Err(ErrorCode::BAD_REQUEST),
+            Some(node) => match Filter::compile(node) {
+                Ok(filter) if !self.may_have_filter(cx, &filter) => return Err(ErrorCode::LIMIT_EXCEEDED),
+                Ok(filter) => Some(filter),
+                Err(_) => return Err(ErrorCode::BAD_REQUEST),
+            },
+        };
+        // The server may have subscribed the connection while the application was asked.
+        if self.has_channel(cx, channel) {
+            return Err(ErrorCode::ALREADY_SUBSCRIBED);
+        }
+        if self.is_full(cx) {
+            return Err(ErrorCode::LIMIT_EXCEEDED);
+        }
+        Ok(filter)
     }
 
     /// Enters a channel. A command waits for it.

@@ -20,6 +20,13 @@ pub(crate) enum Push {
     No,
 }
 
+/// A subscription that another one takes the place of.
+pub(super) struct Replaced {
+    /// Where it stood, if the other one goes on from there.
+    pub(super) stand: Option<Stand>,
+    pub(super) own: Details,
+}
+
 impl Session {
     /// The subscription to a channel, if there is one.
     pub(super) fn subscription(&self, cx: &Cx<'_>, channel: &str) -> Option<Subscription<'_>> {
@@ -51,10 +58,14 @@ impl Session {
     /// What the application is asked when a login is to go on.
     pub(super) fn refreshing(&self, cx: &Cx<'_>, token: String) -> Refreshing {
         let name = |channel: u32| cx.channels.get(channel).map(|local| local.record.name.to_string());
-        let server_side = self.subscriptions.special().iter().filter(|own| own.is(Details::SERVER_SIDE));
+        let special = |flag: u8| {
+            let with_flag = self.subscriptions.special().iter().filter(move |own| own.is(flag));
+            with_flag.filter_map(|own| name(own.channel)).collect()
+        };
         Refreshing {
             token,
-            server_side_channels: server_side.filter_map(|own| name(own.channel)).collect(),
+            server_side_channels: special(Details::SERVER_SIDE),
+            by_login: special(Details::BY_LOGIN),
             channels: self.subscriptions.channels().iter().filter_map(|channel| name(*channel)).collect(),
         }
     }
@@ -74,17 +85,37 @@ impl Session {
         known
     }
 
-    /// Takes a subscription out of its channel for another one that follows at once: nobody is told, the place in
-    /// presence stays, and the channel is not left yet: that is done by [`Session::leave_record`] once the other one
-    /// has its own place. Says where it stood, so that the other one goes on from there.
-    pub(super) fn make_way(&mut self, cx: &mut Cx<'_>, channel: &str) -> Option<(u32, Arc<Channel>, Stand)> {
+    /// Takes a subscription out of its channel for another one that follows at once. What others see of it stays
+    /// until [`Session::withdraw`]; the channel is left by [`Session::leave_record`], once the other subscription
+    /// has its own place.
+    pub(super) fn make_way(&mut self, cx: &mut Cx<'_>, channel: &str) -> Option<(Arc<Channel>, Replaced)> {
         let number = cx.channels.find(channel)?;
-        self.subscriptions.take(number)?;
+        let own = self.subscriptions.take(number)?;
         let (slot, local) = (cx.handle.slot(), cx.channels.get_mut(number)?);
         let (record, stand) = (Arc::clone(&local.record), local.stand(slot));
         local.remove(slot);
         cx.metrics.subscriptions_down();
-        Some((number, record, stand))
+        #[cfg(feature = "planted-faults")]
+        if crate::sim::planted::holds(crate::sim::planted::Fault::ReplacedUntold) {
+            return Some((record, Replaced { stand: Some(stand), own }));
+        }
+        self.tell(cx, Call::Replaced(Arc::clone(&record)));
+        Some((record, Replaced { stand: Some(stand), own }))
+    }
+
+    /// Takes back what others see of a subscription that ended, except for what the flags of the one that follows it
+    /// keep: its place in presence, and its membership as far as joins and leaves tell it.
+    pub(super) fn withdraw(&self, cx: &mut Cx<'_>, own: Details, channel: &Arc<Channel>, kept: u8) {
+        let shown = own.flags & !kept;
+        if shown & Details::PRESENCE != 0 {
+            self.tell(cx, Call::PresenceRemove { channel: Arc::clone(channel), client: self.id });
+        }
+        if let (Some(info), true) = (own.info, shown & Details::JOIN_LEAVE != 0) {
+            self.tell(
+                cx,
+                Call::JoinLeave { channel: Arc::clone(channel), info, join: false, awaited: false },
+            );
+        }
     }
 
     /// Gives back everything that a subscription holds.
@@ -94,13 +125,7 @@ impl Session {
         let record = Arc::clone(&local.record);
         self.leave_record(cx, own.channel, &record);
         cx.metrics.subscriptions_down();
-        let announced = own.is(Details::JOIN_LEAVE);
-        if own.is(Details::PRESENCE) {
-            self.tell(cx, Call::PresenceRemove { channel: record.clone(), client: self.id });
-        }
-        if let (Some(info), true) = (own.info, announced) {
-            self.tell(cx, Call::JoinLeave { channel: record.clone(), info, join: false, awaited: false });
-        }
+        self.withdraw(cx, own, &record, 0);
         self.tell(cx, Call::Unsubscribed { channel: record, code: code.clone() });
     }
 

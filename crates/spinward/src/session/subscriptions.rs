@@ -39,6 +39,8 @@ impl Details {
     pub(super) const SERVER_REFRESH: u8 = 8;
     /// The application is being asked.
     pub(super) const REFRESHING: u8 = 16;
+    /// It rests on the login.
+    pub(super) const BY_LOGIN: u8 = 32;
 
     pub(super) const fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::hub::Hub;
 use crate::hub::table::LocalTable;
-use crate::node::call::{Call, Called, Outcome};
+use crate::node::call::{Called, Outcome};
 use crate::session::{Cx, Session};
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::ws::{self, Limits};
@@ -133,9 +133,8 @@ impl Core {
         let Some(slot) = self.resolve(handle).filter(|slot| self.slots[*slot as usize].session.is_some())
         else {
             // The connection is gone. What the outcome holds is given back.
-            if let Outcome::PresenceAdded { channel, client, .. } = outcome {
-                let call = Call::PresenceRemove { channel, client };
-                exec.execute(Called { handle, token: 0, identity: None, call });
+            if let Some((identity, call)) = outcome.undo() {
+                exec.execute(Called { handle, token: 0, identity, call });
             }
             return;
         };

@@ -55,16 +55,31 @@ pub enum Fault {
     EndlessTurn,
     /// Commands of a message that had to wait are dropped.
     PendingDropped,
+    /// A subscription goes on that lapsed with a refresh of the login.
+    LapsedStays,
+    /// The application does not hear of a grant that failed.
+    FailureUntold,
+    /// A grant that failed is reported as a subscription.
+    FailureSubscribes,
+    /// The application does not hear that its grant was replaced.
+    ReplacedUntold,
+    /// A refused refresh of a subscription is reported as one in force.
+    RefusedProlongs,
 }
 
 impl Fault {
     /// Those that touch how long access lasts.
-    pub const LIFETIME: [Self; 5] = [
+    pub const LIFETIME: [Self; 10] = [
         Self::LoginOutlives,
         Self::SubscriptionOutlives,
         Self::RefusedClears,
         Self::NoGrace,
         Self::StepUnseen,
+        Self::LapsedStays,
+        Self::FailureUntold,
+        Self::FailureSubscribes,
+        Self::ReplacedUntold,
+        Self::RefusedProlongs,
     ];
 
     /// Those that touch what a connection may have waiting, and have done for it at a time.

@@ -2,7 +2,9 @@
 //! step against a model that is small enough to be seen to be right.
 //!
 //! After the end and its grace nothing is delivered; before it nothing is taken away; only a valid refresh moves
-//! the end; a refresh changes permissions and never the user.
+//! the end; a refresh changes permissions and never the user. What a token allows a subscriber ends with the
+//! subscription that rests on it, and what capabilities allow ends with the refresh that has them no more. Each grant
+//! of a subscription ends in one call to the application.
 //!
 //! 100,000 steps, or `SPINWARD_STEPS`; `SPINWARD_SEED=7` runs one seed.
 
@@ -42,7 +44,10 @@ fn access_lasts_as_long_as_the_model_says() {
     if runs > 20 {
         let Counts { logins, refreshes, refused, logins_over, subscriptions_over, .. } = total;
         let Counts { sub_refreshes, delivered, kept, api, .. } = total;
+        let Counts { lapsed, refused_after_grant, replaced, allowed, denied, .. } = total;
         let all = [logins, refreshes, refused, logins_over, subscriptions_over, sub_refreshes, kept, api];
+        let rarer = [lapsed, refused_after_grant, replaced, allowed, denied];
+        assert!(rarer.iter().all(|count| 5 * count > runs), "{total:?}");
         assert!(all.iter().all(|count| *count > runs) && delivered > 10 * runs, "{total:?}");
     }
 }

@@ -72,6 +72,10 @@ impl Span {
 pub(crate) struct Subscription {
     span: Span,
     server_side: bool,
+    /// It rests on the capabilities of the login.
+    by_caps: bool,
+    /// Its token lets the client publish.
+    allow: bool,
     /// Tells one from the next in the same channel.
     pub(crate) serial: u64,
 }
@@ -84,23 +88,44 @@ pub(crate) struct Login {
     /// The token had the server subscribe it.
     served: bool,
     caps: bool,
+    /// Refreshes of subscriptions that were granted.
+    prolonged: u64,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
     /// Publications that it is to get.
     owed: VecDeque<(String, u64)>,
     /// Refreshes by the API that it is to be told of: when they end.
     owed_refreshes: VecDeque<i64>,
-    /// What the API's next subscription is to end at.
-    pub(crate) subscribing: Option<i64>,
+    /// The API's next subscription.
+    pub(crate) subscribing: Option<Subscribing>,
     unsubscribing: u32,
+}
+
+/// A subscription of the API that is not there yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscribing {
+    pub(crate) channel: String,
+    pub(crate) ends: i64,
+    /// The latest Unix time since it was asked for.
+    pub(crate) high: i64,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Asked {
     Connect(Token),
     Refresh(Token),
-    Subscribe(String, Option<Token>),
-    SubRefresh(Token),
+    Subscribe(Subscribe),
+    SubRefresh(String, Token),
     Unsubscribe(String),
+    /// Whether it may is all that is asked: nothing is published.
+    Publish(String),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Subscribe {
+    pub(crate) channel: String,
+    pub(crate) token: Option<Token>,
+    /// The library refuses what it asks for after the application has granted it.
+    pub(crate) bad_filter: bool,
 }
 
 /// A command that waits for its answer, and the Unix times since it was sent.
@@ -112,6 +137,10 @@ pub(crate) struct Waiting {
     high: i64,
     /// The subscription that it is about was there when it was sent.
     there: bool,
+    /// At some time since it was sent a token let the client publish.
+    allowed: bool,
+    /// At some time none did.
+    denied: bool,
 }
 
 #[derive(Default, Debug)]
@@ -137,21 +166,50 @@ pub(crate) struct Counts {
     pub(crate) delivered: u64,
     pub(crate) kept: u64,
     pub(crate) api: u64,
+    /// Subscriptions that ended with the capabilities that they rested on.
+    pub(crate) lapsed: u64,
+    /// Grants that the library refused.
+    pub(crate) refused_after_grant: u64,
+    /// Subscriptions that the API replaced.
+    pub(crate) replaced: u64,
+    pub(crate) allowed: u64,
+    pub(crate) denied: u64,
 }
+
+/// The error of a publish that is allowed: nothing is published, so that nobody is owed it.
+pub(crate) const MAY_PUBLISH: u32 = 1_900;
 
 pub(crate) type Verdict = Result<(), String>;
 
 impl Model {
     pub(crate) fn ask(&mut self, id: u32, asked: Asked, now: Now) {
         let there = match &asked {
-            Asked::SubRefresh(_) => self.has(PRIVATE),
+            Asked::SubRefresh(channel, _) => self.has(channel),
             _ => false,
         };
-        self.waiting = Some(Waiting { id, asked, low: now.unix(), high: now.unix(), there });
+        let (low, high) = (now.unix(), now.unix());
+        self.waiting = Some(Waiting { id, asked, low, high, there, allowed: false, denied: false });
+        self.note_allow();
+    }
+
+    /// Notes what the command under way may be judged by.
+    fn note_allow(&mut self) {
+        let Some(Waiting { asked: Asked::Publish(channel), .. }) = &self.waiting else { return };
+        let own = self.login.as_ref().and_then(|login| login.subscriptions.get(channel));
+        let allow = own.is_some_and(|own| own.allow);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.allowed |= allow;
+            waiting.denied |= !allow;
+        }
     }
 
     pub(crate) fn has(&self, channel: &str) -> bool {
         self.login.as_ref().is_some_and(|login| login.subscriptions.contains_key(channel))
+    }
+
+    pub(crate) fn is_server_side(&self, channel: &str) -> bool {
+        let own = self.login.as_ref().and_then(|login| login.subscriptions.get(channel));
+        own.is_some_and(|own| own.server_side)
     }
 
     /// The times of which one is of interest, for steps that go just there.
@@ -165,10 +223,23 @@ impl Model {
             .collect()
     }
 
+    /// The same of the token of the command under way: what is granted may be over before the answer is there.
+    pub(crate) fn edge_of_what_is_asked(&self) -> Vec<i64> {
+        let token = match self.waiting.as_ref().map(|waiting| &waiting.asked) {
+            Some(Asked::Refresh(token) | Asked::SubRefresh(_, token)) => Some(token),
+            Some(Asked::Subscribe(subscribe)) => subscribe.token.as_ref(),
+            _ => None,
+        };
+        token.map(|token| token.ends() * 1000).into_iter().collect()
+    }
+
     pub(crate) fn time_passed(&mut self, now: Now) {
         if let Some(waiting) = &mut self.waiting {
             waiting.low = waiting.low.min(now.unix());
             waiting.high = waiting.high.max(now.unix());
+        }
+        if let Some(subscribing) = self.login.as_mut().and_then(|login| login.subscribing.as_mut()) {
+            subscribing.high = subscribing.high.max(now.unix());
         }
     }
 
@@ -223,10 +294,9 @@ impl Model {
         }
     }
 
-    pub(crate) fn refused_as_too_late(&mut self, ends: i64, now: Now) {
-        assert!(ends <= now.unix(), "{ends} lies ahead at {now:?}");
-        if let Some(login) = &mut self.login {
-            login.subscribing = None;
+    pub(crate) fn refused_as_too_late(&mut self, ends: i64) {
+        if let Some(refused) = self.login.as_mut().and_then(|login| login.subscribing.take()) {
+            assert!(ends <= refused.high, "{ends} lay ahead: {refused:?}");
         }
     }
 
@@ -238,7 +308,8 @@ impl Model {
 
     /// What the command under way may be answered with.
     fn fates(&self) -> Vec<Fate> {
-        let Some(Waiting { asked, low, high, there, .. }) = &self.waiting else { return Vec::new() };
+        let Some(waiting) = &self.waiting else { return Vec::new() };
+        let Waiting { asked, low, high, there, .. } = waiting;
         let served = self.login.as_ref().is_some_and(|login| login.served);
         let caps = self.login.as_ref().is_some_and(|login| login.caps);
         let of = |token: &Token, fate: &dyn Fn(i64) -> Fate| {
@@ -252,16 +323,43 @@ impl Model {
         match asked {
             Asked::Connect(token) => of(token, &|now| token.connects(now)),
             Asked::Refresh(token) => of(token, &|now| token.refreshes(served, now)),
-            Asked::Subscribe(_, Some(token)) => of(token, &|now| token.subscribes(now)),
-            Asked::Subscribe(channel, None) if channel == "capped" && !caps => vec![Fate::Refused(103)],
-            Asked::Subscribe(channel, None) if channel == "kept" && high > low => {
-                vec![Fate::Granted, Fate::Refused(110)]
+            Asked::Subscribe(Subscribe { channel, token, bad_filter }) => {
+                let mut fates = match token {
+                    Some(token) => of(token, &|now| token.subscribes(now)),
+                    None if channel == "capped" && !caps => vec![Fate::Refused(103)],
+                    None if channel == "kept" && high > low => vec![Fate::Granted, Fate::Refused(110)],
+                    None => vec![Fate::Granted],
+                };
+                // What the library finds once the application has granted it.
+                let granted = match (*bad_filter, self.has(channel)) {
+                    (true, _) => Fate::Refused(107),
+                    (false, true) => Fate::Refused(105),
+                    (false, false) => Fate::Granted,
+                };
+                fates.iter_mut().filter(|fate| **fate == Fate::Granted).for_each(|fate| *fate = granted);
+                if self.has(channel) {
+                    // The server was first, and the application was not asked.
+                    fates.push(Fate::Refused(105));
+                }
+                fates
             }
-            Asked::Subscribe(..) | Asked::Unsubscribe(_) => vec![Fate::Granted],
-            Asked::SubRefresh(_) if !there => vec![Fate::Refused(103)],
-            Asked::SubRefresh(token) => {
+            Asked::Unsubscribe(_) => vec![Fate::Granted],
+            Asked::Publish(_) => {
+                let fates = [(waiting.allowed, MAY_PUBLISH), (waiting.denied, 103)];
+                fates.into_iter().filter(|(may, _)| *may).map(|(_, code)| Fate::Refused(code)).collect()
+            }
+            // The server made it, or made it again.
+            Asked::SubRefresh(channel, token) if self.is_server_side(channel) => {
+                let mut fates = vec![Fate::Refused(103), Fate::Refused(3501)];
+                fates.extend(
+                    of(token, &|now| token.prolongs(now)).into_iter().filter(|fate| *fate != Fate::Granted),
+                );
+                fates
+            }
+            Asked::SubRefresh(..) if !there => vec![Fate::Refused(103)],
+            Asked::SubRefresh(channel, token) => {
                 let mut fates = of(token, &|now| token.prolongs(now));
-                if !self.has(PRIVATE) {
+                if !self.has(channel) {
                     fates.push(Fate::Refused(103));
                 }
                 fates
@@ -271,12 +369,14 @@ impl Model {
 
     pub(crate) fn told(&mut self, told: Told, terms: Terms, now: Now, counts: &mut Counts) -> Verdict {
         match told {
-            Told::Closed(code) => self.closed(code, terms, now, counts),
+            Told::Closed(code) => self.closed(code, terms, now, counts)?,
             Told::Reply(reply) => match reply.push {
-                Some(push) => self.push(push, terms, now, counts),
-                None => self.reply(*reply, terms, now, counts),
+                Some(push) => self.push(push, terms, now, counts)?,
+                None => self.reply(*reply, terms, now, counts)?,
             },
         }
+        self.note_allow();
+        Ok(())
     }
 
     fn closed(&mut self, code: u32, terms: Terms, now: Now, counts: &mut Counts) -> Verdict {
@@ -310,13 +410,21 @@ impl Model {
         if !fates.contains(&fate) {
             return Err(format!("{waiting:?} ended as {fate:?}, not one of {fates:?}: {self:?}"));
         }
-        if let Fate::Refused(_) = fate {
-            counts.refused += 1;
+        if let Fate::Refused(code) = fate {
+            match (&waiting.asked, code) {
+                (Asked::Publish(_), MAY_PUBLISH) => counts.allowed += 1,
+                (Asked::Publish(_), _) => counts.denied += 1,
+                (Asked::Subscribe(_), 105 | 107) => counts.refused_after_grant += 1,
+                _ => counts.refused += 1,
+            }
             return Ok(());
         }
         self.serial += 1;
         let serial = self.serial;
-        let fresh = |ends, server_side| Subscription { span: Span::new(ends, now), server_side, serial };
+        let fresh = |ends, server_side| {
+            let span = Span::new(ends, now);
+            Subscription { span, server_side, by_caps: false, allow: false, serial }
+        };
         if let Asked::Connect(token) = &waiting.asked {
             let result = reply.connect.ok_or("a connect without its result")?;
             let ends = token.ends();
@@ -332,6 +440,7 @@ impl Model {
                 span: Span::new(ends, now),
                 served: token.served,
                 caps: token.caps,
+                prolonged: 0,
                 subscriptions,
                 owed: VecDeque::new(),
                 owed_refreshes: VecDeque::new(),
@@ -352,8 +461,13 @@ impl Model {
                 login.span.set(token.ends(), now);
                 login.caps = token.caps;
                 counts.refreshes += 1;
+                if !token.caps && login.subscriptions.values().any(|own| own.by_caps) {
+                    return Err(format!(
+                        "a subscription outlives the capabilities that it rests on: {login:?}"
+                    ));
+                }
             }
-            Asked::Subscribe(channel, token) => {
+            Asked::Subscribe(Subscribe { channel, token, .. }) => {
                 let result = reply.subscribe.ok_or("a subscribe without its result")?;
                 let ends = match &token {
                     Some(token) => token.ends(),
@@ -361,17 +475,23 @@ impl Model {
                     None => 0,
                 };
                 same_ttl(if channel == "kept" { 0 } else { ends }, result.expires, result.ttl, now)?;
-                login.subscriptions.insert(channel, fresh(ends, false));
+                let allow = token.is_some_and(|token| token.allow);
+                let by_caps = channel == "capped";
+                let own = Subscription { allow, by_caps, ..fresh(ends, false) };
+                login.subscriptions.insert(channel, own);
             }
-            Asked::SubRefresh(token) => {
+            Asked::SubRefresh(channel, token) => {
                 let result = reply.sub_refresh.ok_or("a sub_refresh without its result")?;
                 same_ttl(token.ends(), result.expires, result.ttl, now)?;
-                if let Some(own) = login.subscriptions.get_mut(PRIVATE) {
+                if let Some(own) = login.subscriptions.get_mut(&channel) {
                     own.span.set(token.ends(), now);
+                    own.allow = token.allow;
                 }
                 counts.sub_refreshes += 1;
+                login.prolonged += 1;
             }
             Asked::Unsubscribe(channel) => self.lost(&channel),
+            Asked::Publish(_) => return Err("a publish without its error".to_owned()),
         }
         Ok(())
     }
@@ -403,8 +523,11 @@ impl Model {
         } else if let Some(unsubscribe) = push.unsubscribe {
             let own = login.subscriptions.get(&channel);
             let over = own.is_some_and(|own| own.span.may_end(terms.subscription_grace, now));
+            let lapses = own.is_some_and(|own| own.by_caps)
+                && matches!(&self.waiting, Some(Waiting { asked: Asked::Refresh(token), .. }) if !token.caps);
             match unsubscribe.code {
                 2501 if over => counts.subscriptions_over += 1,
+                2501 if lapses => counts.lapsed += 1,
                 2000 if login.unsubscribing > 0 => {}
                 code => return Err(format!("unsubscribed from {channel} with {code} at {now:?}: {login:?}")),
             }
@@ -413,15 +536,27 @@ impl Model {
             let ends = login.owed_refreshes.pop_front().ok_or("a refresh push for nothing")?;
             same_ttl(ends, refresh.expires, refresh.ttl, now)?;
         } else if push.subscribe.is_some() {
-            let ends = login.subscribing.take().ok_or("a subscribe push for nothing")?;
+            let subscribing = login.subscribing.take().filter(|wanted| wanted.channel == channel);
+            let Subscribing { ends, .. } = subscribing.ok_or("a subscribe push for nothing")?;
             self.serial += 1;
-            let span = Span::new(ends, now);
-            let own = Subscription { span, server_side: true, serial: self.serial };
-            login.subscriptions.insert(channel, own);
+            let (span, serial) = (Span::new(ends, now), self.serial);
+            let own = Subscription { span, server_side: true, by_caps: false, allow: false, serial };
+            let former = login.subscriptions.insert(channel, own);
+            counts.replaced += u64::from(former.is_some());
         } else {
             return Err(format!("an unexpected push in {channel}"));
         }
         Ok(())
+    }
+
+    /// The application was told of the refreshes that the client was told of, and of no others.
+    pub(crate) fn same_refreshes(&self, told: impl Fn(&str) -> u64) -> Verdict {
+        match &self.login {
+            Some(login) if self.waiting.is_none() && told(&login.client) != login.prolonged => {
+                Err(format!("{} refreshes of subscriptions in force: {login:?}", told(&login.client)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// All that was on its way is there: what had to be over is over, and what was owed has come.

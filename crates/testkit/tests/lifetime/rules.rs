@@ -1,18 +1,21 @@
 //! The application: the server's own hooks, but that some logins and one channel are prolonged by the application
 //! itself, as a proxy would have it, and that answers may come late.
 
+use crate::model::MAY_PUBLISH;
 use parking_lot::Mutex;
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::clock::Clock;
 use spinward::hooks::{
-    Connected, Connecting, Decision, Hooks, Refreshed, Refreshing, Refusal, SubRefreshed, SubscribeOptions,
-    Subscribing,
+    Connected, Connecting, Decision, Hooks, Publish, Publishing, Refreshed, Refreshing, Refusal,
+    SubRefreshed, SubscribeFailure, SubscribeOptions, Subscribing,
 };
+use spinward::id::ClientId;
 use spinward::sim::give_way;
-use spinward::wire::code::{DisconnectCode, ErrorCode};
+use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use spinward_server::session::ServerHooks;
 use spinward_testkit::random::Random;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the application made of a question that the node asked by itself.
@@ -68,6 +71,75 @@ pub(crate) struct Rules {
     /// Answers that come later, of 1,000.
     pub(crate) tarry: usize,
     pub(crate) notes: Arc<Mutex<Vec<Note>>>,
+    pub(crate) grants: Grants,
+}
+
+/// The grants of subscriptions that clients asked for, by connection and channel: each has to end in one call.
+#[derive(Clone, Default)]
+pub(crate) struct Grants {
+    open: Arc<Mutex<BTreeMap<(ClientId, String), Grant>>>,
+    prolonged: Arc<Mutex<BTreeMap<String, u64>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Grant {
+    Given,
+    Subscribed,
+    /// Something was reported that cannot be.
+    Wrong(&'static str),
+}
+
+impl Grants {
+    fn given(&self, client: ClientId, channel: &str) {
+        let before = self.open.lock().insert((client, channel.to_owned()), Grant::Given);
+        self.expect(client, channel, before.is_none(), "granted twice");
+    }
+
+    fn subscribed(&self, client: ClientId, channel: &str) {
+        let before = self.open.lock().insert((client, channel.to_owned()), Grant::Subscribed);
+        self.expect(client, channel, before == Some(Grant::Given), "subscribed without a grant");
+    }
+
+    fn failed(&self, client: ClientId, channel: &str) {
+        let before = self.open.lock().remove(&(client, channel.to_owned()));
+        self.expect(client, channel, before.is_some(), "failed without a grant");
+    }
+
+    /// Subscriptions of the server end too, and were not granted here.
+    fn ended(&self, client: ClientId, channel: &str) {
+        let mut grants = self.open.lock();
+        let key = (client, channel.to_owned());
+        if grants.get(&key) == Some(&Grant::Subscribed) {
+            grants.remove(&key);
+        }
+    }
+
+    fn expect(&self, client: ClientId, channel: &str, holds: bool, fault: &'static str) {
+        if !holds {
+            self.open.lock().insert((client, channel.to_owned()), Grant::Wrong(fault));
+        }
+    }
+
+    fn prolonged(&self, client: ClientId) {
+        *self.prolonged.lock().entry(client.to_string()).or_default() += 1;
+    }
+
+    /// Refreshes of subscriptions that are in force, as a client asked for.
+    pub(crate) fn times_prolonged(&self, client: &str) -> u64 {
+        self.prolonged.lock().get(client).copied().unwrap_or_default()
+    }
+
+    /// Reports of grants that do not fit together.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let grants = self.open.lock();
+        let wrong = grants.iter().find(|(_, grant)| matches!(grant, Grant::Wrong(_)));
+        wrong.map(|((client, channel), grant)| format!("{client} {channel}: {grant:?}"))
+    }
+
+    /// Grants that have not ended.
+    pub(crate) fn left(&self) -> Vec<(ClientId, String)> {
+        self.open.lock().keys().cloned().collect()
+    }
 }
 
 impl Rules {
@@ -137,15 +209,19 @@ impl Hooks for Rules {
     }
 
     fn subscribe(&self, client: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+        let (id, grants, channel) = (client.id(), self.grants.clone(), request.channel.clone());
+        let given =
+            move |outcome: Result<SubscribeOptions, Refusal>| outcome.inspect(|_| grants.given(id, &channel));
         if request.channel != "kept" {
-            return self.later(self.server.subscribe(client, request));
+            return self.later(self.server.subscribe(client, request)).map(given);
         }
         let client = client.id().to_string();
-        self.worked_out(|this| {
+        let outcome = self.worked_out(|this| {
             let ends = this.clock.now().unix() + this.random.between(1, 9) as i64;
             this.notes.lock().push(Note::Kept { client, ends });
             Ok(SubscribeOptions { expire_at: ends, server_side_refresh: true, ..SubscribeOptions::default() })
-        })
+        });
+        outcome.map(given)
     }
 
     fn sub_refresh(&self, client: &Client, channel: &str, token: String) -> Decision<SubRefreshed> {
@@ -169,7 +245,55 @@ impl Hooks for Rules {
         })
     }
 
+    /// Whether it may is answered by an error either way: see [`MAY_PUBLISH`].
+    fn publish(&self, client: &Client, request: Publishing) -> Decision<Publish> {
+        self.server.publish(client, request).map(|outcome| {
+            outcome.and(Err(Refusal::Error(ErrorCode {
+                code: MAY_PUBLISH,
+                message: "allowed".into(),
+                temporary: false,
+            })))
+        })
+    }
+
     fn connected(&self, client: &Client) {
         self.server.connected(client);
+    }
+
+    fn refreshed(&self, client: &Client) {
+        self.server.refreshed(client);
+    }
+
+    fn subscribed(&self, client: &Client, channel: &str) {
+        self.grants.subscribed(client.id(), channel);
+        self.server.subscribed(client, channel);
+    }
+
+    fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {
+        if !failure.server_side {
+            self.grants.failed(client.id(), channel);
+        }
+        self.server.subscribe_failed(client, channel, failure);
+    }
+
+    fn subscription_replaced(&self, client: &Client, channel: &str) {
+        self.grants.ended(client.id(), channel);
+        self.server.subscription_replaced(client, channel);
+    }
+
+    fn sub_refreshed(&self, client: &Client, channel: &str) {
+        if channel != "kept" {
+            self.grants.prolonged(client.id());
+        }
+        self.server.sub_refreshed(client, channel);
+    }
+
+    fn unsubscribed(&self, client: &Client, channel: &str, code: &UnsubscribeCode) {
+        self.grants.ended(client.id(), channel);
+        self.server.unsubscribed(client, channel, code);
+    }
+
+    fn disconnected(&self, client: &Client, code: &DisconnectCode) {
+        self.server.disconnected(client, code);
     }
 }

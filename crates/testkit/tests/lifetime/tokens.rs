@@ -36,6 +36,8 @@ pub(crate) struct Token {
     pub(crate) served: bool,
     /// It lets the connection subscribe to `capped`.
     pub(crate) caps: bool,
+    /// It lets the subscriber publish.
+    pub(crate) allow: bool,
 }
 
 impl Token {
@@ -53,6 +55,7 @@ impl Token {
             },
             served: random.permille(300),
             caps: random.permille(500),
+            allow: random.permille(500),
         }
     }
 
@@ -83,6 +86,9 @@ impl Token {
             Flaw::Kind => {}
             Flaw::Channel => claims["channel"] = json!("$another"),
             _ => claims["channel"] = json!(channel),
+        }
+        if self.allow {
+            claims["allow"] = json!(["pub"]);
         }
         self.sign(claims)
     }

@@ -1,8 +1,8 @@
 //! One node of production code, its clients, and what happens to them, drawn from a seed.
 
 use crate::line::{Line, Told};
-use crate::model::{Asked, Counts, Model, PRIVATE, Terms, Verdict};
-use crate::rules::{Note, Rules, is_kept};
+use crate::model::{Asked, Counts, Model, PRIVATE, Subscribe, Subscribing, Terms, Verdict};
+use crate::rules::{Grants, Note, Rules, is_kept};
 use crate::tokens::{Flaw, KEY, Token};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,7 +15,8 @@ use spinward::sim::{Parts, SimNode, Tasks};
 use spinward::wire::Protocol;
 use spinward::wire::code::UnsubscribeCode;
 use spinward::wire::message::{
-    Command, ConnectRequest, RefreshRequest, SubRefreshRequest, SubscribeRequest, UnsubscribeRequest,
+    Command, ConnectRequest, FilterNode, PublishRequest, RefreshRequest, SubRefreshRequest, SubscribeRequest,
+    UnsubscribeRequest,
 };
 use spinward::{ClientFilter, Config, ServerSubscribe, SubscribeError};
 use spinward_server::auth::jwks::Jwks;
@@ -32,7 +33,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const CHANNELS: [&str; 6] = ["open:a", PRIVATE, "capped", "kept", "served", "api"];
+/// Open to everybody, with a token or without.
+const OPEN: &str = "open:a";
+const CHANNELS: [&str; 6] = [OPEN, PRIVATE, "capped", "kept", "served", "api"];
 const CONNECTION: [Flaw; 3] = [Flaw::Signature, Flaw::Kind, Flaw::User];
 const SUBSCRIPTION: [Flaw; 4] = [Flaw::Signature, Flaw::Kind, Flaw::User, Flaw::Channel];
 
@@ -43,6 +46,7 @@ struct World<'a> {
     terms: Terms,
     node: SimNode,
     notes: Arc<Mutex<Vec<Note>>>,
+    grants: Grants,
     noted: usize,
     /// Questions about subscriptions: of which client, and of which of its subscriptions.
     questions: BTreeMap<usize, u64>,
@@ -58,7 +62,7 @@ pub(crate) fn run(seed: u64, steps: u64, counts: &mut Counts) -> Verdict {
     for step in 0..steps {
         world.step().map_err(|fault| format!("step {step}, {:?}: {fault}", world.terms))?;
     }
-    Ok(())
+    world.end()
 }
 
 fn hooks(clock: &Clock) -> ServerHooks {
@@ -70,7 +74,10 @@ fn hooks(clock: &Clock) -> ServerHooks {
     let settings = TokenSettings { issuers: vec![issuer], ..TokenSettings::default() };
     let verifier = Verifier::new(&settings, &Jwks::offline()).expect("settings that are good");
     let channels = json!({
-        "namespaces": [{ "name": "open", "allow_subscribe_for_client": true }],
+        "without_namespace": { "allow_tags_filter": true },
+        "namespaces": [
+            { "name": "open", "allow_subscribe_for_client": true, "allow_tags_filter": true },
+        ],
     });
     let channels: ChannelConfig = serde_json::from_value(channels).expect("options that are good");
     let rules = policy::Rules::new(Registry::new(channels).expect("options that are good"));
@@ -94,13 +101,14 @@ impl<'a> World<'a> {
             subscription_grace: *random.one_of(&[0, 1_000, 4_000]),
             steps: random.permille(400),
         };
-        let notes = Arc::default();
+        let (notes, grants) = (Arc::default(), Grants::default());
         let rules = Rules {
             server: hooks(&clock),
             random: random.clone(),
             clock: clock.clone(),
             tarry: *random.one_of(&[0, 300, 700]),
             notes: Arc::clone(&notes),
+            grants: grants.clone(),
         };
         let config = Config {
             shards: random.between(1, 2),
@@ -132,6 +140,7 @@ impl<'a> World<'a> {
             terms,
             node,
             notes,
+            grants,
             noted: 0,
             questions: BTreeMap::new(),
             clients,
@@ -154,9 +163,9 @@ impl<'a> World<'a> {
                 let by = self.random.between(1, 90_000) as i64;
                 self.clock.step(if self.random.permille(700) { by } else { -by });
             }
-            32..70 => self.command(client),
-            70..75 => self.call(client),
-            75 => {
+            32..78 => self.command(client),
+            78..85 => self.call(client),
+            85 => {
                 if let (Some(line), model) = &mut self.clients[client] {
                     self.node.drop_conn(line.conn);
                     model.cut();
@@ -172,9 +181,35 @@ impl<'a> World<'a> {
         if self.random.permille(750) { self.pump() } else { Ok(()) }
     }
 
+    /// Everybody goes, and all that was under way comes to its end: no grant is left.
+    fn end(&mut self) -> Verdict {
+        for (line, _) in &mut self.clients {
+            if let Some(line) = line.take() {
+                self.node.drop_conn(line.conn);
+            }
+        }
+        let shards = 0..self.node.shards();
+        while self.tasks.ready() > 0 || shards.clone().any(|shard| self.node.has_work(shard)) {
+            self.tasks.poll(0);
+            for shard in shards.clone() {
+                self.node.take_entries(shard, usize::MAX);
+                self.node.flush(shard, usize::MAX);
+            }
+        }
+        let left = self.grants.left();
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("grants that the application believes in: {left:?}"))
+        }
+    }
+
     /// Just before, at or after something ends.
     fn go_to_an_edge(&self, client: usize) {
-        let edges = self.clients[client].1.edges(self.terms);
+        let model = &self.clients[client].1;
+        let asked = model.edge_of_what_is_asked();
+        let edges =
+            if asked.is_empty() || self.random.permille(300) { model.edges(self.terms) } else { asked };
         if edges.is_empty() {
             return;
         }
@@ -201,37 +236,65 @@ impl<'a> World<'a> {
             line.insert(Line::new(conn)).send(&command);
             return model.ask(id, Asked::Connect(token), now);
         };
-        let asked = match random.below(10) {
-            0..4 if !is_kept(&model.user) => {
+        let asked = match random.below(12) {
+            0..3 if !is_kept(&model.user) => {
                 let token = Token::draw(&random, now.unix(), &CONNECTION);
                 command.refresh = Some(RefreshRequest { token: token.connection(&model.user) });
                 Asked::Refresh(token)
             }
-            0..6 => {
-                let channel =
-                    (*random.one_of(&[PRIVATE, PRIVATE, "kept", "kept", "open:a", "capped"])).to_owned();
+            0..7 => {
+                let channel = (*random
+                    .one_of(&[PRIVATE, PRIVATE, "kept", "kept", OPEN, OPEN, "capped", "capped", "capped"]))
+                .to_owned();
                 if model.has(&channel) {
                     return;
                 }
-                let token = (channel == PRIVATE).then(|| Token::draw(&random, now.unix(), &SUBSCRIPTION));
+                let with_token = channel == PRIVATE || channel == OPEN && random.permille(500);
+                let token = with_token.then(|| Token::draw(&random, now.unix(), &SUBSCRIPTION));
                 let text = token.as_ref().map(|token| token.subscription(&model.user, &channel));
+                let bad_filter = channel != "kept" && random.permille(200);
+                let filter = FilterNode { op: "none of them".to_owned(), ..FilterNode::default() };
                 let request = SubscribeRequest {
                     channel: channel.clone(),
                     token: text.unwrap_or_default(),
+                    tf: bad_filter.then_some(filter),
                     ..SubscribeRequest::default()
                 };
                 command.subscribe = Some(request);
-                Asked::Subscribe(channel, token)
+                Asked::Subscribe(Subscribe { channel, token, bad_filter })
             }
-            6..9 if model.has(PRIVATE) || random.permille(100) => {
+            7..9 => {
+                let mut channel = *random.one_of(&[PRIVATE, OPEN]);
+                if !model.has(channel) && random.permille(900) {
+                    channel = if channel == OPEN { PRIVATE } else { OPEN };
+                }
+                let channel = channel.to_owned();
+                if model.is_server_side(&channel) || !model.has(&channel) && random.permille(900) {
+                    return;
+                }
                 let token = Token::draw(&random, now.unix(), &SUBSCRIPTION);
-                let text = token.subscription(&model.user, PRIVATE);
+                let text = token.subscription(&model.user, &channel);
                 command.sub_refresh = Some(SubRefreshRequest {
-                    channel: PRIVATE.to_owned(),
+                    channel: channel.clone(),
                     token: text,
                     ..SubRefreshRequest::default()
                 });
-                Asked::SubRefresh(token)
+                Asked::SubRefresh(channel, token)
+            }
+            9..11 => {
+                let there: Vec<&str> =
+                    [PRIVATE, OPEN].into_iter().filter(|channel| model.has(channel)).collect();
+                let anything = random.permille(100);
+                if there.is_empty() && !anything {
+                    return;
+                }
+                let channel =
+                    if anything { random.one_of(&[PRIVATE, OPEN, "capped"]) } else { random.one_of(&there) };
+                let channel = (*channel).to_owned();
+                let data = Bytes::from_static(b"0");
+                command.publish =
+                    Some(PublishRequest { channel: channel.clone(), data, ..PublishRequest::default() });
+                Asked::Publish(channel)
             }
             _ => {
                 let channel = (*random.one_of(&CHANNELS[..4])).to_owned();
@@ -251,21 +314,23 @@ impl<'a> World<'a> {
         let node = self.node.node().clone();
         let all = ClientFilter::default();
         let until = now.unix() + self.random.below(12) as i64 - 1;
-        match self.random.below(4) {
+        match self.random.below(5) {
             0 | 1 => {
                 let expired = self.random.permille(100);
                 let ends = if self.random.permille(150) { 0 } else { until };
                 self.notes.lock().push(Note::Api { client: login.client.clone(), expired, ends });
                 node.refresh(&model.user, &all, expired, ends, None);
             }
-            2 if login.subscribing.is_none() && !login.subscriptions.contains_key("api") => {
-                login.subscribing = Some(until);
+            2 | 3 if login.subscribing.is_none() => {
+                let channel = *self.random.one_of(&["api", PRIVATE, OPEN, "capped"]);
+                login.subscribing =
+                    Some(Subscribing { channel: channel.to_owned(), ends: until, high: now.unix() });
                 let (user, client) = (model.user.clone(), login.client.clone());
                 let notes = Arc::clone(&self.notes);
                 self.tasks.spawn(async move {
                     let options = SubscribeOptions { expire_at: until, ..SubscribeOptions::default() };
                     let subscribe = ServerSubscribe { options, since: None };
-                    let done = node.subscribe(&user, &ClientFilter::default(), "api", subscribe).await;
+                    let done = node.subscribe(&user, &ClientFilter::default(), channel, subscribe).await;
                     match done {
                         Ok(()) => {}
                         Err(SubscribeError::Expired) => {
@@ -276,9 +341,9 @@ impl<'a> World<'a> {
                 });
                 self.tasks.poll(self.tasks.ready() - 1);
             }
-            2 => {}
+            2 | 3 => {}
             _ => {
-                let channel = *self.random.one_of(&[PRIVATE, "kept", "open:a"]);
+                let channel = *self.random.one_of(&[PRIVATE, "kept", OPEN]);
                 node.unsubscribe(&model.user, &all, Some(channel), UnsubscribeCode::SERVER);
                 model.unsubscribed_by_api();
             }
@@ -327,8 +392,9 @@ impl<'a> World<'a> {
         let now = self.clock.now();
         for (_, model) in &mut self.clients {
             model.look(self.terms, now)?;
+            model.same_refreshes(|client| self.grants.times_prolonged(client))?;
         }
-        Ok(())
+        self.grants.fault().map_or(Ok(()), Err)
     }
 
     /// Tells the model what the application said, from one note to another.
@@ -355,7 +421,7 @@ impl<'a> World<'a> {
                     let serial = self.questions.get(&question).copied().unwrap_or_default();
                     model.said_of_subscription(serial, said, now);
                 }
-                Note::TooLate { ends, .. } => model.refused_as_too_late(ends, now),
+                Note::TooLate { ends, .. } => model.refused_as_too_late(ends),
                 Note::Api { expired, ends, .. } => model.refreshed_by_api(expired, ends, now, self.counts),
             }
         }
