@@ -71,6 +71,15 @@ impl Clock {
         }
     }
 
+    /// Microseconds of the monotonic clock, for measuring how long something takes.
+    #[must_use]
+    pub fn micros(&self) -> u64 {
+        match &self.0 {
+            Inner::System(start) => u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
+            Inner::Manual(manual) => manual.mono.load(Ordering::Relaxed).saturating_mul(1_000),
+        }
+    }
+
     /// Reads both clocks.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]

@@ -302,7 +302,7 @@ impl SimNode {
         }
         while core.take_resumed().is_some() {}
         for done in 0..max {
-            let Some(slot) = core.take_dirty() else { return done };
+            let Some(slot) = core.take_express().or_else(|| core.take_bulk()) else { return done };
             let Some(entry) = wires.get_mut(slot as usize) else { continue };
             if core.state(slot) == State::Gone {
                 *entry = None;

@@ -240,6 +240,11 @@ impl LocalChannel {
         }
     }
 
+    /// How many subscribers it has.
+    pub(crate) fn len(&self) -> usize {
+        self.subscribers.slots().len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.subscribers.slots().is_empty()
     }

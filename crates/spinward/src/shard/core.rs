@@ -50,13 +50,15 @@ pub(crate) struct Core {
     pub(super) out: Vec<u8>,
     /// WebSocket control frames of the event that is being handled, which go before the replies in `out`.
     pub(super) control_frames: Vec<u8>,
-    /// What the connection that is being served has used of its turn.
+    /// Work that was done for the connection that is being served, or the entry that is being handled.
     pub(crate) spent: usize,
     /// Above this, a connection's output pauses it.
     pub(super) high_water: usize,
     pub(super) due: Vec<u32>,
     /// Slots with something to send.
-    pub(super) dirty: VecDeque<u32>,
+    pub(super) express: VecDeque<u32>,
+    /// Slots with something of a large fan-out to send. They have a queue of their own lest replies wait for them all.
+    pub(super) bulk: VecDeque<u32>,
     /// Slots to be served, in turn.
     pub(super) runnable: VecDeque<u32>,
     /// Slots that may read again.
@@ -86,7 +88,8 @@ impl Core {
             spent: 0,
             high_water: config.queue_max_size / 2,
             due: Vec::new(),
-            dirty: VecDeque::new(),
+            express: VecDeque::new(),
+            bulk: VecDeque::new(),
             runnable: VecDeque::new(),
             resumed: Vec::new(),
             limits: Limits { message: config.message_size_limit },

@@ -2,6 +2,7 @@
 
 use super::core::{Core, Execute};
 use super::slots::{Marks, State};
+use super::work::DELIVERY;
 use crate::clock::Now;
 use crate::hub::encoded::{Delivery, On, frame, info_to_wire};
 use crate::hub::local::Verdict;
@@ -12,6 +13,9 @@ use spinward_wire::Protocol;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::message::{Join, Leave, Push};
 use std::sync::Arc;
+
+/// A fan-out to more subscribers than this is sent beside what is sent else, and not before it.
+const BULK: usize = 256;
 
 impl Core {
     /// Gives a publication to the local subscribers of its channel.
@@ -31,7 +35,12 @@ impl Core {
         }
         let Some(local) = self.channels.get_mut(number) else { return };
         let record = Arc::clone(&local.record);
-        let (slots, dirty, limit) = (&mut self.slots, &mut self.dirty, self.config.queue_max_size);
+        let (queue, mark) = if local.len() > BULK {
+            (&mut self.bulk, Marks::BULK)
+        } else {
+            (&mut self.express, Marks::EXPRESS)
+        };
+        let (slots, limit) = (&mut self.slots, self.config.queue_max_size);
         let mut slow = Vec::new();
         let mut count = 0;
         let metrics = &self.hub.metrics.shards[usize::from(self.shard)];
@@ -50,11 +59,12 @@ impl Core {
             if entry.is_slow(limit) {
                 slow.push(slot);
             }
-            if sends && !entry.marks.has(Marks::DIRTY | Marks::BLOCKED) {
-                entry.marks.set(Marks::DIRTY);
-                dirty.push_back(slot);
+            if sends && !entry.marks.has(Marks::EXPRESS | Marks::BULK | Marks::BLOCKED) {
+                entry.marks.set(mark);
+                queue.push_back(slot);
             }
         });
+        self.spent += count as usize * DELIVERY;
         add(&metrics.deliveries, count);
         add(&metrics.filtered, filtering.held_back);
         add(&metrics.filter_evaluations, filtering.evaluated);
@@ -88,6 +98,7 @@ impl Core {
         let Some(local) = self.channels.get(number) else { return };
         let name = local.record.name.clone();
         let wanting = local.told_of_joins();
+        self.spent += wanting.len() * DELIVERY;
         let mut frames: [Option<Bytes>; 2] = [None, None];
         for slot in wanting {
             let Some(session) = &self.slots[slot as usize].session else { continue };

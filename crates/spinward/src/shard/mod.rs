@@ -7,6 +7,7 @@ mod emit;
 mod entering;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
+mod pace;
 #[cfg(target_os = "linux")]
 mod poll;
 mod probe;
@@ -28,6 +29,7 @@ use crate::node::execute::Executor;
 use bytes::Bytes;
 use core::Core;
 use inbox::Entry;
+use pace::Pace;
 use slots::State;
 use spinward_wire::Protocol;
 use std::cell::RefCell;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use stream::Stream;
 use task::Tasks;
+use work::SYSTEM_CALL;
 
 /// A connection whose WebSocket handshake is done.
 pub(crate) struct Accepted {
@@ -61,9 +64,12 @@ pub(crate) enum Io {
     Stream(Box<dyn Stream>),
 }
 
-/// Entries, reads and sends of one turn, so that none of them starves the others.
+/// Entries, reads and sends of one turn, so that none of them starves the others. Each part is bounded by time too:
+/// see [`Pace`].
 const ENTRIES_PER_TURN: usize = 512;
 const SENDS_PER_SLICE: usize = 256;
+/// What an entry costs beside what it brings about.
+const ENTRY: usize = 256;
 #[cfg(target_os = "linux")]
 const READS_PER_TURN: usize = 256;
 /// After so many sends and more, a shard rests before it takes the next publications: what comes meanwhile goes
@@ -72,6 +78,8 @@ const READS_PER_TURN: usize = 256;
 const SENDS_BEFORE_REST: u32 = 128;
 const REST_PER_SEND: Duration = Duration::from_micros(5);
 const REST_AT_MOST: Duration = Duration::from_millis(4);
+/// How long a shard may go on with what was there before the node was to stop, in milliseconds.
+const STOP_AFTER: u64 = 100;
 /// How much is read from a socket, or sent to one, at a time.
 const SCRATCH: usize = 64 << 10;
 
@@ -94,6 +102,8 @@ pub(crate) struct Driver {
     resting: bool,
     /// The loop sleeps until then, on the monotonic clock, if nothing wakes it.
     asleep_until: u64,
+    /// When connections are closed, whatever is in the inbox before that. Known once the node stops.
+    stop_at: Option<u64>,
     stopping: bool,
 }
 
@@ -127,6 +137,7 @@ pub(crate) fn spawn(
             sends: 0,
             resting: false,
             asleep_until: 0,
+            stop_at: None,
             stopping: false,
             hub,
         };
@@ -230,6 +241,12 @@ impl Driver {
         #[cfg(feature = "planted-faults")]
         crate::sim::planted::on_turn();
         self.core.tick(now, &mut self.exec);
+        if !self.stopping && self.hub.is_stopping() {
+            let stop_at = *self.stop_at.get_or_insert(now.mono + STOP_AFTER);
+            if now.mono >= stop_at {
+                self.stop(now);
+            }
+        }
         self.take_entries(now, own);
         self.flush();
         // Those that are read now and come to wait are served in the next turn: no connection has two in one.
@@ -243,10 +260,19 @@ impl Driver {
 
     /// Serves connections that had to wait.
     fn work(&mut self, count: usize) {
+        let mut pace = Pace::new(&self.hub.clock);
         for _ in 0..count {
             let now = self.hub.clock.now();
             self.core.work(now, &mut self.exec);
+            if !pace.may_go_on(self.core.spent) {
+                return;
+            }
         }
+    }
+
+    fn stop(&mut self, now: Now) {
+        self.stopping = true;
+        self.core.entry(Entry::Shutdown, now, &mut self.exec);
     }
 
     /// A task did something of which the loop, asleep, knows nothing: wakes it if it is to act on that.
@@ -279,18 +305,19 @@ impl Driver {
         if self.entries.is_empty() && !self.resting {
             self.hub.inboxes[self.shard].drain(&mut self.entries);
         }
+        let mut pace = Pace::new(&self.hub.clock);
         for _ in 0..ENTRIES_PER_TURN {
             match self.entries.pop_front() {
                 None => return,
                 Some(Entry::Accept(accepted)) => self.accept(*accepted, now, own),
-                Some(Entry::Shutdown) => {
-                    self.stopping = true;
-                    self.core.entry(Entry::Shutdown, now, &mut self.exec);
-                }
+                Some(Entry::Shutdown) => self.stop(now),
                 Some(entry) => {
                     self.published |= matches!(entry, Entry::Publication { .. });
                     self.core.entry(entry, now, &mut self.exec);
                 }
+            }
+            if !pace.may_go_on(ENTRY + self.core.spent) {
+                return;
             }
         }
     }
@@ -341,16 +368,24 @@ impl Driver {
         }
     }
 
-    /// Sends what is to be sent, a slice at a time.
+    /// Sends what is to be sent: a slice of replies and small fan-outs, and then one of large fan-outs.
     fn flush(&mut self) {
+        self.flush_queue(Core::take_express);
+        self.flush_queue(Core::take_bulk);
+    }
+
+    fn flush_queue(&mut self, take: impl Fn(&mut Core) -> Option<u32>) {
+        let mut pace = Pace::new(&self.hub.clock);
         for _ in 0..SENDS_PER_SLICE {
-            let Some(slot) = self.core.take_dirty() else { return };
+            let Some(slot) = take(&mut self.core) else { return };
             self.sends += 1;
-            if self.tasks.wake(slot) {
-                continue;
+            if !self.tasks.wake(slot) {
+                #[cfg(target_os = "linux")]
+                self.flush_socket(slot);
             }
-            #[cfg(target_os = "linux")]
-            self.flush_socket(slot);
+            if !pace.may_go_on(SYSTEM_CALL) {
+                return;
+            }
         }
     }
 

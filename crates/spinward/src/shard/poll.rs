@@ -1,6 +1,8 @@
 //! The poller: moves the bytes of plain TCP sockets, which own no buffer and no task.
 
+use super::pace::Pace;
 use super::slots::State;
+use super::work::SYSTEM_CALL;
 use super::{Driver, READS_PER_TURN, SCRATCH};
 use crate::metrics::add;
 use mio::net::TcpStream;
@@ -114,11 +116,17 @@ impl Driver {
         if std::mem::take(&mut self.poller.woken) {
             self.take_events(poll);
         }
-        for _ in 0..READS_PER_TURN {
+        let mut pace = Pace::new(&self.hub.clock);
+        // One that has more is queued again, for the next turn.
+        for _ in 0..READS_PER_TURN.min(self.poller.ready.len()) {
             let Some(slot) = self.poller.ready.pop_front() else { return };
             if let Some(socket) = self.poller.socket(slot) {
                 socket.queued = false;
+                self.core.spent = 0;
                 self.read_socket(slot);
+                if !pace.may_go_on(SYSTEM_CALL + self.core.spent) {
+                    return;
+                }
             }
         }
     }

@@ -78,7 +78,9 @@ pub(super) struct Marks(u8);
 
 impl Marks {
     /// It is in the queue of slots with something to send.
-    pub(super) const DIRTY: u8 = 1;
+    pub(super) const EXPRESS: u8 = 1;
+    /// It is in the queue of those that have something of a large fan-out to send.
+    pub(super) const BULK: u8 = 16;
     /// The socket takes no more; the mover says when it does again.
     pub(super) const BLOCKED: u8 = 2;
     /// It is in the queue of slots to be served.
@@ -183,15 +185,27 @@ impl Core {
         self.resumed.pop()
     }
 
-    /// The next slot with something to send, or to let go of.
-    pub(crate) fn take_dirty(&mut self) -> Option<u32> {
-        let slot = self.dirty.pop_front()?;
-        self.slots[slot as usize].marks.clear(Marks::DIRTY);
+    /// The next slot with something to send, or to let go of, among those that are not of a large fan-out alone.
+    pub(crate) fn take_express(&mut self) -> Option<u32> {
+        let slot = self.express.pop_front()?;
+        self.slots[slot as usize].marks.clear(Marks::EXPRESS);
+        Some(slot)
+    }
+
+    /// The next slot with something of a large fan-out to send. It may have been sent with something else by now.
+    pub(crate) fn take_bulk(&mut self) -> Option<u32> {
+        let slot = self.bulk.pop_front()?;
+        self.slots[slot as usize].marks.clear(Marks::BULK);
         Some(slot)
     }
 
     pub(crate) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.express.is_empty() || self.has_bulk()
+    }
+
+    /// Whether sends of a large fan-out are still to be made.
+    pub(crate) fn has_bulk(&self) -> bool {
+        !self.bulk.is_empty()
     }
 
     pub(crate) fn outbox(&mut self, slot: u32) -> &mut Outbox {
@@ -213,9 +227,9 @@ impl Core {
 
     pub(super) fn mark(&mut self, slot: u32) {
         let entry = &mut self.slots[slot as usize];
-        if !entry.marks.has(Marks::DIRTY | Marks::BLOCKED) {
-            entry.marks.set(Marks::DIRTY);
-            self.dirty.push_back(slot);
+        if !entry.marks.has(Marks::EXPRESS | Marks::BLOCKED) {
+            entry.marks.set(Marks::EXPRESS);
+            self.express.push_back(slot);
         }
     }
 

@@ -91,7 +91,13 @@ async fn carry(slot: u32, stream: Box<dyn Stream>, wake: Rc<Notify>, driver: Rc<
                     ended = true;
                     end(&driver, slot);
                 }
-                Ok(count) if state == State::Open => received(&driver, slot, &mut buffer[..count]),
+                Ok(count) if state == State::Open => {
+                    received(&driver, slot, &mut buffer[..count]);
+                    if count == BUFFER {
+                        // There is more: the others first.
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Ok(_) => {}
             },
             () = wake.notified() => {}

@@ -14,6 +14,10 @@ use spinward_wire::ws::Payload;
 pub const TURN: usize = 128 << 10;
 /// What a command costs beside its bytes and those of its reply.
 pub(super) const COMMAND: usize = 2 << 10;
+/// What it costs to put something into the outbox of a subscriber.
+pub(super) const DELIVERY: usize = 64;
+/// What it costs to read from a socket or to send to one, beside the bytes.
+pub(super) const SYSTEM_CALL: usize = 2 << 10;
 /// What a frame costs beside its bytes.
 pub(super) const FRAME: usize = 64;
 
