@@ -1,7 +1,7 @@
 //! What is published, lost, or said of others: to the local subscribers of a channel.
 
 use super::core::{Core, Execute};
-use super::slots::{Marks, State};
+use super::slots::{Marks, State, Taken};
 use super::work::DELIVERY;
 use crate::clock::Now;
 use crate::hub::encoded::{Delivery, On, frame, info_to_wire};
@@ -54,12 +54,12 @@ impl Core {
             let frame = delivery.frame(&on, session.protocol(), form);
             #[cfg(feature = "planted-faults")]
             let Some(frame) = crate::sim::planted::on_frame(record.id, slot, frame) else { return };
-            let sends = entry.take(number, frame);
+            let taken = entry.take(number, frame);
             count += 1;
-            if entry.is_slow(limit) {
+            if taken != Taken::Alone && entry.is_slow(limit) {
                 slow.push(slot);
             }
-            if sends && !entry.marks.has(Marks::EXPRESS | Marks::BULK | Marks::BLOCKED) {
+            if taken != Taken::Held && !entry.marks.has(Marks::EXPRESS | Marks::BULK | Marks::BLOCKED) {
                 entry.marks.set(mark);
                 queue.push_back(slot);
             }
@@ -117,7 +117,7 @@ impl Core {
             };
             let bytes = frames[usize::from(protocol == Protocol::Json)].get_or_insert_with(encode).clone();
             let entry = &mut self.slots[slot as usize];
-            if entry.state == State::Open && entry.take(number, bytes) {
+            if entry.state == State::Open && entry.take(number, bytes) != Taken::Held {
                 self.mark(slot);
             }
             self.close_if_slow(slot, now, exec);

@@ -24,7 +24,9 @@ impl Core {
                 None => MayPush::Yes,
             };
             match push {
-                MayPush::Yes => entry.outbox.push(frame),
+                MayPush::Yes => {
+                    entry.outbox.push(frame);
+                }
                 MayPush::No => {}
                 MayPush::Wait => {
                     held.bytes += frame.len();

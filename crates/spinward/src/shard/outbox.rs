@@ -37,15 +37,19 @@ enum Queue {
 }
 
 impl Outbox {
+    /// Appends a piece. Says whether it is the only one.
+    ///
     /// Inlined, because it is done for every delivery.
     #[inline]
-    pub(crate) fn push(&mut self, bytes: Bytes) {
+    pub(crate) fn push(&mut self, bytes: Bytes) -> bool {
         self.bytes = self.bytes.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        if let Queue::Empty = self.queue {
+        let alone = matches!(self.queue, Queue::Empty);
+        if alone {
             self.queue = Queue::One(bytes);
         } else {
             self.push_further(bytes);
         }
+        alone
     }
 
     /// Like [`Outbox::push`], for a reply: its size is allowed on top of the limit while it waits.

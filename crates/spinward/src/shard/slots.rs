@@ -34,18 +34,20 @@ pub(super) struct Held {
 }
 
 impl Slot {
-    /// Takes something of a channel that is to be sent. Says whether it now waits to be sent.
-    pub(super) fn take(&mut self, channel: u32, frame: Bytes) -> bool {
+    /// Takes something of a channel that is to be sent.
+    pub(super) fn take(&mut self, channel: u32, frame: Bytes) -> Taken {
         let waits = self
             .session
             .as_ref()
             .is_some_and(|session| session.is_entering() && session.may_push(channel) == MayPush::Wait);
         if waits {
             self.hold(Some(channel), frame);
+            Taken::Held
+        } else if self.outbox.push(frame) {
+            Taken::Alone
         } else {
-            self.outbox.push(frame);
+            Taken::Queued
         }
-        !waits
     }
 
     pub(super) fn hold(&mut self, channel: Option<u32>, frame: Bytes) {
@@ -70,6 +72,17 @@ impl Slot {
         let held = self.held.as_ref().map_or(0, |held| held.frames.len());
         self.outbox.pieces() + held > 1 && self.queued() > limit + self.outbox.allowance()
     }
+}
+
+/// Where something that is to be sent has gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Into an empty outbox.
+    Alone,
+    /// Into the outbox, behind something else.
+    Queued,
+    /// It waits for a reply that goes before it.
+    Held,
 }
 
 /// Yes-or-no facts about a slot, in one byte.
