@@ -25,13 +25,16 @@ use crate::presence::{MemoryPresence, PresenceStore};
 use crate::shard::core::Core;
 use crate::shard::inbox::Entry;
 use crate::shard::slots::State;
-pub use crate::shard::work::TURN;
 use crate::shard::{Accepted, Io, place};
 use bytes::Bytes;
 use spinward_wire::Protocol;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// What one connection may use of a turn, in about the work of a byte received or sent. The last command of a turn may
+/// go beyond it.
+pub const TURN: usize = crate::shard::work::TURN;
 
 /// What a simulated node is made of.
 pub struct Parts {

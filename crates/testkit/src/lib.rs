@@ -2,7 +2,8 @@
 //!
 //! [`peer`] speaks the client protocol from a script and writes down what it is told, [`world`] steps whole
 //! nodes of production code by a seed, [`broker`] is a remote broker that misbehaves by the same seed, and
-//! [`checker`] judges what was written down. [`client`] puts a peer onto a real socket, and [`idp`] publishes keys. [`counted`] is the frame
+//! [`checker`] judges what was written down. [`pipeline`] is a client
+//! that sends without waiting, and may be hostile. [`client`] puts a peer onto a real socket, and [`idp`] publishes keys. [`counted`] is the frame
 //! of programs whose instructions are counted.
 
 pub mod broker;
@@ -13,5 +14,6 @@ pub mod idp;
 pub mod log;
 pub mod payload;
 pub mod peer;
+pub mod pipeline;
 pub mod random;
 pub mod world;

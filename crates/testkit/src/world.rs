@@ -7,6 +7,7 @@ use crate::broker::{Misdeeds, SimBroker};
 use crate::log::{Event, Fault, Line, Log, Seen};
 use crate::payload::{self, Message};
 use crate::peer::Peer;
+use crate::pipeline::{Kind, Pipeline};
 use crate::random::Random;
 use parking_lot::Mutex;
 use rules::{Rules, Tarrying, config, is_served, options};
@@ -37,6 +38,8 @@ pub struct Scenario {
     pub clients: usize,
     /// Channels with history; there are one without, and one that the server subscribes some clients to, besides.
     pub channels: usize,
+    /// Clients that flood the nodes and hardly read.
+    pub hostile: usize,
     /// Publishers.
     pub publishers: usize,
     /// Publications kept by channel.
@@ -93,6 +96,7 @@ impl Scenario {
             jumps: random.permille(300),
             inbox: *random.one_of(&[1_500, 1 << 20]),
             quiet: random.permille(500),
+            hostile: random.below(3),
         }
     }
 }
@@ -117,6 +121,7 @@ struct World {
     broker: Option<SimBroker>,
     nodes: Vec<SimNode>,
     clients: Vec<Simulated>,
+    hostile: Vec<Hostile>,
     publishers: Vec<Publisher>,
     channels: Vec<String>,
 }
@@ -127,6 +132,12 @@ struct Simulated {
     at: Option<(usize, Conn)>,
 }
 
+/// A client that floods a node, and where.
+struct Hostile {
+    client: Pipeline,
+    at: Option<(usize, Conn)>,
+}
+
 struct Publisher {
     p: u32,
     /// The last number by channel.
@@ -134,6 +145,8 @@ struct Publisher {
     busy: Arc<Mutex<bool>>,
 }
 
+/// What hostile clients name in their commands: one that others are in, and one of their own.
+const HOSTILE_CHANNELS: [&str; 2] = ["h0", "x"];
 const META_TTL: Duration = Duration::from_secs(40);
 const POSITION_CHECK: Duration = Duration::from_secs(5);
 
@@ -189,10 +202,16 @@ impl World {
                 Simulated { peer, at: None }
             })
             .collect();
+        let hostile = (0..scenario.hostile)
+            .map(|_| Hostile {
+                client: Pipeline::new(Protocol::Json, Kind::Hostile, HOSTILE_CHANNELS),
+                at: None,
+            })
+            .collect();
         let publishers = (1..=scenario.publishers as u32)
             .map(|p| Publisher { p, sent: vec![0; channels.len()], busy: Arc::default() })
             .collect();
-        Self { scenario, random, clock, tasks, log, broker, nodes, clients, publishers, channels }
+        Self { scenario, random, clock, tasks, log, broker, nodes, clients, hostile, publishers, channels }
     }
 
     fn step(&mut self) {
@@ -239,11 +258,46 @@ impl World {
                 }
             }
         }
+        for at in 0..self.hostile.len() {
+            if random.permille(40) {
+                self.flood(at);
+            }
+        }
         if random.permille(self.scenario.nuisance) {
             self.annoy();
         }
         if random.permille(self.scenario.havoc) {
             self.destroy();
+        }
+    }
+
+    /// A hostile client sends what it likes, and takes little of what it gets.
+    fn flood(&mut self, at: usize) {
+        let random = &self.random;
+        let Hostile { client, at } = &mut self.hostile[at];
+        let Some((node, conn)) = *at else {
+            let node = random.below(self.nodes.len());
+            let credentials = Credentials { user: "hostile".to_owned(), ..Credentials::default() };
+            let room = *random.one_of(&[0, 500, 20_000]);
+            if let Some(conn) = self.nodes[node].connect(Protocol::Json, Some(credentials), room) {
+                *client = Pipeline::new(Protocol::Json, Kind::Hostile, HOSTILE_CHANNELS);
+                *at = Some((node, conn));
+            }
+            return;
+        };
+        client.say(random);
+        let node = &mut self.nodes[node];
+        let bytes: Vec<u8> = client.out.drain(..random.between(0, client.out.len())).collect();
+        node.write(conn, &bytes);
+        node.read(conn, 4_096);
+        let gone = random.permille(10)
+            || random.permille(200)
+                && node
+                    .receive(conn, random.between(1, 10_000))
+                    .is_none_or(|bytes| client.take(bytes).is_err());
+        if gone {
+            node.drop_conn(conn);
+            *at = None;
         }
     }
 
@@ -392,6 +446,11 @@ impl World {
         for client in 0..self.clients.len() {
             if let Some((node, conn)) = self.clients[client].at {
                 self.nodes[node].set_room(conn, usize::MAX);
+            }
+        }
+        for Hostile { at, .. } in &mut self.hostile {
+            if let Some((node, conn)) = at.take() {
+                self.nodes[node].drop_conn(conn);
             }
         }
         self.settle();

@@ -5,9 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
-mod pipeline;
-
-use pipeline::{Kind, Peer};
 use spinward::Config;
 use spinward::answer::Answer;
 use spinward::broker::{HistoryOptions, PublishOptions};
@@ -18,7 +15,8 @@ use spinward::hooks::{
 };
 use spinward::id::Entropy;
 use spinward::sim::planted::{self, Fault};
-use spinward::sim::{Parts, SimNode, TURN, Tasks, give_way};
+use spinward::sim::{Conn, Parts, SimNode, TURN, Tasks, give_way};
+use spinward_testkit::pipeline::{Kind, Pipeline};
 use spinward_testkit::random::Random;
 use spinward_wire::Protocol;
 use std::sync::Arc;
@@ -83,6 +81,11 @@ impl Hooks for Open {
     }
 }
 
+struct Peer {
+    conn: Conn,
+    client: Pipeline,
+}
+
 struct World {
     random: Random,
     node: SimNode,
@@ -124,7 +127,7 @@ impl World {
         for (number, kind) in kinds.enumerate() {
             let protocol = if number % 2 == 0 { Protocol::Json } else { Protocol::Protobuf };
             let conn = node.connect(protocol, None, usize::MAX).expect("the node is up");
-            peers.push(Peer::new(conn, protocol, kind));
+            peers.push(Peer { conn, client: Pipeline::new(protocol, kind, ["news", "members"]) });
         }
         let mut world = Self { random, node, tasks, peers, limit, published: 0 };
         // The history is there, and the members are in, before anything else happens.
@@ -132,7 +135,7 @@ impl World {
             world.publish();
         }
         for peer in &mut world.peers[..MEMBERS] {
-            peer.enter("members");
+            peer.client.enter("members");
         }
         world.settle();
         for at in MEMBERS..world.peers.len() {
@@ -159,12 +162,12 @@ impl World {
         let random = self.random.clone();
         let at = random.between(MEMBERS, self.peers.len() - 1);
         match random.below(12) {
-            0..2 => self.peers[at].say(&random),
+            0..2 => self.peers[at].client.say(&random),
             2..5 => {
                 self.write(at, random.between(1, 4 * READ));
             }
             5..7 => {
-                let hostile = self.peers[at].kind == Kind::Hostile;
+                let hostile = self.peers[at].client.kind == Kind::Hostile;
                 if !hostile || random.permille(100) {
                     let max = *random.one_of(&[1, 100, 5_000, usize::MAX]);
                     self.take(at, max);
@@ -196,8 +199,8 @@ impl World {
 
     /// A peer writes so many bytes of what it has to say, and the server reads once.
     fn write(&mut self, at: usize, max: usize) -> usize {
-        let Peer { conn, out, .. } = &mut self.peers[at];
-        let bytes: Vec<u8> = out.drain(..max.min(out.len())).collect();
+        let Peer { conn, client } = &mut self.peers[at];
+        let bytes: Vec<u8> = client.out.drain(..max.min(client.out.len())).collect();
         self.node.write(*conn, &bytes);
         let read = self.node.read(*conn, READ);
         if read > 0 {
@@ -210,8 +213,8 @@ impl World {
     fn take(&mut self, at: usize, max: usize) -> usize {
         let peer = &mut self.peers[at];
         match self.node.receive(peer.conn, max) {
-            Some(bytes) => peer.take(bytes),
-            None => peer.end(),
+            Some(bytes) => peer.client.take(bytes).unwrap(),
+            None => usize::from(peer.client.end()),
         }
     }
 
@@ -225,9 +228,13 @@ impl World {
         for peer in &self.peers {
             let queued = self.node.queued(peer.conn);
             let most = self.limit + LARGEST;
-            assert!(queued <= most, "{queued} bytes of {most} wait for {:?}", peer.kind);
+            assert!(queued <= most, "{queued} bytes of {most} wait for {:?}", peer.client.kind);
             let (message, input) = self.node.stashed(peer.conn);
-            assert!(message <= MESSAGE && input <= READ, "{message} and {input} bytes of {:?}", peer.kind);
+            assert!(
+                message <= MESSAGE && input <= READ,
+                "{message} and {input} bytes of {:?}",
+                peer.client.kind
+            );
         }
     }
 
@@ -259,7 +266,7 @@ impl World {
         }
         self.settle();
         for peer in &self.peers {
-            peer.judge();
+            peer.client.judge().unwrap();
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::clock::Now;
 use spinward_wire::ws::Payload;
 
 /// What one connection may use of a turn. The unit is about the work of a byte received or sent.
-pub const TURN: usize = 128 << 10;
+pub(crate) const TURN: usize = 128 << 10;
 /// What a command costs beside its bytes and those of its reply.
 pub(super) const COMMAND: usize = 2 << 10;
 /// What it costs to put something into the outbox of a subscriber.

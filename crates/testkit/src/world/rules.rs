@@ -3,8 +3,11 @@
 use super::{META_TTL, POSITION_CHECK, Scenario};
 use crate::random::Random;
 use spinward::answer::Answer;
-use spinward::broker::HistoryOptions;
-use spinward::hooks::{Connected, Connecting, Decision, Hooks, SubscribeOptions, Subscribing};
+use spinward::broker::{HistoryOptions, PublishOptions};
+use spinward::hooks::{
+    Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing,
+    SubscribeOptions, Subscribing,
+};
 use spinward::id::ClientId;
 use spinward::presence::{MemoryPresence, PresenceError, PresenceStats, PresenceStore};
 use spinward::sim::give_way;
@@ -86,6 +89,19 @@ impl Hooks for Rules {
 
     fn subscribe(&self, _: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
         self.answer(Ok(self.subscription(&request.channel)))
+    }
+
+    /// Only hostile clients ask for this, and what they publish to is none of the channels that are checked.
+    fn publish(&self, _: &Client, request: Publishing) -> Decision<Publish> {
+        self.answer(Ok(Publish { data: request.data, options: PublishOptions::default() }))
+    }
+
+    fn presence(&self, _: &Client, _: PresenceAsked) -> Decision<()> {
+        self.answer(Ok(()))
+    }
+
+    fn history(&self, _: &Client, request: HistoryAsked) -> Decision<HistoryOptions> {
+        self.answer(Ok(options(&self.scenario, &request.channel)))
     }
 }
 

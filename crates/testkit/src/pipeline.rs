@@ -1,7 +1,7 @@
-//! A peer that sends commands without waiting for replies, and wants every one of them, in order.
+//! A peer that sends commands without waiting for replies, and wants every one of them, in order. It may be hostile:
+//! read hardly ever, flood with pings, send what is no message.
 
-use spinward::sim::Conn;
-use spinward_testkit::random::Random;
+use crate::random::Random;
 use spinward_wire::message::{
     Command, ConnectRequest, HistoryRequest, PresenceRequest, PresenceStatsRequest, PublishRequest,
     SubscribeRequest, UnsubscribeRequest,
@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 /// How a peer behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// It is in one channel, and only reads.
     Member,
     /// It sends commands of every kind but subscribes to nothing, and reads what comes, if slowly.
@@ -23,11 +23,13 @@ pub(crate) enum Kind {
     Hostile,
 }
 
-pub(crate) struct Peer {
-    pub(crate) conn: Conn,
-    pub(crate) kind: Kind,
+/// A client that sends pipelines of commands.
+pub struct Pipeline {
+    /// How it behaves.
+    pub kind: Kind,
     /// What it has yet to write.
-    pub(crate) out: Vec<u8>,
+    pub out: Vec<u8>,
+    channels: [&'static str; 2],
     protocol: Protocol,
     reader: Reader,
     last_id: u32,
@@ -41,10 +43,12 @@ pub(crate) struct Peer {
 
 const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
 
-impl Peer {
-    pub(crate) fn new(conn: Conn, protocol: Protocol, kind: Kind) -> Self {
+impl Pipeline {
+    /// One that has its login to write. Its commands name these channels, and it subscribes to the first.
+    #[must_use]
+    pub fn new(protocol: Protocol, kind: Kind, channels: [&'static str; 2]) -> Self {
         let mut peer = Self {
-            conn,
+            channels,
             kind,
             out: Vec::new(),
             protocol,
@@ -67,7 +71,8 @@ impl Peer {
         Command { id: self.last_id, ..command }
     }
 
-    pub(crate) fn enter(&mut self, channel: &str) {
+    /// Subscribes to a channel.
+    pub fn enter(&mut self, channel: &str) {
         let subscribe = Some(SubscribeRequest { channel: channel.to_owned(), ..Default::default() });
         let commands = [self.numbered(Command { subscribe, ..Command::default() })];
         self.frame(&commands, 1);
@@ -95,7 +100,7 @@ impl Peer {
     }
 
     /// Puts something into its output.
-    pub(crate) fn say(&mut self, random: &Random) {
+    pub fn say(&mut self, random: &Random) {
         // More would only wait in the test.
         if self.kind == Kind::Member || self.out.len() > 64 << 10 || self.broken {
             return;
@@ -139,7 +144,7 @@ impl Peer {
     }
 
     fn command(&mut self, random: &Random, kind: Option<usize>) -> Command {
-        let channel = random.one_of(&["news", "members"]).to_string();
+        let channel = (*random.one_of(&self.channels)).to_owned();
         let command = match kind.unwrap_or_else(|| random.below(6)) {
             0 => {
                 let limit = *random.one_of(&[0, 1, 10, -1]);
@@ -159,63 +164,78 @@ impl Peer {
             }
             4 if matches!(self.kind, Kind::Subscriber | Kind::Hostile) => {
                 let recover = random.permille(500);
-                let subscribe =
-                    Some(SubscribeRequest { channel: "news".to_owned(), recover, ..Default::default() });
+                let subscribe = Some(SubscribeRequest {
+                    channel: self.channels[0].to_owned(),
+                    recover,
+                    ..Default::default()
+                });
                 Command { subscribe, ..Command::default() }
             }
             _ => {
-                let unsubscribe = Some(UnsubscribeRequest { channel: "news".to_owned() });
+                let unsubscribe = Some(UnsubscribeRequest { channel: self.channels[0].to_owned() });
                 Command { unsubscribe, ..Command::default() }
             }
         };
         self.numbered(command)
     }
 
-    /// Takes bytes of the server. Says how many.
-    pub(crate) fn take(&mut self, mut bytes: Vec<u8>) -> usize {
+    /// Takes bytes of the server. Says how many, or what is wrong with them.
+    ///
+    /// # Errors
+    /// They are no messages, or the replies are not those that are due.
+    pub fn take(&mut self, mut bytes: Vec<u8>) -> Result<usize, String> {
         const LIMITS: Limits = Limits { message: 64 << 20 };
         let count = bytes.len();
         let mut rest = &mut bytes[..];
         while !rest.is_empty() && self.closed.is_none() {
             let (used, event) = self.reader.read(&LIMITS, rest);
-            match event.expect("the server frames well") {
+            match event.map_err(|error| error.to_string())? {
                 None | Some(Event::Ping(_)) => {}
                 Some(Event::Text(payload) | Event::Binary(payload)) => {
                     for reply in Replies::new(self.protocol, &payload) {
-                        let reply = reply.expect("the server speaks well");
-                        if reply.push.is_none() && reply.id > 0 {
-                            assert_eq!(Some(reply.id), self.awaited.pop_front(), "{:?}", self.kind);
+                        let reply = reply.map_err(|error| error.to_string())?;
+                        if reply.push.is_some() || reply.id == 0 {
+                            continue;
+                        }
+                        let due = self.awaited.pop_front();
+                        if due != Some(reply.id) {
+                            return Err(format!("{:?} got reply {} for {due:?}", self.kind, reply.id));
                         }
                     }
                 }
                 Some(Event::Pong) => {
-                    self.pings = self.pings.checked_sub(1).expect("a pong for a ping");
+                    self.pings = self.pings.checked_sub(1).ok_or("a pong without a ping")?;
                 }
                 Some(Event::Close(code)) => self.closed = Some(code),
             }
             rest = &mut rest[used..];
         }
-        count
+        Ok(count)
     }
 
-    /// The server has ended the stream.
-    pub(crate) fn end(&mut self) -> usize {
+    /// The server has ended the stream. Says whether that is news.
+    pub fn end(&mut self) -> bool {
         let first = self.closed.is_none();
         self.closed.get_or_insert(None);
-        usize::from(first)
+        first
     }
 
     /// Everything is over: it has what it asked for, or an end that it brought about.
-    pub(crate) fn judge(&self) {
-        match (self.closed, self.kind) {
-            (None, _) => {
-                assert!(self.awaited.is_empty(), "{:?} has {} replies to get", self.kind, self.awaited.len());
-                assert_eq!(self.pings, 0, "{:?} has pongs to get", self.kind);
-                assert!(!self.broken, "{:?} was let go on", self.kind);
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn judge(&self) -> Result<(), String> {
+        let kind = self.kind;
+        match self.closed {
+            None if !self.awaited.is_empty() => {
+                Err(format!("{kind:?} misses {} replies", self.awaited.len()))
             }
-            (Some(_), _) if self.broken => {}
-            (Some(Some(3008)), Kind::Subscriber | Kind::Hostile) => {}
-            (Some(code), kind) => panic!("{kind:?} was closed with {code:?}"),
+            None if self.pings > 0 => Err(format!("{kind:?} misses {} pongs", self.pings)),
+            None if self.broken => Err(format!("{kind:?} broke the protocol and goes on")),
+            None => Ok(()),
+            Some(_) if self.broken => Ok(()),
+            Some(Some(3008)) if matches!(kind, Kind::Subscriber | Kind::Hostile) => Ok(()),
+            Some(code) => Err(format!("{kind:?} was closed with {code:?}")),
         }
     }
 }
