@@ -12,7 +12,7 @@ use spinward::hooks::{
     Connected, Connecting, Decision, Handshake, Hooks, Refusal, RpcCall, SubscribeOptions, Subscribing,
 };
 use spinward::identity::Credentials;
-use spinward::presence::{MemoryPresence, PresenceError, PresenceStats, PresenceStore};
+use spinward::presence::{Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore};
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, RPCRequest};
 use spinward::{ClientFilter, ClientInfo, Config, Node, id::ClientId};
@@ -187,7 +187,7 @@ impl PresenceStore for Deaf {
         self.0.remove(channel, client)
     }
 
-    fn members(&self, channel: &str) -> Answer<Result<Vec<Arc<ClientInfo>>, PresenceError>> {
+    fn members(&self, channel: &str) -> Answer<Result<Members, PresenceError>> {
         self.0.members(channel)
     }
 

@@ -5,9 +5,12 @@
 //! [`crate::json::payload`], so that one message can never break another.
 
 use crate::json::{self, append_object};
-use crate::message::{Command, Connect, ConnectResult, Publication, Push, Reply, SubscribeResult};
+use crate::message::{
+    Command, Connect, ConnectResult, PresenceResult, Publication, Push, Reply, SubscribeResult,
+};
 use crate::protobuf::{append_varint, varint_len};
 use crate::protocol::Protocol;
+use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
 
@@ -26,6 +29,39 @@ pub fn append_reply(protocol: Protocol, reply: &Reply, out: &mut Vec<u8>, first:
             append_connect_reply(reply, connect, out);
         }
         _ => append(protocol, reply, out, first),
+    }
+}
+
+/// The result of a presence command as [`append_presence_reply`] takes it: encoded once for any number of replies.
+#[must_use]
+pub fn encode_presence(protocol: Protocol, result: &PresenceResult) -> Bytes {
+    match protocol {
+        Protocol::Json => {
+            let mut out = Vec::new();
+            append_object(result, &mut out);
+            out.into()
+        }
+        Protocol::Protobuf => result.encode_to_vec().into(),
+    }
+}
+
+/// Appends the reply to a presence command: the same bytes as [`append_reply`] with the result that was encoded.
+pub fn append_presence_reply(protocol: Protocol, id: u32, encoded: &[u8], out: &mut Vec<u8>, first: bool) {
+    match protocol {
+        Protocol::Json => {
+            out.reserve(encoded.len() + 32);
+            separate(out, first);
+            append_object(&Reply { id, ..Reply::default() }, out);
+            // The object so far is not closed but goes on.
+            out.pop();
+            out.extend_from_slice(if id == 0 { b"\"presence\":" } else { b",\"presence\":" });
+            out.extend_from_slice(encoded);
+            out.push(b'}');
+        }
+        Protocol::Protobuf => {
+            out.reserve(encoded.len() + 16);
+            append_with_field(&Reply { id, ..Reply::default() }, REPLY_PRESENCE, encoded, out);
+        }
     }
 }
 
@@ -102,6 +138,7 @@ pub fn append_publication_push(
 // Keys of length-delimited fields: number << 3 | 2.
 const REPLY_PUSH: u8 = 4 << 3 | 2;
 const REPLY_CONNECT: u8 = 5 << 3 | 2;
+const REPLY_PRESENCE: u8 = 9 << 3 | 2;
 const PUSH_CONNECT: u8 = 10 << 3 | 2;
 const CONNECT_SUBS: u8 = 4 << 3 | 2;
 const CONNECT_RESULT_SUBS: u8 = 6 << 3 | 2;
@@ -190,4 +227,34 @@ fn delimited_len(len: usize) -> usize {
 
 fn append_raw<M: Message>(message: &M, out: &mut Vec<u8>) {
     message.encode_raw(out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::ClientInfo;
+
+    #[test]
+    fn a_presence_reply_is_the_same_put_together_or_encoded_whole() {
+        let info = |user: &str| ClientInfo { user: user.to_owned(), ..ClientInfo::default() };
+        let crowd = (0..300).map(|number| (number.to_string(), info(&format!("u{number}")))).collect();
+        for presence in [BTreeMap::new(), BTreeMap::from([("c".to_owned(), info("é"))]), crowd] {
+            let result = PresenceResult { presence };
+            for (protocol, id, first) in [
+                (Protocol::Json, 7, true),
+                (Protocol::Json, 0, false),
+                (Protocol::Json, u32::MAX, false),
+                (Protocol::Protobuf, 7, true),
+                (Protocol::Protobuf, 0, false),
+                (Protocol::Protobuf, u32::MAX, false),
+            ] {
+                let (mut whole, mut together) = (b"x".to_vec(), b"x".to_vec());
+                let reply = Reply { id, presence: Some(result.clone()), ..Reply::default() };
+                append_reply(protocol, &reply, &mut whole, first);
+                let encoded = encode_presence(protocol, &result);
+                append_presence_reply(protocol, id, &encoded, &mut together, first);
+                assert_eq!(whole, together, "{protocol:?} {id}");
+            }
+        }
+    }
 }

@@ -20,7 +20,8 @@ pub mod ws;
 
 pub use command::{Incoming, Request};
 pub use encode::{
-    append_bare_push, append_command, append_publication_push, append_push, append_reply, ping,
+    append_bare_push, append_command, append_presence_reply, append_publication_push, append_push,
+    append_reply, encode_presence, ping,
 };
 pub use error::DecodeError;
 pub use framing::{Commands, Replies, decode_reply};

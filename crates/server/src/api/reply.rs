@@ -2,12 +2,11 @@
 
 use crate::policy::explain::Explanation;
 use spinward::broker::{History, Published};
-use spinward::presence::PresenceStats;
+use spinward::presence::{Members, PresenceStats};
 use spinward::wire::code::ErrorCode;
 use spinward::wire::json::{append_string, payload};
 use spinward::{ClientInfo, Publication};
 use std::fmt::Write;
-use std::sync::Arc;
 
 /// An error of the server API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +76,7 @@ pub enum Reply {
     /// A broadcast: one answer per channel, in their order.
     Broadcast(Vec<Result<Published, ApiError>>),
     /// Who is there.
-    Presence(Vec<Arc<ClientInfo>>),
+    Presence(Members),
     /// How many are there.
     Stats(PresenceStats),
     /// A slice of a stream.

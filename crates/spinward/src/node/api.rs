@@ -6,8 +6,8 @@ use crate::enforce::Judge;
 use crate::hooks::SubscribeOptions;
 use crate::hub::Engine;
 use crate::metrics::Snapshot;
-use crate::presence::{PresenceError, PresenceStats};
-use crate::publication::{ClientInfo, Position};
+use crate::presence::{Members, PresenceError, PresenceStats};
+use crate::publication::Position;
 use crate::shard::inbox::{Control, Entry, Refused};
 use crate::shard::walk::Walk;
 use bytes::Bytes;
@@ -103,7 +103,7 @@ impl Node {
     ///
     /// # Errors
     /// The presence store failed.
-    pub async fn presence(&self, channel: &str) -> Result<Vec<Arc<ClientInfo>>, PresenceError> {
+    pub async fn presence(&self, channel: &str) -> Result<Members, PresenceError> {
         self.inner.presence.members(channel).wait().await
     }
 

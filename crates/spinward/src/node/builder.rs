@@ -11,6 +11,7 @@ use crate::hooks::Hooks;
 use crate::hub::Hub;
 use crate::id::Entropy;
 use crate::presence::{MemoryPresence, PresenceStore};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use thiserror::Error;
@@ -137,6 +138,8 @@ async fn expire(inner: Weak<Inner>) {
     const SLICES: usize = 64;
     /// Channels of a slice.
     const SLICE: usize = 256;
+    const TIDY_MS: u64 = 1000;
+    let mut tidied = 0;
     loop {
         let mut wait = LONGEST;
         let mut began = None;
@@ -145,6 +148,12 @@ async fn expire(inner: Weak<Inner>) {
                 let Some(inner) = inner.upgrade() else { return };
                 let now = inner.hub.clock.now();
                 let began = *began.get_or_insert(now.mono);
+                if now.mono >= tidied + TIDY_MS {
+                    tidied = now.mono;
+                    if catch_unwind(AssertUnwindSafe(|| inner.presence.tidy())).is_err() {
+                        tracing::error!("the presence store panicked while it tidied up");
+                    }
+                }
                 let next = inner.hub.expire_memory(now, SLICE);
                 wait = next.map_or(LONGEST, |next| Duration::from_millis(next.saturating_sub(now.mono)));
                 if !wait.is_zero() || now.mono - began >= TURN_MS {

@@ -10,7 +10,7 @@ use crate::hub::directory::Channel;
 use crate::hub::interest::Ask;
 use crate::id::ClientId;
 use crate::identity::Identity;
-use crate::presence::PresenceStats;
+use crate::presence::{Members, PresenceStats};
 use crate::publication::ClientInfo;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
@@ -111,7 +111,7 @@ pub(crate) enum Outcome {
     },
     /// A publish or a message was taken, or was not.
     Done(Result<(), Refusal>),
-    Members(Result<Vec<Arc<ClientInfo>>, Refusal>),
+    Members(Result<Members, Refusal>),
     Stats(Result<PresenceStats, Refusal>),
     History(Result<Box<History>, Refusal>),
     Rpc(Result<Bytes, Refusal>),

@@ -1,6 +1,6 @@
 //! Presence within one process: exact, never expiring.
 
-use super::{PresenceError, PresenceStats, PresenceStore};
+use super::{Members, PresenceError, PresenceStats, PresenceStore};
 use crate::answer::Answer;
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
@@ -14,21 +14,41 @@ use std::time::Duration;
 
 const SHARDS: usize = 16;
 
+/// Lists of members that a shard keeps for the next question at most.
+const RECENT: usize = 4;
+
+/// Members from which on a list is worth keeping.
+const CROWD: usize = 16;
+
 /// A presence store in the memory of one node, for nodes that stand alone.
 ///
 /// Entries stay until they are removed. Adding, removing and counting cost the same however many are in a
 /// channel; only listing them does not.
 pub struct MemoryPresence {
     hasher: FixedState,
-    shards: [Mutex<Channels>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+struct Shard {
+    channels: Channels,
+    /// Lists that were asked for lately, until somebody comes or goes. At most [`RECENT`].
+    recent: Vec<Recent>,
+}
+
+/// A list of the members of a channel, as they still are.
+struct Recent {
+    channel: Box<str>,
+    members: Members,
+    /// Somebody has asked for it since the last look.
+    used: bool,
 }
 
 type Map<K, V> = HashMap<K, V, FixedState>;
 
 /// Has no channel without members.
-type Channels = Map<Box<str>, Members>;
+type Channels = Map<Box<str>, Present>;
 
-struct Members {
+struct Present {
     clients: Map<ClientId, Arc<ClientInfo>>,
     /// How many connections each user has here; never 0.
     users: Map<Arc<str>, u32>,
@@ -40,11 +60,13 @@ impl MemoryPresence {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
-        let shards = std::array::from_fn(|_| Mutex::new(Map::with_hasher(hasher.clone())));
+        let shards = std::array::from_fn(|_| {
+            Mutex::new(Shard { channels: Map::with_hasher(hasher.clone()), recent: Vec::new() })
+        });
         Self { hasher, shards }
     }
 
-    fn shard(&self, channel: &str) -> &Mutex<Channels> {
+    fn shard(&self, channel: &str) -> &Mutex<Shard> {
         // The tables take their bits from both ends of the hash.
         let middle = self.hasher.hash_one(channel) >> 32;
         &self.shards[middle as usize % SHARDS]
@@ -58,37 +80,49 @@ impl PresenceStore for MemoryPresence {
         client: ClientId,
         info: Arc<ClientInfo>,
     ) -> Answer<Result<(), PresenceError>> {
-        let mut channels = self.shard(channel).lock();
+        let mut shard = self.shard(channel).lock();
+        shard.changed(channel);
+        let channels = &mut shard.channels;
         if let Some(members) = channels.get_mut(channel) {
             members.add(client, info);
         } else {
-            channels.entry(channel.into()).or_insert_with(|| Members::new(&self.hasher)).add(client, info);
+            channels.entry(channel.into()).or_insert_with(|| Present::new(&self.hasher)).add(client, info);
         }
         Answer::Now(Ok(()))
     }
 
     fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>> {
-        let mut channels = self.shard(channel).lock();
+        let mut shard = self.shard(channel).lock();
+        shard.changed(channel);
+        let channels = &mut shard.channels;
         if let Some(members) = channels.get_mut(channel) {
             members.remove(client);
             if members.clients.is_empty() {
                 channels.remove(channel);
-                give_back(&mut channels);
+                give_back(channels);
             }
         }
         Answer::Now(Ok(()))
     }
 
-    fn members(&self, channel: &str) -> Answer<Result<Vec<Arc<ClientInfo>>, PresenceError>> {
-        let channels = self.shard(channel).lock();
-        Answer::Now(Ok(channels
-            .get(channel)
-            .map_or_else(Vec::new, |m| m.clients.values().cloned().collect())))
+    fn members(&self, channel: &str) -> Answer<Result<Members, PresenceError>> {
+        Answer::Now(Ok(self.shard(channel).lock().members(channel)))
     }
 
     fn stats(&self, channel: &str) -> Answer<Result<PresenceStats, PresenceError>> {
-        let channels = self.shard(channel).lock();
-        Answer::Now(Ok(channels.get(channel).map_or_else(PresenceStats::default, Members::stats)))
+        let shard = self.shard(channel).lock();
+        Answer::Now(Ok(shard.channels.get(channel).map_or_else(PresenceStats::default, Present::stats)))
+    }
+
+    /// Drops lists that nobody has asked for since the last time.
+    fn tidy(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.recent.retain_mut(|recent| std::mem::take(&mut recent.used));
+            if shard.recent.is_empty() {
+                shard.recent = Vec::new();
+            }
+        }
     }
 
     fn refresh_interval(&self) -> Option<Duration> {
@@ -96,7 +130,30 @@ impl PresenceStore for MemoryPresence {
     }
 }
 
-impl Members {
+impl Shard {
+    fn members(&mut self, channel: &str) -> Members {
+        if let Some(recent) = self.recent.iter_mut().find(|recent| *recent.channel == *channel) {
+            recent.used = true;
+            return recent.members.clone();
+        }
+        let Some(present) = self.channels.get(channel) else { return Members::default() };
+        let members = Members::from(present.clients.values().cloned().collect::<Vec<_>>());
+        if members.len() >= CROWD {
+            if self.recent.len() == RECENT {
+                self.recent.remove(0);
+            }
+            self.recent.push(Recent { channel: channel.into(), members: members.clone(), used: true });
+        }
+        members
+    }
+
+    /// Somebody came to a channel, or left it.
+    fn changed(&mut self, channel: &str) {
+        self.recent.retain(|recent| *recent.channel != *channel);
+    }
+}
+
+impl Present {
     fn new(hasher: &FixedState) -> Self {
         Self { clients: Map::with_hasher(hasher.clone()), users: Map::with_hasher(hasher.clone()) }
     }
@@ -145,6 +202,7 @@ mod tests {
     use super::*;
     use crate::stream::tests::config;
     use proptest::prelude::*;
+    use spinward_wire::Protocol;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn client(number: u8) -> ClientId {
@@ -188,10 +246,10 @@ mod tests {
             now(store.remove("never", client(number)));
         }
         for shard in &store.shards {
-            assert_eq!(shard.lock().len(), 0);
+            assert_eq!(shard.lock().channels.len(), 0);
         }
         assert_eq!(stats(&store, "crowd"), (0, 0));
-        assert_eq!(now(store.members("crowd")), []);
+        assert!(now(store.members("crowd")).is_empty());
     }
 
     #[test]
@@ -201,7 +259,7 @@ mod tests {
             now(store.add(&format!("c{number}"), client(1), info("u", 1, 0)));
         }
         for shard in &store.shards {
-            assert!((50..200).contains(&shard.lock().len()));
+            assert!((50..200).contains(&shard.lock().channels.len()));
         }
     }
 
@@ -215,7 +273,7 @@ mod tests {
         now(store.add("c", client(1), info("", 1, 8)));
         assert_eq!(stats(&store, "c"), (2, 2), "the anonymous count as one user");
         now(store.remove("c", client(2)));
-        assert_eq!(now(store.members("c")), [info("", 1, 8)]);
+        assert_eq!(now(store.members("c")).to_vec(), [info("", 1, 8)]);
         assert_eq!(stats(&store, "c"), (1, 1));
     }
 
@@ -233,10 +291,58 @@ mod tests {
         for number in 1..5_000 {
             now(store.remove("c", id(number)));
         }
-        let channels = store.shard("c").lock();
-        let members = &channels["c"];
+        let shard = store.shard("c").lock();
+        let members = &shard.channels["c"];
         assert!(members.clients.capacity() <= 64 && members.users.capacity() <= 64);
         assert_eq!(members.stats(), PresenceStats { clients: 1, users: 1 });
+    }
+
+    #[test]
+    fn a_list_is_made_and_encoded_once_until_somebody_comes_or_goes() {
+        let store = MemoryPresence::new(1);
+        for number in 0..20 {
+            now(store.add("c", client(number), info("u", number, 0)));
+        }
+        for protocol in [Protocol::Json, Protocol::Protobuf] {
+            let (first, again) = (now(store.members("c")), now(store.members("c")));
+            assert_eq!(first.as_ptr(), again.as_ptr());
+            assert_eq!(first.encoded(protocol).as_ptr(), again.encoded(protocol).as_ptr());
+        }
+        let before = now(store.members("c"));
+        now(store.add("c", client(0), info("u", 0, 7)));
+        let after = now(store.members("c"));
+        assert!(before.iter().any(|member| **member == *info("u", 0, 0)), "a list does not change");
+        assert!(after.iter().any(|member| **member == *info("u", 0, 7)));
+        assert_ne!(before.encoded(Protocol::Json), after.encoded(Protocol::Json));
+        now(store.remove("c", client(3)));
+        assert_eq!(now(store.members("c")).len(), 19);
+    }
+
+    #[test]
+    fn lists_are_kept_for_a_moment_and_few_at_a_time() {
+        let store = MemoryPresence::new(1);
+        let kept = || store.shards.iter().map(|shard| shard.lock().recent.len()).sum::<usize>();
+        for channel in 0..500 {
+            for number in 0..20 {
+                now(store.add(&format!("c{channel}"), client(number), info("u", number, 0)));
+            }
+        }
+        now(store.add("few", client(1), info("u", 1, 0)));
+        drop(now(store.members("few")));
+        drop(now(store.members("none")));
+        assert_eq!(kept(), 0);
+        for channel in 0..500 {
+            drop(now(store.members(&format!("c{channel}"))));
+        }
+        assert_eq!(kept(), SHARDS * RECENT);
+        store.tidy();
+        drop(now(store.members("c499")));
+        store.tidy();
+        assert_eq!(kept(), 1, "only what was asked for since");
+        let last = Arc::downgrade(&now(store.members("c499")).0);
+        store.tidy();
+        store.tidy();
+        assert_eq!((kept(), last.strong_count()), (0, 0));
     }
 
     /// Were counting to walk through the members, this would take hours.
@@ -303,13 +409,13 @@ mod tests {
                     prop_assert_eq!(stats(&store, channel), (there.len() as u32, users.len() as u32));
                     let mut expected: Vec<_> =
                         there.iter().map(|(at, (user, tag))| info(user, at.1, *tag)).collect();
-                    let mut members = now(store.members(channel));
+                    let mut members = now(store.members(channel)).to_vec();
                     expected.sort_by(|a, b| a.client.cmp(&b.client));
                     members.sort_by(|a, b| a.client.cmp(&b.client));
                     prop_assert_eq!(members, expected);
                 }
                 let channels: BTreeSet<_> = model.keys().map(|at| at.0).collect();
-                prop_assert_eq!(store.shards.iter().map(|shard| shard.lock().len()).sum::<usize>(), channels.len());
+                prop_assert_eq!(store.shards.iter().map(|shard| shard.lock().channels.len()).sum::<usize>(), channels.len());
             }
         }
     }

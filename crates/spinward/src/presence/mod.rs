@@ -1,9 +1,15 @@
 //! Who is in a channel right now.
 
 use crate::answer::Answer;
+use crate::hub::encoded::info_to_wire;
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
-use std::sync::Arc;
+use bytes::Bytes;
+use spinward_wire::message::PresenceResult;
+use spinward_wire::{Protocol, encode_presence};
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -24,6 +30,55 @@ pub struct PresenceStats {
     pub users: u32,
 }
 
+/// Everyone in a channel at one moment, in no order.
+///
+/// Clones share the list, and what it was encoded to for clients: a store that gives out the same list again saves
+/// both.
+#[derive(Clone, Default)]
+pub struct Members(Arc<Snapshot>);
+
+#[derive(Default)]
+struct Snapshot {
+    list: Vec<Arc<ClientInfo>>,
+    json: OnceLock<Bytes>,
+    protobuf: OnceLock<Bytes>,
+}
+
+impl Members {
+    /// The result of a presence command, encoded by the first caller.
+    pub(crate) fn encoded(&self, protocol: Protocol) -> &Bytes {
+        let cell = match protocol {
+            Protocol::Json => &self.0.json,
+            Protocol::Protobuf => &self.0.protobuf,
+        };
+        cell.get_or_init(|| {
+            let listed =
+                |info: &Arc<ClientInfo>| (info.client.as_ref().to_owned(), info_to_wire(info, protocol));
+            encode_presence(protocol, &PresenceResult { presence: self.iter().map(listed).collect() })
+        })
+    }
+}
+
+impl From<Vec<Arc<ClientInfo>>> for Members {
+    fn from(list: Vec<Arc<ClientInfo>>) -> Self {
+        Self(Arc::new(Snapshot { list, ..Snapshot::default() }))
+    }
+}
+
+impl Deref for Members {
+    type Target = [Arc<ClientInfo>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.list
+    }
+}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
 /// A store of who is in which channel.
 ///
 /// `remove` names the connection, never the user: a user who reconnects before the old connection is
@@ -39,9 +94,12 @@ pub trait PresenceStore: Send + Sync + 'static {
     /// Removes a connection.
     fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>>;
     /// Everyone in a channel, in no order.
-    fn members(&self, channel: &str) -> Answer<Result<Vec<Arc<ClientInfo>>, PresenceError>>;
+    fn members(&self, channel: &str) -> Answer<Result<Members, PresenceError>>;
     /// How many are in a channel.
     fn stats(&self, channel: &str) -> Answer<Result<PresenceStats, PresenceError>>;
+    /// Called about once a second, on the node's runtime: drops what is kept only to answer the next question faster.
+    /// Must not block.
+    fn tidy(&self) {}
     /// How often `add` must be repeated lest the entry expire; `None` if it never does.
     fn refresh_interval(&self) -> Option<Duration>;
 }

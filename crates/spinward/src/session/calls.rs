@@ -6,15 +6,16 @@ use super::{Cx, Session};
 use crate::broker::History;
 use crate::hooks::{FailureCause, Refreshed, Refusal, SubRefreshed};
 use crate::hub::directory::Channel;
-use crate::hub::encoded::{info_to_wire, payload, to_wire};
+use crate::hub::encoded::{payload, to_wire};
 use crate::identity::Identity;
 use crate::node::call::{Call, Outcome};
-use crate::presence::PresenceStats;
+use crate::presence::{Members, PresenceStats};
 use crate::publication::ClientInfo;
 use bytes::Bytes;
+use spinward_wire::append_presence_reply;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use spinward_wire::message::{
-    HistoryResult, PresenceResult, PresenceStatsResult, RPCResult, RefreshResult, Reply, SubRefreshResult,
+    HistoryResult, PresenceStatsResult, RPCResult, RefreshResult, Reply, SubRefreshResult,
 };
 use std::sync::Arc;
 
@@ -26,19 +27,11 @@ impl Session {
         }
     }
 
-    pub(super) fn on_members(
-        &mut self,
-        cx: &mut Cx<'_>,
-        id: u32,
-        outcome: Result<Vec<Arc<ClientInfo>>, Refusal>,
-    ) {
+    pub(super) fn on_members(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Members, Refusal>) {
         match outcome {
             Ok(members) => {
-                let listed = |info: &Arc<ClientInfo>| {
-                    (info.client.as_ref().to_owned(), info_to_wire(info, self.protocol))
-                };
-                let presence = Some(PresenceResult { presence: members.iter().map(listed).collect() });
-                self.reply(cx, &Reply { id, presence, ..Reply::default() });
+                let (first, encoded) = (cx.out.is_empty(), members.encoded(self.protocol));
+                append_presence_reply(self.protocol, id, encoded, cx.out, first);
             }
             Err(refusal) => self.refuse(cx, id, refusal),
         }

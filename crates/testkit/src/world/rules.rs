@@ -9,7 +9,7 @@ use spinward::hooks::{
     SubscribeOptions, Subscribing,
 };
 use spinward::id::ClientId;
-use spinward::presence::{MemoryPresence, PresenceError, PresenceStats, PresenceStore};
+use spinward::presence::{Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore};
 use spinward::sim::give_way;
 use spinward::{Client, ClientInfo, Config};
 use std::sync::Arc;
@@ -125,7 +125,7 @@ impl PresenceStore for Tarrying {
         later(&self.random, 500, self.store.remove(channel, client))
     }
 
-    fn members(&self, channel: &str) -> Answer<Result<Vec<Arc<ClientInfo>>, PresenceError>> {
+    fn members(&self, channel: &str) -> Answer<Result<Members, PresenceError>> {
         self.store.members(channel)
     }
 
