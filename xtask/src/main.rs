@@ -10,6 +10,7 @@ mod hostile;
 mod instructions;
 mod million;
 mod shell;
+mod soak;
 mod test;
 
 use shell::Failure;
@@ -29,6 +30,8 @@ cargo xtask TASK
   hostile [ROW…] [--short] [--list] [--bin FILE] [--against-bin FILE] [--out FILE]
                               attacks a server, and measures what that costs the others
   instructions [--record]     counts the instructions of the hot paths beside those on record
+  soak [--minutes N] [--every SECONDS] [--seed N] [--bin FILE]
+                              a server with steady clients and a fault a minute
   arrows                      checks which crate may know which
 ";
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         "fuzz" => run_fuzz(&arguments),
         "hostile" => hostile::run(&arguments),
         "instructions" => instructions::run(&arguments),
+        "soak" => soak::run(&arguments),
         "arrows" => arrows::run(),
         _ => {
             eprint!("{USAGE}");

@@ -4,7 +4,7 @@ mod install;
 mod limit;
 
 use crate::shell::{self, Failure};
-use crate::{arrows, compat, fuzz, hostile, instructions};
+use crate::{arrows, compat, fuzz, hostile, instructions, soak};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -47,6 +47,7 @@ const STEPS: &[Step] = &[
     step("go-sdk", "the official Go SDK, where there is Go", go_sdk),
     step("fuzz", "15 s for each target", || fuzzed(15, false)),
     extra("hostile", "attacks on a server, shortened", hostile::short),
+    extra("soak", "a minute of faults, one every 5 s", soak::short),
     extra("fuzz-long", "60 s for each target", || fuzzed(60, false)),
     extra("fuzz-teeth", "each target finds the fault planted for it", || fuzzed(60, true)),
 ];

@@ -52,6 +52,16 @@ pub(crate) fn resident(pid: u32) -> Result<f64, Failure> {
     field(pid, "VmRSS:").map(|kib| kib * 1024.0)
 }
 
+/// Threads of a process.
+pub(crate) fn threads(pid: u32) -> Result<usize, Failure> {
+    field(pid, "Threads:").map(|count| count as usize)
+}
+
+/// Open descriptors of a process.
+pub(crate) fn descriptors(pid: u32) -> Result<usize, Failure> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 fn field(pid: u32, name: &str) -> Result<f64, Failure> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let value = text.lines().find_map(|l| l.strip_prefix(name)?.split_whitespace().next()?.parse().ok());

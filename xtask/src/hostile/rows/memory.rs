@@ -75,15 +75,17 @@ pub(super) fn ttl_channels(target: &Target) -> Result<Outcome, Failure> {
 }
 
 pub(super) fn filter_churn(target: &Target) -> Result<Outcome, Failure> {
-    let mut arena = Arena::new(target, &json!({}))?;
-    // Some on each shard, so that the channel never ends.
-    arena.bystanders(8, "tf:")?;
-    let filter = "\"tf\":{\"key\":\"n\",\"cmp\":\"eq\",\"val\":\"<n><pad 2000>\"}";
-    let line = format!(
-        "{{\"id\":1,\"subscribe\":{{\"channel\":\"tf:0\",{filter}}}}}\n{{\"id\":2,\"unsubscribe\":{{\"channel\":\"tf:0\"}}}}"
-    );
-    let attack = json!({"outstanding": 400, "unit": {"kind": "frame", "lines": 25, "line": line}});
-    arena.measure(&[attack], Bound::queues(1, 0.0))
+    let arena = Arena::new(target, &json!({}))?;
+    let subscribe = |value: &str| {
+        let filter = format!("{{\"key\":\"n\",\"cmp\":\"eq\",\"val\":\"{value}\"}}");
+        format!("{{\"id\":1,\"subscribe\":{{\"channel\":\"tf:0\",\"tf\":{filter}}}}}")
+    };
+    // Some on each shard, so that neither the channel nor its filters ever end.
+    let stay = json!({"first": 100, "count": 8, "first_lines": [subscribe("1")]});
+    let line =
+        format!("{}\n{{\"id\":2,\"unsubscribe\":{{\"channel\":\"tf:0\"}}}}", subscribe("<n><pad 2000>"));
+    let churn = json!({"outstanding": 400, "unit": {"kind": "frame", "lines": 25, "line": line}});
+    arena.measure(&[stay, churn], Bound::queues(9, 0.0))
 }
 
 pub(super) fn filter_weight(target: &Target) -> Result<Outcome, Failure> {
