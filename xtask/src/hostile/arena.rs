@@ -19,8 +19,6 @@ pub(super) const QUEUE: f64 = 1_048_576.0;
 
 const WITNESSES: usize = 4;
 const ATTACKER: u8 = 19;
-/// Clients that behave, but are too many to be measured.
-const BYSTANDER: u8 = 10;
 
 /// Memory that a server may take beside what its connections account for: allocator, threads, caches.
 const SLACK: f64 = 24e6;
@@ -101,6 +99,9 @@ pub(super) struct Arena {
 /// The configuration of a row, written to a file.
 pub(super) fn configure(target: &Target, changes: &Value) -> Result<PathBuf, Failure> {
     let mut config: Value = serde_json::from_str(CONFIG)?;
+    if target.short {
+        config["shutdown"]["timeout"] = json!("1s");
+    }
     merge(&mut config, changes);
     let path = shell::target().join(format!("hostile-{}.json", target.name));
     std::fs::write(&path, serde_json::to_string_pretty(&config)?)?;
@@ -127,7 +128,9 @@ impl Arena {
         });
         connected(&witnesses.call(&plan, "connected")?, WITNESSES)?;
         let timeout = changes.pointer("/shutdown/timeout").and_then(Value::as_str);
-        let timeout = timeout.and_then(|text| text.trim_end_matches('s').parse().ok()).unwrap_or(5);
+        let timeout = timeout
+            .and_then(|text| text.trim_end_matches('s').parse().ok())
+            .unwrap_or(if target.short { 1 } else { 5 });
         Ok(Self {
             server,
             short: target.short,
@@ -136,7 +139,7 @@ impl Arena {
             watch,
             series: 0,
             timeout: Duration::from_secs(timeout),
-            quiet_for: if target.short { 0.5 } else { 4.0 },
+            quiet_for: if target.short { 0.3 } else { 4.0 },
         })
     }
 
@@ -147,12 +150,13 @@ impl Arena {
 
     /// Seconds that an attack lasts.
     pub(super) fn seconds(&self) -> f64 {
-        self.pick(10.0, 1.0)
+        self.pick(10.0, 0.8)
     }
 
     /// Connects clients that behave.
     pub(super) fn bystanders(&mut self, count: usize, channel: &str) -> Result<(), Failure> {
-        let mut agent = Agent::start_nice("clients", BYSTANDER)?;
+        // At the usual priority: elsewhere they would have processors of their own to read with.
+        let mut agent = Agent::start("clients")?;
         let plan = json!({
             "op": "connect", "address": self.server.address, "secret": SECRET, "count": count, "first": 100_000,
             "subscriptions": 1, "channel": channel, "channels": 1,
@@ -205,7 +209,7 @@ impl Arena {
             outcome.faults.push(text);
         }
         drop(attackers);
-        std::thread::sleep(self.pick(Duration::from_secs(10), Duration::from_millis(200)));
+        std::thread::sleep(self.pick(Duration::from_secs(10), Duration::from_millis(100)));
         let later = process::resident(self.server.pid)?;
         outcome.later = Some(later);
         if bound.back && !self.short && later > outcome.before + SLACK {
