@@ -28,7 +28,7 @@ pub(super) fn apply(report: &mut Report<'_>, vars: &Vars, tree: &mut Map<String,
             let name = format!("{prefix}{suffix}");
             let Some(text) = vars.get(&name).filter(|text| !text.is_empty()) else { continue };
             known.insert(name.clone());
-            if text.starts_with("tcp://") && matches!(option.field.kind, Kind::Int(..)) {
+            if is_service_address(text) && matches!(option.field.kind, Kind::Int(..)) {
                 report.note(&name, "looks like a variable that Kubernetes made for a service; ignored");
                 continue;
             }
@@ -80,7 +80,7 @@ fn collect(fields: Fields, path: &str, names: &mut BTreeMap<String, Named>) {
 }
 
 /// A name as it stands in a variable.
-pub(super) fn upper(name: &str) -> String {
+pub(crate) fn upper(name: &str) -> String {
     name.replace(['.', '-'], "_").to_uppercase()
 }
 
@@ -136,7 +136,13 @@ fn set(
             Ok(value) => value,
             Err(_) => return report.problem(label, "this is not JSON"),
         },
-        Kind::Texts => text.split_whitespace().map(Value::from).collect(),
+        Kind::Texts => {
+            if text.contains([',', '"', '\'', '[']) {
+                let note = "a list in a variable is separated by spaces, without commas, quotes or brackets around it";
+                report.note(label, note);
+            }
+            text.split_whitespace().map(Value::from).collect()
+        }
         _ => Value::from(text),
     };
     if let Some(value) = normalise::option(report, field, label, given) {
@@ -191,27 +197,82 @@ pub(super) fn at<'a>(tree: &'a mut Map<String, Value>, path: &str) -> Option<&'a
 fn unknown(report: &mut Report<'_>, vars: &Vars, known: &BTreeSet<String>, plain: &BTreeMap<String, Named>) {
     for (name, text) in vars.iter() {
         let Some((prefix, suffix)) =
-            PREFIXES.iter().find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)))
+            PREFIXES.iter().find_map(|prefix| Some((*prefix, name.strip_prefix(prefix)?)))
         else {
             continue;
         };
         let empty_but_known = text.is_empty() && plain.contains_key(suffix);
-        if known.contains(name) || empty_but_known || suffix.starts_with("VAR_") || kubernetes(suffix) {
+        if known.contains(name) || empty_but_known || suffix.starts_with("VAR_") || kubernetes(suffix, text) {
             continue;
         }
-        let text = if let Some(path) = era::current_name(&suffix.to_lowercase()) {
-            format!("unknown variable, ignored; since v6 it is called {prefix}{}", upper(path))
-        } else if let Some(near) = suggest::closest(suffix, plain.keys().map(String::as_str)) {
-            format!("unknown variable, ignored; did you mean {prefix}{near}?")
-        } else {
-            "unknown variable, ignored".to_owned()
-        };
-        report.warn(Level::Unknown, name, text);
+        report.warn(Level::Unknown, name, unknown_text(prefix, suffix, plain));
     }
 }
 
-/// Whether Kubernetes makes such variables for services: `…_PORT`, `…_PORT_8000_TCP`, `…_SERVICE_HOST`.
-fn kubernetes(suffix: &str) -> bool {
-    let suffix = format!("_{suffix}");
-    ["_PORT", "_SERVICE_"].iter().any(|part| suffix.contains(part))
+/// The words for a variable that sets nothing: what it is called today, or what was perhaps meant.
+fn unknown_text(prefix: &str, suffix: &str, plain: &BTreeMap<String, Named>) -> String {
+    if let Some(today) = old(suffix) {
+        let variables: Vec<String> =
+            today.options.iter().map(|option| format!("{prefix}{}", upper(option))).collect();
+        return match variables.is_empty() {
+            true => format!("an old variable, ignored; {}", today.said),
+            false => format!("an old variable, ignored; since v6 it is called {}", variables.join(" or ")),
+        };
+    }
+    if let Some(today) = old_consumer(suffix) {
+        return format!("an old variable, ignored; since v6 it is called {prefix}{today}");
+    }
+    let names = || plain.keys().map(String::as_str);
+    let near = suggest::misspelt(suffix, names())
+        .or_else(|| suggest::longer(suffix, names()))
+        .or_else(|| suggest::closest(suffix, names()));
+    match near {
+        Some(near) => format!("unknown variable, ignored; did you mean {prefix}{near}?"),
+        None => "unknown variable, ignored".to_owned(),
+    }
+}
+
+/// The key of an older version that a variable was for.
+fn old(suffix: &str) -> Option<era::Today> {
+    let name = suffix.to_lowercase();
+    // A dot of a key is a `_` here too.
+    let dotted = |(at, _): (usize, char)| format!("{}.{}", &name[..at], &name[at + 1..]);
+    era::today(&name)
+        .or_else(|| name.char_indices().filter(|(_, c)| *c == '_').find_map(|at| era::today(&dotted(at))))
+}
+
+/// v5 had variables for some options of consumers: `CONSUMERS_KAFKA_<NAME>_BROKERS`.
+fn old_consumer(suffix: &str) -> Option<String> {
+    let rest = suffix.strip_prefix("CONSUMERS_")?;
+    [("POSTGRESQL", &["DSN"][..]), ("KAFKA", &["BROKERS", "SASL_USER", "SASL_PASSWORD"])]
+        .into_iter()
+        .find_map(|(kind, options)| {
+            let rest = rest.strip_prefix(kind)?.strip_prefix('_')?;
+            options.iter().find_map(|option| {
+                let name = rest.strip_suffix(option)?.strip_suffix('_')?;
+                Some(format!("CONSUMERS_{name}_{kind}_{option}"))
+            })
+        })
+}
+
+/// Whether Kubernetes made a variable for a service: by its value, or by a name that no option ever had.
+///
+/// `…_PORT` is `tcp://10.0.0.1:8000`; `…_PORT_8000_TCP` and `…_SERVICE_HOST` say so themselves, and so does
+/// `…_SERVICE_PORT` with a number. `CENTRIFUGO_PORT=9000` is none of these: somebody wants that port.
+fn kubernetes(suffix: &str, text: &str) -> bool {
+    let words: Vec<&str> = suffix.split('_').collect();
+    let number = |text: &str| text.parse::<u16>().is_ok();
+    let port = words.iter().position(|word| *word == "PORT").map(|at| (&words[..at], &words[at + 1..]));
+    match port {
+        Some(([.., "SERVICE"], _)) => number(text),
+        Some((_, [])) => is_service_address(text),
+        Some((_, [port, "TCP" | "UDP" | "SCTP"])) => number(port),
+        Some((_, [port, "TCP" | "UDP" | "SCTP", "PROTO" | "PORT" | "ADDR"])) => number(port),
+        _ => matches!(words[..], [.., "SERVICE", "HOST"]),
+    }
+}
+
+/// Whether a text is the address of a service, as Kubernetes writes it.
+fn is_service_address(text: &str) -> bool {
+    ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme))
 }

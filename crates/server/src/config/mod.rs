@@ -5,28 +5,36 @@
 //!
 //! # Files of older versions
 //!
-//! A key that once existed has a range of major versions. The era of a file is what all its keys have in common:
+//! `era/keys.txt` lists the keys of every minor version from 1.8 to 5.4. Each key of a file narrows the versions
+//! that the file can be of:
 //!
-//! | the file has | what happens |
+//! | the versions that had all keys | what happens |
 //! |---|---|
-//! | no old key | a v6 file, read as it is |
-//! | keys whose ranges do not meet (`secret` of v2 and `client` of v6, `history_lifetime` and `allow_recovery`) | refused; the error names both keys |
-//! | old keys, none of which ended with v2 (`token_hmac_secret_key`, `namespaces`, `publish`) | each is translated and warned about; nothing else follows |
-//! | a key that ended with v2 (`secret`, `anonymous`, `history_lifetime`, …) | each is translated, and the file keeps the meaning of v2, below |
+//! | v6 is one of them | the file is read as it is |
+//! | none | refused; the error names every key that is part of the conflict, its versions and its form in v6 |
+//! | v2.8 and before | each key is translated, and the file keeps the meaning of v2, below |
+//! | any others | each key is translated; what a version allowed without saying it is not taken over |
+//!
+//! A key that no version had is unknown and does not count. Every old key is translated, or a warning says why it
+//! has no effect, or the start is refused because something that it protects would be open.
+//!
+//! Where versions that remain mean different things, the stricter one holds and a warning says so: `publish` is
+//! for subscribers if the file may be of v1. Where one of them would not have started, the others hold: a duration
+//! without a unit is seconds if the file may be of v2 or before.
 //!
 //! The meaning of v2, each part with a warning that shows the line to write in v6 form:
 //!
 //! - clients with a user may subscribe (`allow_subscribe_for_client`), save where `server_side` or a subscribe
-//!   proxy stood in the way;
-//! - `anonymous: true` admits anonymous subscribers to the channels for which it stands;
+//!   proxy prevented it;
+//! - `anonymous: true` admits anonymous subscribers;
 //! - `chat#42` stays limited to user 42 (`allow_user_limited_channels`): without this the line before would open it;
 //! - subscribers may ask for presence and history where those were on and not disabled for clients;
-//! - join and leave events go to every subscriber;
+//! - join and leave events go to every subscriber, in v3 too;
 //! - no `allowed_origins` means any origin;
 //! - bare numbers are seconds.
 //!
 //! Only the file has an era. Variables and flags are those of v6, and an old name among them does nothing but
-//! give a warning. An old key never weakens another: set twice with different values, it is refused.
+//! give a warning or an error with its name in v6.
 
 pub mod catalogue;
 mod check;
@@ -44,8 +52,10 @@ pub mod typed;
 
 pub use duration::Duration;
 pub use env::PREFIXES;
+pub(crate) use env::upper;
+pub(crate) use era::{Today, today};
 pub use read::{Format, ReadError};
-pub use report::{Level, Problem, Warning};
+pub use report::{Clash, Level, Problem, Warning};
 pub use typed::Config;
 
 use catalogue::Section as _;
@@ -91,23 +101,9 @@ pub enum Error {
     /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Keys of the file belong to versions that have nothing in common.
-    #[error(
-        "`{older}` ({older_era}) and `{newer}` ({newer_era}) cannot stand in one file: \
-         write the file for one version. {advice}"
-    )]
-    Eras {
-        /// The key that ended earlier.
-        older: String,
-        /// When it existed.
-        older_era: String,
-        /// The key that began later.
-        newer: String,
-        /// When it existed.
-        newer_era: String,
-        /// What the older key is called today.
-        advice: String,
-    },
+    /// No version had all keys of the file.
+    #[error("no version had all of these keys; write the file for one version, v6 at best:{}", lines(.0))]
+    Eras(Vec<Clash>),
     /// Options are wrong.
     #[error("the configuration is not valid:{}", lines(.0))]
     Options(Vec<Problem>),
@@ -116,7 +112,7 @@ pub enum Error {
 /// Loads a configuration.
 ///
 /// # Errors
-/// The file cannot be read, mixes eras, or an option is wrong. All wrong options are told at once.
+/// The file cannot be read, mixes versions, or an option is wrong. All wrong options are named at once.
 pub fn load(source: &Source<'_>) -> Result<Loaded, Error> {
     let read = source.file.map(read::file).transpose()?.flatten();
     let found = read.is_some();
@@ -186,7 +182,7 @@ impl std::fmt::Debug for Vars {
     }
 }
 
-fn lines(problems: &[Problem]) -> String {
+fn lines<T: std::fmt::Display>(problems: &[T]) -> String {
     problems.iter().fold(String::new(), |mut text, problem| {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n  {problem}");

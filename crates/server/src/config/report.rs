@@ -18,6 +18,24 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A key of a file that belongs to other versions than the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// Where it is in the file.
+    pub key: String,
+    /// The versions that had it.
+    pub versions: String,
+    /// Its form in v6; empty if it has that already.
+    pub today: String,
+}
+
+impl fmt::Display for Clash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({})", self.key, self.versions)?;
+        if self.today.is_empty() { Ok(()) } else { write!(f, ": {}", self.today) }
+    }
+}
+
 /// Something that the operator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -51,17 +69,32 @@ pub enum Level {
 /// Collects what is found on the way.
 pub(super) struct Report<'a> {
     vars: &'a Vars,
+    /// Options that an old file sets, and the keys by which it does.
+    renamed: Vec<(String, String)>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Warning>,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(vars: &'a Vars) -> Self {
-        Self { vars, problems: Vec::new(), warnings: Vec::new() }
+        Self { vars, renamed: Vec::new(), problems: Vec::new(), warnings: Vec::new() }
     }
 
     pub(super) fn problem(&mut self, option: &str, reason: impl Into<String>) {
-        self.problems.push(Problem { option: option.to_owned(), reason: reason.into() });
+        let mut reason = reason.into();
+        let inside =
+            |set: &str| set.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let keys: Vec<String> =
+            self.renamed.iter().filter(|(set, _)| inside(set)).map(|(_, key)| format!("`{key}`")).collect();
+        if !keys.is_empty() {
+            reason = format!("{reason} (set by {})", keys.join(", "));
+        }
+        self.problems.push(Problem { option: option.to_owned(), reason });
+    }
+
+    /// Remembers which key of an old file sets an option, to name it in problems of that option.
+    pub(super) fn renamed(&mut self, option: &str, key: &str) {
+        self.renamed.push((option.to_owned(), key.to_owned()));
     }
 
     /// A problem that several users of an option may find.

@@ -6,12 +6,22 @@ use super::era;
 use super::normalise::join;
 use super::typed::Config;
 
-/// What an unknown name in a section was perhaps meant to be.
+/// The name that an unknown one in a section perhaps stands for.
 pub(super) fn field(name: &str, beside: &[&'static Field], path: &str) -> Option<String> {
-    if let Some(path) = era::current_name(name) {
-        return Some(format!("since v6 it is called `{path}`"));
+    // Inside sections short names such as `port` are right or wrong for reasons of their own.
+    if (path.is_empty() || name.contains('_') || name == "secret")
+        && let Some(today) = era::today(name)
+    {
+        return Some(today.said);
     }
-    let near = closest(name, beside.iter().map(|field| field.name)).map(|near| join(path, near));
+    let near = closest(name, beside.iter().map(|field| field.name));
+    if path.is_empty()
+        && let Some((old, today)) = era::closest(name)
+        && near.is_none_or(|near| distance(name, old) < distance(name, near))
+    {
+        return Some(format!("did you mean `{old}`? {}", today.said));
+    }
+    let near = near.map(|near| join(path, near));
     // A name that is right but stands in the wrong section is more helpful than one that is merely alike.
     let elsewhere = || {
         let mut paths = Vec::new();
@@ -26,7 +36,26 @@ pub(super) fn field(name: &str, beside: &[&'static Field], path: &str) -> Option
 
 /// The closest of some names, if any is close: one edit for each three letters, two at least.
 pub(super) fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.len() / 3).max(2).min(name.len().saturating_sub(1));
+    within((name.len() / 3).max(2), name, known)
+}
+
+/// The name that differs from another by a slip or two, if there is one.
+pub(super) fn misspelt<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    within(2.min(name.len() / 3), name, known)
+}
+
+/// The shortest of some names that has all words of another, of which there are two or more.
+pub(super) fn longer<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let words: Vec<&str> = name.split('_').collect();
+    if words.len() < 2 {
+        return None;
+    }
+    let has_all = |known: &&str| words.iter().all(|word| known.split('_').any(|part| part == *word));
+    known.filter(has_all).min_by_key(|known| known.len())
+}
+
+fn within<'a>(limit: usize, name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = limit.min(name.len().saturating_sub(1));
     known
         .map(|known| (distance(name, known), known))
         .filter(|(distance, _)| *distance <= limit)
@@ -78,6 +107,13 @@ mod tests {
         for (a, b, edits) in [("", "", 0), ("a", "", 1), ("prot", "port", 1), ("kitten", "sitting", 3)] {
             assert_eq!(distance(a, b), edits, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn a_name_with_words_left_out_is_found() {
+        let known = ["ADMIN_SECRET", "CLIENT_TOKEN_HMAC_PREVIOUS_SECRET_KEY", "CLIENT_TOKEN_HMAC_SECRET_KEY"];
+        assert_eq!(longer("TOKEN_SECRET", known.into_iter()), Some("CLIENT_TOKEN_HMAC_SECRET_KEY"));
+        assert_eq!(longer("SECRET", known.into_iter()), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod eras;
 mod files;
 mod outside;
 mod rules;
+mod versions;
 
 use serde_json::{Map, Value};
 use spinward_server::config::{self, Error, Level, Loaded, Vars};

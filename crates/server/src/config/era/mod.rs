@@ -1,238 +1,161 @@
-//! Files of versions 2 to 5 in v6 form. The rules stand at the head of `config`.
+//! Files of versions 1.8 to 5.4 in v6 form. The rules are at the head of `config`.
 
-mod table;
-mod v2;
+mod becomes;
+mod channels;
+mod keys;
+mod lists;
+mod meaning;
+mod today;
+mod versions;
+
+pub(super) use today::closest;
+pub(crate) use today::{Today, today};
 
 use super::Error;
-use super::catalogue::{Field, Kind, Section as _, each, find};
+use super::catalogue::{Field, Kind, Section as _, find};
 use super::env::{at, put};
 use super::report::Report;
-use super::typed::{ChannelNamespace, ChannelOptions, Config};
+use super::typed::Config;
+use becomes::{Becomes, YIELDS};
+use keys::Versions;
 use serde_json::{Map, Value};
-use table::{Becomes, CHANNEL, Old, TLS, TLS_PARTS, TOP};
 
-/// Turns a file of any era into one of v6, and says whether it had to.
+/// Turns a file of any version into one of v6. The flag is whether it had to.
 ///
 /// # Errors
-/// Keys of the file exist in no common version.
+/// No version had all keys of the file.
 pub(super) fn translate(
     report: &mut Report<'_>,
     tree: Map<String, Value>,
 ) -> Result<(Map<String, Value>, bool), Error> {
     // Null is "not set", here as in every section.
-    let tree: Map<String, Value> = tree.into_iter().filter(|(_, value)| !value.is_null()).collect();
-    let Some(last) = last_version(&tree)? else { return Ok((tree, false)) };
-    let file = Translation { report, last, tree: Map::new(), set_by: Vec::new(), proxies: Vec::new() };
-    Ok((file.run(tree), true))
-}
-
-/// What a key of an older version is called today.
-pub(super) fn current_name(name: &str) -> Option<&'static str> {
-    match lookup(name)?.becomes {
-        Becomes::Moved(path) | Becomes::Endpoint(path, _) if name.contains('_') || name == "secret" => {
-            Some(path)
-        }
-        _ => None,
+    let mut tree: Map<String, Value> = tree.into_iter().filter(|(_, value)| !value.is_null()).collect();
+    lists::from_text(&mut tree);
+    let versions = versions::of(&tree)?;
+    if versions.meets(Versions::V6) {
+        return Ok((tree, false));
     }
-}
-
-/// The last major version in which every key of a file existed; `None` for a file of v6.
-fn last_version(tree: &Map<String, Value>) -> Result<Option<u8>, Error> {
-    let seen = sightings(tree);
-    let Some(older) = seen.iter().min_by_key(|key| key.to) else { return Ok(None) };
-    let Some(newer) = seen.iter().max_by_key(|key| key.from) else { return Ok(None) };
-    if older.to >= newer.from {
-        return Ok((older.to < 6).then_some(older.to));
-    }
-    let name = older.path.rsplit('.').next().unwrap_or_default();
-    let becomes = CHANNEL.iter().find(|old| old.name == name).copied().or_else(|| lookup(name));
-    let advice = match becomes.map(|old| old.becomes) {
-        Some(Becomes::Moved(path) | Becomes::Endpoint(path, _)) => {
-            format!("Since v6 `{}` is called `{path}`.", older.path)
-        }
-        _ => format!("`checkconfig` on a file without `{}` shows its v6 form.", newer.path),
+    let file = Translation {
+        report,
+        versions,
+        tree: Map::new(),
+        set_by: Vec::new(),
+        proxies: Vec::new(),
+        granular: false,
     };
-    Err(Error::Eras {
-        older: older.path.clone(),
-        older_era: era(older),
-        newer: newer.path.clone(),
-        newer_era: era(newer),
-        advice,
-    })
-}
-
-/// A key of the file and the versions that had it.
-struct Sighting {
-    path: String,
-    from: u8,
-    to: u8,
-}
-
-fn era(key: &Sighting) -> String {
-    match (key.from, key.to) {
-        (_, 2) => "of v2 and before".to_owned(),
-        (from, 6) => format!("of v{from} and later"),
-        (from, to) if from == to => format!("of v{from}"),
-        (from, to) => format!("of v{from} to v{to}"),
-    }
-}
-
-/// Every key that tells something about the version of its file.
-fn sightings(tree: &Map<String, Value>) -> Vec<Sighting> {
-    let mut seen = Vec::new();
-    for (name, value) in tree {
-        let lower = name.to_ascii_lowercase();
-        match key(&lower, value) {
-            Key::Current => {
-                seen.push(Sighting { path: lower.clone(), from: 6, to: 6 });
-                if lower == "channel" {
-                    let scope = value.get("without_namespace");
-                    options_seen(&mut seen, scope, "channel.without_namespace", 6);
-                    namespaces_seen(&mut seen, value.get("namespaces"), "channel.namespaces", 6);
-                }
-            }
-            Key::Old(old) => {
-                seen.push(Sighting { path: lower.clone(), from: old.from, to: old.to });
-                if lower == "namespaces" {
-                    namespaces_seen(&mut seen, Some(value), "namespaces", 5);
-                }
-            }
-            Key::ChannelOption(from, to) => seen.push(Sighting { path: lower, from, to: to.min(5) }),
-            Key::AnyVersion => {}
-        }
-    }
-    seen
-}
-
-fn namespaces_seen(seen: &mut Vec<Sighting>, list: Option<&Value>, path: &str, newest: u8) {
-    for (index, item) in list.and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let name = item.get("name").and_then(Value::as_str).map_or_else(|| index.to_string(), str::to_owned);
-        options_seen(seen, Some(item), &format!("{path}[{name}]"), newest);
-    }
-}
-
-fn options_seen(seen: &mut Vec<Sighting>, scope: Option<&Value>, path: &str, newest: u8) {
-    for (name, value) in scope.and_then(Value::as_object).into_iter().flatten() {
-        let lower = name.to_ascii_lowercase();
-        if value.is_null() {
-            continue;
-        }
-        if let Some((from, to)) = channel_option(&lower) {
-            seen.push(Sighting { path: format!("{path}.{lower}"), from, to: to.min(newest) });
-        }
-    }
-}
-
-/// What a key at the top of a file is.
-enum Key {
-    /// A section of v6.
-    Current,
-    /// A key with another name since v6.
-    Old(Old),
-    /// A channel option outside of any namespace, as before v6.
-    ChannelOption(u8, u8),
-    /// A key that every version has, or none.
-    AnyVersion,
-}
-
-fn key(name: &str, value: &Value) -> Key {
-    let section = find(Config::fields(), name).filter(|field| matches!(field.kind, Kind::Section(_)));
-    if section.is_some() && value.is_object() {
-        return Key::Current;
-    }
-    // The table before the options: `name` is a node's, and a channel's proxies are in both.
-    if let Some((from, to)) = channel_option(name) {
-        return Key::ChannelOption(from, to);
-    }
-    lookup(name).map_or(Key::AnyVersion, Key::Old)
-}
-
-/// The versions that had a channel option of this name.
-fn channel_option(name: &str) -> Option<(u8, u8)> {
-    if let Some(old) = CHANNEL.iter().find(|old| old.name == name) {
-        return Some((old.from, old.to));
-    }
-    ChannelOptions::fields()
-        .iter()
-        .any(|field| field.name == name)
-        .then(|| (table::channel_option_from(name), 6))
-}
-
-/// An old key at the top of a file.
-fn lookup(name: &str) -> Option<Old> {
-    if let Some(old) = TOP.iter().find(|old| old.name == name) {
-        return Some(*old);
-    }
-    TLS.iter().find_map(|(prefix, object)| {
-        let part = name.strip_prefix(prefix)?;
-        let (_, option) = TLS_PARTS.iter().find(|(known, _)| *known == part)?;
-        let path = tls_path(object, option)?;
-        Some(Old { name: "tls", from: 2, to: 5, becomes: Becomes::Moved(path) })
-    })
-}
-
-/// The full name of an option of a TLS object, which has to live as long as the table.
-fn tls_path(object: &str, option: &str) -> Option<&'static str> {
-    use std::sync::OnceLock;
-    static PATHS: OnceLock<Vec<String>> = OnceLock::new();
-    let paths = PATHS.get_or_init(|| {
-        TLS.iter()
-            .flat_map(|(_, object)| TLS_PARTS.iter().map(move |(_, option)| format!("{object}.{option}")))
-            .collect()
-    });
-    let path = format!("{object}.{option}");
-    paths.iter().find(|known| **known == path).map(String::as_str)
+    Ok((file.run(tree), true))
 }
 
 /// A file on its way to v6.
 struct Translation<'r, 'v> {
     report: &'r mut Report<'v>,
-    /// The last version that had all of the file's keys.
-    last: u8,
+    /// The versions that had all of the file's keys.
+    versions: Versions,
     /// The file in v6 form.
     tree: Map<String, Value>,
     /// Which key set which option, to name both when two disagree.
     set_by: Vec<(String, String)>,
     /// Proxy objects that the file uses.
     proxies: Vec<&'static str>,
+    /// The file turns `granular_proxy_mode` on.
+    granular: bool,
 }
 
 impl Translation<'_, '_> {
-    fn run(mut self, tree: Map<String, Value>) -> Map<String, Value> {
+    fn run(mut self, given: Map<String, Value>) -> Map<String, Value> {
+        let mut keys = Map::new();
+        for (name, value) in given {
+            keys.insert(name.to_ascii_lowercase(), value);
+        }
+        self.yielding(&mut keys);
+        self.granular = keys.get("granular_proxy_mode").is_some_and(meaning::on);
         let mut without_namespace = Map::new();
-        let mut namespaces = None;
         let mut each_proxy = Vec::new();
-        let mut special = Map::new();
-        for (name, value) in tree {
-            let lower = name.to_ascii_lowercase();
-            match key(&lower, &value) {
-                Key::ChannelOption(..) => {
-                    without_namespace.insert(lower, value);
+        let mut together = Map::new();
+        for (name, value) in keys {
+            let Some(key) = keys::find(&name) else {
+                self.tree.insert(name, value);
+                continue;
+            };
+            match becomes::top(&name) {
+                // Only as an option of a namespace does the reason matter.
+                _ if self.is_channel_option(&name) => {
+                    without_namespace.insert(name, value);
                 }
-                Key::Old(_) if lower == "namespaces" => namespaces = Some(value),
-                Key::Old(old) => match old.becomes {
-                    Becomes::Moved(path) => self.moved(&lower, path, value),
-                    Becomes::Endpoint(path, enabled) => self.endpoint(&lower, path, enabled, value),
-                    Becomes::EachProxy(option) => each_proxy.push((lower, option, value)),
-                    Becomes::Gone(reason) => self.report.note(&lower, format!("gone since v6: {reason}")),
-                    Becomes::Refused(reason) => self.report.problem(&lower, reason),
-                    Becomes::Special => {
-                        special.insert(lower, value);
-                    }
-                },
-                Key::Current | Key::AnyVersion => {
+                Some(Becomes::Moved(path)) => self.moved(&name, path, value),
+                Some(Becomes::Tls(object, option)) => self.moved(&name, &format!("{object}.{option}"), value),
+                Some(Becomes::Endpoint(path, enabled)) => self.endpoint(&name, path, enabled, value),
+                Some(Becomes::EachProxy(option)) => each_proxy.push((name, option, value)),
+                Some(Becomes::Granular(path)) => self.granular_proxy(&name, path, key.versions),
+                Some(Becomes::Gone(reason)) => self.gone(&name, key.versions, reason),
+                Some(Becomes::Refused(reason)) => self.refused(&name, key.versions, reason, &value),
+                Some(Becomes::Together(_) | Becomes::Channel(_)) => {
+                    together.insert(name, value);
+                }
+                // A key of v6 under the same name.
+                None => {
                     self.tree.insert(name, value);
                 }
             }
         }
-        self.special(special);
-        for (name, option, value) in each_proxy {
-            for proxy in self.proxies.clone() {
-                self.moved(&name, &format!("{proxy}.{option}"), value.clone());
-            }
-        }
+        let namespaces = together.remove("namespaces");
+        self.together(together);
+        self.each_proxy(each_proxy);
         self.channels(without_namespace, namespaces);
         self.tree
+    }
+
+    /// An option of channels without a namespace. `history_meta_ttl` was one since v5; before, it was for all.
+    fn is_channel_option(&self, name: &str) -> bool {
+        match name {
+            "history_meta_ttl" => self.versions.within(Versions::V5),
+            _ => becomes::channel(name).is_some(),
+        }
+    }
+
+    /// Takes away keys that others of the file put out of force.
+    fn yielding(&mut self, keys: &mut Map<String, Value>) {
+        let mut drop = |loser: &str, winner: &str, keys: &mut Map<String, Value>| {
+            if keys.contains_key(loser) && keys.get(winner).is_some_and(|value| value != "") {
+                keys.remove(loser);
+                self.report.note(loser, format!("has no effect beside `{winner}`"));
+            }
+        };
+        for (loser, winner) in YIELDS {
+            drop(loser, winner, keys);
+        }
+        let names: Vec<String> = keys.keys().cloned().collect();
+        for name in names {
+            match name.strip_suffix("_pem") {
+                Some(file) if name.contains("tls_") => drop(&name, file, keys),
+                _ => {
+                    if let Some(prefix) = name.strip_suffix("tls_skip_verify") {
+                        drop(&name, &format!("{prefix}tls_insecure_skip_verify"), keys);
+                    }
+                }
+            }
+        }
+    }
+
+    fn gone(&mut self, name: &str, versions: Versions, reason: &str) {
+        self.report.note(name, format!("removed in v{}: {reason}", versions.next()));
+    }
+
+    /// A key that is asked for something which there is not; switched off, it asks for nothing.
+    fn refused(&mut self, name: &str, versions: Versions, reason: &str, value: &Value) {
+        let off = value == "" || matches!(value, Value::Bool(_) | Value::Number(_)) && !meaning::on(value);
+        if off {
+            return self.report.note(name, format!("removed in v{}; it is switched off", versions.next()));
+        }
+        self.report.problem(name, format!("removed in v{}: {reason}", versions.next()));
+    }
+
+    fn granular_proxy(&mut self, name: &str, path: &str, versions: Versions) {
+        let text = match self.granular {
+            true => format!("write the proxy of this name to `{path}`"),
+            false => "has no effect without `granular_proxy_mode`".to_owned(),
+        };
+        self.report.note(name, format!("removed in v{}: {text}", versions.next()));
     }
 
     /// Puts the value of an old key where it belongs.
@@ -240,11 +163,15 @@ impl Translation<'_, '_> {
         let Some(field) = find(Config::fields(), path) else {
             return self.report.problem(name, format!("there is no `{path}`"));
         };
-        // Zero is "keep for ever" in v2, where v6 wants a length.
-        if path == "channel.history_meta_ttl" && value.as_i64() == Some(0) {
+        // Zero is "keep for ever" there, where v6 wants a length.
+        if path == "channel.history_meta_ttl" && (value == "" || value.as_i64() == Some(0)) {
             return self.report.note(name, "without a length, that of v6 is used: 720h");
         }
-        let Some(value) = self.value(name, field, value) else { return };
+        let value = match path {
+            "log.level" => self.level(name, value),
+            _ => self.value(name, field, value),
+        };
+        let Some(value) = value else { return };
         self.report.note(name, format!("an old name: since v6 it is called `{path}`"));
         self.set(name, path, value);
     }
@@ -256,6 +183,7 @@ impl Translation<'_, '_> {
             return self.report.problem(name, reason);
         }
         self.set_by.push((path.to_owned(), name.to_owned()));
+        self.report.renamed(path, name);
         put(&mut self.tree, path, value);
     }
 
@@ -270,146 +198,163 @@ impl Translation<'_, '_> {
         }
     }
 
-    /// A value in the form of v6: bare numbers of v2 are seconds, its lists may be texts with commas.
-    fn value(&mut self, name: &str, field: &Field, value: Value) -> Option<Value> {
-        match (field.kind, value) {
-            (Kind::Duration, Value::Number(number)) if self.last == 2 => {
-                let millis = number.as_f64().map(|seconds| seconds * 1000.0).filter(|millis| *millis >= 0.0);
-                match millis {
-                    Some(millis) => Some(Value::from(format!("{}ms", millis.round() as u64))),
-                    None => {
-                        self.report.problem(name, "a duration cannot be negative");
-                        None
-                    }
+    /// Options that applied to every proxy.
+    fn each_proxy(&mut self, options: Vec<(String, &str, Value)>) {
+        for (name, option, value) in options {
+            if self.proxies.is_empty() {
+                self.report.note(&name, "has no effect: no proxy has an address");
+            }
+            for proxy in self.proxies.clone() {
+                let value = if option == "grpc.tls" { lists::tls(value.clone()) } else { value.clone() };
+                self.moved(&name, &format!("{proxy}.{option}"), value);
+                if option == "grpc.tls.server_ca_pem" {
+                    self.set(&name, &format!("{proxy}.grpc.tls.enabled"), Value::Bool(true));
                 }
             }
-            (Kind::Duration, Value::Number(number)) if number.as_i64() != Some(0) => {
-                self.report.problem(name, "a unit is missing; write for example \"5s\"");
-                None
-            }
+        }
+    }
+
+    /// A value in the form of v6: bare numbers of v2 and before are seconds, lists may be texts with commas.
+    fn value(&mut self, name: &str, field: &Field, value: Value) -> Option<Value> {
+        match (field.kind, value) {
+            (Kind::Duration, value) => self.duration(name, value),
             (Kind::Texts, Value::String(text)) => {
                 let items = text.split([',', ' ']).filter(|item| !item.is_empty());
                 Some(items.map(Value::from).collect())
             }
+            (Kind::Section(_), value) if name == "nats_tls" => Some(lists::tls(value)),
             (_, value) => Some(value),
         }
     }
 
-    /// Keys that go together.
-    fn special(&mut self, mut keys: Map<String, Value>) {
-        if let Some(broker) = keys.remove("broker").filter(|broker| broker.as_str() != Some("")) {
-            self.moved("broker", "broker.type", broker);
-            self.set("broker", "broker.enabled", Value::Bool(true));
+    fn duration(&mut self, name: &str, value: Value) -> Option<Value> {
+        let number = match &value {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        match number {
+            None | Some(0.0) => Some(value),
+            Some(seconds) if seconds < 0.0 || !seconds.is_finite() => {
+                self.report.problem(name, "a duration cannot be negative");
+                None
+            }
+            // Later versions do not start with a number, so it can mean nothing else.
+            Some(seconds) if self.versions.meets(Versions::UP_TO_V2) => {
+                Some(Value::from(format!("{}ms", (seconds * 1000.0).round() as u64)))
+            }
+            Some(_) => {
+                self.report.problem(name, "a unit is missing; write for example \"5s\"");
+                None
+            }
+        }
+    }
+
+    /// Levels were read in any case, and what was none as `info`.
+    fn level(&mut self, name: &str, value: Value) -> Option<Value> {
+        let Some(text) = value.as_str() else { return Some(value) };
+        let lower = text.to_ascii_lowercase();
+        match lower.as_str() {
+            "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "none" => Some(Value::from(lower)),
+            "critical" => Some(Value::from("fatal")),
+            _ => {
+                self.report.note(name, "is no level; \"info\" is used, as before v6");
+                None
+            }
+        }
+    }
+
+    /// Keys that depend on others or on the version.
+    fn together(&mut self, mut keys: Map<String, Value>) {
+        if let Some(web) = keys.remove("web") {
+            // The interface brought the socket that `admin` switched on.
+            if meaning::on(&web) {
+                put(&mut self.tree, "admin.enabled", Value::Bool(true));
+            }
+            self.report.note("web", "an old name: since v6 it is called `admin.enabled`");
+        }
+        if let Some(broker) = keys.remove("broker") {
+            if broker == "" {
+                self.report.note("broker", "is empty, which is the broker of the engine");
+            } else {
+                self.moved("broker", "broker.type", broker);
+                self.set("broker", "broker.enabled", Value::Bool(true));
+            }
         }
         if let Some(streams) = keys.remove("redis_streams") {
-            let lists = !v2::on(&streams);
+            let lists = !meaning::on(&streams);
             self.moved("redis_streams", "engine.redis.history_use_lists", Value::Bool(lists));
         }
-        let (host, port) = (keys.remove("redis_host"), keys.remove("redis_port"));
-        if host.is_some() || port.is_some() {
-            let name = if host.is_some() { "redis_host" } else { "redis_port" };
-            let text = |value: Option<Value>, default: &str| match value {
-                Some(Value::String(text)) => text,
-                Some(other) => other.to_string(),
-                None => default.to_owned(),
-            };
-            let (hosts, port) = (text(host, "127.0.0.1"), text(port, "6379"));
-            let addresses = hosts.split(',').map(|host| format!("redis://{}:{port}", host.trim()));
-            self.moved(name, "engine.redis.address", addresses.map(Value::from).collect());
+        for name in ["history_meta_ttl", "websocket_ping_interval"] {
+            let Some(value) = keys.remove(name) else { continue };
+            let path =
+                if name == "history_meta_ttl" { "channel.history_meta_ttl" } else { "client.ping_interval" };
+            self.moved(name, path, value);
+        }
+        self.lifetime(keys.remove("connection_lifetime"));
+        self.http_prefix(keys.remove("http_prefix"));
+        self.redis_hosts(keys.remove("redis_host"), keys.remove("redis_port"));
+        for list in ["rpc_namespaces", "proxies", "consumers"] {
+            if let Some(value) = keys.remove(list) {
+                self.list(list, value);
+            }
         }
     }
 
-    fn channels(&mut self, without_namespace: Map<String, Value>, namespaces: Option<Value>) {
-        let scope = "channel.without_namespace";
-        let options = self.options(scope, "", without_namespace);
-        if !options.is_empty() {
-            put(&mut self.tree, scope, Value::Object(options));
+    /// v1 ended connections after a time of its own; since v2 their tokens say when.
+    fn lifetime(&mut self, lifetime: Option<Value>) {
+        let Some(lifetime) = lifetime else { return };
+        let limited =
+            lifetime.as_i64().or_else(|| lifetime.as_str()?.parse().ok()).is_some_and(|time| time > 0);
+        if limited {
+            self.set("connection_lifetime", "client.token.require_exp", Value::Bool(true));
         }
-        match namespaces {
-            None => {}
-            Some(Value::Array(items)) => {
-                self.report.note("namespaces", "an old name: since v6 it is called `channel.namespaces`");
-                let mut translated = Vec::with_capacity(items.len());
-                for (index, item) in items.into_iter().enumerate() {
-                    let Value::Object(item) = item else {
-                        translated.push(item);
-                        continue;
-                    };
-                    let name = item.get("name").and_then(Value::as_str);
-                    let name = name.map_or_else(|| index.to_string(), str::to_owned);
-                    let old = format!("namespaces[{name}].");
-                    let item = self.options(&format!("channel.namespaces[{name}]"), &old, item);
-                    translated.push(Value::Object(item));
-                }
-                put(&mut self.tree, "channel.namespaces", Value::Array(translated));
+        let text = match limited {
+            true => {
+                "removed in v2.0: a connection ends with the `exp` of its token, which `client.token.require_exp` now asks for"
             }
-            Some(other) => put(&mut self.tree, "channel.namespaces", other),
-        }
-        if self.last == 2 {
-            v2::origins(self.report, &mut self.tree);
-        }
+            false => "removed in v2.0: a connection ends with the `exp` of its token",
+        };
+        self.report.note("connection_lifetime", text);
     }
 
-    /// The options of one namespace, or of channels without one. `old` is where they stand in the file.
-    fn options(&mut self, scope: &str, old: &str, given: Map<String, Value>) -> Map<String, Value> {
-        let known = each(ChannelNamespace::fields());
-        let mut options = Map::new();
-        let mut special = Map::new();
-        for (name, value) in given {
-            let lower = name.to_ascii_lowercase();
-            if value.is_null() {
-                continue;
-            }
-            let name_in_file = format!("{old}{lower}");
-            let entry = CHANNEL.iter().find(|entry| entry.name == lower);
-            let target = match entry.map(|entry| entry.becomes) {
-                Some(Becomes::Moved(target)) => {
-                    let text = format!("an old name: since v6 it is called `{scope}.{target}`");
-                    self.report.note(&name_in_file, text);
-                    target
-                }
-                Some(Becomes::Gone(reason)) => {
-                    self.report.note(&name_in_file, format!("gone since v6: {reason}"));
-                    continue;
-                }
-                Some(_) => {
-                    special.insert(lower, value);
-                    continue;
-                }
-                None => {
-                    if old.is_empty() {
-                        let text = format!("an old place: since v6 it is `{scope}.{lower}`");
-                        self.report.note(&name_in_file, text);
-                    }
-                    lower.as_str()
-                }
-            };
-            let value = match known.iter().find(|field| field.name == target) {
-                Some(field) => self.value(&name_in_file, field, value),
-                None => Some(value),
-            };
-            if let Some(value) = value {
-                let before = options.insert(target.to_owned(), value.clone());
-                if before.is_some_and(|before| before != value) {
-                    let reason =
-                        format!("another key sets `{scope}.{target}` to something else: keep one of the two");
-                    self.report.problem(&name_in_file, reason);
-                }
-            }
+    /// The paths of v1 began with this.
+    fn http_prefix(&mut self, prefix: Option<Value>) {
+        let Some(Value::String(prefix)) = prefix else { return };
+        let prefix = prefix.trim_end_matches('/');
+        for (path, end) in [
+            ("websocket.handler_prefix", "/connection/websocket"),
+            ("http_api.handler_prefix", "/api"),
+            ("admin.handler_prefix", ""),
+        ] {
+            self.set("http_prefix", path, Value::from(format!("{prefix}{end}")));
         }
-        v2::publishing(self.report, scope, old, &special, &mut options);
-        if self.last <= 3 && options.get("join_leave").is_some_and(v2::on) {
-            options.insert("force_push_join_leave".to_owned(), Value::Bool(true));
-            let text = format!(
-                "v{} sends these events to every subscriber; in v6 form: {}",
-                self.last,
-                v2::line(scope, "force_push_join_leave", "true")
-            );
-            self.report.note(&format!("{scope}.join_leave"), text);
+        let text = "since v6 each endpoint has its own: `websocket.handler_prefix`, `http_api.handler_prefix`, \
+                    `admin.handler_prefix`";
+        self.report.note("http_prefix", text);
+    }
+
+    fn redis_hosts(&mut self, host: Option<Value>, port: Option<Value>) {
+        let names: Vec<&str> = [("redis_host", &host), ("redis_port", &port)]
+            .iter()
+            .filter(|(_, value)| value.is_some())
+            .map(|(name, _)| *name)
+            .collect();
+        let Some(name) = names.first() else { return };
+        let text = |value: Option<Value>, default: &str| match value {
+            Some(Value::String(text)) => text,
+            Some(other) => other.to_string(),
+            None => default.to_owned(),
+        };
+        let (hosts, ports) = (text(host, "127.0.0.1"), text(port, "6379"));
+        let mut ports = ports.split(',').map(str::trim).cycle();
+        let addresses = hosts
+            .split(',')
+            .map(|host| format!("redis://{}:{}", host.trim(), ports.next().unwrap_or("6379")));
+        let addresses: Value = addresses.map(Value::from).collect();
+        self.moved(name, "engine.redis.address", addresses);
+        for name in names.iter().skip(1) {
+            self.report.note(name, "an old name: since v6 it is part of `engine.redis.address`");
         }
-        if self.last == 2 {
-            v2::meaning(self.report, scope, &special, &mut options);
-        }
-        options
     }
 }
