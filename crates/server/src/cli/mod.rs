@@ -3,11 +3,12 @@
 mod check;
 mod explain;
 mod flags;
+mod mistake;
 mod print;
 mod token;
 
 use crate::config::{self, Loaded, Source, Vars};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use flags::OptionFlags;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Runs what the command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| mistake::explained(error, Cli::command()).exit());
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -61,6 +61,9 @@ fn origin_pattern(report: &mut Report<'_>, option: &str, pattern: &str) {
         report.problem(option, format!("{pattern:?} is not a pattern: {}", error.kind()));
     } else if pattern.is_empty() || pattern.contains(char::is_whitespace) {
         report.problem(option, format!("{pattern:?} can match no origin"));
+    } else if pattern.contains(['"', '\'']) || (pattern.contains(',') && !pattern.contains('{')) {
+        let text = "can match no origin: write one origin an item, in a variable separated by spaces, without quotes";
+        report.problem(option, format!("{pattern:?} {text}"));
     } else if !pattern.contains("://") && !pattern.contains('*') {
         report.note(
             option,
