@@ -42,6 +42,10 @@ fn seed(target: &str, line: &str) -> Option<Vec<u8>> {
             let [high, low] = len.to_be_bytes();
             Some([&[0, 255, 20, 0x81, 0xFE, high, low, 0, 0, 0, 0][..], text].concat())
         }
+        // Chunk size, then a handshake with the text in a header.
+        "ws_request" => {
+            Some([&b"\x0AGET /ws?a=b HTTP/1.1\r\nUpgrade: websocket\r\nX: "[..], json?, b"\r\n\r\n"].concat())
+        }
         // The first half as source, the second as target.
         "delta" => {
             let text = json?;

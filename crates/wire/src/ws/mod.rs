@@ -17,6 +17,7 @@ pub mod handshake;
 mod header;
 mod mask;
 mod reader;
+pub mod request;
 
 use std::ops::{Deref, DerefMut};
 

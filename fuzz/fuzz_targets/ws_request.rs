@@ -1,0 +1,62 @@
+//! The first request of a connection: the outcome does not depend on how the bytes are split, bytes are limited,
+//! a head is made of the bytes that came, and its query holds no bare bytes.
+//!
+//! Input: one byte of chunk size, then the stream.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use spinward_wire::ws::request::{Head, MAX_HEAD, Opening, read};
+
+fuzz_target!(|data: &[u8]| {
+    let [chunk, stream @ ..] = data else { return };
+    let whole = read(stream, 0);
+    let (at, pieces) = in_pieces(stream, usize::from(*chunk) + 1);
+    match (&whole, &pieces) {
+        (Opening::Upgrade(whole), Opening::Upgrade(pieces)) => {
+            assert_eq!(whole, pieces);
+            assert!(at >= whole.len && whole.len <= MAX_HEAD && whole.len <= stream.len());
+            check(whole, &stream[..whole.len]);
+            // What follows the head does not change it.
+            assert_eq!(read(&stream[..whole.len], 0), Opening::Upgrade(clone(whole)));
+            assert_eq!(read(&stream[..whole.len - 1], 0), Opening::Partial);
+        }
+        (whole, pieces) => assert_eq!(whole, pieces),
+    }
+    if matches!(whole, Opening::Partial) {
+        assert!(stream.len() < MAX_HEAD);
+    }
+});
+
+/// Reads as a connection does. Answers how many bytes it took to decide.
+fn in_pieces(stream: &[u8], chunk: usize) -> (usize, Opening<'_>) {
+    let (mut seen, mut len) = (0, 0);
+    loop {
+        len = (len + chunk).min(stream.len());
+        // A fault: the end of a head that lies across two pieces is missed.
+        #[cfg(planted_fault)]
+        let searched = seen + 3;
+        #[cfg(not(planted_fault))]
+        let searched = seen;
+        match read(&stream[..len], searched) {
+            Opening::Partial if len < stream.len() => seen = len,
+            opening => return (len, opening),
+        }
+    }
+}
+
+fn check(head: &Head<'_>, bytes: &[u8]) {
+    assert!(bytes.starts_with(b"GET /") && head.target.starts_with('/'));
+    assert!(head.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade")));
+    for (name, value) in &head.headers {
+        assert!(bytes.windows(name.len()).any(|window| window == name.as_bytes()));
+        assert!(!value.contains(&b'\n') && !value.contains(&b'\r') && !value.contains(&0));
+    }
+    if let Some((_, query)) = head.target.split_once('?') {
+        assert!(query.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>#".contains(&byte)));
+    }
+}
+
+fn clone<'a>(head: &Head<'a>) -> Head<'a> {
+    let headers = head.headers.clone();
+    Head { target: head.target.clone(), http_10: head.http_10, headers, len: head.len }
+}
