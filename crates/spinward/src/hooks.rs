@@ -36,9 +36,10 @@ impl From<DisconnectCode> for Refusal {
 /// What a hook answers: yes with details, or a refusal, now or later.
 pub type Decision<T> = Answer<Result<T, Refusal>>;
 
-/// The HTTP side of a connection.
+/// The HTTP side of a connection. It is dropped once the connection is logged in or closed.
+#[derive(Default)]
 pub struct Handshake {
-    /// Headers of the upgrade request.
+    /// Headers of the upgrade request, or those of them that the host keeps.
     pub headers: http::HeaderMap,
     /// Path and query of the upgrade request.
     pub uri: http::Uri,
@@ -46,6 +47,8 @@ pub struct Handshake {
     pub credentials: Option<Credentials>,
     /// Address of the peer, where the host put it into the request's extensions.
     pub peer: Option<std::net::SocketAddr>,
+    /// State of the host, where it put an [`Extension`] into the request's extensions.
+    pub extension: Option<Extension>,
 }
 
 /// A client wants to log in.

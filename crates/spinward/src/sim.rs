@@ -148,8 +148,7 @@ impl SimNode {
         let now = self.now();
         let id = self.hub.entropy.client_id();
         let shard = place(&self.hub, id);
-        let handshake =
-            Handshake { headers: http::HeaderMap::new(), uri: http::Uri::default(), credentials, peer: None };
+        let handshake = Handshake { credentials, ..Handshake::default() };
         let accepted = Accepted {
             id,
             protocol,

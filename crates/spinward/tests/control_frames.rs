@@ -41,7 +41,7 @@ impl Peer {
     fn new(node: &Node, uri: &'static str) -> Self {
         let (stream, theirs) = tokio::io::duplex(1 << 16);
         let uri = http::Uri::from_static(uri);
-        let handshake = Handshake { headers: http::HeaderMap::new(), uri, credentials: None, peer: None };
+        let handshake = Handshake { uri, ..Handshake::default() };
         node.serve_stream(theirs, Protocol::Json, handshake);
         Self { stream, reader: Reader::client(), buffered: Vec::new() }
     }

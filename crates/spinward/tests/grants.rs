@@ -179,12 +179,7 @@ fn node(hooks: &Granting) -> Node {
 
 async fn enter(node: &Node) -> Client<DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let handshake = Handshake {
-        headers: http::HeaderMap::new(),
-        uri: http::Uri::default(),
-        credentials: None,
-        peer: None,
-    };
+    let handshake = Handshake::default();
     node.serve_stream(theirs, Protocol::Json, handshake);
     let mut client = Client::new(ours, Protocol::Json);
     client.send(&[connect(1)]).await;
@@ -386,8 +381,7 @@ async fn presence_and_joins_follow_the_options_of_the_latest_subscription() {
     let members = async || node.presence_stats("c").await.unwrap().clients;
     let only = |client: &str| ClientFilter { client: Some(client.to_owned()), ..ClientFilter::default() };
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (headers, uri) = (http::HeaderMap::new(), http::Uri::default());
-    node.serve_stream(theirs, Protocol::Json, Handshake { headers, uri, credentials: None, peer: None });
+    node.serve_stream(theirs, Protocol::Json, Handshake::default());
     let mut client = Client::new(ours, Protocol::Json);
     client.send(&[connect(1)]).await;
     let id = client.reply(1).await.connect.unwrap().client;

@@ -58,12 +58,7 @@ fn builder(hooks: Application) -> spinward::NodeBuilder {
 
 fn join(node: &Node) -> Client<tokio::io::DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let handshake = Handshake {
-        headers: http::HeaderMap::new(),
-        uri: http::Uri::default(),
-        credentials: None,
-        peer: None,
-    };
+    let handshake = Handshake::default();
     node.serve_stream(theirs, Protocol::Json, handshake);
     Client::new(ours, Protocol::Json)
 }

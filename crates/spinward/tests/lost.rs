@@ -80,12 +80,7 @@ async fn a_loss_in_a_silent_channel_is_told() {
     let broker = Arc::new(Silent::default());
     let node = Node::builder(Positioned).config(config).broker(broker.clone()).build().unwrap();
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let handshake = Handshake {
-        headers: http::HeaderMap::new(),
-        uri: http::Uri::default(),
-        credentials: None,
-        peer: None,
-    };
+    let handshake = Handshake::default();
     node.serve_stream(theirs, Protocol::Json, handshake);
     let mut client = Client::new(ours, Protocol::Json);
     client.send(&[connect(1), subscribe(2, "quiet")]).await;

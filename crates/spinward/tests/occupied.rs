@@ -58,12 +58,7 @@ fn node(hooks: &Listening, shards: usize) -> Node {
 
 async fn join(node: &Node) -> Client<tokio::io::DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let handshake = Handshake {
-        headers: http::HeaderMap::new(),
-        uri: http::Uri::default(),
-        credentials: None,
-        peer: None,
-    };
+    let handshake = Handshake::default();
     node.serve_stream(theirs, Protocol::Json, handshake);
     let mut client = Client::new(ours, Protocol::Json);
     client.send(&[connect(1)]).await;

@@ -24,12 +24,7 @@ impl Hooks for Single {
 
 fn open(node: &Node) -> Client<DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(1 << 12);
-    let handshake = Handshake {
-        headers: http::HeaderMap::new(),
-        uri: http::Uri::default(),
-        credentials: None,
-        peer: None,
-    };
+    let handshake = Handshake::default();
     node.serve_stream(theirs, Protocol::Json, handshake);
     Client::new(ours, Protocol::Json)
 }

@@ -57,7 +57,7 @@ fn node(hooks: Open) -> Node {
 }
 
 fn handshake() -> Handshake {
-    Handshake { headers: http::HeaderMap::new(), uri: http::Uri::default(), credentials: None, peer: None }
+    Handshake::default()
 }
 
 fn join(node: &Node, protocol: Protocol) -> Client<tokio::io::DuplexStream> {

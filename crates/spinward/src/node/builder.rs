@@ -29,7 +29,7 @@ pub enum BuildError {
     #[error("no tokio runtime: call build() inside of one, or give one with runtime()")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
     /// The thread of a shard, or the one that watches them, could not be started.
-    #[error("a thread could not be started")]
+    #[error("a thread could not be started: {0}")]
     Thread(#[source] std::io::Error),
 }
 

@@ -107,10 +107,10 @@ impl Session {
         }
     }
 
-    /// The command is answered with an error. The client may try again on another connection only.
+    /// The command is answered with an error. The client may try again on another connection only. The handshake
+    /// stays until this one is closed: by it the host counts connections that are not logged in.
     fn connect_failed(&mut self, cx: &mut Cx<'_>, id: u32, code: &ErrorCode) {
         self.phase = Phase::Refused;
-        self.handshake = None;
         self.error(cx, id, code);
     }
 

@@ -3,21 +3,22 @@
 use super::escape;
 use super::rate::Rate;
 use crate::hooks::Handshake;
-use crate::identity::{Credentials, Transport};
+use crate::identity::{Credentials, Extension, Transport};
 use crate::node::threads::Threads;
 use crate::node::{Inner, Node};
 use crate::shard::inbox::Entry;
 use crate::shard::{Accepted, Io, Stream, place};
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use spinward_wire::Protocol;
 use spinward_wire::ws::handshake;
+use spinward_wire::ws::request::{self, MAX_HEAD};
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -37,8 +38,12 @@ const FRAME_PINGS: &str = "cf_ws_frame_ping_pong";
 
 /// Serves WebSocket connections of a node.
 ///
-/// A `tower::Service` over HTTP requests. [`Credentials`] in a request's extensions log the connection in
-/// without a token; a [`SocketAddr`] there is told to the hooks as the peer's address.
+/// A `tower::Service` over HTTP requests. Of a request's extensions the hooks see [`Credentials`], which log the
+/// connection in without a token, a [`SocketAddr`], which is the peer's address, and an [`Extension`]. A request
+/// with more than 32 KiB of headers is refused with 431.
+///
+/// A host with conditions of its own, such as on the origin, calls [`WebSocket::handshake`] first, so that a
+/// request that is not a handshake is refused as such.
 #[derive(Clone)]
 pub struct WebSocket {
     inner: Arc<Inner>,
@@ -66,11 +71,12 @@ impl Node {
 }
 
 impl WebSocket {
-    /// What is answered to a request that is no handshake; `None` for one that is.
+    /// Negotiates the terms of a WebSocket handshake.
     ///
-    /// [`WebSocket::upgrade`] looks at it too. Who has conditions of its own, such as on the origin, looks first,
-    /// so that a request that never was a handshake is not told of them.
-    pub fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+    /// # Errors
+    /// The response to a request that is not one.
+    #[allow(clippy::result_large_err, reason = "it is the answer, and moved once")]
+    pub fn handshake<B>(&self, request: &Request<B>) -> Result<Negotiated<'_>, Response<Full<Bytes>>> {
         let headers = request.headers();
         let list = |name: HeaderName| {
             let lines: Vec<&str> =
@@ -80,71 +86,181 @@ impl WebSocket {
         let (version, upgrade) = (list(SEC_WEBSOCKET_VERSION), list(UPGRADE));
         let is_get = request.method() == Method::GET;
         let connection = list(CONNECTION);
-        handshake::check(is_get, version.as_deref(), key(headers), upgrade.as_deref(), connection.as_deref())
-            .err()
-            .map(|error| {
-                tracing::debug!(%error, "a request for a WebSocket is no handshake");
+        let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|value| value.to_str().ok());
+        handshake::check(is_get, version.as_deref(), key, upgrade.as_deref(), connection.as_deref())
+            .map_err(|error| {
+                tracing::debug!(%error, "a request for a WebSocket is not a handshake");
                 refuse(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST))
-            })
+            })?;
+        let (protocol, subprotocol) = choose(headers, request.uri());
+        let accept = handshake::accept_key(key.unwrap_or_default());
+        Ok(Negotiated { websocket: self, accept, protocol, subprotocol })
     }
 
     /// Answers an upgrade request; the connection goes on in a shard once the response is sent.
-    pub fn upgrade<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
-        if let Some(response) = self.refusal(&request) {
-            return response;
+    ///
+    /// The HTTP server around must be hyper's, which upgrades connections of HTTP/1.1 alone.
+    pub fn upgrade<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        match self.handshake(&request) {
+            Ok(negotiated) => negotiated.upgrade(request),
+            Err(response) => response,
         }
-        let headers = request.headers();
-        let accept = handshake::accept_key(key(headers).unwrap_or_default());
-        let (protocol, subprotocol) = choose(headers, request.uri());
-        if !self.admit() {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    /// Counts a connection in, unless the node's limits forbid it or the node is at its end.
+    fn admit(&self) -> Result<(), NotAdmitted> {
+        let hub = &self.inner.hub;
+        let limit = hub.config.connection_limit;
+        let before = hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        let refused = if limit > 0 && before >= limit {
+            NotAdmitted::Connections
+        } else if !self.rate.admit(hub.clock.now()) {
+            NotAdmitted::Rate
+        } else if hub.is_stopping() || hub.pulse.is_broken() {
+            NotAdmitted::Stopping
+        } else {
+            return Ok(());
+        };
+        hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        crate::metrics::bump(&hub.metrics.refused_connections);
+        Err(refused)
+    }
+}
+
+/// Why a node does not take a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// [`connection_limit`](crate::Config::connection_limit).
+    Connections,
+    /// [`connection_rate_limit`](crate::Config::connection_rate_limit).
+    Rate,
+    /// The node is shutting down, or a shard of it has failed.
+    Stopping,
+}
+
+impl NotAdmitted {
+    /// The response to the handshake: 503, and when to try again.
+    #[must_use]
+    pub fn response(self) -> Response<Full<Bytes>> {
+        let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response
+    }
+}
+
+/// The terms of a handshake that is in order and not answered yet.
+pub struct Negotiated<'a> {
+    websocket: &'a WebSocket,
+    accept: String,
+    protocol: Protocol,
+    subprotocol: Option<&'static str>,
+}
+
+impl Negotiated<'_> {
+    /// Answers the request, as [`WebSocket::upgrade`] does. Headers that the request has lost since it was
+    /// negotiated are not missed.
+    pub fn upgrade<B>(self, mut request: Request<B>) -> Response<Full<Bytes>> {
+        if request.version() < Version::HTTP_11 {
+            tracing::debug!("a WebSocket handshake came by HTTP/1.0");
+            return refuse(StatusCode::BAD_REQUEST);
         }
-        let handshake = Arc::new(Handshake {
+        let kept = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+        if request.headers().iter().map(kept).sum::<usize>() > MAX_HEAD {
+            return refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
+        let extensions = request.extensions();
+        let handshake = Handshake {
             headers: request.headers().clone(),
             uri: request.uri().clone(),
-            credentials: request.extensions().get::<Credentials>().cloned(),
-            peer: request.extensions().get::<SocketAddr>().copied(),
-        });
+            credentials: extensions.get::<Credentials>().cloned(),
+            peer: extensions.get::<SocketAddr>().copied(),
+            extension: extensions.get::<Extension>().cloned(),
+        };
+        let admitted = match self.admit(handshake) {
+            Ok(admitted) => admitted,
+            Err(limit) => return limit.response(),
+        };
+        let response = admitted.response();
         let upgrade = hyper::upgrade::on(&mut request);
-        let inner = Arc::clone(&self.inner);
-        self.inner.runtime.spawn(async move {
+        admitted.inner.runtime.clone().spawn(async move {
             match upgrade.await {
                 Ok(upgraded) => {
                     let (io, leftover) = take_back(upgraded);
-                    hand_over(&inner, io, protocol, handshake, leftover);
+                    admitted.hand_over(io, leftover);
                 }
-                Err(error) => {
-                    inner.hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
-                    tracing::debug!(%error, "a client went away during the WebSocket handshake");
-                }
+                Err(error) => tracing::debug!(%error, "a client went away during the WebSocket handshake"),
             }
         });
+        response
+    }
+
+    /// Counts the connection in, for a host that answers the handshake itself.
+    ///
+    /// # Errors
+    /// The node is at a limit, or shutting down.
+    pub fn admit(self, handshake: Handshake) -> Result<Admitted, NotAdmitted> {
+        self.websocket.admit()?;
+        Ok(Admitted {
+            inner: Arc::clone(&self.websocket.inner),
+            accept: self.accept,
+            subprotocol: self.subprotocol,
+            protocol: self.protocol,
+            handshake: Some(Arc::new(handshake)),
+        })
+    }
+}
+
+/// A connection that counts, and whose handshake is being answered. Dropped, it no longer counts.
+pub struct Admitted {
+    inner: Arc<Inner>,
+    accept: String,
+    subprotocol: Option<&'static str>,
+    protocol: Protocol,
+    /// Taken by the shard.
+    handshake: Option<Arc<Handshake>>,
+}
+
+impl Admitted {
+    /// The response as bytes, for a host that writes them itself.
+    #[must_use]
+    pub fn head(&self) -> String {
+        request::response(&self.accept, self.subprotocol)
+    }
+
+    /// The response for an HTTP server to send.
+    #[must_use]
+    pub fn response(&self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        if let Ok(accept) = HeaderValue::from_str(&accept) {
+        if let Ok(accept) = HeaderValue::from_str(&self.accept) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
         }
-        if let Some(subprotocol) = subprotocol {
+        if let Some(subprotocol) = self.subprotocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
         }
         response
     }
 
-    /// Counts the connection in, unless the node's limits forbid it or the node is at its end.
-    fn admit(&self) -> bool {
-        let hub = &self.inner.hub;
-        let limit = hub.config.connection_limit;
-        let before = hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        let admitted = (limit == 0 || before < limit) && self.rate.admit(hub.clock.now());
-        let admitted = admitted && !hub.is_stopping() && !hub.pulse.is_broken();
-        if !admitted {
-            hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
-            crate::metrics::bump(&hub.metrics.refused_connections);
+    /// Hands the connection to a shard, once the response is sent. `leftover` was read from the socket behind the request's head.
+    pub fn serve(self, stream: std::net::TcpStream, leftover: Bytes) {
+        self.hand_over(Io::Tcp(stream), leftover);
+    }
+
+    fn hand_over(mut self, io: Io, leftover: Bytes) {
+        if let Some(handshake) = self.handshake.take() {
+            hand_over(&self.inner, io, self.protocol, handshake, leftover);
         }
-        admitted
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if self.handshake.is_some() {
+            self.inner.hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -160,10 +276,6 @@ impl<B> tower_service::Service<Request<B>> for WebSocket {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         ready(Ok(self.upgrade(request)))
     }
-}
-
-fn key(headers: &HeaderMap) -> Option<&str> {
-    headers.get(SEC_WEBSOCKET_KEY).and_then(|value| value.to_str().ok())
 }
 
 /// Says no with the name of the status, as Centrifugo does. The log says why.
