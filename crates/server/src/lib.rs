@@ -1,11 +1,13 @@
 //! The Spinward server: configuration, tokens, permissions and the server API around the `spinward` library.
 
+mod admission;
 pub mod api;
 pub mod app;
 pub mod auth;
 pub mod channel;
 pub mod cli;
 pub mod config;
+mod http;
 pub mod params;
 pub mod policy;
 pub mod secret;

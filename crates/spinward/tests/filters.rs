@@ -31,12 +31,7 @@ impl Hooks for Open {
 
 fn join(node: &Node) -> Client<tokio::io::DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let handshake = Handshake {
-        headers: http::HeaderMap::new(),
-        uri: http::Uri::default(),
-        credentials: None,
-        peer: None,
-    };
+    let handshake = Handshake::default();
     node.serve_stream(theirs, Protocol::Json, handshake);
     Client::new(ours, Protocol::Json)
 }

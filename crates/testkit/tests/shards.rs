@@ -34,7 +34,7 @@ fn node(shards: usize) -> Node {
 }
 
 fn handshake() -> Handshake {
-    Handshake { headers: http::HeaderMap::new(), uri: http::Uri::default(), credentials: None, peer: None }
+    Handshake::default()
 }
 
 async fn join(node: &Node) -> Client<DuplexStream> {

@@ -4,6 +4,7 @@ use super::dev::Dev;
 use super::reload::Reloads;
 use super::serve::Routes;
 use super::tokens::{TokensError, token_settings};
+use crate::admission::{Admission, Caps, Overload, OverloadLimits, Proxies, ProxyError, memory_limit};
 use crate::api::http::HttpSettings;
 use crate::api::{Api, Facts};
 use crate::auth::jwks::Jwks;
@@ -14,6 +15,7 @@ use crate::auth::verify::{SettingsError, Verifier};
 use crate::channel::{ChannelConfig, Registry};
 use crate::config::Config;
 use crate::config::catalogue::Section;
+use crate::http::open_files_limit;
 use crate::policy::Rules;
 use crate::session::{Explainer, InForce, Keys, Refusals, ServerHooks, Settings, Shared, Taken};
 use serde_json::Value;
@@ -45,6 +47,9 @@ pub enum BuildError {
     /// The file of revocations.
     #[error("client.revocation.file: {0}")]
     Revocation(#[from] StoreError),
+    /// Addresses of proxies.
+    #[error("{}: {}", .0.option(), .0)]
+    Proxies(#[from] ProxyError),
     /// Limits and timings.
     #[error(transparent)]
     Node(#[from] spinward::BuildError),
@@ -58,6 +63,7 @@ pub(super) struct Built {
     pub(super) jwks: Jwks,
     pub(super) clock: Clock,
     refusals: Arc<Refusals>,
+    pub(super) admission: Admission,
     pub(super) explainer: Explainer,
     uid: String,
 }
@@ -72,9 +78,10 @@ impl Built {
         let hooks =
             ServerHooks::new(in_force.clone(), clock.clone(), Arc::clone(&refusals), explainer.taken.clone());
         let node = node(config, Node::builder(hooks))?;
+        let admission = admission(config, clock.clone())?;
         let uid = Entropy::system().client_id().to_string();
         let door = Shared::new(door(config));
-        Ok(Self { node, in_force, door, jwks, clock, refusals, explainer, uid })
+        Ok(Self { node, in_force, door, jwks, clock, refusals, admission, explainer, uid })
     }
 
     /// The same, but that clients are told why they are refused: for development only.
@@ -106,6 +113,7 @@ impl Built {
             refusals: Arc::clone(&self.refusals),
             reloads: Arc::clone(reloads),
             jwks: self.jwks.clone(),
+            admission: self.admission.clone(),
             dev: None,
         };
         let api = || (!config.http_api.disabled).then(|| self.api(config));
@@ -138,6 +146,31 @@ impl Built {
         let facts = Facts { uid: self.uid.clone(), name };
         (Api::new(self.node.clone(), facts, self.explainer.clone()), self.door.clone())
     }
+}
+
+/// Who may open a connection.
+fn admission(config: &Config, clock: Clock) -> Result<Admission, BuildError> {
+    let client = &config.client;
+    let half_of_files = || u32::try_from(open_files_limit() / 2).unwrap_or(u32::MAX);
+    let caps = Caps {
+        connections: client.ip_connection_limit,
+        rate: client.ip_connection_rate_limit,
+        unauthenticated: client.ip_unauthenticated_connection_limit,
+        unauthenticated_in_all: match client.unauthenticated_connection_limit {
+            0 => half_of_files(),
+            limit => limit,
+        },
+    };
+    let limits = OverloadLimits {
+        memory: match client.overload.memory_limit {
+            0 => memory_limit().unwrap_or(0) / 10 * 9,
+            limit => limit,
+        },
+        loop_lag: client.overload.loop_lag_limit.get(),
+    };
+    let http = &config.http_server;
+    let proxies = Proxies::new(&http.trusted_proxies, &http.client_ip_header)?;
+    Ok(Admission::new(caps, proxies, Arc::new(Overload::new(limits)), clock))
 }
 
 /// How the HTTP API behaves.

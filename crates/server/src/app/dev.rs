@@ -156,14 +156,9 @@ impl Dev {
     }
 
     /// A file of the console, or what it asks about this server.
-    ///
-    /// Keys are told to pages of this machine alone: a page from elsewhere whose name was made to resolve to
-    /// 127.0.0.1 (DNS rebinding) counts as the same origin in a browser, but its requests still carry that name.
-    pub(super) fn file(&self, path: &str, host: Option<&str>) -> Option<Answer> {
-        let mut answer = if path == "/dev/info" && host.is_some_and(is_local) {
+    pub(super) fn file(&self, path: &str) -> Option<Answer> {
+        let mut answer = if path == "/dev/info" {
             typed("application/json", self.info.clone())
-        } else if path == "/dev/info" {
-            plain(StatusCode::FORBIDDEN, "open the console at http://localhost or http://127.0.0.1")
         } else {
             let (_, kind, body) = FILES.iter().find(|(name, ..)| *name == path)?;
             typed(kind, *body)
@@ -196,8 +191,19 @@ impl Dev {
     }
 }
 
-/// Whether `host`, as a `Host` header has it, names this machine itself.
-fn is_local(host: &str) -> bool {
+/// The refusal of a request that does not name this machine.
+pub(super) fn not_local() -> Answer {
+    let mut answer = plain(StatusCode::FORBIDDEN, "open the console at http://localhost or http://127.0.0.1");
+    guard(&mut answer);
+    answer
+}
+
+/// Returns true if `host`, as a `Host` header has it, names this machine itself.
+///
+/// Keys, metrics and explanations are for pages of this machine alone: a page from elsewhere whose name was made to
+/// resolve to 127.0.0.1 (DNS rebinding) counts as the same origin in a browser, but its requests still carry that
+/// name.
+pub(super) fn is_local(host: &str) -> bool {
     let name = host
         .rsplit_once(':')
         .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });

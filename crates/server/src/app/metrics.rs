@@ -1,6 +1,7 @@
 //! The metrics page, in Prometheus' text format, under Centrifugo's names; `spinward_` ones are our own.
 
 use super::reload::Reloads;
+use crate::admission::{Admission, Reason};
 use crate::auth::JwksStats;
 use crate::session::Refusals;
 use spinward::Node;
@@ -8,7 +9,13 @@ use std::fmt::Write;
 
 /// Writes every metric.
 #[must_use]
-pub(super) fn page(node: &Node, refusals: &Refusals, key_sets: JwksStats, reloads: &Reloads) -> String {
+pub(super) fn page(
+    node: &Node,
+    refusals: &Refusals,
+    key_sets: JwksStats,
+    reloads: &Reloads,
+    admission: &Admission,
+) -> String {
     let info = node.info();
     let counters = info.counters;
     let mut page = Page(String::with_capacity(8 << 10));
@@ -149,6 +156,25 @@ pub(super) fn page(node: &Node, refusals: &Refusals, key_sets: JwksStats, reload
     page.head("spinward_refusals_total", "counter", "Refusals by reason.");
     for (action, reason, count) in refusals.counts() {
         page.row("spinward_refusals_total", &[("action", action), ("reason", &reason)], count);
+    }
+    page.one(
+        "spinward_unauthenticated_connections",
+        "gauge",
+        "Connections of clients that are not logged in.",
+        admission.unauthenticated().into(),
+    );
+    page.head(
+        "spinward_connections_refused_total",
+        "counter",
+        "Connections refused, by the option that sets the limit.",
+    );
+    for (refused, count) in admission.refusals() {
+        page.row("spinward_connections_refused_total", &[("option", refused.option())], count);
+    }
+    page.head("spinward_overloaded", "gauge", "1 while no new clients are taken for this reason.");
+    let overloaded = admission.overload().overloaded();
+    for reason in Reason::ALL {
+        page.row("spinward_overloaded", &[("reason", reason.name())], (overloaded == Some(reason)).into());
     }
     if let Some(bytes) = heap() {
         page.one("spinward_heap_bytes", "gauge", "Memory that is in use, as the allocator counts it.", bytes);

@@ -3,6 +3,7 @@
 mod build;
 mod dev;
 mod explain;
+mod handshake;
 mod log;
 mod metrics;
 mod path;
@@ -19,11 +20,12 @@ pub(crate) use build::{onlooker, rules};
 pub use reload::Source;
 pub use tokens::TokensError;
 
+use crate::config::typed::HttpServer;
 use crate::config::{Config, Loaded};
+use crate::http::{Limits, accept, listen};
 use build::Built;
 use reload::{Reloader, Reloads};
 use remind::Reminder;
-use serve::accept;
 use signals::{Heard, Signals};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,9 +44,11 @@ pub enum RunError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// A port cannot be listened on.
-    #[error("http_server: cannot listen on {address}: {source}")]
+    #[error("{option}: cannot listen on {address}: {source}")]
     Listen {
-        /// The address.
+        /// The option that names the address.
+        option: &'static str,
+        /// The address and port.
         address: String,
         /// Why.
         source: std::io::Error,
@@ -71,10 +75,14 @@ pub fn run(loaded: Loaded, source: Source) -> Result<(), RunError> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(async {
-        // From here on SIGHUP does not end the process.
-        let signals = Signals::listen(true).map_err(RunError::Start)?;
-        let built = Built::new(&loaded.config)?;
+    let runtime = runtime()?;
+    // Outside of `block_on`: what was made so far ends a runtime where the rest of it cannot be made.
+    let entered = runtime.enter();
+    // From here on SIGHUP does not end the process.
+    let signals = Signals::listen(true).map_err(RunError::Start)?;
+    let built = Built::new(&loaded.config)?;
+    drop(entered);
+    runtime.block_on(async {
         let config = loaded.config.clone();
         let reloader = Reloader::new(loaded, source, &built, level);
         serve(&config, built, signals, Run::Server(Box::new(reloader))).await
@@ -101,11 +109,12 @@ pub fn dev(port: Option<u16>, own: Option<Loaded>) -> Result<(), RunError> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(async {
-        let signals = Signals::listen(false).map_err(RunError::Start)?;
-        let built = Built::explaining(&config)?;
-        serve(&config, built, signals, Run::Dev(ready)).await
-    })
+    let runtime = runtime()?;
+    let entered = runtime.enter();
+    let signals = Signals::listen(false).map_err(RunError::Start)?;
+    let built = Built::explaining(&config)?;
+    drop(entered);
+    runtime.block_on(async { serve(&config, built, signals, Run::Dev(ready)).await })
 }
 
 /// What is run.
@@ -135,26 +144,28 @@ fn raise_file_limit() {
 async fn serve(config: &Config, built: Built, mut signals: Signals, run: Run) -> Result<(), RunError> {
     let (stop, stopped) = watch::channel(false);
     let server = &config.http_server;
-    let external = listen(&server.address, server.port).await?;
+    let external = bind("http_server.address", &server.address, server.port).await?;
     let address = external.local_addr().map_err(RunError::Start)?;
     let (dev, mut reloader) = match run {
         Run::Dev(made) => (Some(Arc::new(made.announce(address, built.explainer.clone()))), None),
         Run::Server(reloader) => (None, Some(reloader)),
     };
     let reloads = reloader.as_ref().map_or_else(Arc::<Reloads>::default, |reloader| reloader.counts());
-    let internal_port = server.internal_port.parse::<u16>().ok().filter(|port| *port != server.port);
-    let (outer, inner) = built.routes(config, dev, &reloads, internal_port.is_some());
+    let internal = internal(server);
+    let (outer, inner) = built.routes(config, dev, &reloads, internal.is_some());
+    let limits = Limits::default();
     let mut accepting = Vec::new();
-    if let (Some(port), Some(routes)) = (internal_port, inner) {
-        let at = if server.internal_address.is_empty() { &server.address } else { &server.internal_address };
-        let internal = listen(at, port).await?;
+    if let (Some((at, port)), Some(routes)) = (internal, inner) {
+        let internal = bind("http_server.internal_address", at, port).await?;
         tracing::info!(address = %show(&internal), "serving internal endpoints");
-        accepting.push(tokio::spawn(accept(internal, Arc::new(routes), stopped.clone())));
+        accepting.push(tokio::spawn(accept(internal, Arc::new(routes), limits, stopped.clone())));
     }
+    let (overload, measured) = (Arc::clone(built.admission.overload()), built.node.clone());
+    tokio::spawn(overload.watch(move || measured.loop_lag(), stopped.clone()));
     write_pid(&config.pid_file)?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     let node = built.node.clone();
-    accepting.push(tokio::spawn(accept(external, Arc::new(outer), stopped)));
+    accepting.push(tokio::spawn(accept(external, Arc::new(outer), limits, stopped)));
     let mut reminder = Reminder::new(built.clock.clone());
     loop {
         tokio::select! {
@@ -186,21 +197,18 @@ async fn serve(config: &Config, built: Built, mut signals: Signals, run: Run) ->
     Ok(())
 }
 
-async fn listen(address: &str, port: u16) -> Result<TcpListener, RunError> {
-    let failed = |address: String| move |source| RunError::Listen { address, source };
-    if address.is_empty() {
-        // All addresses of both families; a host without IPv6 has the other.
-        match TcpListener::bind(("::", port)).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                return Err(failed(format!("port {port}"))(error));
-            }
-            Err(_) => {
-                return TcpListener::bind(("0.0.0.0", port)).await.map_err(failed(format!("port {port}")));
-            }
-        }
-    }
-    TcpListener::bind((address, port)).await.map_err(failed(format!("{address}:{port}")))
+/// Address and port of the internal endpoints, if they differ from those of clients.
+fn internal(server: &HttpServer) -> Option<(&str, u16)> {
+    let port = server.internal_port.parse().unwrap_or(server.port);
+    let at = if server.internal_address.is_empty() { &server.address } else { &server.internal_address };
+    (port != server.port || *at != server.address).then_some((at, port))
+}
+
+async fn bind(option: &'static str, address: &str, port: u16) -> Result<TcpListener, RunError> {
+    listen(address, port).await.map_err(|source| {
+        let shown = if address.is_empty() { format!("port {port}") } else { format!("{address}:{port}") };
+        RunError::Listen { option, address: shown, source }
+    })
 }
 
 fn show(listener: &TcpListener) -> String {

@@ -1,48 +1,36 @@
-//! The HTTP server: accepts connections and routes requests.
+//! The routes of a port.
 
-use super::dev::Dev;
+use super::dev::{self, Dev};
+use super::handshake;
 use super::metrics;
 use super::path;
 use super::reload::Reloads;
+use crate::admission::{Admission, Entrance, Refused};
 use crate::api::Api;
 use crate::api::http::{Answer, HttpSettings, empty, malformed, misplaced, plain};
 use crate::api::openapi;
 use crate::auth::jwks::Jwks;
+use crate::http::{Opened, Peer, Service, spend, whole};
 use crate::session::{InForce, Refusals, Shared};
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN,
+    CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
 };
 use http::{Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Body, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use spinward::Node;
-use spinward::transport::websocket::WebSocket;
-use std::convert::Infallible;
-use std::error::Error;
+use spinward::hooks::Handshake;
+use spinward::transport::websocket::{Admitted, Negotiated, NotAdmitted, WebSocket};
+use spinward::wire::ws::request::Head;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-
-/// How long a client may take to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a client may take to send a body: 32 MiB at 9 Mbit/s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bytes of a body that are read for nothing, and how long that may take.
-const MAX_SPENT: usize = 64 << 10;
-const SPEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes of a request to explain a token.
 const MAX_EXPLAINED: usize = 128 << 10;
 
-/// What one port serves.
+/// The endpoints of one port.
 pub(super) struct Routes {
     pub(super) node: Node,
     pub(super) websocket: Option<(String, WebSocket)>,
@@ -56,62 +44,35 @@ pub(super) struct Routes {
     pub(super) refusals: Arc<Refusals>,
     pub(super) reloads: Arc<Reloads>,
     pub(super) jwks: Jwks,
+    pub(super) admission: Admission,
     pub(super) dev: Option<Arc<Dev>>,
 }
 
-/// Accepts connections until it is told to stop.
-pub(super) async fn accept(listener: TcpListener, routes: Arc<Routes>, mut stop: watch::Receiver<bool>) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.changed() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                tokio::spawn(connection(stream, peer, Arc::clone(&routes), stop.clone()));
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: those who hold them let go in time, and asking again at once
-                // would only burn the processor.
-                tracing::warn!(%error, "a connection cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+impl Service for Routes {
+    fn enter(&self, peer: SocketAddr) -> Result<Option<Entrance>, Refused> {
+        if self.websocket.is_some() { self.admission.enter(peer.ip()).map(Some) } else { Ok(None) }
+    }
+
+    fn open(&self, head: &Head<'_>, peer: &Peer) -> Opened {
+        let Some(request) = handshake::request(head, &self.kept_headers(peer)) else { return Opened::Pass };
+        let hosts = request.headers().get_all(HOST).iter().count();
+        let Some((at, websocket)) = &self.websocket else { return Opened::Pass };
+        // What is wrong here is answered as it is for every other request.
+        if hosts > 1 || (hosts == 0 && !head.http_10) || path::unescaped(request.uri().path()) != at.as_str()
+        {
+            return Opened::Pass;
+        }
+        let Ok(negotiated) = websocket.handshake(&request) else { return Opened::Pass };
+        if !self.in_force.get().origins.admit(request.headers()) {
+            return Opened::Pass;
+        }
+        match self.admit(negotiated, &request, peer) {
+            Ok(admitted) => Opened::Accepted(Box::new(admitted)),
+            Err(answer) => Opened::Refused(answer),
         }
     }
-}
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    routes: Arc<Routes>,
-    mut stop: watch::Receiver<bool>,
-) {
-    // A socket that cannot be told so is slower, no worse.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let routes = Arc::clone(&routes);
-        async move { Ok::<_, Infallible>(routes.answer(request, peer).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        _ = stop.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, %peer, "an HTTP connection ended badly");
-    }
-}
-
-impl Routes {
-    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn answer(&self, mut request: Request<Incoming>, peer: &Peer) -> Answer {
         let hosts = request.headers().get_all(HOST).iter().count();
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             return path::bad_host(hosts);
@@ -127,20 +88,87 @@ impl Routes {
         if let Some((at, websocket)) = &self.websocket
             && path == *at
         {
-            if let Some(refusal) = websocket.refusal(&request) {
-                return refusal;
-            }
-            if !self.in_force.get().origins.admit(request.headers()) {
-                return plain(StatusCode::FORBIDDEN, "Forbidden");
-            }
-            request.extensions_mut().insert(peer);
-            return websocket.upgrade(request);
+            return self.upgrade(websocket, request, peer);
+        }
+        if let Some(entrance) = &mut *peer.entrance.lock() {
+            entrance.settle();
         }
         let mut answer = self.route(&path, &mut request).await;
         if !spend(&mut request).await {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
+    }
+}
+
+impl Routes {
+    /// Answers a request for a WebSocket that was not the first of its connection, or that is to be refused.
+    fn upgrade(&self, websocket: &WebSocket, mut request: Request<Incoming>, peer: &Peer) -> Answer {
+        let negotiated = match websocket.handshake(&request) {
+            Ok(negotiated) => negotiated,
+            Err(refusal) => return refusal,
+        };
+        if !self.in_force.get().origins.admit(request.headers()) {
+            return plain(StatusCode::FORBIDDEN, "Forbidden");
+        }
+        if request.version() < Version::HTTP_11 {
+            return plain(StatusCode::BAD_REQUEST, "Bad Request");
+        }
+        handshake::keep(request.headers_mut(), &self.kept_headers(peer));
+        match self.admit(negotiated, &request, peer) {
+            Ok(admitted) => crate::http::upgrade(request, admitted),
+            Err(answer) => answer,
+        }
+    }
+
+    /// Counts in a client whose handshake is in order.
+    #[allow(clippy::result_large_err, reason = "it is the answer, and moved once")]
+    fn admit<B>(
+        &self,
+        negotiated: Negotiated<'_>,
+        request: &Request<B>,
+        peer: &Peer,
+    ) -> Result<Admitted, Answer> {
+        let opened = self.admission.open(&mut peer.entrance.lock(), peer.address, request.headers());
+        let (client, login) = opened.map_err(Refused::response)?;
+        let mut headers = request.headers().clone();
+        for name in handshake::NEGOTIATED {
+            headers.remove(name);
+        }
+        let handshake = Handshake {
+            headers,
+            uri: request.uri().clone(),
+            credentials: None,
+            peer: Some(client),
+            extension: Some(Arc::new(login)),
+        };
+        negotiated.admit(handshake).map_err(|cause| {
+            let refused = match cause {
+                NotAdmitted::Connections => Refused::Connections,
+                NotAdmitted::Rate => Refused::Rate,
+                NotAdmitted::Stopping => return cause.response(),
+            };
+            self.admission.note(refused);
+            refused.response()
+        })
+    }
+
+    /// The headers of a handshake that a login may ask for. Others are not kept, and the header that names the user
+    /// only where a trusted proxy sent it.
+    fn kept_headers(&self, peer: &Peer) -> Vec<HeaderName> {
+        let in_force = self.in_force.get();
+        let settings = &in_force.settings;
+        let trusted = self.admission.trusts(peer.address.ip());
+        let mut kept = vec![ORIGIN];
+        if !settings.token_cookie.is_empty() {
+            kept.push(COOKIE);
+        }
+        let user = Some(&settings.user_header).filter(|_| trusted);
+        kept.extend(user.into_iter().chain([&settings.token_header]).filter_map(|name| name.parse().ok()));
+        if trusted {
+            kept.push(self.admission.address_header().clone());
+        }
+        kept
     }
 
     async fn route(&self, path: &str, request: &mut Request<Incoming>) -> Answer {
@@ -151,13 +179,22 @@ impl Routes {
             }
         }
         let is = |at: &Option<String>| at.as_deref() == Some(path);
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+        // The pages of `dev` that tell something are for this machine alone.
+        if self.dev.is_some()
+            && (is(&self.metrics) || path.starts_with("/dev/"))
+            && !host.is_some_and(dev::is_local)
+        {
+            return dev::not_local();
+        }
         if is(&self.health) {
             return typed("application/json", "{}");
         }
         if is(&self.metrics) {
             return typed(
                 "text/plain; version=0.0.4; charset=utf-8",
-                metrics::page(&self.node, &self.refusals, self.jwks.stats(), &self.reloads),
+                metrics::page(&self.node, &self.refusals, self.jwks.stats(), &self.reloads, &self.admission),
             );
         }
         if let Some((at, settings)) = &self.description
@@ -184,9 +221,7 @@ impl Routes {
         }
         match &self.dev {
             Some(dev) if request.method() == Method::GET => {
-                let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-                let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
-                dev.file(path, host).unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "404 page not found"))
+                dev.file(path).unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "404 page not found"))
             }
             _ => plain(StatusCode::NOT_FOUND, "404 page not found"),
         }
@@ -243,32 +278,6 @@ fn describe(settings: &HttpSettings, at: &str, rest: &str) -> Option<Answer> {
     }
 }
 
-/// Reads a body of at most so many bytes, or says what to answer in its place.
-async fn whole<B>(body: B, max: usize) -> Result<Bytes, Answer>
-where
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
-{
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) => Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")),
-        Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "Request Timeout")),
-    }
-}
-
-/// Reads what is left of the body of a request that was answered without it, and says whether the connection can
-/// go on. Without that it would end after the answer, and a client that keeps it would lose its next request.
-/// A client that asks first whether to send the body is not asked for it.
-async fn spend(request: &mut Request<Incoming>) -> bool {
-    if request.body().is_end_stream() {
-        return true;
-    }
-    if request.headers().contains_key(EXPECT) {
-        return false;
-    }
-    let rest = Limited::new(request.body_mut(), MAX_SPENT).collect();
-    tokio::time::timeout(SPEND_TIMEOUT, rest).await.is_ok_and(|rest| rest.is_ok())
-}
-
 /// Lets a page of an allowed origin read the answer. Others get it as well, and their browser keeps it from
 /// them: it holds nothing, and what the request was for (an affinity, a cookie) is done.
 fn share(headers: &HeaderMap, allowed: bool, answer: &mut Answer) {
@@ -284,60 +293,4 @@ pub(super) fn typed(kind: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(body.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hyper::body::{Frame, SizeHint};
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    /// Gives these bytes, one at a time and a second apart, and then either ends or keeps quiet.
-    struct Dripping {
-        left: usize,
-        ends: bool,
-        pause: Pin<Box<tokio::time::Sleep>>,
-    }
-
-    impl Dripping {
-        fn new(left: usize, ends: bool) -> Self {
-            Self { left, ends, pause: Box::pin(tokio::time::sleep(Duration::from_secs(1))) }
-        }
-    }
-
-    impl Body for Dripping {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            if self.left == 0 {
-                return if self.ends { Poll::Ready(None) } else { Poll::Pending };
-            }
-            std::task::ready!(self.pause.as_mut().poll(context));
-            self.left -= 1;
-            self.pause = Box::pin(tokio::time::sleep(Duration::from_secs(1)));
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
-        }
-
-        fn size_hint(&self) -> SizeHint {
-            SizeHint::default()
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_has_thirty_seconds() {
-        let status = async |left, ends, max| match whole(Dripping::new(left, ends), max).await {
-            Ok(body) => (200, body.len()),
-            Err(answer) => (answer.status().as_u16(), 0),
-        };
-        assert_eq!(status(29, true, 100).await, (200, 29));
-        assert_eq!(status(60, true, 100).await, (408, 0), "however much comes meanwhile");
-        assert_eq!(status(3, false, 100).await, (408, 0));
-        assert_eq!(status(4, true, 4).await, (200, 4));
-        assert_eq!(status(5, true, 4).await, (413, 0));
-    }
 }

@@ -4,6 +4,7 @@ use super::explain::no_token;
 use super::presented::presented;
 use super::revocation::{NO_TOKEN, of_connection};
 use super::{InForce, Inner, State, options};
+use crate::admission::{Login, Permit};
 use crate::auth::claims::ConnectToken;
 use crate::auth::reason::{self, Outcome, Use};
 use crate::policy::server_side::{ServerSide, personal, requested, server_side};
@@ -13,7 +14,9 @@ use crate::policy::{
 };
 use spinward::Client;
 use spinward::answer::Answer;
-use spinward::hooks::{Connected, Connecting, Decision, Refreshed, Refreshing, Refusal, SubscribeOptions};
+use spinward::hooks::{
+    Connected, Connecting, Decision, Handshake, Refreshed, Refreshing, Refusal, SubscribeOptions,
+};
 use spinward::identity::{Credentials, Extension};
 use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use std::sync::Arc;
@@ -39,12 +42,14 @@ impl Inner {
             });
             Answer::Now(match token {
                 Ok(token) => {
-                    inner.connect_with(&in_force, token, &request.channels).map(|connected| Connected {
-                        // The client has no token that it could renew, so it is not told of the end: it is closed
-                        // then, and comes back with what the cookie or header holds by that time.
-                        server_side_refresh: presented.is_ambient(),
-                        ..connected
-                    })
+                    inner.connect_with(&in_force, token, counted(&request.handshake), &request.channels).map(
+                        |connected| Connected {
+                            // The client has no token that it could renew, so it is not told of the end: it is closed
+                            // then, and comes back with what the cookie or header holds by that time.
+                            server_side_refresh: presented.is_ambient(),
+                            ..connected
+                        },
+                    )
                 }
                 Err(refusal) => {
                     Err(inner.refused(&in_force, Use::Connect, ("", ""), &presented.place(refusal)))
@@ -63,15 +68,16 @@ impl Inner {
             .filter(|user| !user.is_empty());
         if let Some(user) = from_header {
             let user = user.to_owned();
-            return self.connected_without_token(in_force, user, Connected::default(), &request.channels);
+            return self.connected_without_token(in_force, user, Connected::default(), request);
         }
         if let Some(credentials) = &request.handshake.credentials {
             let connected = Connected { credentials: credentials.clone(), ..Connected::default() };
             let user = credentials.user.clone();
-            return self.connected_without_token(in_force, user, connected, &request.channels);
+            return self.connected_without_token(in_force, user, connected, request);
         }
         if settings.insecure || settings.anonymous_without_token {
-            return self.connected(in_force, String::new(), Connected::default(), &request.channels);
+            let state = State { counted: counted(&request.handshake), ..State::default() };
+            return self.connected(in_force, String::new(), state, Connected::default(), &request.channels);
         }
         Err(self.refused(in_force, Use::Connect, ("", ""), &no_token()))
     }
@@ -80,20 +86,21 @@ impl Inner {
         &self,
         in_force: &InForce,
         user: String,
-        mut connected: Connected,
-        wanted: &[String],
+        connected: Connected,
+        request: &Connecting,
     ) -> Result<Connected, Refusal> {
         if let Err(refusal) = self.check_user(&user) {
             return Err(self.refused(in_force, Use::Connect, (&user, ""), &refusal));
         }
-        connected.extension = State { iat: Some(NO_TOKEN), ..State::default() }.extension();
-        self.connected(in_force, user, connected, wanted)
+        let state = State { iat: Some(NO_TOKEN), counted: counted(&request.handshake), ..State::default() };
+        self.connected(in_force, user, state, connected, &request.channels)
     }
 
     fn connect_with(
         &self,
         in_force: &InForce,
         token: ConnectToken,
+        counted: Option<Arc<Permit>>,
         wanted: &[String],
     ) -> Result<Connected, Refusal> {
         let rules = &in_force.rules;
@@ -128,16 +135,16 @@ impl Inner {
             },
             meta: token.meta.unwrap_or_default(),
             subscriptions,
-            extension: State {
-                capabilities: token.caps,
-                channels,
-                jti: token.jti.map(Into::into),
-                iat: token.iat,
-            }
-            .extension(),
             ..Connected::default()
         };
-        self.connected(in_force, token.user, connected, wanted)
+        let state = State {
+            capabilities: token.caps,
+            channels,
+            jti: token.jti.map(Into::into),
+            iat: token.iat,
+            counted,
+        };
+        self.connected(in_force, token.user, state, connected, wanted)
     }
 
     /// Adds what every login gets, and of the channels that the client named those that it may subscribe to.
@@ -145,6 +152,7 @@ impl Inner {
         &self,
         in_force: &InForce,
         user: String,
+        state: State,
         mut connected: Connected,
         wanted: &[String],
     ) -> Result<Connected, Refusal> {
@@ -156,8 +164,6 @@ impl Inner {
             connected.subscriptions.push((channel, granted(decided)?));
             connected.single_connection = settings.single_connection;
         }
-        let state = connected.extension.as_ref().and_then(|state| state.downcast_ref::<State>());
-        let capabilities = state.and_then(|state| state.capabilities.as_ref());
         let mut granted_too = Vec::new();
         for channel in wanted {
             // Centrifugo makes nothing of an empty name.
@@ -166,7 +172,7 @@ impl Inner {
             }
             let subscribe = SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() };
             let mut asked = Request::new(Action::Subscribe(subscribe), channel, &user, self.now());
-            asked.capabilities = capabilities;
+            asked.capabilities = state.capabilities.as_ref();
             let decided = requested(rules, &asked);
             match decided.verdict {
                 Verdict::Allow(Grant::Subscribe(grant)) => {
@@ -179,6 +185,7 @@ impl Inner {
         }
         connected.subscriptions.append(&mut granted_too);
         connected.credentials.user = user;
+        connected.extension = state.extension();
         Ok(connected)
     }
 
@@ -215,7 +222,7 @@ impl Inner {
             return Err(ErrorCode::UNKNOWN_CHANNEL.into());
         }
         let state = client.extension::<State>();
-        let before = state.as_ref().map(|state| state.channels.as_slice()).unwrap_or_default();
+        let before = state.as_ref().map(|state| &*state.channels).unwrap_or_default();
         // What the new token names may be there by whoever's wish; what it names no more must not be there by the old one.
         let more = token.subs.keys().any(|channel| !request.channels.contains(channel));
         let made = |channel| request.server_side_channels.contains(channel);
@@ -228,9 +235,10 @@ impl Inner {
         // What the old token allowed must not outlive it, so a state is replaced even by an empty one.
         let fresh = State {
             capabilities: token.caps,
-            channels: before.to_vec(),
+            channels: before.into(),
             jti: token.jti.map(Into::into),
             iat: token.iat,
+            counted: state.as_ref().and_then(|state| state.counted.clone()),
         };
         let extension = if state.is_some() { Some(Arc::new(fresh) as Extension) } else { fresh.extension() };
         let expire_at = token.expire_at.unwrap_or(0);
@@ -288,6 +296,11 @@ impl Inner {
             Outcome::Disconnect(code) => Refusal::Disconnect(code),
         }
     }
+}
+
+/// What a connection counts for after its login.
+fn counted(handshake: &Handshake) -> Option<Arc<Permit>> {
+    handshake.extension.as_ref()?.downcast_ref::<Login>()?.connection()
 }
 
 /// The close reason of development mode, cut to what a close frame holds.

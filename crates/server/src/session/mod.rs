@@ -14,6 +14,7 @@ pub use in_force::{InForce, Shared};
 pub use refusals::Refusals;
 pub use revocation::{Taken, of_connection, of_subscription};
 
+use crate::admission::Permit;
 use crate::auth::reason::Use;
 use crate::auth::verify::Verifier;
 use crate::policy::{
@@ -83,11 +84,13 @@ struct Inner {
 struct State {
     capabilities: Option<Capabilities>,
     /// Channels that its token named, to notice that a new token names others.
-    channels: Vec<String>,
+    channels: Box<[String]>,
     /// `jti` of its token, by which it can be revoked.
     jti: Option<Box<str>>,
     /// `iat` of its token.
     iat: Option<i64>,
+    /// What it counts for, where connections of an address are limited.
+    counted: Option<Arc<Permit>>,
 }
 
 impl State {
@@ -96,7 +99,8 @@ impl State {
         let needed = self.capabilities.is_some()
             || !self.channels.is_empty()
             || self.jti.is_some()
-            || self.iat.is_some();
+            || self.iat.is_some()
+            || self.counted.is_some();
         needed.then(|| Arc::new(self) as Extension)
     }
 }

@@ -92,12 +92,7 @@ impl Rig {
 
     fn peer(&self) -> Peer<DuplexStream> {
         let (far, near) = tokio::io::duplex(1 << 16);
-        let handshake = Handshake {
-            headers: http::HeaderMap::new(),
-            uri: http::Uri::from_static("/connection/websocket"),
-            credentials: None,
-            peer: None,
-        };
+        let handshake = Handshake::default();
         self.node.serve_stream(near, Protocol::Json, handshake);
         Peer::new(far, Protocol::Json)
     }

@@ -1,5 +1,6 @@
 //! What stands open, and what `production` makes of it.
 
+use crate::admission::Proxies;
 use crate::auth::weak::{Warning as Weak, weak_secret};
 use crate::config::catalogue::{Field, Kind, Section as _, each};
 use crate::config::normalise::join;
@@ -27,13 +28,41 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config) {
         password(report, "admin.password", config.admin.password.expose());
         password(report, "admin.secret", config.admin.secret.expose());
     }
-    if !config.client.user_id_http_header.is_empty() {
-        let text = "whoever sets this header is the user it names: let no client reach this server but through a \
-                    proxy that always sets it";
-        report.note("client.user_id_http_header", text);
-    }
+    forwarded(report, config);
     if config.production {
         refuse(report);
+    }
+}
+
+/// Headers that a proxy sets, and who is believed to be one.
+fn forwarded(report: &mut Report<'_>, config: &Config) {
+    let http = &config.http_server;
+    if let Err(error) = Proxies::new(&http.trusted_proxies, &http.client_ip_header) {
+        report.problem(error.option(), error.to_string());
+    }
+    for (at, network) in http.trusted_proxies.iter().enumerate() {
+        if network.trim().ends_with("/0") {
+            let text = "everybody is a trusted proxy: clients may say what address they have, and with \
+                        `client.user_id_http_header` who they are";
+            report.insecure(&format!("http_server.trusted_proxies[{at}]"), text.to_owned());
+        }
+    }
+    if !config.client.user_id_http_header.is_empty() && http.trusted_proxies.is_empty() {
+        let text = "needs `http_server.trusted_proxies`: the header is believed in their requests alone, since anybody \
+                    can send it. Name the addresses of the proxies that always set it";
+        report.problem("client.user_id_http_header", text);
+    }
+    let client = &config.client;
+    for (name, limit) in [
+        ("ip_connection_limit", client.ip_connection_limit),
+        ("ip_connection_rate_limit", client.ip_connection_rate_limit),
+        ("ip_unauthenticated_connection_limit", client.ip_unauthenticated_connection_limit),
+    ] {
+        if limit > 0 && http.trusted_proxies.is_empty() {
+            let text = "clients behind a proxy have its address, so that all of them share this limit: name the proxy in \
+                        `http_server.trusted_proxies`, if there is one";
+            report.note(&format!("client.{name}"), text);
+        }
     }
 }
 

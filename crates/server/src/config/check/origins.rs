@@ -64,6 +64,10 @@ fn origin_pattern(report: &mut Report<'_>, option: &str, pattern: &str) {
     } else if pattern.contains(['"', '\'']) || (pattern.contains(',') && !pattern.contains('{')) {
         let text = "can match no origin: write one origin an item, in a variable separated by spaces, without quotes";
         report.problem(option, format!("{pattern:?} {text}"));
+    } else if pattern.eq_ignore_ascii_case("null") {
+        let text = "admits pages that have no origin of their own, such as local files and sandboxed frames: anybody can \
+                    make one";
+        report.note(option, text);
     } else if !pattern.contains("://") && !pattern.contains('*') {
         report.note(
             option,

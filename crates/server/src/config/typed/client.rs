@@ -53,6 +53,16 @@ options! {
         user_connection_limit: u32;
         /// Most new connections a second on this node; 0 sets no limit.
         connection_rate_limit: u32 => since("4.1.1");
+        /// Most connections of an address, or of a /64 network of IPv6; 0 sets no limit.
+        ip_connection_limit: u32 => ours;
+        /// Most new connections a second of an address; 0 sets no limit.
+        ip_connection_rate_limit: u32 => ours;
+        /// Most connections of an address that are not logged in; 0 sets no limit.
+        ip_unauthenticated_connection_limit: u32 => ours;
+        /// Most connections of this node that are not logged in; 0 takes half of the open files that the process may have.
+        unauthenticated_connection_limit: u32 => ours;
+        /// When no new clients are taken.
+        overload: ClientOverload => ours;
         /// Put the server's time into the connect reply.
         connect_include_server_time: bool => since("5.4.0");
         /// Most publications in the answer to a history call.
@@ -61,7 +71,7 @@ options! {
         recovery_max_publication_limit: u32 = 300u32 => since("3.0.0");
         /// Accept tokens without looking at their signature. Insecure.
         insecure_skip_token_signature_verify: bool => since("5.0.4");
-        /// Header from which the user is taken. Only safe behind a proxy that always sets it.
+        /// Header from which the user is taken, in requests of `http_server.trusted_proxies` alone.
         user_id_http_header: String => since("5.1.1");
         /// Cookie from which the token is taken where the connect command has none, for pages of an origin that `allowed_origins` names.
         connect_token_cookie: String => ours;
@@ -193,6 +203,14 @@ options! {
         file: String => ours;
         /// Most entries that have not ended; beyond them a call that adds one fails.
         max_entries: u32 = 1_000_000u32 => ours between(1, 100_000_000);
+    }
+
+    /// The state in which the node takes no new clients.
+    pub struct ClientOverload {
+        /// Bytes of memory from which on the node is overloaded; 0 takes nine tenths of what the machine or the control group allows.
+        memory_limit: u64 => ours;
+        /// How far a shard may lag behind before the node is overloaded; 0 sets no limit.
+        loop_lag_limit: Duration = Duration::secs(1) => ours;
     }
 
     /// A channel of its own for each user.

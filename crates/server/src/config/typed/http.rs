@@ -5,14 +5,18 @@ use crate::config::catalogue::{Pem, options};
 options! {
     /// HTTP server.
     pub struct HttpServer {
-        /// Address to listen on; empty listens on all.
+        /// Address to listen on; empty, `0.0.0.0` and `::` listen on all of both families.
         address: String;
         /// Port of clients, and of everything else unless `internal_port` is set.
         port: u16 = 8000u16;
-        /// Address for the internal endpoints.
+        /// Address for the internal endpoints; empty takes `address`.
         internal_address: String;
-        /// Port for the internal endpoints: API, admin, metrics, health, debug. Empty serves them on `port`.
+        /// Port for the internal endpoints: API, admin, metrics, health, debug. Empty takes `port`.
         internal_port: String;
+        /// Addresses and networks (`10.0.0.0/8`) of proxies, whose headers about the client are believed.
+        trusted_proxies: Vec<String> => ours;
+        /// Header in which trusted proxies note the address of the client: `X-Forwarded-For`, `Forwarded`, `X-Real-IP` or another one.
+        client_ip_header: String = "X-Forwarded-For" => ours;
         /// TLS of the server.
         tls: Tls => essential;
         /// Certificates by ACME.

@@ -1,0 +1,208 @@
+//! A socket for hyper that fails where the peer makes no progress.
+
+use super::Limits;
+use bytes::{Buf, Bytes};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// How many requests a connection has begun and answered.
+#[derive(Default)]
+pub(super) struct Requests {
+    begun: AtomicU32,
+    answered: AtomicU32,
+    /// The last answer switches to WebSocket.
+    switching: AtomicBool,
+}
+
+impl Requests {
+    /// Counts a request whose head is read. Returns how many there have been.
+    pub(super) fn begin(&self) -> u32 {
+        self.begun.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(super) fn end(&self, switching: bool) {
+        self.switching.store(switching, Ordering::Relaxed);
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the next bytes begin a request; and the number of that request.
+    fn next(&self) -> Option<u32> {
+        let begun = self.begun.load(Ordering::Relaxed);
+        (begun == self.answered.load(Ordering::Relaxed)).then_some(begun)
+    }
+}
+
+/// A deadline that is set only while something is waited for.
+#[derive(Default)]
+struct Deadline(Option<Pin<Box<Sleep>>>);
+
+impl Deadline {
+    fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    /// Fails once `limit` has passed since the first call after [`Deadline::clear`].
+    fn poll<T>(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(sleep.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// A socket whose peer has to read what is sent to it, and to finish the head of a request that it has begun.
+pub(super) struct Guarded {
+    socket: TokioIo<TcpStream>,
+    /// Read from the socket before hyper had it.
+    begun: Bytes,
+    limits: Limits,
+    requests: Arc<Requests>,
+    /// The request whose head has begun to come in.
+    reading: Option<u32>,
+    head: Deadline,
+    write: Deadline,
+}
+
+impl Guarded {
+    pub(super) fn new(stream: TcpStream, begun: Vec<u8>, limits: Limits, requests: Arc<Requests>) -> Self {
+        Self {
+            socket: TokioIo::new(stream),
+            begun: begun.into(),
+            limits,
+            requests,
+            reading: None,
+            head: Deadline::default(),
+            write: Deadline::default(),
+        }
+    }
+
+    /// The bare socket, without the limit of the system that [`super::bound`] has set.
+    pub(super) fn released(self) -> TcpStream {
+        let socket = self.socket.into_inner();
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&socket).set_tcp_user_timeout(None);
+        socket
+    }
+
+    /// Notes that bytes came in.
+    fn came(&mut self) {
+        let reading = self.requests.next();
+        if reading != self.reading {
+            self.head.clear();
+        }
+        self.reading = reading;
+    }
+
+    /// Waits for a write, no longer than the limit.
+    fn wrote(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            return self.write.poll(self.limits.write, context);
+        }
+        self.write.clear();
+        written
+    }
+}
+
+impl Read for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.begun.is_empty() {
+            let len = self.begun.len().min(buffer.remaining());
+            buffer.put_slice(&self.begun[..len]);
+            self.begun.advance(len);
+            self.came();
+            return Poll::Ready(Ok(()));
+        }
+        if Pin::new(&mut self.socket).poll_read(context, buffer)?.is_ready() {
+            self.came();
+            return Poll::Ready(Ok(()));
+        }
+        if self.reading.is_some() && self.reading == self.requests.next() {
+            let limit = self.limits.head;
+            return self.head.poll(limit, context);
+        }
+        self.head.clear();
+        Poll::Pending
+    }
+}
+
+impl Write for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = if self.requests.switching.load(Ordering::Relaxed) {
+            Pin::new(&mut self.socket).poll_write(context, &spelled(bytes))
+        } else {
+            Pin::new(&mut self.socket).poll_write(context, bytes)
+        };
+        self.wrote(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.requests.switching.load(Ordering::Relaxed) {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map_or(&[], |slice| slice));
+        }
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.wrote(written, context)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+/// The head of a response that switches to WebSocket, with hyper's `Sec-Websocket-` spelled as RFC 6455 has it.
+fn spelled(bytes: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b"\r\nSec-Websocket-";
+    let mut out = bytes.to_vec();
+    let mut at = 0;
+    while let Some(found) = out[at..].windows(NAME.len()).position(|window| window == NAME) {
+        at += found + NAME.len();
+        // "\r\nSec-WebS": the letter that differs.
+        out[at - "socket-".len()] = b'S';
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spelled;
+
+    #[test]
+    fn names_of_the_handshake_are_spelled_as_in_the_rfc() {
+        let head = b"HTTP/1.1 101 x\r\nSec-Websocket-Accept: a\r\nA: Sec-Websocket-\r\nSec-Websocket-Protocol: b\r\n";
+        let expected: &[u8] =
+            b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: a\r\nA: Sec-Websocket-\r\nSec-WebSocket-Protocol: b\r\n";
+        assert_eq!(spelled(head), expected);
+        assert_eq!(spelled(b""), b"");
+    }
+}

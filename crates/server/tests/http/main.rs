@@ -1,0 +1,10 @@
+//! The HTTP side of the server from outside: the binary, and bare sockets.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod admission;
+mod exposure;
+mod handshake;
+mod hostile;
+#[allow(unreachable_pub, reason = "the modules of one test")]
+mod server;
