@@ -2,6 +2,8 @@
 //!
 //! The keys are read from the same list as the server's, but what they mean is written down here once more.
 
+#![allow(clippy::unwrap_used, reason = "tables of a test")]
+
 use crate::{load, warned};
 use serde_json::{Map, Value, json};
 use spinward_server::config::typed::ChannelOptions;
@@ -143,7 +145,7 @@ fn plausible(name: &str, kind: &str, version: usize, chance: &mut Chance) -> Val
 }
 
 /// The keys of one place that a version had: `""`, `namespaces[].` and so on.
-fn place<'k>(keys: &'k Keys, version: usize, prefix: &str) -> Vec<(&'static str, &'static str)> {
+fn place(keys: &Keys, version: usize, prefix: &str) -> Vec<(&'static str, &'static str)> {
     let inside = |name: &str| {
         name.strip_prefix(prefix).is_some_and(|rest| !rest.contains(['[', '.']) && rest != "name")
             || prefix.is_empty() && name == "name"
