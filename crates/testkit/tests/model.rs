@@ -81,8 +81,8 @@ struct Model {
 
 impl Model {
     fn look(&mut self) {
-        // In use, a position is kept.
-        if self.known_until <= self.now && self.on.iter().all(Option::is_none) {
+        // In use, a position is kept. One without publications costs nothing and is good for ever.
+        if self.top > 0 && self.known_until <= self.now && self.on.iter().all(Option::is_none) {
             self.generation += 1;
             self.top = 0;
             self.kept.clear();

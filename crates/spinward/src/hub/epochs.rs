@@ -9,7 +9,6 @@
 //! is ever taken for one of another history.
 
 use foldhash::fast::FixedState;
-use parking_lot::RwLock;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,47 +24,42 @@ const ERA_MS: u64 = 3_600_000;
 pub(crate) struct Epochs {
     /// Random per life of this process: every epoch is bound to it.
     incarnation: Box<str>,
+    /// Of the table below and of epochs, which clients see: no other table may have its seed.
     names: FixedState,
     places: usize,
-    current: RwLock<Era>,
+    current: AtomicU64,
+    began_ms: AtomicU64,
     /// By the hash of a channel's name, the first era that is not over for it.
     first: OnceLock<Box<[AtomicU64]>>,
-}
-
-#[derive(Clone)]
-pub(crate) struct Era {
-    number: u64,
-    epoch: Arc<str>,
-    began_ms: u64,
-}
-
-impl Era {
-    pub(crate) const fn epoch(&self) -> &Arc<str> {
-        &self.epoch
-    }
 }
 
 impl Epochs {
     /// The seed is that of the hash of names; `incarnation` tells this life of the process from any other.
     pub(crate) fn new(incarnation: u64, seed: u64, places: usize) -> Self {
-        let incarnation: Box<str> = base36(incarnation).into();
-        let current = Era { number: 0, epoch: epoch(&incarnation, 0), began_ms: 0 };
         Self {
-            incarnation,
+            incarnation: base36(incarnation).into(),
             names: FixedState::with_seed(seed),
             places,
-            current: RwLock::new(current),
+            current: AtomicU64::new(0),
+            began_ms: AtomicU64::new(0),
             first: OnceLock::new(),
         }
     }
 
     /// The present era.
-    pub(crate) fn current(&self) -> Era {
+    pub(crate) fn current(&self) -> u64 {
+        self.current.load(Ordering::Acquire)
+    }
+
+    /// The epoch of a channel in an era. That of another channel is another one, so that a position of one is not
+    /// taken for one of the other.
+    pub(crate) fn epoch(&self, name: &str, era: u64) -> Arc<str> {
         #[cfg(feature = "planted-faults")]
         if crate::sim::planted::holds(crate::sim::planted::Fault::ReusedEpoch) {
-            return Era { number: 0, epoch: "reused".into(), began_ms: 0 };
+            return "reused".into();
         }
-        self.current.read().clone()
+        let channel = base36(self.names.hash_one(name) & u64::from(u32::MAX));
+        format!("{}{channel:0>7}-{}", self.incarnation, base36(era)).into()
     }
 
     /// The first era that names the present history of a channel that has no stream.
@@ -77,29 +71,21 @@ impl Epochs {
     ///
     /// Belongs under the lock of the channel's record, before another stream can be made.
     pub(crate) fn end(&self, name: &str, own: &str, now_ms: u64) {
-        let Some((_, number)) = split(own) else { return };
-        {
-            let mut current = self.current.write();
-            if current.number <= number {
-                self.advance(&mut current, number + 1, now_ms);
-            }
+        let Some(era) = era(own) else { return };
+        if self.current.fetch_max(era + 1, Ordering::AcqRel) <= era {
+            self.began_ms.store(now_ms, Ordering::Relaxed);
         }
         // After the era: whoever sees this also sees an era that it does not end.
         let first = self.first.get_or_init(|| (0..self.places).map(|_| AtomicU64::new(0)).collect());
-        first[self.place(name)].fetch_max(number + 1, Ordering::AcqRel);
+        first[self.place(name)].fetch_max(era + 1, Ordering::AcqRel);
     }
 
     /// Begins another era if the present one has lasted long enough.
     pub(crate) fn tick(&self, now_ms: u64) {
-        if now_ms.saturating_sub(self.current.read().began_ms) >= ERA_MS {
-            let mut current = self.current.write();
-            let next = current.number + 1;
-            self.advance(&mut current, next, now_ms);
+        if now_ms.saturating_sub(self.began_ms.load(Ordering::Relaxed)) >= ERA_MS {
+            self.began_ms.store(now_ms, Ordering::Relaxed);
+            self.current.fetch_add(1, Ordering::AcqRel);
         }
-    }
-
-    fn advance(&self, current: &mut Era, number: u64, now_ms: u64) {
-        *current = Era { number, epoch: epoch(&self.incarnation, number), began_ms: now_ms };
     }
 
     fn place(&self, name: &str) -> usize {
@@ -126,13 +112,10 @@ pub(crate) fn era(epoch: &str) -> Option<u64> {
     Some(split(epoch)?.1)
 }
 
-fn epoch(incarnation: &str, era: u64) -> Arc<str> {
-    format!("{incarnation}-{}", base36(era)).into()
-}
-
+/// What names the channel in this life of the process, and the era.
 fn split(epoch: &str) -> Option<(&str, u64)> {
-    let (incarnation, era) = epoch.rsplit_once('-')?;
-    Some((incarnation, u64::from_str_radix(era, 36).ok()?))
+    let (channel, era) = epoch.rsplit_once('-')?;
+    Some((channel, u64::from_str_radix(era, 36).ok()?))
 }
 
 fn base36(mut number: u64) -> String {
@@ -153,27 +136,29 @@ mod tests {
     #[test]
     fn every_era_since_the_last_end_names_the_same_empty_history() {
         let epochs = Epochs::new(7, 1, PLACES);
-        let before = epochs.current().epoch;
+        let before = epochs.epoch("a", epochs.current());
         epochs.tick(ERA_MS);
-        let after = epochs.current().epoch;
+        let after = epochs.epoch("a", epochs.current());
         assert_ne!(before, after);
         assert!(names(&before, &after, epochs.first("a")));
         assert!(!names(&after, &before, epochs.first("a")), "an era that came after the stream was made");
-        assert!(!names("8-0", &after, 0) && !names("7", &after, 0) && !names("7-zz!", &after, 0));
+        for other in ["8-0", "7", "7-zz!", "", &*epochs.epoch("b", 0), &*Epochs::new(8, 1, 1).epoch("a", 0)] {
+            assert!(!names(other, &after, 0), "{other}");
+        }
     }
 
     #[test]
     fn an_end_is_one_of_the_channel_and_of_no_era_after() {
         let epochs = Epochs::new(7, 1, PLACES);
-        let own = epochs.current().epoch;
+        let own = epochs.epoch("a", epochs.current());
         epochs.end("a", &own, 0);
-        let next = epochs.current().epoch;
+        let next = epochs.epoch("a", epochs.current());
         assert_ne!(own, next, "the name has another history now");
         assert!(!names(&own, &next, epochs.first("a")));
-        assert!(names(&own, &next, epochs.first("b")));
+        assert_eq!((epochs.first("a"), epochs.first("b")), (1, 0));
         // One that was made later takes nothing back.
         epochs.end("a", &own, 0);
-        assert_eq!((epochs.current().epoch, epochs.first("a")), (next, 1));
+        assert_eq!((epochs.current(), epochs.first("a")), (1, 1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::directory::{Channel, State, Wake};
 use super::encoded::Delivery;
-use super::epochs::{self, Epochs, Era};
+use super::epochs::{self, Epochs};
 use super::{Engine, Hub};
 use crate::broker::idempotency::Idempotency;
 use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
@@ -69,7 +69,8 @@ impl Memory {
         self.drop_expired(channel, state, now_ms);
         state.stream.get_or_insert_with(|| {
             let first = self.epochs.first(&channel.name);
-            Box::new(Stream::new(Arc::clone(self.epochs.current().epoch()), first))
+            let epoch = self.epochs.epoch(&channel.name, self.epochs.current());
+            Box::new(Stream::new(epoch, first))
         })
     }
 
@@ -88,10 +89,9 @@ impl Memory {
     ///
     /// `era` is one that was current before the channel was found to have none, so that a stream made since is not
     /// of an earlier one. `None`: that era is over for this channel by now, so look again.
-    fn unwritten(&self, name: &str, era: &Era) -> Option<Stream> {
+    fn unwritten(&self, name: &str, era: u64) -> Option<Stream> {
         let first = self.epochs.first(name);
-        let stream = Stream::new(Arc::clone(era.epoch()), first);
-        epochs::era(era.epoch()).is_none_or(|era| era >= first).then_some(stream)
+        (era >= first).then(|| Stream::new(self.epochs.epoch(name, era), first))
     }
 
     /// Has the channel looked at when its stream is due. One that nobody needs is dropped. To be called after every
@@ -262,7 +262,7 @@ impl Hub {
                 }
                 return history;
             }
-            if let Some(mut stream) = memory.unwritten(name, &era) {
+            if let Some(mut stream) = memory.unwritten(name, era) {
                 return stream.read(filter, now.mono);
             }
         }

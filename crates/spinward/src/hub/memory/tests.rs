@@ -108,6 +108,22 @@ fn a_position_of_a_channel_without_publications_stays_good() {
 }
 
 #[test]
+fn a_position_of_one_channel_is_none_of_another() {
+    let hub = hub();
+    hub.put("written", KEPT, "");
+    for (since, name) in
+        [(hub.look("a"), "b"), (hub.look("a"), "written"), (hub.look("written"), "a"), (hub.look("a"), "c")]
+    {
+        let filter = HistoryFilter { since: Some(since.clone()), ..READ };
+        let read = hub.history_memory(hub.memory(), name, &filter, KEPT, hub.clock.now());
+        assert!(matches!(read, Err(BrokerError::UnrecoverablePosition)), "{name}");
+        let (record, start) = hub.come(name, Some(since));
+        assert!(!start.recovered, "{name}");
+        hub.go(&record, true);
+    }
+}
+
+#[test]
 fn a_history_that_is_over_is_not_taken_for_the_next_one() {
     let hub = hub();
     let before = hub.look("c");
