@@ -155,12 +155,23 @@ impl Arena {
 
     /// Connects clients that behave.
     pub(super) fn bystanders(&mut self, count: usize, channel: &str) -> Result<(), Failure> {
+        self.bystanders_with(count, channel, &json!({}))
+    }
+
+    /// The same, with more in the plan of their connections.
+    pub(super) fn bystanders_with(
+        &mut self,
+        count: usize,
+        channel: &str,
+        more: &Value,
+    ) -> Result<(), Failure> {
         // At the usual priority: elsewhere they would have processors of their own to read with.
         let mut agent = Agent::start("clients")?;
-        let plan = json!({
+        let mut plan = json!({
             "op": "connect", "address": self.server.address, "secret": SECRET, "count": count, "first": 100_000,
             "subscriptions": 1, "channel": channel, "channels": 1,
         });
+        merge(&mut plan, more);
         connected(&agent.call(&plan, "connected")?, count)?;
         self.bystanders.push(agent);
         Ok(())

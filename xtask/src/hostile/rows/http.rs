@@ -12,7 +12,7 @@ pub(super) fn pipeline(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let count = arena.pick(1_000, 50);
     let attack = json!({
-        "opening": "tcp", "count": count, "deaf": true, "receive_buffer": 4096, "seconds": arena.pick(60.0, 1.0),
+        "opening": "tcp", "count": count, "deaf": true, "receive_buffer": 4096, "seconds": arena.pick(60.0, 0.8),
         "unit": {"kind": "raw", "lines": 100, "line": "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"},
     });
     arena.measure(&[attack], Bound::each(count, CONNECTION))
@@ -43,7 +43,7 @@ pub(super) fn slow_bodies(target: &Target) -> Result<Outcome, Failure> {
     let head =
         "POST /api/publish HTTP/1.1\r\nHost: a\r\nX-API-Key: hostile-key\r\nContent-Length: 30000000\r\n\r\n";
     let attack = json!({
-        "opening": "tcp", "count": count, "first_lines": [head], "pace": 10.0, "seconds": arena.pick(40.0, 1.0),
+        "opening": "tcp", "count": count, "first_lines": [head], "pace": 10.0, "seconds": arena.pick(40.0, 0.8),
         "unit": {"kind": "raw", "line": " "},
     });
     arena.measure(&[attack], Bound::each(count, CONNECTION))
@@ -53,7 +53,7 @@ pub(super) fn slow_heads(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let count = arena.pick(2_000, 100);
     let attack = json!({
-        "opening": "tcp", "count": count, "pace": 2.0, "seconds": arena.pick(15.0, 1.0),
+        "opening": "tcp", "count": count, "pace": 2.0, "seconds": arena.pick(15.0, 0.8),
         "first_lines": ["GET /connection/websocket HTTP/1.1\r\nHost: a\r\nX-Slow: "],
         "unit": {"kind": "raw", "line": "x"},
     });
@@ -63,7 +63,17 @@ pub(super) fn slow_heads(target: &Target) -> Result<Outcome, Failure> {
 pub(super) fn silent(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let count = arena.pick(3_000, 200);
-    let attack = json!({"opening": "tcp", "count": count, "seconds": arena.pick(15.0, 1.0)});
+    let attack = json!({"opening": "tcp", "count": count, "seconds": arena.pick(15.0, 0.8)});
+    arena.measure(&[attack], Bound::each(count, CONNECTION))
+}
+
+pub(super) fn idle(target: &Target) -> Result<Outcome, Failure> {
+    let arena = Arena::new(target, &json!({}))?;
+    let count = arena.pick(2_000, 100);
+    let attack = json!({
+        "opening": "tcp", "count": count, "units": 1, "seconds": arena.pick(20.0, 0.8),
+        "unit": {"kind": "raw", "line": "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"},
+    });
     arena.measure(&[attack], Bound::each(count, CONNECTION))
 }
 
@@ -71,7 +81,7 @@ pub(super) fn backlog(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let count = arena.pick(3_000, 500);
     let attack =
-        json!({"opening": "websocket", "count": count, "window": count, "seconds": arena.pick(5.0, 1.0)});
+        json!({"opening": "websocket", "count": count, "window": count, "seconds": arena.pick(5.0, 0.8)});
     arena.measure(&[attack], Bound::each(count, CONNECTION))
 }
 

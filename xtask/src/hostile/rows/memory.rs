@@ -8,8 +8,17 @@ use serde_json::json;
 pub(super) fn history_names(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let attack = json!({
-        "units": 2_500, "outstanding": 4_000, "seconds": arena.pick(20.0, 1.0),
+        "units": 2_500, "outstanding": 4_000, "seconds": arena.pick(20.0, 0.8),
         "unit": {"kind": "frame", "lines": 400, "line": "{\"id\":1,\"history\":{\"channel\":\"hi:n<n>\",\"limit\":1}}"},
+    });
+    arena.measure(&[attack], Bound::queues(1, 0.0))
+}
+
+pub(super) fn presence_names(target: &Target) -> Result<Outcome, Failure> {
+    let arena = Arena::new(target, &json!({}))?;
+    let attack = json!({
+        "units": 2_500, "outstanding": 4_000, "seconds": arena.pick(20.0, 0.8),
+        "unit": {"kind": "frame", "lines": 400, "line": "{\"id\":1,\"presence\":{\"channel\":\"pr:n<n>\"}}"},
     });
     arena.measure(&[attack], Bound::queues(1, 0.0))
 }
@@ -18,7 +27,7 @@ pub(super) fn subscribe_cycle(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let line = "{\"id\":1,\"subscribe\":{\"channel\":\"rc:s<n>\"}}\n{\"id\":2,\"unsubscribe\":{\"channel\":\"rc:s<n>\"}}";
     let attack = json!({
-        "units": 1_500, "outstanding": 4_000, "seconds": arena.pick(20.0, 1.0),
+        "units": 1_500, "outstanding": 4_000, "seconds": arena.pick(20.0, 0.8),
         "unit": {"kind": "frame", "lines": 200, "line": line},
     });
     arena.measure(&[attack], Bound::queues(1, 0.0))
@@ -64,7 +73,7 @@ pub(super) fn connect_names(target: &Target) -> Result<Outcome, Failure> {
 pub(super) fn ttl_channels(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let attack = json!({
-        "opening": "tcp", "count": 4, "outstanding": 1, "seconds": arena.pick(30.0, 1.0),
+        "opening": "tcp", "count": 4, "outstanding": 1, "seconds": arena.pick(30.0, 0.8),
         "unit": {
             "kind": "api", "method": "batch", "before": "{\"commands\":[", "after": "]}", "lines": 1_000,
             "line": "{\"publish\":{\"channel\":\"tt:<c>-<n>\",\"data\":{}}}",
@@ -75,17 +84,36 @@ pub(super) fn ttl_channels(target: &Target) -> Result<Outcome, Failure> {
 }
 
 pub(super) fn filter_churn(target: &Target) -> Result<Outcome, Failure> {
-    let arena = Arena::new(target, &json!({}))?;
-    let subscribe = |value: &str| {
-        let filter = format!("{{\"key\":\"n\",\"cmp\":\"eq\",\"val\":\"{value}\"}}");
-        format!("{{\"id\":1,\"subscribe\":{{\"channel\":\"tf:0\",\"tf\":{filter}}}}}")
-    };
+    let mut arena = Arena::new(target, &json!({}))?;
     // Some on each shard, so that neither the channel nor its filters ever end.
-    let stay = json!({"first": 100, "count": 8, "first_lines": [subscribe("1")]});
-    let line =
-        format!("{}\n{{\"id\":2,\"unsubscribe\":{{\"channel\":\"tf:0\"}}}}", subscribe("<n><pad 2000>"));
-    let churn = json!({"outstanding": 400, "unit": {"kind": "frame", "lines": 25, "line": line}});
-    arena.measure(&[stay, churn], Bound::queues(9, 0.0))
+    arena.bystanders_with(8, "tf:", &json!({"filters": 1}))?;
+    let filter = "{\"key\":\"n\",\"cmp\":\"eq\",\"val\":\"<c>-<pad 50000>\"}";
+    let count = arena.pick(2_000, 100);
+    let attack = json!({
+        "count": count,
+        "first_lines": [format!("{{\"id\":2,\"subscribe\":{{\"channel\":\"tf:0\",\"tf\":{filter}}}}}")],
+    });
+    arena.measure(&[attack], Bound::each(count, 131_072.0).and_back())
+}
+
+pub(super) fn filter_cost(target: &Target) -> Result<Outcome, Failure> {
+    let arena = Arena::new(target, &json!({}))?;
+    let leaves: Vec<String> =
+        (0..500).map(|n| format!("{{\"key\":\"n\",\"cmp\":\"ct\",\"val\":\"<c>-{n}\"}}")).collect();
+    let filter = format!("{{\"op\":\"or\",\"nodes\":[{}]}}", leaves.join(","));
+    let count = arena.pick(200, 50);
+    let readers = json!({
+        "count": count,
+        "first_lines": [format!("{{\"id\":2,\"subscribe\":{{\"channel\":\"tf:cost\",\"tf\":{filter}}}}}")],
+    });
+    let feed = json!({
+        "opening": "tcp", "first": 5_000, "pace": 100.0, "outstanding": 20,
+        "unit": {
+            "kind": "api", "method": "publish", "before": "{\"channel\":\"tf:cost\",\"data\":{},",
+            "line": "\"tags\":{\"n\":\"<pad 200><n>\"}", "after": "}",
+        },
+    });
+    arena.measure(&[readers, feed], Bound::queues(count, 0.0))
 }
 
 pub(super) fn filter_weight(target: &Target) -> Result<Outcome, Failure> {

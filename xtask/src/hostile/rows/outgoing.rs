@@ -113,6 +113,25 @@ fn recoveries(target: &Target, wish: &str) -> Result<Outcome, Failure> {
     arena.measure(&[attack], Bound::queues(1, DEEP))
 }
 
+/// Long runs of the same byte, which look alike at every place.
+pub(super) fn hard_deltas(target: &Target) -> Result<Outcome, Failure> {
+    let arena = Arena::new(target, &json!({}))?;
+    let count = 20;
+    let readers = json!({
+        "count": count,
+        "first_lines": ["{\"id\":2,\"subscribe\":{\"channel\":\"rc:hard\",\"delta\":\"fossil\"}}"],
+    });
+    let feed = json!({
+        "opening": "tcp", "first": 5_000, "pace": 50.0, "outstanding": 10,
+        "unit": {
+            "kind": "api", "method": "publish", "before": "{\"channel\":\"rc:hard\",\"data\":\"",
+            "line": "<pad 20000><n><pad 10000>y<n><pad 20000>", "after": "\"}",
+        },
+    });
+    // 300 of them are kept.
+    arena.measure(&[readers, feed], Bound::queues(count, 50_000.0).and(300.0 * 2.0 * 50_100.0))
+}
+
 pub(super) fn deaf_subscribers(target: &Target) -> Result<Outcome, Failure> {
     let mut arena = Arena::new(target, &json!({}))?;
     arena.bystanders(50, "feed")?;
