@@ -28,7 +28,7 @@ impl Reason {
         }
     }
 
-    pub(super) const fn option(self) -> &'static str {
+    pub(crate) const fn option(self) -> &'static str {
         match self {
             Self::Memory => "client.overload.memory_limit",
             Self::LoopLag => "client.overload.loop_lag_limit",

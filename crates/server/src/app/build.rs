@@ -1,6 +1,7 @@
 //! From the configuration to the parts of a server.
 
 use super::dev::Dev;
+use super::log::Running;
 use super::reload::Reloads;
 use super::serve::Routes;
 use super::tokens::{TokensError, token_settings};
@@ -99,6 +100,7 @@ impl Built {
         config: &Config,
         dev: Option<Arc<Dev>>,
         reloads: &Arc<Reloads>,
+        log: &Running,
         apart: bool,
     ) -> (Routes, Option<Routes>) {
         let none = || Routes {
@@ -112,6 +114,7 @@ impl Built {
             in_force: self.in_force.clone(),
             refusals: Arc::clone(&self.refusals),
             reloads: Arc::clone(reloads),
+            log: log.clone(),
             jwks: self.jwks.clone(),
             admission: self.admission.clone(),
             dev: None,
@@ -290,6 +293,7 @@ fn node(config: &Config, builder: NodeBuilder) -> Result<Node, BuildError> {
         recovery_max_publication_limit: client.recovery_max_publication_limit as usize,
         history_meta_ttl: config.channel.history_meta_ttl.get(),
         connect_include_server_time: client.connect_include_server_time,
+        unresponsive_after: config.health.unresponsive_after.get(),
         ..spinward::Config::default()
     };
     Ok(builder.config(limits).build()?)

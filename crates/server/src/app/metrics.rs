@@ -4,8 +4,9 @@ use super::reload::Reloads;
 use crate::admission::{Admission, Reason};
 use crate::auth::JwksStats;
 use crate::session::Refusals;
-use spinward::Node;
-use std::fmt::Write;
+use spinward::{Node, ShardState};
+use std::fmt::{Display, Write};
+use std::time::Duration;
 
 /// Writes every metric.
 #[must_use]
@@ -15,6 +16,7 @@ pub(super) fn page(
     key_sets: JwksStats,
     reloads: &Reloads,
     admission: &Admission,
+    dropped_lines: u64,
 ) -> String {
     let info = node.info();
     let counters = info.counters;
@@ -190,6 +192,42 @@ pub(super) fn page(
     for (result, count) in reloads.counts() {
         page.row("spinward_config_reloads_total", &[("result", result)], count);
     }
+    let health = node.health();
+    page.head(
+        "spinward_shard_loop_lag_seconds",
+        "gauge",
+        "Time that the loop of a shard takes until it comes round.",
+    );
+    for (shard, health) in health.shards.iter().enumerate() {
+        page.seconds("spinward_shard_loop_lag_seconds", &[("shard", &shard.to_string())], health.lag);
+    }
+    page.head(
+        "spinward_shard_responsive",
+        "gauge",
+        "1 while a shard does its work, 0 if it failed or hangs.",
+    );
+    for (shard, health) in health.shards.iter().enumerate() {
+        let responsive = health.state == ShardState::Responsive;
+        page.row("spinward_shard_responsive", &[("shard", &shard.to_string())], responsive.into());
+    }
+    page.one(
+        "spinward_hook_panics_total",
+        "counter",
+        "Decisions that ended in a panic, each of which closed a connection.",
+        counters.hook_panics,
+    );
+    page.one(
+        "spinward_hook_timeouts_total",
+        "counter",
+        "Decisions that took too long.",
+        counters.hook_timeouts,
+    );
+    page.one(
+        "spinward_log_lines_dropped_total",
+        "counter",
+        "Lines of the log that were not written, for want of room or by an error.",
+        dropped_lines,
+    );
     page.0
 }
 
@@ -214,6 +252,14 @@ impl Page {
     }
 
     fn row(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.value(name, labels, &value);
+    }
+
+    fn seconds(&mut self, name: &str, labels: &[(&str, &str)], value: Duration) {
+        self.value(name, labels, &value.as_secs_f64());
+    }
+
+    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: &dyn Display) {
         self.0.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {
             let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");

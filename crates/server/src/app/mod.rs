@@ -2,11 +2,13 @@
 
 mod build;
 mod dev;
+mod ending;
 mod explain;
 mod handshake;
 mod log;
 mod metrics;
 mod path;
+mod probes;
 mod reload;
 mod remind;
 mod serve;
@@ -21,21 +23,18 @@ pub use reload::Source;
 pub use tokens::TokensError;
 
 use crate::config::typed::HttpServer;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Warning};
 use crate::http::{Limits, accept, listen};
 use build::Built;
+use ending::{EXIT_SHARD, Ending, LAST_LINES};
 use reload::{Reloader, Reloads};
 use remind::Reminder;
-use signals::{Heard, Signals};
+use signals::Heard;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-
-/// How long answers to HTTP requests may take once the node is down.
-const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
 /// The server could not run.
 #[derive(Debug, Error)]
@@ -64,6 +63,20 @@ pub enum RunError {
     /// The runtime could not be started, or signals cannot be heard.
     #[error("cannot start: {0}")]
     Start(#[source] std::io::Error),
+    /// A thread that holds connections has failed. The log says where.
+    #[error("a shard has failed: the process ends, to be started again")]
+    Shard,
+}
+
+impl RunError {
+    /// The exit code of a process that ends with this error.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Build(_) | Self::Listen { .. } | Self::Pid { .. } | Self::Start(_) => 1,
+            Self::Shard => EXIT_SHARD,
+        }
+    }
 }
 
 /// Runs the server until it is told to stop. On SIGHUP the configuration is read anew from `source`.
@@ -71,22 +84,47 @@ pub enum RunError {
 /// # Errors
 /// It could not be started.
 pub fn run(loaded: Loaded, source: Source) -> Result<(), RunError> {
-    let level = log::start(&loaded.config.log);
-    for warning in &loaded.warnings {
+    logged(&loaded.config.clone(), &loaded.warnings.clone(), |log| {
+        // From here on SIGHUP does not end the process.
+        let ending = ending(true, &loaded.config, &log)?;
+        let built = Built::new(&loaded.config)?;
+        let config = loaded.config.clone();
+        let reloader = Reloader::new(loaded, source, &built, log.clone());
+        Ok((config, built, ending, Run::Server(Box::new(reloader))))
+    })
+}
+
+/// What it takes to serve.
+type Made = (Config, Built, Ending, Run);
+
+/// Starts log and runtime, and serves with what is made then. The last lines of the log are written in any case.
+fn logged(
+    config: &Config,
+    warnings: &[Warning],
+    make: impl FnOnce(log::Running) -> Result<Made, RunError>,
+) -> Result<(), RunError> {
+    let log = log::start(&config.log).map_err(RunError::Start)?;
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = runtime()?;
-    // Outside of `block_on`: what was made so far ends a runtime where the rest of it cannot be made.
-    let entered = runtime.enter();
-    // From here on SIGHUP does not end the process.
-    let signals = Signals::listen(true).map_err(RunError::Start)?;
-    let built = Built::new(&loaded.config)?;
-    drop(entered);
-    runtime.block_on(async {
-        let config = loaded.config.clone();
-        let reloader = Reloader::new(loaded, source, &built, level);
-        serve(&config, built, signals, Run::Server(Box::new(reloader))).await
-    })
+    let result = runtime().and_then(|runtime| {
+        let result = {
+            let _entered = runtime.enter();
+            make(log.clone())
+        };
+        let result = result.and_then(|(config, built, ending, run)| {
+            runtime.block_on(serve(&config, built, ending, run, log.clone()))
+        });
+        // What still runs there is abandoned: waiting for it could take for ever.
+        runtime.shutdown_background();
+        result
+    });
+    log.drain(LAST_LINES);
+    result
+}
+
+fn ending(reload: bool, config: &Config, log: &log::Running) -> Result<Ending, RunError> {
+    Ending::listen(reload, config.shutdown.timeout.get(), log.clone()).map_err(RunError::Start)
 }
 
 /// Runs a server to try things on, with a console at `/` and refusals that say why: with keys made for this run and
@@ -105,16 +143,11 @@ pub fn dev(port: Option<u16>, own: Option<Loaded>) -> Result<(), RunError> {
             (config, ready, Vec::new())
         }
     };
-    log::start(&config.log);
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    let runtime = runtime()?;
-    let entered = runtime.enter();
-    let signals = Signals::listen(false).map_err(RunError::Start)?;
-    let built = Built::explaining(&config)?;
-    drop(entered);
-    runtime.block_on(async { serve(&config, built, signals, Run::Dev(ready)).await })
+    logged(&config.clone(), &warnings, |log| {
+        let ending = ending(false, &config, &log)?;
+        let built = Built::explaining(&config)?;
+        Ok((config, built, ending, Run::Dev(ready)))
+    })
 }
 
 /// What is run.
@@ -141,7 +174,13 @@ fn raise_file_limit() {
     }
 }
 
-async fn serve(config: &Config, built: Built, mut signals: Signals, run: Run) -> Result<(), RunError> {
+async fn serve(
+    config: &Config,
+    built: Built,
+    mut ending: Ending,
+    run: Run,
+    log: log::Running,
+) -> Result<(), RunError> {
     let (stop, stopped) = watch::channel(false);
     let server = &config.http_server;
     let external = bind("http_server.address", &server.address, server.port).await?;
@@ -152,7 +191,7 @@ async fn serve(config: &Config, built: Built, mut signals: Signals, run: Run) ->
     };
     let reloads = reloader.as_ref().map_or_else(Arc::<Reloads>::default, |reloader| reloader.counts());
     let internal = internal(server);
-    let (outer, inner) = built.routes(config, dev, &reloads, internal.is_some());
+    let (outer, inner) = built.routes(config, dev, &reloads, &log, internal.is_some());
     let limits = Limits::default();
     let mut accepting = Vec::new();
     if let (Some((at, port)), Some(routes)) = (internal, inner) {
@@ -167,34 +206,37 @@ async fn serve(config: &Config, built: Built, mut signals: Signals, run: Run) ->
     let node = built.node.clone();
     accepting.push(tokio::spawn(accept(external, Arc::new(outer), limits, stopped)));
     let mut reminder = Reminder::new(built.clock.clone());
-    loop {
+    let result = loop {
         tokio::select! {
-            heard = signals.next() => match (heard, &mut reloader) {
-                (Heard::Stop, _) => break,
-                (Heard::Reload, Some(reloader)) => reloader.reload(),
+            heard = ending.next() => match (heard, &mut reloader) {
+                (Heard::Stop, _) => break Ok(()),
+                (Heard::Reload, Some(reloader)) => {
+                    reloader.reload();
+                    ending.set_timeout(reloader.config().shutdown.timeout.get());
+                }
                 (Heard::Reload, None) => {}
             },
+            () = node.failed() => break Err(RunError::Shard),
             () = tokio::time::sleep(reminder.wait()) => {
                 if let (true, Some(reloader)) = (reminder.is_due(), &reloader) {
                     remind::tell(reloader.warnings());
                 }
             }
         }
-    }
+    };
+    let time = ending.begin();
     tracing::info!("stopping");
     // Nobody listens any longer once the accepting tasks are gone: that is no failure.
     let _ = stop.send(true);
     for task in accepting {
         let _ = task.await;
     }
-    let timeout = reloader.map_or(config.shutdown.timeout, |reloader| reloader.config().shutdown.timeout);
-    node.shutdown(timeout.get()).await;
-    // Calls that were under way get their answers. Who does not take them in that time is let go.
-    let _ = tokio::time::timeout(ANSWER_GRACE, stop.closed()).await;
+    // Calls that are under way get their answers in that time as well.
+    let _ = tokio::join!(node.shutdown(time), tokio::time::timeout(time, stop.closed()));
     if !config.pid_file.is_empty() {
         let _ = std::fs::remove_file(&config.pid_file);
     }
-    Ok(())
+    result
 }
 
 /// Address and port of the internal endpoints, if they differ from those of clients.

@@ -1,10 +1,8 @@
 //! The routes of a port.
 
 use super::dev::{self, Dev};
-use super::handshake;
-use super::metrics;
-use super::path;
 use super::reload::Reloads;
+use super::{handshake, log, metrics, path, probes};
 use crate::admission::{Admission, Entrance, Refused};
 use crate::api::Api;
 use crate::api::http::{Answer, HttpSettings, empty, malformed, misplaced, plain};
@@ -43,6 +41,7 @@ pub(super) struct Routes {
     pub(super) in_force: Shared<InForce>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) reloads: Arc<Reloads>,
+    pub(super) log: log::Running,
     pub(super) jwks: Jwks,
     pub(super) admission: Admission,
     pub(super) dev: Option<Arc<Dev>>,
@@ -191,10 +190,22 @@ impl Routes {
         if is(&self.health) {
             return typed("application/json", "{}");
         }
+        if self.health.is_some()
+            && let Some(answer) = probes::answer(path, &self.node, self.admission.overload().overloaded())
+        {
+            return answer;
+        }
         if is(&self.metrics) {
             return typed(
                 "text/plain; version=0.0.4; charset=utf-8",
-                metrics::page(&self.node, &self.refusals, self.jwks.stats(), &self.reloads, &self.admission),
+                metrics::page(
+                    &self.node,
+                    &self.refusals,
+                    self.jwks.stats(),
+                    &self.reloads,
+                    &self.admission,
+                    self.log.dropped(),
+                ),
             );
         }
         if let Some((at, settings)) = &self.description

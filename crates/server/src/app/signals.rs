@@ -1,6 +1,7 @@
-//! What the process is told from outside.
+//! Signals to the process.
 
 /// What was heard.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// SIGTERM or SIGINT: end.
     Stop,

@@ -85,7 +85,9 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             complain(&format!("error: {failure}"));
-            ExitCode::FAILURE
+            failure
+                .downcast_ref::<crate::app::RunError>()
+                .map_or(ExitCode::FAILURE, |error| error.exit_code().into())
         }
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod alike;
+mod ends;
 mod faults;
 mod issuers;
 mod reload;
@@ -93,9 +94,15 @@ impl Server {
             .spawn()
             .unwrap();
         let server = Self { process, port, config: file };
+        server.listens().await;
+        server
+    }
+
+    /// Waits until the server listens.
+    async fn listens(&self) {
         for _ in 0..500 {
-            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return server;
+            if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+                return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -41,10 +41,12 @@ options! {
 
     /// Health.
     pub struct Health {
-        /// Serve it.
+        /// Serve it, and with it `/livez` and `/readyz`.
         enabled: bool;
         /// Path.
         handler_prefix: String = "/health";
+        /// Time after which a thread that holds connections counts as unresponsive if it does not come round.
+        unresponsive_after: Duration = Duration::secs(5) => ours;
     }
 
     /// Description of the HTTP API.

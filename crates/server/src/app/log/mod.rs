@@ -1,0 +1,146 @@
+//! Where the log goes: JSON lines, or coloured text on a terminal.
+
+mod queue;
+
+use crate::config::typed::Log;
+use queue::{Destination, Queue};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing::Level;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload::{self, Handle};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+/// A log that runs: its level can be changed, and its file be opened again. Clones share it.
+#[derive(Clone)]
+pub(super) struct Running {
+    level: Handle<LevelFilter, Registry>,
+    queue: Option<Queue>,
+}
+
+/// Standard error.
+struct Stderr;
+
+impl Destination for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().write(bytes)
+    }
+}
+
+/// A file that may be moved away and made again.
+struct LogFile {
+    path: PathBuf,
+    open: File,
+}
+
+impl LogFile {
+    fn open(path: &str) -> io::Result<Self> {
+        let path = PathBuf::from(path);
+        let open = append_to(&path)?;
+        Ok(Self { path, open })
+    }
+}
+
+impl Destination for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.open.write(bytes)
+    }
+
+    /// What rotates logs has moved the one that is open, and made room for another.
+    fn reopen(&mut self) {
+        match append_to(&self.path) {
+            Ok(file) => self.open = file,
+            Err(error) => {
+                let file = self.path.display();
+                tracing::error!(%error, %file, "log.file cannot be opened again; logging to the former file");
+            }
+        }
+    }
+}
+
+fn append_to(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+impl Running {
+    /// Logs by `log.level` of these settings from now on.
+    pub(super) fn set_level(&self, settings: &Log) {
+        // An error is a log that is gone, as where another one was started before: there is nothing to change.
+        let _ = self.level.reload(level(settings));
+    }
+
+    /// Opens `log.file` again.
+    pub(super) fn reopen(&self) {
+        if let Some(queue) = &self.queue {
+            queue.reopen();
+        }
+    }
+
+    /// Lines that were not written.
+    pub(super) fn dropped(&self) -> u64 {
+        self.queue.as_ref().map_or(0, Queue::dropped)
+    }
+
+    /// Waits for the lines that are not written yet, but no longer than this.
+    pub(super) fn drain(&self, limit: Duration) {
+        if let Some(queue) = &self.queue {
+            queue.drain(limit);
+        }
+    }
+}
+
+fn level(settings: &Log) -> LevelFilter {
+    match settings.level.to_ascii_lowercase().as_str() {
+        "none" => LevelFilter::OFF,
+        "trace" => Level::TRACE.into(),
+        "debug" => Level::DEBUG.into(),
+        "warn" => Level::WARN.into(),
+        "error" | "fatal" => Level::ERROR.into(),
+        _ => Level::INFO.into(),
+    }
+}
+
+/// Starts logging. A second start in one process changes nothing.
+///
+/// # Errors
+/// The thread that writes the log cannot be started.
+pub(super) fn start(settings: &Log) -> io::Result<Running> {
+    let (filter, handle) = reload::Layer::new(level(settings));
+    let log = tracing_subscriber::registry().with(filter);
+    let file = (!settings.file.is_empty()).then(|| LogFile::open(&settings.file)).transpose();
+    let (queue, failed, text) = match file {
+        Ok(Some(file)) => (Queue::start(file)?, None, false),
+        Ok(None) => (Queue::start(Stderr)?, None, io::stderr().is_terminal()),
+        Err(error) => (Queue::start(Stderr)?, Some(error), false),
+    };
+    let writer = queue.clone();
+    let lines = fmt::layer().with_target(false).with_writer(move || writer.clone());
+    let layer = if text { lines.boxed() } else { lines.json().flatten_event(true).boxed() };
+    // A log that was started before stays as it is.
+    let ours = log.with(layer).try_init().is_ok();
+    if ours {
+        std::panic::set_hook(Box::new(report));
+    }
+    if let Some(error) = failed {
+        tracing::error!(%error, file = settings.file, "log.file cannot be written; logging to standard error");
+    }
+    Ok(Running { level: handle, queue: ours.then_some(queue) })
+}
+
+/// Logs a panic. The usual report goes to standard error, which may block, and has a message that may hold data.
+fn report(panic: &std::panic::PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tracing::error!(location, thread, %backtrace, "a thread panicked");
+    } else {
+        tracing::error!(location, thread, "a thread panicked");
+    }
+}
