@@ -19,6 +19,7 @@ pub mod origin;
 pub mod pem;
 pub mod reason;
 pub mod revoke;
+mod revoke_log;
 pub mod revoke_store;
 pub mod settings;
 pub mod sign;

@@ -1,14 +1,12 @@
 //! Revocations in memory, and in a file if they are to survive a restart.
 //!
-//! The file is a log with one JSON object a line. A revocation is on disk before the call that made it is
-//! answered. At start, and when most of the log is about what has ended, it is written anew.
+//! A revocation is on disk before the call that made it is answered. One that cannot be written is answered with an
+//! error and holds all the same, as long as this process runs; the file gets it with one of the next records.
 
 use super::reason::Refusal;
 use super::revoke::{Revocation, RevocationStore, Revocations, StoreError, Subject};
+use super::revoke_log::{Log, Record, failed, load};
 use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Revocations in the memory of this process.
@@ -16,30 +14,14 @@ pub struct MemoryStore {
     state: RwLock<Revocations>,
     /// Locked before `state`, so that the log has the order in which things were done.
     log: Mutex<Option<Log>>,
-}
-
-struct Log {
     path: PathBuf,
-    file: File,
-    lines: usize,
 }
-
-/// A line of the log.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Revoke(Revocation),
-    Unblock { unblock_user: String },
-}
-
-/// The log grows by at least so many lines before it is written anew.
-const SLACK: usize = 256;
 
 impl MemoryStore {
     /// A store that ends with the process and holds at most so many entries.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { state: RwLock::new(Revocations::new(limit)), log: Mutex::new(None) }
+        Self { state: RwLock::new(Revocations::new(limit)), log: Mutex::new(None), path: PathBuf::new() }
     }
 
     /// What a file holds, to look at: the file is not written, whatever is done to the store. Where there is no
@@ -48,18 +30,31 @@ impl MemoryStore {
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn read(path: &Path, limit: usize, now: i64) -> Result<Self, StoreError> {
-        Ok(Self { state: RwLock::new(load(path, limit, now)?), log: Mutex::new(None) })
+        Ok(Self {
+            state: RwLock::new(load(path, limit, now)?.state),
+            log: Mutex::new(None),
+            path: PathBuf::new(),
+        })
     }
 
     /// A store that is kept in a file, by one process alone. The file is made if there is none.
     ///
     /// # Errors
-    /// The file cannot be read or written, or holds something else. A last line that was cut off by a crash is
-    /// left out: the call that made it was not answered.
+    /// The file cannot be read or written, or holds something else. Lines that are not whole, as a crash or a full
+    /// disk leaves them, are left out, and the log says so.
     pub fn open(path: &Path, limit: usize, now: i64) -> Result<Self, StoreError> {
-        let state = load(path, limit, now)?;
-        let log = Log::write(path, &state, now).map_err(|error| failed(path, &error))?;
-        Ok(Self { state: RwLock::new(state), log: Mutex::new(Some(log)) })
+        let loaded = load(path, limit, now)?;
+        if !loaded.mended.is_empty() {
+            tracing::warn!(
+                file = %path.display(),
+                lines = ?loaded.mended,
+                found = loaded.found,
+                "lines of the file of revocations were not whole: what could be found in them holds, the rest is lost"
+            );
+        }
+        let log = Log::write(path, &loaded.state, now).map_err(|error| failed(path, &error))?;
+        let (state, log) = (RwLock::new(loaded.state), Mutex::new(Some(log)));
+        Ok(Self { state, log, path: path.to_owned() })
     }
 
     /// Entries, some of which may have ended.
@@ -74,15 +69,9 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    fn record(&self, log: &mut Option<Log>, line: &Line, now: i64) -> Result<(), StoreError> {
+    fn record(&self, log: &mut Option<Log>, record: Option<&Record>, now: i64) -> Result<(), StoreError> {
         let Some(log) = log else { return Ok(()) };
-        let path = log.path.clone();
-        let done = if log.lines > 2 * self.len() + SLACK {
-            Log::write(&path, &self.state.read(), now).map(|fresh| *log = fresh)
-        } else {
-            log.append(line)
-        };
-        done.map_err(|error| failed(&path, &error))
+        log.add(record, &self.state.read(), now).map_err(|error| failed(&self.path, &error))
     }
 }
 
@@ -95,75 +84,23 @@ impl RevocationStore for MemoryStore {
         let mut log = self.log.lock();
         // It holds from here on, even if it cannot be written.
         self.state.write().revoke(revocation.clone(), now)?;
-        self.record(&mut log, &Line::Revoke(revocation), now)
+        self.record(&mut log, Some(&Record::Revoke(revocation)), now)
     }
 
     fn unblock_user(&self, user: &str, now: i64) -> Result<(), StoreError> {
         let mut log = self.log.lock();
-        if !self.state.write().unblock_user(user) {
-            return Ok(());
-        }
-        self.record(&mut log, &Line::Unblock { unblock_user: user.to_owned() }, now)
+        let was_blocked = self.state.write().unblock_user(user);
+        let record = was_blocked.then(|| Record::Unblock { unblock_user: user.to_owned() });
+        // Without a block there is nothing to record, save for an end of it that could not be written before.
+        self.record(&mut log, record.as_ref(), now)
     }
-}
-
-impl Log {
-    /// Writes a log of what has not ended in the place of the former one.
-    fn write(path: &Path, state: &Revocations, now: i64) -> io::Result<Self> {
-        let fresh = path.with_extension("new");
-        let all = state.snapshot(now);
-        let mut file = File::create(&fresh)?;
-        let mut text = Vec::new();
-        for revocation in &all {
-            serde_json::to_writer(&mut text, revocation)?;
-            text.push(b'\n');
-        }
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        let file = OpenOptions::new().append(true).open(path)?;
-        Ok(Self { path: path.to_owned(), file, lines: all.len() })
-    }
-
-    fn append(&mut self, line: &Line) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
-        self.file.write_all(&text)?;
-        self.file.sync_data()?;
-        self.lines += 1;
-        Ok(())
-    }
-}
-
-fn load(path: &Path, limit: usize, now: i64) -> Result<Revocations, StoreError> {
-    let mut state = Revocations::new(limit);
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(failed(path, &error)),
-    };
-    for (at, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let Some(line) = line.strip_suffix(b"\n") else { break };
-        match serde_json::from_slice(line) {
-            Ok(Line::Revoke(revocation)) => state.revoke(revocation, now)?,
-            Ok(Line::Unblock { unblock_user }) => drop(state.unblock_user(&unblock_user)),
-            Err(_) => {
-                let path = path.display();
-                return Err(StoreError::Failed(format!("{path}: line {} is no revocation", at + 1)));
-            }
-        }
-    }
-    Ok(state)
-}
-
-fn failed(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Failed(format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::reason::Reason;
+    use std::fs;
 
     /// A file in a folder of its own, removed in the end.
     struct Place(PathBuf);
