@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use spinward::wire::message::{Command, RefreshRequest};
 use spinward_server::auth::sign::hs256;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 const NEW: &str = "another-long-secret-of-the-tests-90d2e3";
@@ -107,9 +108,9 @@ async fn a_configuration_that_cannot_be_used_changes_nothing() {
     ];
     for (bad, option) in cases {
         assert!(!server.reload(bad).await, "{option}");
+        let last = logged(&log, option).await;
+        assert!(last.contains("ERROR") && last.contains("the one before stays in force"), "{last}");
         let told = std::fs::read_to_string(&log).unwrap();
-        let last = told.lines().rfind(|line| line.contains("ERROR")).unwrap();
-        assert!(last.contains("the one before stays in force") && last.contains(option), "{last}");
         assert!(!told.contains(NEW) && !told.contains(crate::KEY), "secrets are not told");
     }
     std::fs::write(&server.config, "{").unwrap();
@@ -134,6 +135,7 @@ async fn the_log_goes_on_in_a_new_file() {
     config["log"] = json!({ "level": "info", "file": log });
     let server = Server::start(&place.0, config.clone()).await;
     assert_eq!(server.connect(&token(NEW)).await.1, Some(3500));
+    logged(&log, "client refused").await;
     for good in [true, false] {
         std::fs::rename(&log, &moved).unwrap();
         let before = std::fs::read(&moved).unwrap();
@@ -141,15 +143,40 @@ async fn the_log_goes_on_in_a_new_file() {
             config["prometheus"] = json!({ "enabled": "perhaps" });
         }
         assert_eq!(server.reload(config.clone()).await, good);
+        logged(&log, "read anew").await;
         assert_eq!(std::fs::read(&moved).unwrap(), before, "nothing goes to the old file");
-        let told = lines(&log).last().unwrap()["message"].to_string();
-        assert!(told.contains("read anew"), "{told}");
     }
+}
+
+/// Waits for a line of the log with this in it, the last if there are several: lines are written in their own time.
+async fn logged(log: &PathBuf, part: &str) -> String {
+    for _ in 0..500 {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        if let Some((whole, _)) = text.rsplit_once('\n')
+            && let Some(line) = whole.lines().rfind(|line| line.contains(part))
+        {
+            return line.to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{part} is not in the log");
 }
 
 fn lines(log: &PathBuf) -> Vec<Value> {
     let text = std::fs::read_to_string(log).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Waits for so many lines that name an option. All lines that there are then.
+async fn naming(log: &PathBuf, count: usize) -> Vec<Value> {
+    for _ in 0..500 {
+        let lines = lines(log);
+        if lines.iter().filter(|line| line["option"].is_string()).count() >= count {
+            return lines;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{:#?}", lines(log));
 }
 
 #[tokio::test]
@@ -167,7 +194,7 @@ async fn what_takes_a_restart_is_named_and_the_log_level_changes() {
     new["channel"]["history_meta_ttl"] = json!("1h");
     new["channel"]["namespaces"] = json!([{ "name": "chat" }]);
     assert!(server.reload(new.clone()).await);
-    let told = lines(&log);
+    let told = naming(&log, 5).await;
     let mut named: Vec<&str> = told.iter().filter_map(|line| line["option"].as_str()).collect();
     named.sort_unstable();
     let expected = [
@@ -184,7 +211,7 @@ async fn what_takes_a_restart_is_named_and_the_log_level_changes() {
     // Still, and not for the second time changed: what runs has not changed.
     new["log"]["level"] = json!("warn");
     assert!(server.reload(new.clone()).await);
-    assert_eq!(lines(&log).len(), told.len() + 5, "{:#?}", lines(&log));
+    assert_eq!(naming(&log, 10).await.len(), told.len() + 5, "{:#?}", lines(&log));
     let mut back = config();
     back["log"] = json!({ "level": "warn", "file": log });
     assert!(server.reload(back).await);
