@@ -89,7 +89,7 @@ pub fn run(loaded: Loaded, source: Source) -> Result<(), RunError> {
         let ending = ending(true, &loaded.config, &log)?;
         let built = Built::new(&loaded.config)?;
         let config = loaded.config.clone();
-        let reloader = Reloader::new(loaded, source, &built, log.clone());
+        let reloader = Reloader::new(loaded, source, &built, log);
         Ok((config, built, ending, Run::Server(Box::new(reloader))))
     })
 }
