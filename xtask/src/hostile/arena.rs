@@ -21,7 +21,7 @@ const WITNESSES: usize = 4;
 const ATTACKER: u8 = 19;
 
 /// Memory that a server may take beside what its connections account for: allocator, threads, caches.
-const SLACK: f64 = 24e6;
+const SLACK: f64 = 12e6;
 
 /// How long beyond `shutdown.timeout` a process may take to end.
 const ENDING: Duration = Duration::from_secs(2);
