@@ -92,6 +92,11 @@ impl State {
         self.shards = if present { self.shards | bit } else { self.shards & !bit };
     }
 
+    /// The shards that hold subscribers.
+    pub(crate) const fn shards(&self) -> impl Iterator<Item = usize> + use<> {
+        Bits(self.shards)
+    }
+
     pub(crate) fn has_shards(&self) -> bool {
         self.shards != 0
     }

@@ -403,6 +403,11 @@ impl LocalChannel {
         })
     }
 
+    /// Returns true while the position is compared with the broker's.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.subscribers.more().is_some_and(|more| more.watched)
+    }
+
     /// Notes that the position is looked after, or no more. Answers what was noted before.
     pub(crate) fn set_watched(&mut self, watched: bool) -> bool {
         std::mem::replace(&mut self.subscribers.make_more().watched, watched)

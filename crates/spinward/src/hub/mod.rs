@@ -1,5 +1,6 @@
 //! What the shards of a node share: the channel directory, the user registry, and a way into every shard.
 
+mod comparisons;
 pub(crate) mod directory;
 pub(crate) mod encoded;
 pub(crate) mod epochs;
@@ -22,6 +23,7 @@ use crate::id::{ClientId, Entropy};
 use crate::log_rate::LogRate;
 use crate::metrics::{Metrics, bump};
 use crate::shard::inbox::{Control, Entry, Inbox};
+use comparisons::Comparisons;
 use directory::Directory;
 use memory::Memory;
 use parking_lot::Mutex;
@@ -41,6 +43,8 @@ pub(crate) struct Hub {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) metrics: Metrics,
     pub(crate) engine: Engine,
+    /// Empty with the memory broker, which loses nothing.
+    pub(crate) comparisons: Comparisons,
     pub(crate) pulse: Pulse,
     /// The node goes down.
     stopping: AtomicBool,
@@ -78,6 +82,7 @@ impl Hub {
             metrics: Metrics::new(shards),
             pulse: Pulse::new(shards),
             engine,
+            comparisons: Comparisons::default(),
             stopping: AtomicBool::new(false),
             failures: Mutex::default(),
             refused_filters: Mutex::default(),

@@ -5,6 +5,7 @@ use super::directory::Channel;
 use super::encoded::Delivery;
 use super::interest::Ask;
 use crate::broker::{BrokerEvent, BrokerSink};
+use crate::publication::Position;
 use crate::shard::inbox::Entry;
 use std::sync::Arc;
 
@@ -29,6 +30,12 @@ impl BrokerSink for Hub {
 }
 
 impl Hub {
+    /// The broker told the top of a channel's stream: passes it on to the shards with subscribers.
+    pub(crate) fn position_told(&self, record: &Channel, top: &Position) {
+        let shards = record.lock().shards();
+        shards.for_each(|shard| self.send(shard, Entry::Position { channel: record.id, top: top.clone() }));
+    }
+
     /// The broker answered a request for interest: tells the shards, and says what to ask next.
     pub(crate) fn interest_answered(&self, record: &Arc<Channel>, asked: Ask, ok: bool) -> Option<Ask> {
         let next = {

@@ -91,6 +91,8 @@ pub(crate) enum Call {
         filter: HistoryFilter,
         options: HistoryOptions,
     },
+    /// Read the top of a remote stream. Comes back as an inbox entry of every shard with subscribers.
+    Position(Arc<Channel>),
 }
 
 /// What is answered.
@@ -154,6 +156,7 @@ impl Call {
             Self::Vacated(_) => "channel_vacated",
             Self::Interest { .. } => "interest",
             Self::Slice { .. } => "slice",
+            Self::Position(_) => "position",
         }
     }
 

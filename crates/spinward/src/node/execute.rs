@@ -128,6 +128,10 @@ impl Inner {
                 self.read_slice(channel, handle, read, filter, options);
                 return None;
             }
+            Call::Position(channel) => {
+                self.compare_position(channel);
+                return None;
+            }
             Call::PresenceAdd { channel, client, info } => {
                 let added = self.presence.add(&channel.name, client, info);
                 return Some(added.map(move |added| Outcome::PresenceAdded {
@@ -409,6 +413,26 @@ impl Inner {
                 hub.timed_out(hook);
                 Err(BrokerError::Failed("no answer in time".into()))
             })
+        }
+    }
+
+    fn compare_position(self: &Arc<Self>, channel: Arc<crate::hub::directory::Channel>) {
+        let filter = HistoryFilter { limit: 0, since: None, reverse: false };
+        let options = self.hub.with_meta_ttl(HistoryOptions::default());
+        let answer = self.history(&channel.name, filter, options);
+        let hub = Arc::clone(&self.hub);
+        // Without an answer nothing is known; the next period asks again.
+        let tell = move |read: Result<History, BrokerError>| {
+            if let Ok(history) = read {
+                hub.position_told(&channel, &history.top);
+            }
+        };
+        match answer {
+            Answer::Now(read) => tell(read),
+            Answer::Later(future) => {
+                let answer = self.answer_of_broker("position", future);
+                self.runtime.spawn(async move { tell(answer.await) });
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Busy, Cx, Session, Waiting};
 use crate::hooks::{FailureCause, Refusal, SubscribeOptions, Subscribing};
 use crate::hub::Engine;
 use crate::hub::directory::Channel;
-use crate::hub::join::{Entered, Recover, Ticket, Wish};
+use crate::hub::join::{Entered, Recover, Start, Ticket, Wish};
 use crate::node::call::Call;
 use crate::publication::Position;
 use spinward_wire::code::ErrorCode;
@@ -227,6 +227,12 @@ impl Session {
                 };
                 if entered.occupied {
                     self.tell(cx, Call::Occupied(record.clone()));
+                }
+                if held && !wish.positioned {
+                    // The broker delivers, and a plain subscription starts with the next publication: nothing to read.
+                    let stage = Stage::Entering { record, local };
+                    let join = Join { number, channel, purpose, options, asked, stage };
+                    return self.entered(cx, join, Ok(Start::default()), entered.seq);
                 }
                 let history = cx.hub.with_meta_ttl(wish.history);
                 let ticket = Ticket { handle: cx.handle, join: number, wish, tries: 0 };

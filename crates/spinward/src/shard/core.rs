@@ -5,7 +5,7 @@
 
 use super::breaches::Breaches;
 use super::inbox::{Control, Entry};
-use super::probe::{PROBE, Probes};
+use super::probe::Probes;
 use super::slots::{Slot, State};
 use super::walk::Walk;
 use super::wheel::Wheel;
@@ -112,7 +112,7 @@ impl Core {
             Entry::JoinLeave { channel, info, join } => self.tell_join_leave(channel, &info, join, now, exec),
             Entry::Outcome { handle, token, outcome } => self.outcome(handle, token, *outcome, now, exec),
             Entry::Interest { channel, ok } => self.interest(channel, ok, now, exec),
-            Entry::Slice { channel, read: PROBE, slice } => self.position_told(channel, *slice, now),
+            Entry::Position { channel, top } => self.position_told(channel, top, now),
             Entry::Slice { channel, read, slice } => self.slice(channel, read, *slice, now, exec),
             Entry::Control { handle, control } => self.control(handle, *control, now, exec),
             Entry::Walk(walk) => self.walk(*walk, now, exec),

@@ -21,8 +21,12 @@ impl Core {
         let Some(joining) = local.joining().filter(|_| mine) else { return };
         let waiting = std::mem::take(&mut joining.waiting);
         for ticket in waiting {
-            if ok {
+            if ok && ticket.wish.positioned {
                 self.read_slice(number, ticket, exec);
+            } else if ok {
+                // A plain subscription starts with the next publication: there is nothing to read.
+                let seen = self.channels.get(number).map_or(0, |local| local.seen);
+                self.entered(ticket, Ok(Start::default()), seen, now, exec);
             } else {
                 self.entered(ticket, Err(ErrorCode::INTERNAL), 0, now, exec);
             }
@@ -58,9 +62,7 @@ impl Core {
         let Some(joining) = local.joining() else { return };
         let Some(mut read) = joining.take_read(read) else { return };
         for mut ticket in std::mem::take(&mut read.tickets) {
-            let positioned = ticket.wish.positioned;
             let start = match &slice {
-                _ if !positioned => Some(Ok(Start::default())),
                 Ok(history) => self
                     .channels
                     .get_mut(number)
@@ -72,7 +74,7 @@ impl Core {
             };
             match start {
                 Some(start) => {
-                    if let (Ok(start), true) = (&start, positioned) {
+                    if let Ok(start) = &start {
                         self.take_position(number, &start.top, now, exec);
                         self.watch(number, now);
                     }

@@ -4,7 +4,7 @@ use crate::enforce::Judge;
 use crate::handle::Handle;
 use crate::hub::encoded::Delivery;
 use crate::node::call::Outcome;
-use crate::publication::ClientInfo;
+use crate::publication::{ClientInfo, Position};
 use crate::room::fewer;
 use crate::shard::Accepted;
 use crate::shard::walk::Walk;
@@ -30,6 +30,8 @@ pub(crate) enum Entry {
     Interest { channel: u64, ok: bool },
     /// The remote broker answered a read for subscribers that are joining a channel.
     Slice { channel: u64, read: u32, slice: Box<Result<crate::broker::History, crate::broker::BrokerError>> },
+    /// The remote broker told the top of a channel's stream, for comparison.
+    Position { channel: u64, top: Position },
     /// Do something to one connection.
     Control { handle: Handle, control: Box<Control> },
     /// Do something to many connections, a slice at a time.
@@ -55,6 +57,7 @@ impl Entry {
             | Self::Outcome { .. }
             | Self::Interest { .. }
             | Self::Slice { .. }
+            | Self::Position { .. }
             | Self::WalkOn
             | Self::Shutdown => 0,
         }
@@ -75,7 +78,7 @@ pub(crate) enum Control {
     Subscribe {
         channel: Arc<str>,
         options: Arc<crate::hooks::SubscribeOptions>,
-        since: Option<crate::publication::Position>,
+        since: Option<Position>,
         /// Who waits until that is done.
         taken: Option<Taken>,
     },

@@ -1,10 +1,10 @@
-//! Is anything lost? Once in a while the position of a channel is compared with its remote broker's.
+//! Lost publications: once in a while the position of a channel is compared with its remote broker's.
 //!
 //! A publication that is lost on the way is noticed by the next one that arrives. This is for channels in which
-//! none does. One comparison serves all subscribers of the shard; the memory broker loses nothing and is not asked.
+//! none does. One comparison serves all subscribers of the node, whichever shard asks for it; the memory broker loses
+//! nothing and is not asked.
 
 use super::core::{Core, Execute};
-use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions};
 use crate::clock::Now;
 use crate::handle::Handle;
 use crate::node::call::{Call, Called};
@@ -12,8 +12,6 @@ use crate::publication::Position;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The read number that a comparison's answer comes back under.
-pub(super) const PROBE: u32 = u32::MAX;
 /// How long what is on its way may take to arrive before it counts as lost.
 const ARRIVAL_MS: u64 = 1_000;
 
@@ -49,6 +47,7 @@ impl Core {
         let delay = self.config.channel_position_check_delay.as_millis() as u64;
         let Some(local) = self.channels.get_mut(number) else { return };
         if delay > 0 && !local.set_watched(true) {
+            self.hub.comparisons.watch(local.record.id, now.mono, delay);
             self.probes.ask.push_back((now.mono + delay, local.record.id));
         }
     }
@@ -64,33 +63,36 @@ impl Core {
     }
 
     fn ask_position(&mut self, channel: u64, now: Now, exec: &mut impl Execute) {
-        let Some(number) = self.channels.find_id(channel) else { return };
-        let Some(local) = self.channels.get_mut(number) else { return };
-        if local.positioned().is_empty() {
-            local.set_watched(false);
+        let local = self.channels.find_id(channel).and_then(|number| self.channels.get_mut(number));
+        let Some(local) = local.filter(|local| !local.positioned().is_empty()) else {
+            self.hub.comparisons.unwatch(channel);
+            if let Some(local) =
+                self.channels.find_id(channel).and_then(|number| self.channels.get_mut(number))
+            {
+                local.set_watched(false);
+            }
             return;
-        }
+        };
         let record = Arc::clone(&local.record);
         let delay = self.config.channel_position_check_delay.as_millis() as u64;
         self.probes.ask.push_back((now.mono + delay, channel));
-        let filter = HistoryFilter { limit: 0, since: None, reverse: false };
-        let options = self.hub.with_meta_ttl(HistoryOptions::default());
-        // Nobody's handle: the answer is for the shard.
-        let handle = Handle::new(self.shard, 0, 0);
-        let call = Call::Slice { channel: record, read: PROBE, filter, options };
-        exec.execute(Called { handle, token: 0, identity: None, call });
+        if self.hub.comparisons.claim(channel, now.mono, delay) {
+            // Nobody's handle: the answer is for every shard.
+            let handle = Handle::new(self.shard, 0, 0);
+            exec.execute(Called { handle, token: 0, identity: None, call: Call::Position(record) });
+        }
     }
 
-    /// The broker has told where a channel stands. What it has and this shard has not may be on its way.
-    pub(super) fn position_told(&mut self, channel: u64, answer: Result<History, BrokerError>, now: Now) {
-        let Ok(history) = answer else { return };
+    /// The broker has told the top of a channel's stream. Publications up to it that this shard lacks may be on
+    /// their way.
+    pub(super) fn position_told(&mut self, channel: u64, top: Position, now: Now) {
         let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else {
             return;
         };
-        if !local.has_reached(&history.top) {
+        if local.is_watched() && !local.has_reached(&top) {
             let known = local.epoch().cloned();
             let due = now.mono + ARRIVAL_MS;
-            self.probes.check.push_back(Check { due, channel, told: history.top, known });
+            self.probes.check.push_back(Check { due, channel, told: top, known });
         }
     }
 
