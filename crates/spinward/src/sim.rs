@@ -110,9 +110,11 @@ impl SimNode {
             started_ms: now.mono,
         });
         let shards = (0..count)
-            .map(|shard| Shard {
-                core: Core::new(shard as u8, Arc::clone(&hub), now),
-                exec: Executor::new(Arc::clone(&inner), runtime.clone()),
+            .map(|_| Executor::new(Arc::clone(&inner), runtime.clone()))
+            .enumerate()
+            .map(|(shard, exec)| Shard {
+                core: Core::new(shard as u8, Arc::clone(&hub), exec.presence_refresh(), now),
+                exec,
                 entries: VecDeque::new(),
                 wires: Vec::new(),
             })

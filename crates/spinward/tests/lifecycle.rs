@@ -12,7 +12,7 @@ use spinward::hooks::{
     Connected, Connecting, Decision, Handshake, Hooks, Refusal, RpcCall, SubscribeOptions, Subscribing,
 };
 use spinward::identity::Credentials;
-use spinward::presence::{Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore};
+use spinward::presence::{Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore};
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, RPCRequest};
 use spinward::{ClientFilter, ClientInfo, Config, Node, id::ClientId};
@@ -192,6 +192,10 @@ impl PresenceStore for Deaf {
 
     fn refresh_interval(&self) -> Option<Duration> {
         None
+    }
+
+    fn refresh(&self, _: &[Member]) -> Answer<Result<(), PresenceError>> {
+        Answer::Now(Ok(()))
     }
 }
 

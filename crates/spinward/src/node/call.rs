@@ -10,7 +10,7 @@ use crate::hub::directory::Channel;
 use crate::hub::interest::Ask;
 use crate::id::ClientId;
 use crate::identity::Identity;
-use crate::presence::{Members, PresenceStats};
+use crate::presence::{Member, Members, PresenceStats};
 use crate::publication::ClientInfo;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
@@ -56,6 +56,8 @@ pub(crate) enum Call {
         channel: Arc<Channel>,
         client: ClientId,
     },
+    /// Refresh entries of presence. Nobody waits for the outcome.
+    PresenceRefresh(Vec<Member>),
     JoinLeave {
         channel: Arc<Channel>,
         info: Arc<ClientInfo>,
@@ -143,6 +145,7 @@ impl Call {
             Self::Message(_) => "message",
             Self::PresenceAdd { .. } => "presence add",
             Self::PresenceRemove { .. } => "presence remove",
+            Self::PresenceRefresh(_) => "presence refresh",
             Self::JoinLeave { .. } => "join and leave",
             Self::Connected => "connected",
             Self::Refreshed => "refreshed",

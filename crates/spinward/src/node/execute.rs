@@ -18,6 +18,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Makes the calls of one shard.
@@ -71,6 +72,13 @@ struct Asked {
     token: u32,
     hook: &'static str,
     late: Late,
+}
+
+impl Executor {
+    /// The interval of refreshing presence entries, if the store lets them expire.
+    pub(crate) fn presence_refresh(&self) -> Option<Duration> {
+        self.inner.presence.refresh_interval()
+    }
 }
 
 impl Execute for Executor {
@@ -142,6 +150,10 @@ impl Inner {
             }
             Call::PresenceRemove { channel, client } => {
                 self.forget("presence remove", self.presence.remove(&channel.name, client));
+                return None;
+            }
+            Call::PresenceRefresh(members) => {
+                self.forget("presence refresh", self.presence.refresh(&members));
                 return None;
             }
             Call::JoinLeave { channel, info, join, awaited } => {

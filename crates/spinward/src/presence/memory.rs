@@ -1,6 +1,6 @@
 //! Presence within one process: exact, never expiring.
 
-use super::{Members, PresenceError, PresenceStats, PresenceStore};
+use super::{Member, Members, PresenceError, PresenceStats, PresenceStore};
 use crate::answer::Answer;
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
@@ -127,6 +127,10 @@ impl PresenceStore for MemoryPresence {
 
     fn refresh_interval(&self) -> Option<Duration> {
         None
+    }
+
+    fn refresh(&self, _: &[Member]) -> Answer<Result<(), PresenceError>> {
+        Answer::Now(Ok(()))
     }
 }
 

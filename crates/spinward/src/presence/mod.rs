@@ -79,10 +79,24 @@ impl fmt::Debug for Members {
     }
 }
 
-/// A store of who is in which channel.
+/// An entry of a presence store.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The channel.
+    pub channel: Arc<str>,
+    /// The connection.
+    pub client: ClientId,
+    /// The data visible to others.
+    pub info: Arc<ClientInfo>,
+}
+
+/// A store of the connections in each channel.
 ///
 /// `remove` names the connection, never the user: a user who reconnects before the old connection is
 /// noticed dead stays present, and no ghost stays behind.
+///
+/// Calls for one connection are not ordered where the store answers later: a [`refresh`](Self::refresh) may arrive
+/// after the `remove` that followed it. The entry that it brings back is gone after its time to live.
 pub trait PresenceStore: Send + Sync + 'static {
     /// Adds a connection, or says that it is still there.
     fn add(
@@ -100,6 +114,10 @@ pub trait PresenceStore: Send + Sync + 'static {
     /// Called about once a second, on the node's runtime: drops what is kept only to answer the next question faster.
     /// Must not block.
     fn tidy(&self) {}
-    /// How often `add` must be repeated lest the entry expire; `None` if it never does.
+    /// The interval within which every entry has to be refreshed, clearly shorter than its time to live. `None` where
+    /// entries do not expire; [`refresh`](Self::refresh) is never called then.
     fn refresh_interval(&self) -> Option<Duration>;
+    /// Extends the life of entries, and adds those that are missing. The node calls this for each of its entries once
+    /// per [`refresh_interval`](Self::refresh_interval), in batches of many channels.
+    fn refresh(&self, members: &[Member]) -> Answer<Result<(), PresenceError>>;
 }

@@ -9,7 +9,7 @@ use crate::hub::directory::Channel;
 use crate::hub::encoded::{payload, to_wire};
 use crate::identity::Identity;
 use crate::node::call::{Call, Outcome};
-use crate::presence::{Members, PresenceStats};
+use crate::presence::{Member, Members, PresenceStats};
 use crate::publication::ClientInfo;
 use bytes::Bytes;
 use spinward_wire::append_presence_reply;
@@ -146,6 +146,18 @@ impl Session {
         }
         for (channel, info) in listed {
             self.list_anew(cx, channel, info);
+        }
+    }
+
+    /// Appends the presence entries of this connection.
+    pub(crate) fn list_presence(&self, cx: &Cx<'_>, members: &mut Vec<Member>) {
+        for own in self.subscriptions.special() {
+            if let (true, Some(info), Some(local)) =
+                (own.is(Details::PRESENCE), &own.info, cx.channels.get(own.channel))
+            {
+                let channel = Arc::from(&*local.record.name);
+                members.push(Member { channel, client: self.id, info: Arc::clone(info) });
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 use super::breaches::Breaches;
 use super::inbox::{Control, Entry};
 use super::probe::Probes;
+use super::refresh::Refresh;
 use super::slots::{Slot, State};
 use super::walk::Walk;
 use super::wheel::Wheel;
@@ -20,6 +21,7 @@ use spinward_wire::code::DisconnectCode;
 use spinward_wire::ws::{self, Limits};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Makes the calls of a shard. An outcome that is there at once is returned; any other comes through the inbox.
 pub(crate) trait Execute {
@@ -66,13 +68,14 @@ pub(crate) struct Core {
     pub(super) limits: Limits,
     pub(super) breaches: Breaches,
     pub(super) probes: Probes,
+    pub(super) refresh: Option<Refresh>,
     /// What is to be done to many connections, each with what it counts for in the inbox. The first is under way.
     pub(super) walks: VecDeque<(Walk, usize)>,
     pub(super) shutting_down: bool,
 }
 
 impl Core {
-    pub(crate) fn new(shard: u8, hub: Arc<Hub>, now: Now) -> Self {
+    pub(crate) fn new(shard: u8, hub: Arc<Hub>, presence_refresh: Option<Duration>, now: Now) -> Self {
         let config = Arc::clone(&hub.config);
         Self {
             shard,
@@ -95,6 +98,7 @@ impl Core {
             limits: Limits { message: config.message_size_limit },
             breaches: Breaches::default(),
             probes: Probes::default(),
+            refresh: presence_refresh.map(|interval| Refresh::new(interval, now)),
             walks: VecDeque::new(),
             shutting_down: false,
             hub,
@@ -209,6 +213,7 @@ impl Core {
         }
         self.due = due;
         self.probe(now, exec);
+        self.refresh_presence(now, exec);
     }
 
     /// Expiry is told by the wall clock, and its timer runs on the other: once the one was set against the other
@@ -233,7 +238,8 @@ impl Core {
 
     /// When to call [`Core::tick`] next, on the monotonic clock.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        self.wheel.next_deadline().into_iter().chain(self.probes.next_deadline()).min()
+        let refresh = self.refresh.as_ref().map(Refresh::due);
+        self.wheel.next_deadline().into_iter().chain(self.probes.next_deadline()).chain(refresh).min()
     }
 
     /// Lets a session handle something.

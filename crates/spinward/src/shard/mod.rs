@@ -12,6 +12,7 @@ mod pace;
 mod poll;
 mod probe;
 mod receive;
+mod refresh;
 pub(crate) mod slots;
 mod stream;
 mod task;
@@ -125,7 +126,7 @@ pub(crate) fn spawn(
         let runtime = runtime;
         let now = hub.clock.now();
         let driver = Driver {
-            core: Core::new(shard as u8, Arc::clone(&hub), now),
+            core: Core::new(shard as u8, Arc::clone(&hub), exec.presence_refresh(), now),
             exec,
             shard,
             entries: VecDeque::new(),

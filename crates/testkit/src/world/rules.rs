@@ -9,7 +9,7 @@ use spinward::hooks::{
     SubscribeOptions, Subscribing,
 };
 use spinward::id::ClientId;
-use spinward::presence::{Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore};
+use spinward::presence::{Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore};
 use spinward::sim::give_way;
 use spinward::{Client, ClientInfo, Config};
 use std::sync::Arc;
@@ -135,5 +135,9 @@ impl PresenceStore for Tarrying {
 
     fn refresh_interval(&self) -> Option<Duration> {
         None
+    }
+
+    fn refresh(&self, _: &[Member]) -> Answer<Result<(), PresenceError>> {
+        Answer::Now(Ok(()))
     }
 }
