@@ -30,8 +30,7 @@ fn refused(server: &Server, lines: &str, status: u16, option: &str) {
     let (_client, head) = upgrade(server, lines);
     assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
     assert!(head.contains("\r\nRetry-After: ") && head.contains("\r\nConnection: close"), "{head}");
-    let log = server.await_log(option);
-    assert!(log.contains("connections are refused"), "{log}");
+    server.await_log(&format!(r#""message":"connections are refused","option":"{option}""#));
     // Metrics by another way in than the refused one.
     if option.starts_with("client.ip_") {
         return;
@@ -59,7 +58,8 @@ fn connections_of_an_address_are_capped_for_as_long_as_they_last() {
     refused(&server, "", 429, "client.ip_connection_limit");
     // Not to be evaded by a header that anybody can send.
     refused(&server, "X-Forwarded-For: 192.0.2.1\r\n", 429, "client.ip_connection_limit");
-    assert_eq!(server.log().matches("connections are refused").count(), 1, "once a second");
+    // Once a second, of which one may have begun between the two.
+    assert!(server.log().matches("connections are refused").count() <= 2);
     drop(second);
     let mut third = accepted_in_time(&server, "");
     assert!(third.log_in().contains("connect"));

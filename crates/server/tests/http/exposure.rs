@@ -29,10 +29,16 @@ fn a_user_header_is_believed_from_trusted_proxies_alone() {
 }
 
 #[test]
-fn a_user_header_without_trusted_proxies_is_refused_at_the_start() {
+fn a_user_header_without_trusted_proxies_has_no_effect_and_the_start_says_so() {
     let config = json!({ "client": { "user_id_http_header": "X-User" } });
-    let log = Server::try_run(&[], &config).err().unwrap();
-    assert!(log.contains("client.user_id_http_header: needs `http_server.trusted_proxies`"), "{log}");
+    let server = Server::start(&config);
+    let text = "client.user_id_http_header: has no effect without `http_server.trusted_proxies`";
+    assert!(server.log().contains(text), "{}", server.log());
+    assert!(log_in(&server, "X-User: bob\r\n").starts_with("closed: "));
+}
+
+#[test]
+fn trusting_everybody_is_open_and_what_is_no_network_is_refused() {
     let config = json!({
         "production": true, "client": { "user_id_http_header": "X-User" },
         "http_server": { "trusted_proxies": ["0.0.0.0/0"] },

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod admission;
+#[cfg(unix)]
+mod descriptors;
 mod exposure;
 mod handshake;
 mod hostile;

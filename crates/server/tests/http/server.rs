@@ -33,6 +33,28 @@ impl Server {
 
     /// The same. Answers the log of one that ended.
     pub fn try_run(command: &[&str], config: &Value) -> Result<Self, String> {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_spinward"));
+        program.args(command);
+        Self::spawn(program, config)
+    }
+
+    /// Starts a server that may open so many files.
+    pub fn with_files(files: u32, config: &Value) -> Self {
+        match Self::try_with_files(files, config) {
+            Ok(server) => server,
+            Err(log) => panic!("the server did not start:\n{log}"),
+        }
+    }
+
+    /// The same. Answers the log of one that ended.
+    pub fn try_with_files(files: u32, config: &Value) -> Result<Self, String> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"ulimit -n "$1" && exec "$0" "$2" "$3""#, env!("CARGO_BIN_EXE_spinward")]);
+        shell.arg(files.to_string());
+        Self::spawn(shell, config)
+    }
+
+    fn spawn(mut program: Command, config: &Value) -> Result<Self, String> {
         let mut config = config.clone();
         let http = config.as_object_mut().unwrap().entry("http_server").or_insert_with(|| json!({}));
         let http = http.as_object_mut().unwrap();
@@ -42,8 +64,7 @@ impl Server {
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("spinward-http-{}-{count}.json", std::process::id()));
         std::fs::write(&file, config.to_string()).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_spinward"))
-            .args(command)
+        let mut child = program
             .arg("--config")
             .arg(&file)
             .stdin(Stdio::null())

@@ -48,9 +48,9 @@ fn forwarded(report: &mut Report<'_>, config: &Config) {
         }
     }
     if !config.client.user_id_http_header.is_empty() && http.trusted_proxies.is_empty() {
-        let text = "needs `http_server.trusted_proxies`: the header is believed in their requests alone, since anybody \
-                    can send it. Name the addresses of the proxies that always set it";
-        report.problem("client.user_id_http_header", text);
+        let text = "has no effect without `http_server.trusted_proxies`: anybody can send this header, so it is taken from \
+                    these proxies alone. Name the addresses of those that always set it";
+        report.note("client.user_id_http_header", text);
     }
     let client = &config.client;
     for (name, limit) in [
