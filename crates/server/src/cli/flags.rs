@@ -43,12 +43,12 @@ const FLAGS: &[(&str, Option<char>)] = &[
     ("uni_grpc.port", None),
 ];
 
-/// Whether an option has a flag.
+/// Returns whether an option has a flag.
 pub(super) fn has_flag(path: &str) -> bool {
     FLAGS.iter().any(|(known, _)| *known == path)
 }
 
-/// Whether an option has a flag that takes its value behind a `=` alone.
+/// Returns whether an option has a flag that takes its value behind a `=` alone.
 pub(super) fn is_switch(path: &str) -> bool {
     has_flag(path) && find(Config::fields(), path).is_some_and(|field| matches!(field.kind, Kind::Bool))
 }

@@ -79,7 +79,7 @@ fn collect(fields: Fields, path: &str, names: &mut BTreeMap<String, Named>) {
     }
 }
 
-/// A name as it stands in a variable.
+/// A name as it is written in a variable.
 pub(crate) fn upper(name: &str) -> String {
     name.replace(['.', '-'], "_").to_uppercase()
 }
@@ -150,7 +150,7 @@ fn set(
     }
 }
 
-/// Whether the objects of a list are told apart by their `name`.
+/// Returns whether the objects of a list have names.
 fn has_names(fields: Fields) -> bool {
     each(fields()).iter().any(|field| field.name == "name")
 }
@@ -255,10 +255,10 @@ fn old_consumer(suffix: &str) -> Option<String> {
         })
 }
 
-/// Whether Kubernetes made a variable for a service: by its value, or by a name that no option ever had.
+/// Returns whether Kubernetes made a variable for a service: by its value, or by a name that no option ever had.
 ///
 /// `…_PORT` is `tcp://10.0.0.1:8000`; `…_PORT_8000_TCP` and `…_SERVICE_HOST` say so themselves, and so does
-/// `…_SERVICE_PORT` with a number. `CENTRIFUGO_PORT=9000` is none of these: somebody wants that port.
+/// `…_SERVICE_PORT` with a number. `CENTRIFUGO_PORT=9000` is not one of them: somebody wants that port.
 fn kubernetes(suffix: &str, text: &str) -> bool {
     let words: Vec<&str> = suffix.split('_').collect();
     let number = |text: &str| text.parse::<u16>().is_ok();
@@ -272,7 +272,7 @@ fn kubernetes(suffix: &str, text: &str) -> bool {
     }
 }
 
-/// Whether a text is the address of a service, as Kubernetes writes it.
+/// Returns whether a text is the address of a service, as Kubernetes writes it.
 fn is_service_address(text: &str) -> bool {
     ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme))
 }

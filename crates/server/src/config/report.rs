@@ -21,7 +21,7 @@ impl fmt::Display for Problem {
 /// A key of a file that belongs to other versions than the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clash {
-    /// Where it is in the file.
+    /// Its place in the file.
     pub key: String,
     /// The versions that had it.
     pub versions: String,

@@ -349,3 +349,45 @@ fn no_set_of_shared_keys_opens_anything() {
         assert_eq!(doors(&file), Vec::<String>::new(), "{file}");
     }
 }
+
+/// One run is enough to see everything that has to change.
+#[test]
+fn all_conflicting_keys_are_named_with_their_form_in_v6() {
+    let file = json!({
+        "client": {}, "port": 8000, "admin_password": "x", "allowed_origins": ["*"], "api_key": "x",
+        "token_hmac_secret_key": "x",
+    });
+    let error = load(&file).unwrap_err().to_string();
+    for line in [
+        "`client` (v6 and later)",
+        "`port` (v1.8 to v5.4): since v6 it is called `http_server.port`",
+        "`admin_password` (v1.8 to v5.4): since v6 it is called `admin.password`",
+        "`allowed_origins` (v2.8 to v5.4): since v6 it is called `client.allowed_origins`",
+        "`api_key` (v2.0 to v5.4): since v6 it is called `http_api.key`",
+        "`token_hmac_secret_key` (v2.3 to v5.4): since v6 it is called `client.token.hmac_secret_key`",
+    ] {
+        assert!(error.contains(line), "{line}: {error}");
+    }
+    // Any two of these three had a version in common, all three had none.
+    let error =
+        load(&json!({"api_key": "x", "recover": true, "history_lifetime": 5})).unwrap_err().to_string();
+    for key in
+        ["`api_key` (v2.0 to v5.4)", "`recover` (v1.8 and v3.0 to v3.2)", "`history_lifetime` (v1.8 to v2.8)"]
+    {
+        assert!(error.contains(key), "{key}: {error}");
+    }
+    let error = load(&json!({"allow_subscribe_for_client": true, "publish": true})).unwrap_err().to_string();
+    assert!(error.contains("`channel.without_namespace.allow_publish_for_client`"), "{error}");
+}
+
+/// Naming a proxy used it. Without its switch, clients would get in unasked.
+#[test]
+fn a_named_proxy_is_not_forgotten() {
+    let file = json!({
+        "allow_subscribe_for_client": true, "subscribe_proxy_name": "back",
+        "proxies": [{"name": "back", "endpoint": "http://h"}],
+    });
+    assert_eq!(refused(&file), ["channel.without_namespace.subscribe_proxy_enabled"]);
+    let error = load(&file).unwrap_err().to_string();
+    assert!(error.contains("(set by `subscribe_proxy_name`)"), "{error}");
+}

@@ -92,6 +92,19 @@ fn unknown_variables_are_told_and_kubernetes_is_not() {
         ("SPINWARD_SECRET", "x", "it is called SPINWARD_CLIENT_TOKEN_HMAC_SECRET_KEY"),
         ("SPINWARD_SOMETHING_ELSE_ENTIRELY", "x", "unknown variable"),
         ("SPINWARD_CHANNEL_NAMESPACES_NONE_PRESENCE", "true", "unknown variable"),
+        // Names of ours that look like those of Kubernetes, and the other way round.
+        ("CENTRIFUGO_PORT", "9123", "it is called CENTRIFUGO_HTTP_SERVER_PORT"),
+        ("SPINWARD_INTERNAL_PORT", "9124", "it is called SPINWARD_HTTP_SERVER_INTERNAL_PORT"),
+        ("CENTRIFUGO_GRPC_API_TLS", "true", "it is called CENTRIFUGO_GRPC_API_TLS_ENABLED"),
+        ("CENTRIFUGO_TLS", "true", "it is called CENTRIFUGO_HTTP_SERVER_TLS_ENABLED"),
+        ("CENTRIFUGO_ENGINE", "redis", "it is called CENTRIFUGO_ENGINE_TYPE"),
+        ("CENTRIFUGO_NAME", "n", "it is called CENTRIFUGO_NODE_NAME"),
+        ("CENTRIFUGO_ANONYMOUS", "1", "CENTRIFUGO_CHANNEL_WITHOUT_NAMESPACE_ALLOW_SUBSCRIBE_FOR_ANONYMOUS"),
+        ("CENTRIFUGO_NATS_TLS_CERT_PEM_FILE", "x", "it is called CENTRIFUGO_BROKER_NATS_TLS_CERT_PEM"),
+        ("CENTRIFUGO_CONSUMERS_KAFKA_MY_BROKERS", "x", "it is called CENTRIFUGO_CONSUMERS_MY_KAFKA_BROKERS"),
+        ("CENTRIFUGO_SOCKJS", "true", "there is no SockJS"),
+        ("CENTRIFUGO_TOKEN_SECRET", "x", "did you mean CENTRIFUGO_CLIENT_TOKEN_HMAC_SECRET_KEY?"),
+        ("CENTRIFUGO_REDIS_PORT", "tcp://10.0.0.1:6379", ""),
         ("CENTRIFUGO_PORT", "tcp://10.0.0.1:8000", ""),
         ("CENTRIFUGO_PORT_8000_TCP_ADDR", "10.0.0.1", ""),
         ("CENTRIFUGO_SERVICE_HOST", "10.0.0.1", ""),
@@ -117,6 +130,28 @@ fn unknown_variables_are_told_and_kubernetes_is_not() {
             );
         }
     }
+}
+
+#[test]
+fn a_list_with_commas_or_quotes_is_not_taken_in_silence() {
+    for text in [
+        "https://a.example,https://b.example",
+        "\"https://a.example\"",
+        "'https://a.example'",
+        "[\"https://a.example\"]",
+    ] {
+        match load_with(&json!({}), &[("SPINWARD_CLIENT_ALLOWED_ORIGINS", text)], &[]) {
+            Err(Error::Options(problems)) => {
+                assert_eq!(problems[0].option, "client.allowed_origins[0]", "{text}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    let vars = [("SPINWARD_CHANNEL_PROXY_SUBSCRIBE_HTTP_HEADERS", "Cookie,X-User")];
+    let loaded = load_with(&json!({}), &vars, &[]).unwrap();
+    assert!(loaded.warnings.iter().any(|warning| warning.text.contains("separated by spaces")));
+    let open = [("SPINWARD_CLIENT_ALLOWED_ORIGINS", "https://*.a.example {https://b,https://c}.example")];
+    assert!(load_with(&json!({}), &open, &[]).is_ok());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What becomes of an old key.
+/// The fate of an old key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Becomes {
     /// An option of another name.
@@ -439,7 +439,6 @@ const TLS_PARTS: &[(&str, &str)] = &[
 
 /// Keys of which the first has no effect where the second is there too, as in the versions that had both.
 pub(super) const YIELDS: &[(&str, &str)] = &[
-    ("admin_port", "api_port"),
     ("client_message_write_timeout", "websocket_write_timeout"),
     ("client_ping_interval", "websocket_ping_interval"),
     ("client_request_max_size", "websocket_message_size_limit"),
@@ -449,7 +448,7 @@ pub(super) const YIELDS: &[(&str, &str)] = &[
     ("websocket_ping_interval", "ping_interval"),
 ];
 
-/// What becomes of a key at the top of the file.
+/// The fate of a key at the top of the file.
 pub(super) fn top(name: &str) -> Option<Becomes> {
     if let Ok(at) = TOP.binary_search_by_key(&name, |(known, _)| known) {
         return Some(TOP[at].1);
@@ -457,7 +456,7 @@ pub(super) fn top(name: &str) -> Option<Becomes> {
     tls(name).or_else(|| channel(name))
 }
 
-/// What becomes of an option of channels.
+/// The fate of an option of channels.
 pub(super) fn channel(name: &str) -> Option<Becomes> {
     if let Ok(at) = CHANNEL.binary_search_by_key(&name, |(known, _)| known) {
         return Some(CHANNEL[at].1);
@@ -499,7 +498,7 @@ impl Becomes {
         }
     }
 
-    /// Why there is no such option.
+    /// The reason why there is no such option.
     pub(super) const fn reason(self) -> Option<&'static str> {
         match self {
             Gone(reason) | Refused(reason) => Some(reason),

@@ -20,9 +20,9 @@ const NAMED_PROXIES: &[(&str, &str)] = &[
 
 /// Options of channels in one place of the file.
 pub(super) struct Scope<'a> {
-    /// Where they belong in v6.
+    /// Their section in v6.
     pub(super) now: &'a str,
-    /// What their names in the file begin with.
+    /// The beginning of their names in the file.
     pub(super) old: &'a str,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
-/// Minor versions in the order of their release. The last stands for v6 and what comes after it.
+/// Minor versions in the order of their release. The last is for v6 and later.
 const NAMES: [&str; 21] = [
     "1.8", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7", "2.8", "3.0", "3.1", "3.2", "4.0", "4.1",
     "5.0", "5.1", "5.2", "5.3", "5.4", "6",
@@ -110,7 +110,7 @@ pub(super) enum Takes {
     List,
 }
 
-/// What is known of a key of older versions.
+/// A key of older versions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     /// The versions that had it.
@@ -140,7 +140,7 @@ pub(super) fn all() -> &'static BTreeMap<&'static str, Key> {
     })
 }
 
-/// What is known of a key, by its full name.
+/// The key of a full name.
 pub(super) fn find(name: &str) -> Option<Key> {
     all().get(name).copied()
 }

@@ -1,4 +1,4 @@
-//! What old files mean without saying it. All that ever opens something because of a file's age is here.
+//! Meanings that old files have by their age alone. Nothing outside of this module opens anything because of it.
 
 use super::channels::Scope;
 use super::keys::Versions;
@@ -6,7 +6,7 @@ use crate::config::env::{at, put};
 use crate::config::report::Report;
 use serde_json::{Map, Value};
 
-/// Who may subscribe, and who may see presence and history, in files of v2 and before.
+/// Adds the options for subscribing, presence and history that versions up to v2 took for granted.
 pub(super) fn of_v2(
     report: &mut Report<'_>,
     scope: &Scope<'_>,
@@ -22,14 +22,14 @@ pub(super) fn of_v2(
     // Without this, `chat#42` would be a name like any other, and open to all by what follows.
     options.insert("allow_user_limited_channels".to_owned(), Value::Bool(true));
     let shown = line(now, "allow_user_limited_channels", "true");
-    let text = format!("a file of v2 limits `chat#42` to user 42; in v6 form: {shown}");
+    let text = format!("versions up to v2 limit `chat#42` to user 42; in v6 form: {shown}");
     report.note(&format!("{now}.allow_user_limited_channels"), text);
     let proxied = at_bool(options, "subscribe_proxy_enabled");
     if !proxied {
         options.insert("allow_subscribe_for_client".to_owned(), Value::Bool(true));
         let shown = line(now, "allow_subscribe_for_client", "true");
         let text = format!(
-            "a file of v2 lets clients with a user subscribe to channels that are not private; in v6 form: {shown}"
+            "versions up to v2 let clients with a user subscribe to channels that are not private; in v6 form: {shown}"
         );
         report.insecure(&format!("{now}.allow_subscribe_for_client"), text);
     }
@@ -49,7 +49,7 @@ pub(super) fn of_v2(
         }
         let subscriber = format!("allow_{what}_for_subscriber");
         let text = format!(
-            "a file of v2 lets subscribers ask for {what}; in v6 form: {}",
+            "versions up to v2 let subscribers ask for {what}; in v6 form: {}",
             line(now, &subscriber, "true")
         );
         report.insecure(&format!("{now}.{subscriber}"), text);
@@ -59,7 +59,7 @@ pub(super) fn of_v2(
     }
 }
 
-/// `publish` and `subscribe_to_publish`, said in so many words, so translated in any version.
+/// Translates `publish` and `subscribe_to_publish`.
 ///
 /// v1 let subscribers alone publish. Where the file may be of v1, that is how it is read.
 pub(super) fn publishing(
@@ -120,7 +120,7 @@ pub(super) fn disabled(report: &mut Report<'_>, scope: &Scope<'_>, special: &Map
     }
 }
 
-/// What versions up to 3 allowed is not taken over where the file may be of a version that did not.
+/// Says that nothing is allowed that versions up to 3 allowed without an option, if the file may be of a later one.
 pub(super) fn closed(report: &mut Report<'_>, versions: Versions) {
     let shown = line("channel.without_namespace", "allow_subscribe_for_client", "true");
     let era = if versions.within(Versions::V3) { "is" } else { "may be" };
@@ -139,7 +139,7 @@ pub(super) fn origins(report: &mut Report<'_>, tree: &mut Map<String, Value>) {
     put(tree, "client.allowed_origins", Value::Array(vec![Value::from("*")]));
     report.insecure(
         "client.allowed_origins",
-        "a file of v2 without origins admits browsers from any; in v6 form: \"client\": {\"allowed_origins\": [\"*\"]}, or better the origins of your pages",
+        "versions up to v2 admit browsers from any origin if none is listed; in v6 form: \"client\": {\"allowed_origins\": [\"*\"]}, or better the origins of your pages",
     );
 }
 
@@ -148,7 +148,7 @@ pub(super) fn client_channels(report: &mut Report<'_>) {
     report.insecure(
         "client_channel_boundary",
         "v1 admits to a channel such as `chat&<client>` this client alone; since v2 it is a name like any other, \
-         and whoever may subscribe to `chat` may subscribe to it",
+         and a client that may subscribe to `chat` may subscribe to it",
     );
 }
 
@@ -162,7 +162,7 @@ pub(super) fn line(scope: &str, option: &str, value: &str) -> String {
     }
 }
 
-/// Whether a switch of an old file is on, in any way of writing that.
+/// Returns whether a switch of an old file is on, in any way of writing that.
 pub(super) fn on(value: &Value) -> bool {
     match value {
         Value::Bool(on) => *on,

@@ -53,7 +53,7 @@ struct Translation<'r, 'v> {
     versions: Versions,
     /// The file in v6 form.
     tree: Map<String, Value>,
-    /// Which key set which option, to name both when two disagree.
+    /// Options that were set and the keys that set them, to name both when two disagree.
     set_by: Vec<(String, String)>,
     /// Proxy objects that the file uses.
     proxies: Vec<&'static str>,
@@ -115,6 +115,10 @@ impl Translation<'_, '_> {
 
     /// Takes away keys that others of the file put out of force.
     fn yielding(&mut self, keys: &mut Map<String, Value>) {
+        if keys.contains_key("api_port") && keys.remove("admin_port").is_some() {
+            let text = "since v2 the API and the admin interface share one port: that of `api_port` is used";
+            self.report.note("admin_port", text);
+        }
         let mut drop = |loser: &str, winner: &str, keys: &mut Map<String, Value>| {
             if keys.contains_key(loser) && keys.get(winner).is_some_and(|value| value != "") {
                 keys.remove(loser);

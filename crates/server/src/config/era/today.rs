@@ -6,18 +6,18 @@ use super::versions::said;
 use crate::config::suggest;
 use std::borrow::Cow;
 
-/// What an old name is today.
+/// The form in v6 of an old name.
 #[derive(Clone, Debug)]
 pub(crate) struct Today {
     /// The options of v6 that it became.
     pub(crate) options: Vec<Cow<'static, str>>,
-    /// The same in words, or why there is none.
+    /// The same in words, or the reason why there is no option.
     pub(crate) said: String,
 }
 
 const SCOPE: &str = "channel.without_namespace";
 
-/// What a key at the top of an old file is today.
+/// The form in v6 of a key at the top of an old file.
 pub(crate) fn today(name: &str) -> Option<Today> {
     let key = keys::find(name)?;
     let (head, part) = name.split_once('.').map_or((name, None), |(head, part)| (head, Some(part)));
@@ -32,9 +32,9 @@ pub(crate) fn today(name: &str) -> Option<Today> {
     Some(Today { options, said })
 }
 
-/// The old key at the top of a file that an unknown name is a misspelling of, and what it is today.
+/// The old key at the top of a file that an unknown name is a misspelling or a part of, and what it is today.
 pub(in crate::config) fn closest(name: &str) -> Option<(&'static str, Today)> {
-    let names = keys::all().keys().copied().filter(|known| !known.contains(['[', '.']));
-    let near = suggest::misspelt(name, names)?;
+    let names = || keys::all().keys().copied().filter(|known| !known.contains(['[', '.']));
+    let near = suggest::misspelt(name, names()).or_else(|| suggest::longer(name, names()))?;
     Some((near, today(near)?))
 }

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 
 /// A key of the file that some versions had and others did not.
 struct Sighting {
-    /// Where it is in the file.
+    /// Its place in the file.
     path: String,
-    /// What became of it, if it is an old one, and the section of its options.
+    /// Its fate, if it is an old one, and the section of its options.
     became: Option<(Becomes, String)>,
     versions: Versions,
 }
@@ -54,7 +54,7 @@ impl Sighting {
     }
 }
 
-/// What became of a key, in words.
+/// The fate of a key, in words.
 pub(super) fn said(became: Becomes, scope: &str, versions: Versions) -> String {
     if let Some(reason) = became.reason() {
         return format!("removed in v{}: {reason}", versions.next());
@@ -184,7 +184,7 @@ fn old(name: &str, value: &Value) -> Versions {
     }
 }
 
-/// An object is none of the values of a switch, a number or a text, and the other way round.
+/// Tells objects from the values of switches, numbers and texts.
 fn fits(key: Key, value: &Value) -> bool {
     match key.takes {
         Takes::Object | Takes::Map => value.is_object() || value.is_array() || value.is_string(),
