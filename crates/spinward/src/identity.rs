@@ -40,7 +40,10 @@ impl Transport {
 /// State that an application keeps with a connection.
 pub type Extension = Arc<dyn Any + Send + Sync>;
 
-/// A client application, as it calls itself.
+/// Most bytes that are kept of a name or version.
+const LONGEST: usize = 256;
+
+/// A client application, as it calls itself: its name and version, each cut off after 256 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Application {
     /// Its name.
@@ -53,7 +56,8 @@ impl Application {
     /// `None` if it says nothing.
     pub(crate) fn new(name: String, version: String) -> Option<Box<Self>> {
         let says = !name.is_empty() || !version.is_empty();
-        says.then(|| Box::new(Self { name: name.into(), version: version.into() }))
+        let cut = |text: String| Box::from(&text[..text.floor_char_boundary(LONGEST)]);
+        says.then(|| Box::new(Self { name: cut(name), version: cut(version) }))
     }
 }
 
@@ -93,5 +97,19 @@ impl Identity {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("id", &self.id).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_kept_of_what_an_application_calls_itself() {
+        assert_eq!(Application::new(String::new(), String::new()), None);
+        let told = Application::new("é".repeat(30_000), "1.2".to_owned()).unwrap_or_default();
+        assert_eq!((told.name.len(), &*told.version), (LONGEST, "1.2"));
+        let told = Application::new(format!("a{}", "é".repeat(30_000)), String::new()).unwrap_or_default();
+        assert_eq!(told.name.len(), LONGEST - 1, "characters stay whole");
     }
 }
