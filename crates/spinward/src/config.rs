@@ -46,6 +46,8 @@ pub struct Config {
     pub history_meta_ttl: Duration,
     /// Tell the server's time in the connect reply.
     pub connect_include_server_time: bool,
+    /// How fast one connection may ask, and send.
+    pub rate_limits: RateLimits,
     /// Bytes that may wait for one shard before publishers are held back, and joins and leaves dropped.
     pub inbox_max_size: usize,
     /// Hooks and brokers may keep this many answers outstanding per shard; further commands wait.
@@ -56,6 +58,48 @@ pub struct Config {
     /// Time after which a shard that does not come round counts as unresponsive: the log says so, and the
     /// [`health`](crate::Node::health) of its node.
     pub unresponsive_after: Duration,
+}
+
+/// Limits of how fast one connection may ask, and send. None by default.
+///
+/// A command takes from its own buckets, or from those of `default` where it has none, and from those of `total`. If
+/// one of them is empty, the command is refused (error 111; disconnect 3013 where it has no reply). Connect commands
+/// and pongs are not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Buckets of all commands together.
+    pub total: Vec<Bucket>,
+    /// Buckets of the commands that have none of their own, shared by them.
+    pub default: Vec<Bucket>,
+    /// Buckets of subscribe commands.
+    pub subscribe: Option<Vec<Bucket>>,
+    /// Buckets of unsubscribe commands.
+    pub unsubscribe: Option<Vec<Bucket>>,
+    /// Buckets of publish commands.
+    pub publish: Option<Vec<Bucket>>,
+    /// Buckets of history commands.
+    pub history: Option<Vec<Bucket>>,
+    /// Buckets of presence commands.
+    pub presence: Option<Vec<Bucket>>,
+    /// Buckets of presence_stats commands.
+    pub presence_stats: Option<Vec<Bucket>>,
+    /// Buckets of refresh commands.
+    pub refresh: Option<Vec<Bucket>>,
+    /// Buckets of sub_refresh commands.
+    pub sub_refresh: Option<Vec<Bucket>>,
+    /// Buckets of rpc commands.
+    pub rpc: Option<Vec<Bucket>>,
+    /// Buckets of received bytes. A connection beyond them is not read until they have filled up again.
+    pub bytes: Vec<Bucket>,
+}
+
+/// So many events in an interval, and as many at once after a pause of that length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// The interval.
+    pub interval: Duration,
+    /// Events in it; 0 counts as 1.
+    pub rate: u32,
 }
 
 impl Default for Config {
@@ -81,6 +125,7 @@ impl Default for Config {
             recovery_max_publication_limit: 300,
             history_meta_ttl: Duration::from_secs(720 * 3600),
             connect_include_server_time: false,
+            rate_limits: RateLimits::default(),
             inbox_max_size: 16 << 20,
             max_calls_in_flight: 16384,
             hook_timeout: Duration::from_secs(30),

@@ -6,6 +6,7 @@ use spinward::Config;
 use spinward::answer::Answer;
 use spinward::broker::{HistoryOptions, PublishOptions};
 use spinward::clock::{Clock, Now};
+use spinward::config::{Bucket, RateLimits};
 use spinward::hooks::{Connected, Connecting, Decision, HistoryAsked, Hooks, SubscribeOptions, Subscribing};
 use spinward::id::Entropy;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};
@@ -41,12 +42,16 @@ struct World {
 }
 
 impl World {
-    /// A node with ten publications of 1 KB in `news`.
     fn new() -> Self {
+        Self::limited(RateLimits::default())
+    }
+
+    /// A node with ten publications of 1 KB in `news`.
+    fn limited(rate_limits: RateLimits) -> Self {
         let clock = Clock::manual(Now { mono: 1_000, wall: 1_700_000_000_000 });
         let node = SimNode::new(Parts {
             hooks: Arc::new(Open),
-            config: Config { shards: 1, queue_max_size: 64 << 10, ..Config::default() },
+            config: Config { shards: 1, queue_max_size: 64 << 10, rate_limits, ..Config::default() },
             clock: clock.clone(),
             entropy: Entropy::seeded(7),
             broker: None,
@@ -176,4 +181,52 @@ fn a_reply_does_not_wait_for_the_sends_of_a_large_fan_out() {
         let count = world.node.receive(*conn, usize::MAX).expect("it is open").len();
         assert!(count > 1_000 && (count < 2_000 || *conn == last), "{count}");
     }
+}
+
+fn bucket(rate: u32) -> Vec<Bucket> {
+    vec![Bucket { interval: Duration::from_secs(1), rate }]
+}
+
+#[test]
+fn a_command_beyond_its_rate_is_refused_and_may_come_again() {
+    let mut world = World::limited(RateLimits { history: Some(bucket(2)), ..RateLimits::default() });
+    let conn = world.connect(1 << 20);
+    world.send(conn, Opcode::Text, CONNECT);
+    let refused = |world: &mut World, count: usize| {
+        world.send(conn, Opcode::Text, vec![HISTORY; count].join("\n").as_bytes());
+        world.step(conn);
+        let bytes = world.node.receive(conn, usize::MAX).expect("it is open");
+        String::from_utf8_lossy(&bytes).matches(r#""code":111"#).count()
+    };
+    assert_eq!(refused(&mut world, 5), 3);
+    world.clock.advance(1_000);
+    assert_eq!(refused(&mut world, 2), 0);
+    world.send(conn, Opcode::Text, br#"{"id":9,"unsubscribe":{"channel":"news"}}"#);
+    world.step(conn);
+    let bytes = world.node.receive(conn, usize::MAX).expect("it is open");
+    assert!(
+        String::from_utf8_lossy(&bytes).contains(r#""id":9,"unsubscribe""#),
+        "another kind is not limited"
+    );
+}
+
+#[test]
+fn a_connection_that_sends_too_much_is_read_later_and_loses_nothing() {
+    let mut world = World::limited(RateLimits { bytes: bucket(10_000), ..RateLimits::default() });
+    let conn = world.connect(1 << 20);
+    world.send(conn, Opcode::Text, CONNECT);
+    (0..1_000).for_each(|_| world.send(conn, Opcode::Ping, &[7; 100]));
+    let all = world.node.unread(conn);
+    let (mut pongs, mut seconds) = (0, 0.0);
+    while pongs < 1_000 * 102 && seconds < 60.0 {
+        world.node.read(conn, 4_096);
+        world.clock.advance(50);
+        world.node.tick(0);
+        world.node.flush(0, usize::MAX);
+        pongs += world.node.receive(conn, usize::MAX).expect("it is open").len();
+        seconds += 0.05;
+    }
+    // A burst of one second's worth, and then ten thousand a second.
+    let expected = (all as f64 - 10_000.0) / 10_000.0;
+    assert!(seconds > expected - 1.0 && seconds < expected + 2.0, "{seconds} s of {expected}");
 }

@@ -16,11 +16,13 @@ use crate::auth::verify::{SettingsError, Verifier};
 use crate::channel::{ChannelConfig, Registry};
 use crate::config::Config;
 use crate::config::catalogue::Section;
+use crate::config::typed::{ClientRateLimit, RateLimit};
 use crate::http::open_files_limit;
 use crate::policy::Rules;
 use crate::session::{Explainer, InForce, Keys, Refusals, ServerHooks, Settings, Shared, Taken};
 use serde_json::Value;
 use spinward::clock::Clock;
+use spinward::config::{Bucket, RateLimits};
 use spinward::id::Entropy;
 use spinward::{Node, NodeBuilder};
 use std::path::Path;
@@ -294,7 +296,35 @@ fn node(config: &Config, builder: NodeBuilder) -> Result<Node, BuildError> {
         history_meta_ttl: config.channel.history_meta_ttl.get(),
         connect_include_server_time: client.connect_include_server_time,
         unresponsive_after: config.health.unresponsive_after.get(),
+        rate_limits: rate_limits(&client.rate_limit),
         ..spinward::Config::default()
     };
     Ok(builder.config(limits).build()?)
+}
+
+fn rate_limits(options: &ClientRateLimit) -> RateLimits {
+    let buckets = |limit: &RateLimit| -> Vec<Bucket> {
+        let buckets = limit.buckets.iter().filter(|_| limit.enabled);
+        buckets.map(|one| Bucket { interval: one.interval.get(), rate: one.rate }).collect()
+    };
+    let bytes = buckets(&options.received_bytes);
+    let commands = &options.client_command;
+    if !commands.enabled {
+        return RateLimits { bytes, ..RateLimits::default() };
+    }
+    let own = |limit: &RateLimit| limit.enabled.then(|| buckets(limit));
+    RateLimits {
+        total: buckets(&commands.total),
+        default: buckets(&commands.default),
+        subscribe: own(&commands.subscribe),
+        unsubscribe: own(&commands.unsubscribe),
+        publish: own(&commands.publish),
+        history: own(&commands.history),
+        presence: own(&commands.presence),
+        presence_stats: own(&commands.presence_stats),
+        refresh: own(&commands.refresh),
+        sub_refresh: own(&commands.sub_refresh),
+        rpc: own(&commands.rpc),
+        bytes,
+    }
 }

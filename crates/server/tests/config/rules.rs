@@ -16,6 +16,14 @@ fn options_that_go_together() {
         (json!({"client": {"ping_interval": "5s", "pong_timeout": "5s"}}), "client.pong_timeout"),
         (json!({"client": {"ping_interval": "1s", "pong_timeout": "2s"}}), "client.pong_timeout"),
         (
+            json!({"client": {"rate_limit": {"client_command": {"enabled": true, "publish": {"enabled": true}}}}}),
+            "client.rate_limit.client_command.publish.buckets",
+        ),
+        (
+            json!({"client": {"rate_limit": {"received_bytes": {"enabled": true, "buckets": [{"rate": 0}]}}}}),
+            "client.rate_limit.received_bytes.buckets[0].rate",
+        ),
+        (
             json!({"client": {"token": {"audience": "a", "audience_regex": "b"}}}),
             "client.token.audience_regex",
         ),

@@ -61,6 +61,17 @@ impl Session {
         }
     }
 
+    /// Refuses a command of a client that sends too many.
+    pub(crate) fn on_too_many(&mut self, cx: &mut Cx<'_>, id: u32) {
+        match self.phase {
+            // What is wrong besides goes first.
+            Phase::New | Phase::Connecting => self.breach(cx, "a command before connect"),
+            Phase::Connected if id == 0 => self.close(cx, DisconnectCode::TOO_MANY_REQUESTS),
+            Phase::Connected => self.error(cx, id, &ErrorCode::TOO_MANY_REQUESTS),
+            Phase::Refused | Phase::Closed => {}
+        }
+    }
+
     /// Takes the answer to a call. One that nobody waits for any more is dropped, and undone where it holds
     /// something.
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, token: u32, outcome: Outcome) {

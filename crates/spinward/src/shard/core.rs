@@ -6,6 +6,7 @@
 use super::breaches::Breaches;
 use super::inbox::{Control, Entry};
 use super::probe::Probes;
+use super::rates::Rates;
 use super::refresh::Refresh;
 use super::slots::{Slot, State};
 use super::walk::Walk;
@@ -66,6 +67,8 @@ pub(crate) struct Core {
     /// Slots that may read again.
     pub(super) resumed: Vec<u32>,
     pub(super) limits: Limits,
+    /// Where connections are limited in how fast they may ask and send.
+    pub(super) rates: Option<Rates>,
     pub(super) breaches: Breaches,
     pub(super) probes: Probes,
     pub(super) refresh: Option<Refresh>,
@@ -96,6 +99,7 @@ impl Core {
             runnable: VecDeque::new(),
             resumed: Vec::new(),
             limits: Limits { message: config.message_size_limit },
+            rates: Rates::new(&config.rate_limits),
             breaches: Breaches::default(),
             probes: Probes::default(),
             refresh: presence_refresh.map(|interval| Refresh::new(interval, now)),
@@ -199,6 +203,7 @@ impl Core {
             match self.state(slot) {
                 State::Open => {
                     let was_busy = self.is_busy(slot);
+                    self.end_throttle(slot, now);
                     let behind = self.is_behind(slot);
                     self.with(slot, now, |session, cx| session.on_timer(cx, behind));
                     self.settle(slot, now, exec);
@@ -306,6 +311,7 @@ impl Core {
         let mut deadline = u64::MAX;
         if self.slots[slot as usize].session.is_some() {
             self.with(slot, now, |session, cx| deadline = session.deadline(cx));
+            deadline = deadline.min(self.throttled_until(slot));
             self.wheel.set(slot, deadline);
         }
         deadline

@@ -11,6 +11,7 @@ mod pace;
 #[cfg(target_os = "linux")]
 mod poll;
 mod probe;
+mod rates;
 mod receive;
 mod refresh;
 pub(crate) mod slots;

@@ -5,9 +5,9 @@ use super::slots::{Marks, State};
 use super::work::{COMMAND, FRAME, Rest};
 use crate::clock::Now;
 use crate::metrics::add;
-use spinward_wire::Commands;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::ws::{self, Event, Payload};
+use spinward_wire::{Commands, Incoming, Request};
 
 impl Core {
     /// Bytes of a connection that wants input. What cannot be handled in this turn is kept: see [`super::work`].
@@ -15,6 +15,7 @@ impl Core {
         debug_assert!(self.slots[slot as usize].pending.is_none(), "read from while something waits");
         add(&self.metrics().bytes_received, bytes.len() as u64);
         self.spent = 0;
+        self.throttle(slot, bytes.len(), now);
         let used = self.read(slot, bytes, now, exec);
         let entry = &mut self.slots[slot as usize];
         entry.marks.set(Marks::PROGRESS);
@@ -66,6 +67,10 @@ impl Core {
         at
     }
 
+    fn admits(&mut self, slot: u32, request: &Request, now: Now) -> bool {
+        self.rates.as_mut().is_none_or(|rates| rates.admits(slot, request, now))
+    }
+
     fn message(&mut self, slot: u32, payload: Payload<'_>, now: Now, exec: &mut impl Execute) {
         let left = self.commands(slot, &payload, now, exec);
         #[cfg(feature = "planted-faults")]
@@ -87,6 +92,9 @@ impl Core {
         while let Some(command) = commands.next() {
             self.spent += COMMAND;
             match command {
+                Ok(Incoming { id, request: Some(request) }) if !self.admits(slot, &request, now) => {
+                    self.with(slot, now, |session, cx| session.on_too_many(cx, id));
+                }
                 Ok(command) => self.with(slot, now, |session, cx| session.on_command(cx, command)),
                 Err(error) => {
                     let cause = format_args!("a malformed command: {error}");

@@ -98,6 +98,8 @@ impl Marks {
     pub(super) const BLOCKED: u8 = 2;
     /// It is in the queue of slots to be served.
     pub(super) const RUNNABLE: u8 = 4;
+    /// It sent more than it may, and is not read until its timer is due.
+    pub(super) const THROTTLED: u8 = 32;
     /// Something that it sent was handled since its timer was last due.
     pub(super) const PROGRESS: u8 = 8;
 
@@ -160,6 +162,9 @@ impl Core {
         let entry = &mut self.slots[slot as usize];
         entry.state = State::Open;
         entry.session = Some(Box::new(session));
+        if let Some(rates) = &mut self.rates {
+            rates.open(slot);
+        }
         self.hub.inboxes[usize::from(self.shard)].connections().fetch_add(1, Ordering::Relaxed);
         self.rearm(slot, now);
         Some(slot)
@@ -187,6 +192,7 @@ impl Core {
             State::Open => {
                 entry.pending.is_none()
                     && entry.session.as_ref().is_some_and(|session| !session.is_busy())
+                    && !entry.marks.has(Marks::THROTTLED)
                     && !self.is_paused(slot)
             }
             State::Free | State::Gone => false,
@@ -259,7 +265,10 @@ impl Core {
         entry.outbox = Outbox::default();
         entry.reader = ws::Reader::new();
         // It may still be in a queue: those marks stay until it is taken out.
-        entry.marks.clear(Marks::BLOCKED | Marks::PROGRESS);
+        entry.marks.clear(Marks::BLOCKED | Marks::PROGRESS | Marks::THROTTLED);
+        if let Some(rates) = &mut self.rates {
+            rates.close(slot);
+        }
         self.wheel.set(slot, u64::MAX);
         // A slot whose generations are used up is retired, so that no handle ever means two connections.
         if entry.generation < u32::MAX {

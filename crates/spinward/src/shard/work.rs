@@ -112,10 +112,36 @@ impl Core {
             return;
         }
         if entry.pending.is_none() {
-            self.resumed.push(slot);
+            if !entry.marks.has(Marks::THROTTLED) {
+                self.resumed.push(slot);
+            }
         } else if !entry.marks.has(Marks::RUNNABLE) {
             entry.marks.set(Marks::RUNNABLE);
             self.runnable.push_back(slot);
+        }
+    }
+
+    /// So many bytes of a connection were received: if that is more than it may send, it is not read for a while.
+    pub(super) fn throttle(&mut self, slot: u32, count: usize, now: Now) {
+        if let Some(rates) = &mut self.rates
+            && rates.received(slot, count, now).is_some()
+        {
+            self.slots[slot as usize].marks.set(Marks::THROTTLED);
+        }
+    }
+
+    pub(super) fn throttled_until(&self, slot: u32) -> u64 {
+        match &self.rates {
+            Some(rates) if self.slots[slot as usize].marks.has(Marks::THROTTLED) => rates.until(slot),
+            _ => u64::MAX,
+        }
+    }
+
+    /// Reads from a connection again if it has waited long enough.
+    pub(super) fn end_throttle(&mut self, slot: u32, now: Now) {
+        if self.throttled_until(slot) <= now.mono {
+            self.slots[slot as usize].marks.clear(Marks::THROTTLED);
+            self.go_on(slot);
         }
     }
 

@@ -4,6 +4,7 @@ mod channels;
 mod codes;
 mod exposure;
 mod origins;
+mod rates;
 mod status;
 
 use super::duration::Duration;
@@ -57,6 +58,7 @@ fn client(report: &mut Report<'_>, config: &Config) {
         report.problem("client.pong_timeout", "must be shorter than `client.ping_interval`");
     }
     origins::check(report, client);
+    rates::check(report, &client.rate_limit);
     token(report, "client.token", &client.token);
     token(report, "client.subscription_token", &client.subscription_token.token);
     for (name, event) in [("connect", &client.proxy.connect), ("refresh", &client.proxy.refresh)] {

@@ -63,6 +63,8 @@ options! {
         unauthenticated_connection_limit: u32 => ours;
         /// When no new clients are taken.
         overload: ClientOverload => ours;
+        /// How fast one connection may ask, and send.
+        rate_limit: ClientRateLimit => ours;
         /// Put the server's time into the connect reply.
         connect_include_server_time: bool => since("5.4.0");
         /// Most publications in the answer to a history call.
@@ -83,6 +85,58 @@ options! {
         subscribe_to_user_personal_channel: PersonalChannel;
         /// Other disconnect codes for unidirectional clients whose connect fails.
         connect_code_to_unidirectional_disconnect: ConnectCodeToDisconnect => planned;
+    }
+
+    /// Limits of how fast one connection may ask, and send.
+    pub struct ClientRateLimit {
+        /// Commands. One beyond a limit is refused with error 111.
+        client_command: CommandRateLimit;
+        /// Received bytes. A connection beyond the limit is not read for a while.
+        received_bytes: RateLimit => ours;
+    }
+
+    /// Limits of the commands of one connection. Connect commands are not counted.
+    pub struct CommandRateLimit {
+        /// Limit commands.
+        enabled: bool;
+        /// All commands together.
+        total: RateLimit;
+        /// Commands without a limit of their own, together.
+        default: RateLimit;
+        /// Subscribe commands.
+        subscribe: RateLimit;
+        /// Unsubscribe commands.
+        unsubscribe: RateLimit;
+        /// Publish commands.
+        publish: RateLimit;
+        /// History commands.
+        history: RateLimit;
+        /// Presence commands.
+        presence: RateLimit;
+        /// Presence stats commands.
+        presence_stats: RateLimit;
+        /// Refresh commands.
+        refresh: RateLimit;
+        /// Subscription refresh commands.
+        sub_refresh: RateLimit;
+        /// RPC commands.
+        rpc: RateLimit;
+    }
+
+    /// A limit with a switch.
+    pub struct RateLimit {
+        /// Use this limit.
+        enabled: bool;
+        /// Buckets; what is limited takes from each of them.
+        buckets: Vec<RateBucket>;
+    }
+
+    /// So much in an interval, and as much at once after a pause of that length.
+    pub struct RateBucket {
+        /// The interval.
+        interval: Duration = Duration::secs(1);
+        /// How much.
+        rate: u32;
     }
 
     /// Proxied events of connections.
