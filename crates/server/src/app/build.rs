@@ -65,7 +65,7 @@ pub(super) struct Built {
     pub(super) door: Shared<HttpSettings>,
     pub(super) jwks: Jwks,
     pub(super) clock: Clock,
-    refusals: Arc<Refusals>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) admission: Admission,
     pub(super) explainer: Explainer,
     uid: String,

@@ -1,8 +1,10 @@
 //! What a server makes of a token, step by step: for the console of `spinward dev`.
 
+use crate::auth::claims::CAPS_FIX;
 use crate::auth::reason::{Part, Reason, Refusal, Use};
-use crate::session::{Explainer, of_connection, of_subscription};
+use crate::session::{CAPS_IGNORED, Explainer, of_connection, of_subscription, personal_channel};
 use serde_json::{Value, json};
+use std::fmt::Write;
 
 /// The steps of a verification, in its order.
 const STEPS: [&str; 6] = [
@@ -24,13 +26,17 @@ pub(super) async fn explain(explainer: &Explainer, token: &str) -> Value {
     let checked = verified.and_then(|token| {
         token.usable(!in_force.settings.no_anonymous_tokens, now)?;
         taken.check(&of_connection(&token))?;
+        personal_channel(&in_force, &token.user)?;
         Ok(token)
     });
     let (used, account) = match checked {
         Ok(token) => {
-            let mut account = json!({
-                "summary": format!("Good: it connects {}, {}.", whom(&token.user), ends(token.expire_at, now)),
-            });
+            let mut summary =
+                format!("Good: it connects {}, {}.", whom(&token.user), ends(token.expire_at, now));
+            if token.caps_ignored {
+                let _ = write!(summary, " But {CAPS_IGNORED}: {CAPS_FIX}.");
+            }
+            let mut account = json!({ "summary": summary });
             let channels: Vec<&String> = token.subs.keys().collect();
             if !channels.is_empty() {
                 account["server_side_subscriptions"] = json!(channels);
@@ -104,7 +110,9 @@ const fn step_of(reason: &Reason) -> usize {
         | Reason::AnonymousNotAllowed
         | Reason::Revoked
         | Reason::Invalidated
-        | Reason::UserBlocked => 5,
+        | Reason::UserBlocked
+        | Reason::PersonalChannelUnknown
+        | Reason::PersonalChannelShared => 5,
     }
 }
 

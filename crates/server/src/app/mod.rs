@@ -25,6 +25,7 @@ pub use tokens::TokensError;
 use crate::config::typed::HttpServer;
 use crate::config::{Config, Loaded, Warning};
 use crate::http::{Limits, accept, listen};
+use crate::session::personal_rule;
 use build::Built;
 use ending::{EXIT_SHARD, Ending, LAST_LINES};
 use reload::{Reloader, Reloads};
@@ -203,7 +204,8 @@ async fn serve(
     tokio::spawn(overload.watch(move || measured.loop_lag(), stopped.clone()));
     write_pid(&config.pid_file)?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    let node = built.node.clone();
+    let (node, in_force) = (built.node.clone(), built.in_force.clone());
+    let refusals = Arc::clone(&built.refusals);
     accepting.push(tokio::spawn(accept(external, Arc::new(outer), limits, stopped)));
     let mut reminder = Reminder::new(built.clock.clone());
     let result = loop {
@@ -213,6 +215,10 @@ async fn serve(
                 (Heard::Reload, Some(reloader)) => {
                     reloader.reload();
                     ending.set_timeout(reloader.config().shutdown.timeout.get());
+                    if let Some(rule) = personal_rule(in_force.get(), Arc::clone(&refusals)) {
+                        // It goes on by itself, and nobody waits for it.
+                        let _ = node.enforce(None, &rule);
+                    }
                 }
                 (Heard::Reload, None) => {}
             },

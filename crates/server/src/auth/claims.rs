@@ -10,7 +10,7 @@ use super::reason::{Part, Reason, Refusal};
 use super::settings::ClaimSettings;
 pub use super::token::{ConnectToken, SubOptions, SubscribeToken};
 use crate::params::base64;
-use crate::policy::{Capabilities, Override};
+use crate::policy::{Capabilities, CapabilityError, Override};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -89,9 +89,17 @@ pub(super) fn connect(claims: &Object<'_>, rules: &Rules<'_>) -> Result<ConnectT
         Some(path) => Some(one_line(mapped(claims, path)?)),
         None => claims.raw("meta").map(one_line),
     };
+    let mut caps_ignored = false;
     let caps = match &at.caps {
         Some(path) => Some(capabilities(mapped(claims, path)?, path)?),
-        None => claims.get("caps").map(|value| capabilities(value, "caps")).transpose()?,
+        None => match claims.get("caps").map(|value| capabilities(value, "caps")) {
+            // The claim of another application, which Centrifugo ignores: it allows nothing.
+            Some(Err(CapabilityFault { foreign: true, .. })) => {
+                caps_ignored = true;
+                None
+            }
+            other => other.transpose()?,
+        },
     };
     let mapped_info = at.info.as_ref().map(|path| mapped(claims, path)).transpose()?;
     if channel.is_some_and(|channel| !channel.is_empty()) {
@@ -115,7 +123,7 @@ pub(super) fn connect(claims: &Object<'_>, rules: &Rules<'_>) -> Result<ConnectT
     made.remove("");
     let expire_at = times.expire_at(rules.leeway);
     let Times { exp, iat, .. } = times;
-    Ok(ConnectToken { user, expire_at, exp, iat, jti, issuer, info, meta, subs: made, caps })
+    Ok(ConnectToken { user, expire_at, exp, iat, jti, issuer, info, meta, subs: made, caps, caps_ignored })
 }
 
 /// Reads the claims of a subscription token whose signature is good.
@@ -306,15 +314,29 @@ fn mapped<'a>(claims: &Object<'a>, path: &str) -> Result<&'a RawValue, Refusal> 
     claims.path(path).ok_or_else(|| missing(path))
 }
 
-fn capabilities(value: &RawValue, name: &str) -> Result<Capabilities, Refusal> {
-    Capabilities::parse(value.get()).map_err(|fault| {
-        Refusal::new(
-            Reason::ClaimType(Cow::Owned(name.to_owned())),
-            fault.to_string(),
-            "write caps as [{\"channels\": [\"news:*\"], \"match\": \"wildcard\", \"allow\": [\"sub\"]}]",
-        )
+/// What is wrong with capabilities.
+struct CapabilityFault {
+    /// The claim has another form than ours.
+    foreign: bool,
+    refusal: Refusal,
+}
+
+impl From<CapabilityFault> for Refusal {
+    fn from(fault: CapabilityFault) -> Self {
+        fault.refusal
+    }
+}
+
+fn capabilities(value: &RawValue, name: &str) -> Result<Capabilities, CapabilityFault> {
+    Capabilities::parse(value.get()).map_err(|error| CapabilityFault {
+        foreign: error == CapabilityError::Foreign,
+        refusal: Refusal::new(Reason::ClaimType(Cow::Owned(name.to_owned())), error.to_string(), CAPS_FIX),
     })
 }
+
+/// The form of the claim `caps`, for who has written another.
+pub(crate) const CAPS_FIX: &str =
+    "write caps as [{\"channels\": [\"news:*\"], \"match\": \"wildcard\", \"allow\": [\"sub\"]}]";
 
 /// A time in seconds: a number, with a fraction or not, or one in quotes. One that is no time is long past, as in
 /// Centrifugo v6.9: as `exp` it refuses the token.

@@ -9,18 +9,21 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Most levels of objects and arrays in a header or in claims.
+/// Most levels of objects and arrays in claims: as many as Centrifugo's JSON reader takes. Nothing that reads them
+/// recurses into a value that it does not know.
+pub(crate) const CLAIMS_DEPTH: usize = 10_000;
+/// The same for what has no payload of applications in it: headers and key sets.
 pub(crate) const MAX_DEPTH: usize = 1_000;
 
 /// The members of an object, in order.
 pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Object<'a> {
-    /// Reads an object.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+    /// Reads an object that is nested no deeper than `most` levels.
+    pub(crate) fn parse(bytes: &'a [u8], most: usize) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
-        if depth(text) > MAX_DEPTH {
-            return Err(format!("nested deeper than {MAX_DEPTH} levels"));
+        if depth(text) > most {
+            return Err(format!("nested deeper than {most} levels"));
         }
         serde_json::from_str(text).map_err(|error| describe(&error))
     }
@@ -127,12 +130,12 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
-/// A raw value as bytes that can go into a newline-delimited frame: line breaks between JSON tokens are left
-/// out (within strings JSON has none).
+/// A raw value as bytes that can go into a frame of lines: line feeds between JSON tokens are left out (within
+/// strings JSON has none). Everything else stays as it was signed.
 pub(crate) fn one_line(value: &RawValue) -> bytes::Bytes {
     let text = value.get().as_bytes();
-    if text.iter().any(|b| matches!(b, b'\n' | b'\r')) {
-        text.iter().copied().filter(|b| !matches!(b, b'\n' | b'\r')).collect::<Vec<u8>>().into()
+    if text.contains(&b'\n') {
+        text.iter().copied().filter(|byte| *byte != b'\n').collect::<Vec<u8>>().into()
     } else {
         bytes::Bytes::copy_from_slice(text)
     }
@@ -177,21 +180,22 @@ mod tests {
     fn objects_are_read_strictly() {
         for bad in ["", "[]", "null", "\"x\"", "1", "{", "{}x", "{\"a\":1,\"a\":2}", "\u{feff}{}", "{\"a\":}"]
         {
-            assert!(Object::parse(bad.as_bytes()).is_err(), "{bad}");
+            assert!(Object::parse(bad.as_bytes(), MAX_DEPTH).is_err(), "{bad}");
         }
-        assert!(Object::parse(b"{\"a\":\"\xff\"}").is_err());
-        assert!(Object::parse(r#"{"a":1,"\u0061":2}"#.as_bytes()).is_err());
+        assert!(Object::parse(b"{\"a\":\"\xff\"}", MAX_DEPTH).is_err());
+        assert!(Object::parse(r#"{"a":1,"\u0061":2}"#.as_bytes(), MAX_DEPTH).is_err());
         let deep = |n: usize| format!("{{\"a\":{}1{}}}", "[".repeat(n), "]".repeat(n));
-        assert!(Object::parse(deep(MAX_DEPTH - 1).as_bytes()).is_ok());
-        assert!(Object::parse(deep(MAX_DEPTH).as_bytes()).is_err());
-        assert!(Object::parse("[".repeat(10_000).as_bytes()).is_err());
+        assert!(Object::parse(deep(MAX_DEPTH - 1).as_bytes(), MAX_DEPTH).is_ok());
+        assert!(Object::parse(deep(MAX_DEPTH).as_bytes(), MAX_DEPTH).is_err());
+        assert!(Object::parse("[".repeat(10_000).as_bytes(), MAX_DEPTH).is_err());
         let brackets_in_text = format!("{{\"a\":\"{}\\\"{}\"}}", "[".repeat(99), "{".repeat(99));
-        assert!(Object::parse(brackets_in_text.as_bytes()).is_ok());
+        assert!(Object::parse(brackets_in_text.as_bytes(), MAX_DEPTH).is_ok());
     }
 
     #[test]
     fn names_are_found_in_any_case_and_two_spellings_are_seen() {
-        let object = Object::parse(r#"{"SUB":"a","Exp":1,"x":2,"X":3,"\u017fcope":4}"#.as_bytes()).unwrap();
+        let object =
+            Object::parse(r#"{"SUB":"a","Exp":1,"x":2,"X":3,"\u017fcope":4}"#.as_bytes(), MAX_DEPTH).unwrap();
         assert_eq!(object.get("sub").map(RawValue::get), Some("\"a\""));
         assert_eq!(object.get("exp").map(RawValue::get), Some("1"));
         assert_eq!(object.get("scope").map(RawValue::get), Some("4"));
@@ -205,12 +209,15 @@ mod tests {
     fn many_names_are_compared_too() {
         let mut names: Vec<String> = (0..1000).map(|i| format!("\"c{i}\":{i}")).collect();
         assert_eq!(
-            Object::parse(format!("{{{}}}", names.join(",")).as_bytes()).unwrap().members().count(),
+            Object::parse(format!("{{{}}}", names.join(",")).as_bytes(), MAX_DEPTH)
+                .unwrap()
+                .members()
+                .count(),
             1000
         );
         for twice in ["\"c3\":1", "\"c999\":1"] {
             names.push(twice.into());
-            assert!(Object::parse(format!("{{{}}}", names.join(",")).as_bytes()).is_err());
+            assert!(Object::parse(format!("{{{}}}", names.join(",")).as_bytes(), MAX_DEPTH).is_err());
             names.pop();
         }
     }
@@ -218,7 +225,7 @@ mod tests {
     #[test]
     fn paths_find_names_with_dots() {
         let text = br#"{"a":{"b":{"c":1}},"https://x.example/user":"u","a.b":{"d":2},"n":null,"s":"x"}"#;
-        let object = Object::parse(text).unwrap();
+        let object = Object::parse(text, MAX_DEPTH).unwrap();
         let at = |path: &str| object.path(path).map(RawValue::get);
         assert_eq!(at("a"), Some(r#"{"b":{"c":1}}"#));
         assert_eq!(at("https://x.example/user"), Some("\"u\""));

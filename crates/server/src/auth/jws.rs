@@ -4,7 +4,7 @@
 //! brings along (`jwk`, `jku`, `x5c`, `x5u`) are not looked at: who signs a token does not get to say which
 //! key checks it.
 
-use super::json::Object;
+use super::json::{MAX_DEPTH, Object};
 use super::reason::{Part, Reason, Refusal, quoted};
 use crate::params::without_breaks;
 use base64::Engine;
@@ -176,8 +176,8 @@ fn parse_header(encoded: &str) -> Result<(Alg, Option<String>), Refusal> {
         return Err(malformed(Part::Header, format!("the header has {} bytes", encoded.len())));
     }
     let bytes = decode(Part::Header, encoded)?;
-    let header =
-        Object::parse(&bytes).map_err(|fault| malformed(Part::Header, format!("the header {fault}")))?;
+    let header = Object::parse(&bytes, MAX_DEPTH)
+        .map_err(|fault| malformed(Part::Header, format!("the header {fault}")))?;
     if let Some(name) = header.twice(&["alg", "kid", "typ", "cty", "crit"]) {
         return Err(malformed(Part::Header, format!("the header has {name:?} in two spellings")));
     }

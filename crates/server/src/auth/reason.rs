@@ -64,6 +64,10 @@ pub enum Reason {
     Invalidated,
     /// The user is blocked.
     UserBlocked,
+    /// The id of the user makes its personal channel one of a namespace that does not exist.
+    PersonalChannelUnknown,
+    /// The id of the user makes its personal channel one that others may subscribe to.
+    PersonalChannelShared,
 }
 
 /// A part of a token that can be unreadable.
@@ -226,6 +230,8 @@ impl Reason {
             Self::Revoked => "revoked",
             Self::Invalidated => "invalidated",
             Self::UserBlocked => "user_blocked",
+            Self::PersonalChannelUnknown => "personal_channel_unknown",
+            Self::PersonalChannelShared => "personal_channel_shared",
         })
     }
 
@@ -284,6 +290,12 @@ impl Reason {
                 Outcome::Error(E::INTERNAL),
                 Outcome::Error(E::INTERNAL),
             ],
+            Class::UnknownChannel => [
+                Outcome::Error(E::UNKNOWN_CHANNEL),
+                Outcome::Error(E::UNKNOWN_CHANNEL),
+                Outcome::Error(E::UNKNOWN_CHANNEL),
+                Outcome::Error(E::UNKNOWN_CHANNEL),
+            ],
             Class::Forbidden => [
                 Outcome::Disconnect(D::PERMISSION_DENIED),
                 Outcome::Disconnect(D::PERMISSION_DENIED),
@@ -322,7 +334,11 @@ impl Reason {
             Self::NotYetValid | Self::Expired => Class::Expired,
             Self::CredentialsExpired => Class::CredentialsExpired,
             Self::KeysUnavailable => Class::Unavailable,
-            Self::OriginNotNamed | Self::AnonymousNotAllowed | Self::UserBlocked => Class::Forbidden,
+            Self::OriginNotNamed
+            | Self::AnonymousNotAllowed
+            | Self::UserBlocked
+            | Self::PersonalChannelShared => Class::Forbidden,
+            Self::PersonalChannelUnknown => Class::UnknownChannel,
         }
     }
 
@@ -355,6 +371,8 @@ impl Reason {
             Self::Revoked,
             Self::Invalidated,
             Self::UserBlocked,
+            Self::PersonalChannelUnknown,
+            Self::PersonalChannelShared,
         ];
         all.extend(Part::ALL.map(Self::Malformed));
         all
@@ -371,6 +389,7 @@ enum Class {
     CredentialsExpired,
     Unavailable,
     Forbidden,
+    UnknownChannel,
 }
 
 /// A foreign text for a log line: short, on one line, without control characters.
@@ -403,6 +422,8 @@ mod tests {
             (Reason::ClientMismatch, [3500, 3500, 3500, 3500]),
             (Reason::TokenMissing, [3501, 3501, 103, 107]),
             (Reason::AnonymousNotAllowed, [3507, 3507, 103, 3507]),
+            (Reason::PersonalChannelShared, [3507, 3507, 103, 3507]),
+            (Reason::PersonalChannelUnknown, [102, 102, 102, 102]),
             (Reason::SubscriptionTokenUsedToConnect, [3500, 3500, 103, 3500]),
             (Reason::ConnectionTokenUsedToSubscribe, [3500, 3500, 103, 3500]),
         ] {

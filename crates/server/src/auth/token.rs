@@ -29,6 +29,8 @@ pub struct ConnectToken {
     pub subs: BTreeMap<String, SubOptions>,
     /// What the connection may do beyond the options of the namespaces.
     pub caps: Option<Capabilities>,
+    /// There is a claim `caps` in another form than Spinward's, which allows nothing.
+    pub caps_ignored: bool,
 }
 
 /// One subscription made by a connection token.

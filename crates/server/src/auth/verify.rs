@@ -7,7 +7,7 @@
 use super::claims::{self, ConnectToken, Origin, SubscribeToken};
 use super::endpoint::{Endpoint, EndpointError};
 use super::expect::{ExpectError, Matcher};
-use super::json::Object;
+use super::json::{CLAIMS_DEPTH, Object};
 use super::jwks::{FetchError, Found, Jwks, Round};
 use super::jws::{Alg, Family, Jws};
 use super::keys::{KeyError, KeyRing, Mismatch, RingFault, VerifyKey};
@@ -151,13 +151,14 @@ impl Inner {
         let jws = Jws::parse(token)?;
         // Signed by who has the key, and no claim at all: as Centrifugo v6.9 takes it.
         let none = jws.payload.trim_ascii() == b"null";
-        let object = Object::parse(if none { b"{}" } else { &jws.payload }).map_err(|fault| {
-            Refusal::new(
-                Reason::Malformed(Part::Payload),
-                format!("the claims: {fault}"),
-                "make the claims one JSON object with each name once",
-            )
-        })?;
+        let object =
+            Object::parse(if none { b"{}" } else { &jws.payload }, CLAIMS_DEPTH).map_err(|fault| {
+                Refusal::new(
+                    Reason::Malformed(Part::Payload),
+                    format!("the claims: {fault}"),
+                    "make the claims one JSON object with each name once",
+                )
+            })?;
         let origin = Origin::read(&object)?;
         let issuer = self.issuer(&origin)?;
         if !self.skip_signature

@@ -8,6 +8,7 @@
 //!
 //! The claim `allow` of a subscription token has the letters alone, for the channel of that token.
 
+use crate::auth::reason::quoted;
 use crate::channel::regex::{Regex, RegexError};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
@@ -50,6 +51,15 @@ impl Allow {
         Self::NAMES.iter().find(|(_, known)| *known == name).map(|(allow, _)| *allow)
     }
 
+    /// The set of these names. An unknown one is an error: a token must not mean less than its maker thinks.
+    fn from_names(names: &[String]) -> Result<Self, String> {
+        names.iter().try_fold(Self::NONE, |set, name| {
+            Self::from_name(name)
+                .map(|allow| set.union(allow))
+                .ok_or_else(|| format!("{} is not \"sub\", \"pub\", \"hst\" or \"prs\"", quoted(name)))
+        })
+    }
+
     /// The names of what is in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().filter(move |(allow, _)| self.contains(*allow)).map(|(_, name)| name)
@@ -62,16 +72,10 @@ impl fmt::Debug for Allow {
     }
 }
 
-/// Reads a list of names. An unknown one is an error: a token must not mean less than its maker thinks.
+/// Reads a list of names.
 impl<'de> Deserialize<'de> for Allow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::<String>::deserialize(deserializer)?.iter().try_fold(Self::NONE, |set, name| {
-            Self::from_name(name).map(|allow| set.union(allow)).ok_or_else(|| {
-                serde::de::Error::custom(format_args!(
-                    "{name:?} is none of \"sub\", \"pub\", \"hst\", \"prs\""
-                ))
-            })
-        })
+        Self::from_names(&Vec::<String>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
@@ -94,12 +98,15 @@ enum Matcher {
     Regex(Regex),
 }
 
-/// Why capabilities are refused, and the token with them.
+/// Why capabilities cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CapabilityError {
-    /// The claim has another shape.
+    /// The claim has another form. It may be another application's.
+    #[error("caps is not a list of objects with channels, match and allow")]
+    Foreign,
+    /// The claim has this form, and a word in it that does not exist.
     #[error("caps: {0}")]
-    Shape(String),
+    Word(String),
     /// An expression is none, or too large.
     #[error("caps.channels: {0}")]
     Regex(#[from] RegexError),
@@ -113,19 +120,30 @@ struct Written {
     #[serde(default)]
     channels: Vec<String>,
     #[serde(default, rename = "match")]
-    kind: Kind,
+    kind: String,
     #[serde(default)]
-    allow: Allow,
+    allow: Vec<String>,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy)]
 enum Kind {
-    #[default]
-    #[serde(alias = "")]
     Exact,
     Wildcard,
     Regex,
+}
+
+impl Kind {
+    fn from_name(name: &str) -> Result<Self, CapabilityError> {
+        match name {
+            "" | "exact" => Ok(Self::Exact),
+            "wildcard" => Ok(Self::Wildcard),
+            "regex" => Ok(Self::Regex),
+            other => Err(CapabilityError::Word(format!(
+                "match is {}, not \"exact\", \"wildcard\" or \"regex\"",
+                quoted(other)
+            ))),
+        }
+    }
 }
 
 impl Capabilities {
@@ -137,20 +155,21 @@ impl Capabilities {
     /// Reads the claim `caps`.
     ///
     /// # Errors
-    /// It is malformed, has an unknown word, a bad expression or too many channels. The token is then invalid.
+    /// It has another form, or in this form an unknown word, a bad expression or too many channels.
     pub fn parse(json: &str) -> Result<Self, CapabilityError> {
-        let written: Vec<Written> =
-            serde_json::from_str(json).map_err(|error| CapabilityError::Shape(error.to_string()))?;
+        let written: Vec<Written> = serde_json::from_str(json).map_err(|_| CapabilityError::Foreign)?;
         if written.iter().map(|entry| entry.channels.len()).sum::<usize>() > Self::MAX_CHANNELS {
             return Err(CapabilityError::TooMany(Self::MAX_CHANNELS));
         }
         let entries = written
             .into_iter()
             .map(|Written { channels, kind, allow }| {
+                let kind = Kind::from_name(&kind)?;
+                let allow = Allow::from_names(&allow).map_err(CapabilityError::Word)?;
                 let channels = channels.into_iter().map(|channel| Matcher::new(kind, channel));
                 Ok(Entry { channels: channels.collect::<Result<_, RegexError>>()?, allow })
             })
-            .collect::<Result<_, RegexError>>()?;
+            .collect::<Result<_, CapabilityError>>()?;
         Ok(Self { entries })
     }
 
@@ -236,15 +255,25 @@ mod tests {
     #[test]
     fn malformed_capabilities_are_errors() {
         for json in [
-            "{}",
-            "null",
             r#"[{"channels":["a"],"allow":["subscribe"]}]"#,
             r#"[{"channels":["a"],"match":"glob"}]"#,
             r#"[{"channels":["("],"match":"regex"}]"#,
             r#"[{"channels":["(a|b){999}{999}"],"match":"regex"}]"#,
-            r#"[{"channels":"a"}]"#,
         ] {
-            assert!(Capabilities::parse(json).is_err(), "{json}");
+            let error = Capabilities::parse(json).unwrap_err();
+            assert_ne!(error, CapabilityError::Foreign, "{json}");
+        }
+        for json in [
+            "{}",
+            "null",
+            "5",
+            r#"{"admin":true}"#,
+            r#"["sub"]"#,
+            r#"[{"channels":"a"}]"#,
+            r#"[{"channels":["a"],"allow":{"sub":true}}]"#,
+            r#"[{"channels":["a"],"match":5}]"#,
+        ] {
+            assert_eq!(Capabilities::parse(json).unwrap_err(), CapabilityError::Foreign, "{json}");
         }
         let many = format!("[{{\"channels\":[{}]}}]", vec!["\"a\""; 1025].join(","));
         assert_eq!(Capabilities::parse(&many).unwrap_err(), CapabilityError::TooMany(1024));

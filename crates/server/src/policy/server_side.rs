@@ -10,6 +10,7 @@ use super::rule::{Outcome, Rule, Trail};
 use crate::channel::SubscriptionType;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
+use thiserror::Error;
 
 /// A subscription that the application makes.
 #[derive(Clone, Copy, Debug)]
@@ -75,16 +76,49 @@ pub fn server_side<'a>(rules: &Rules, channel: &str, wanted: &ServerSide<'a>) ->
     Decision { verdict: Verdict::Allow(Grant::Subscribe(grant)), rule: Rule::ServerSide, trail }
 }
 
+/// The name that a user's personal channel would have is not that user's alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PersonalFault {
+    /// The namespace boundary in the user id makes it a name of another namespace.
+    #[error("the name reads as one of another namespace")]
+    Namespace,
+    /// The user boundary or separator in the user id makes it a list of other users, who may subscribe.
+    #[error("the name reads as a list of other users")]
+    Users,
+    /// Without a user boundary it could be any channel.
+    #[error("channel.user_boundary is empty")]
+    Boundary,
+}
+
 /// Decides the personal channel of a user (`client.subscribe_to_user_personal_channel`), whose namespace may
 /// be empty. The anonymous user has none.
-#[must_use]
-pub fn personal(rules: &Rules, namespace: &str, user: &str) -> Option<(String, Decision<'static>)> {
+///
+/// The name is the one that Centrifugo makes, and back ends publish to it, so nothing in it is escaped. It has to
+/// read back as what it was made of.
+///
+/// # Errors
+/// The name would be another's, too.
+pub fn personal(
+    rules: &Rules,
+    namespace: &str,
+    user: &str,
+) -> Result<Option<(String, Decision<'static>)>, PersonalFault> {
     if user.is_empty() {
-        return None;
+        return Ok(None);
     }
     let channel = rules.registry.syntax().personal_channel(namespace, user);
+    let resolved = rules.registry.resolve(&channel);
+    let named = !namespace.is_empty() && !rules.registry.syntax().namespace_boundary.is_empty();
+    if resolved.name.namespace != named.then_some(namespace) || resolved.name.pattern {
+        return Err(PersonalFault::Namespace);
+    }
+    let Some(users) = resolved.name.users else { return Err(PersonalFault::Boundary) };
+    let read_as_users = resolved.namespace.is_some_and(|found| found.options().allow_user_limited_channels);
+    if read_as_users && !users.iter().eq([user]) {
+        return Err(PersonalFault::Users);
+    }
     let decision = server_side(rules, &channel, &ServerSide::new(Source::UserPersonal));
-    Some((channel, decision))
+    Ok(Some((channel, decision)))
 }
 
 /// Decides a channel that a unidirectional client names as it connects. The request is a plain subscribe.

@@ -1,8 +1,11 @@
 //! What the server would decide, told to whoever runs it: the same for the command line and for the API.
 
+use super::connect::personal_channel;
 use super::presented::presented;
+use super::refusals::CAPS_IGNORED;
 use super::subscribe::{answer, facts, is_judged};
 use super::{InForce, Shared, Taken, of_connection, of_subscription};
+use crate::auth::claims::CAPS_FIX;
 use crate::auth::reason::{Outcome, Reason, Refusal, Use};
 use crate::auth::revoke::Subject;
 use crate::auth::token::{ConnectToken, SubscribeToken};
@@ -124,7 +127,9 @@ impl Explainer {
         };
         let user = connection.user.as_str();
         if matches!(question.action, Asked::Connect | Asked::Refresh) {
-            return granted(question, user);
+            let told = granted(question, user);
+            let ignored = || format!("{}; {CAPS_IGNORED}: {CAPS_FIX}", told.reason);
+            return if connection.caps_ignored { Explanation { reason: ignored(), ..told } } else { told };
         }
         let token = self.subscription(&in_force, question, user, now).await;
         if let Some(Err(refusal)) = &token
@@ -159,6 +164,9 @@ impl Explainer {
             return refused(question, user, refusal, Use::Subscribe);
         }
         let mut told = explain(rules, &request, &decision);
+        if connection.caps_ignored && told.code.is_some() {
+            told.change.push(format!("{CAPS_FIX}: {CAPS_IGNORED}"));
+        }
         // Where a bad token is judged by the rules, its own fault says more than they do.
         if let Some(Err(refusal)) = &token
             && is_judged(&token)
@@ -189,6 +197,7 @@ impl Explainer {
             }
             let user = question.user.clone().unwrap_or_default();
             self.taken.check(&Subject { user: &user, iat: Some(i64::MAX), ..Subject::default() })?;
+            personal_channel(in_force, &user)?;
             return Ok(ConnectToken { user, ..ConnectToken::default() });
         };
         let verified = in_force.keys.connection.verify_connection(&presented.token, now).wait().await;
@@ -198,6 +207,7 @@ impl Explainer {
             if let Some(user) = &question.user {
                 token.refreshes(user)?;
             }
+            personal_channel(in_force, &token.user)?;
             Ok(token)
         });
         token.map_err(|refusal| presented.place(refusal))

@@ -229,8 +229,14 @@ mod tests {
         (Held::default(), Entropy::seeded(1).client_id(), "u".into())
     }
 
+    impl Held {
+        pub(crate) fn is_empty(&self) -> bool {
+            self.0.iter().all(|part| part.read().is_empty())
+        }
+    }
+
     fn is_empty(held: &Held) -> bool {
-        held.0.iter().all(|part| part.read().is_empty())
+        held.is_empty()
     }
 
     fn jti_of(held: &Held, client: ClientId, channel: &str) -> Option<String> {

@@ -9,8 +9,11 @@ mod refusals;
 mod revocation;
 mod subscribe;
 
+pub(crate) use connect::personal_channel;
+pub use connect::personal_rule;
 pub use explain::{Asked, Explainer, Question};
 pub use in_force::{InForce, Shared};
+pub(crate) use refusals::CAPS_IGNORED;
 pub use refusals::Refusals;
 pub use revocation::{Taken, of_connection, of_subscription};
 
@@ -287,3 +290,7 @@ pub fn options(grant: &SubscribeGrant<'_>) -> SubscribeOptions {
 fn history(grant: HistoryGrant) -> HistoryOptions {
     HistoryOptions { size: grant.size as usize, ttl: grant.ttl, meta_ttl: grant.meta_ttl }
 }
+
+#[cfg(test)]
+#[path = "grants_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 //! Why clients were refused: in the log, so many a second, and in counters by reason.
 
+use crate::auth::claims::CAPS_FIX;
 use crate::auth::reason::{Refusal, Use};
 use parking_lot::Mutex;
 use spinward::clock::Clock;
@@ -10,6 +11,9 @@ use std::fmt::Display;
 const LOGGED_PER_SECOND: u32 = 20;
 /// Distinct reasons that are counted apart. They are few; a bound all the same.
 const REASONS: usize = 512;
+
+/// What a claim `caps` in another form means.
+pub(crate) const CAPS_IGNORED: &str = "the claim caps is in another form than Spinward's and allows nothing";
 
 /// Counts refusals and logs some of them.
 pub struct Refusals {
@@ -22,6 +26,8 @@ struct Counts {
     second: u64,
     logged: u32,
     silent: u64,
+    /// The minute in which a claim `caps` in another form was last logged.
+    caps_ignored: Option<u64>,
     by_reason: BTreeMap<(&'static str, String), u64>,
 }
 
@@ -71,6 +77,25 @@ impl Refusals {
         if let Some(silent) = self.count("api", reason) {
             tracing::info!(method = short(method), status, reason, silent, %detail, "API call refused");
         }
+    }
+
+    /// A token has a claim `caps` that allows nothing, since it has another form than Spinward's. That is no refusal,
+    /// and may be so in every token: one line a minute says so.
+    pub fn caps_ignored(&self, used: Use, user: &str) {
+        let minute = self.clock.now().mono / 60_000;
+        let mut state = self.state.lock();
+        if state.caps_ignored == Some(minute) {
+            return;
+        }
+        state.caps_ignored = Some(minute);
+        drop(state);
+        tracing::info!(
+            action = used.name(),
+            user = short(user),
+            detail = CAPS_IGNORED,
+            change = CAPS_FIX,
+            "claim ignored"
+        );
     }
 
     /// Counts one. `Some`: log it, and how many were not logged before it.

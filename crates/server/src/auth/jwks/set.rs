@@ -3,7 +3,7 @@
 //! A key that cannot be read or is not for verifying is left out; the others serve. The set as a whole is
 //! refused if two of its keys share a `kid`: it would be left to chance which one checks.
 
-use super::super::json::Object;
+use super::super::json::{MAX_DEPTH, Object};
 use super::super::jws::{Alg, Curve, string};
 use super::super::keys::VerifyKey;
 use base64::Engine;
@@ -46,7 +46,7 @@ pub(in super::super) enum SetError {
 
 impl KeySet {
     pub(in super::super) fn parse(bytes: &[u8]) -> Result<Self, SetError> {
-        let set = Object::parse(bytes).map_err(SetError::Json)?;
+        let set = Object::parse(bytes, MAX_DEPTH).map_err(SetError::Json)?;
         let keys = set.get("keys").ok_or(SetError::NoKeys)?;
         let keys: Vec<&RawValue> = serde_json::from_str(keys.get()).map_err(|_| SetError::NoKeys)?;
         if keys.len() > MAX_KEYS {

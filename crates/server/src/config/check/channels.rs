@@ -271,6 +271,12 @@ fn personal(report: &mut Report<'_>, config: &Config) {
         return;
     }
     let path = "client.subscribe_to_user_personal_channel";
+    if config.channel.user_boundary.is_empty() {
+        report.problem(
+            "channel.user_boundary",
+            format!("must be set, because `{path}` is: a user id alone could be the name of any channel"),
+        );
+    }
     let name = &personal.personal_channel_namespace;
     let options = if name.is_empty() {
         Some(&config.channel.without_namespace)

@@ -1,6 +1,6 @@
 //! Subscriptions that the application makes.
 
-use super::server_side::{ServerSide, personal, requested, server_side};
+use super::server_side::{PersonalFault, ServerSide, personal, requested, server_side};
 use super::*;
 use bytes::Bytes;
 
@@ -62,14 +62,56 @@ fn overrides_hold_over_the_namespace() {
 #[test]
 fn personal_channels() {
     let rules = one(json!({"presence": true}));
-    let (channel, decision) = personal(&rules, "ns", "42").unwrap();
+    let made = |namespace, user| personal(&rules, namespace, user).unwrap().unwrap();
+    let (channel, decision) = made("ns", "42");
     assert_eq!(channel, "ns:#42");
     let grant = granted(&decision);
     assert!(grant.presence);
     assert_eq!(grant.source, Source::UserPersonal);
-    assert_eq!(personal(&rules, "", "42").unwrap().0, "#42");
-    assert_eq!(personal(&rules, "nope", "42").unwrap().1.code(), Some(102));
-    assert!(personal(&rules, "ns", "").is_none());
+    assert_eq!(made("", "42").0, "#42");
+    assert_eq!(made("nope", "42").1.code(), Some(102));
+    assert_eq!(personal(&rules, "ns", ""), Ok(None));
+}
+
+#[test]
+fn a_personal_channel_is_of_one_user() {
+    let rules = rules(json!({"namespaces": [
+        {"name": "limited", "allow_user_limited_channels": true}, {"name": "plain"},
+    ], "without_namespace": {"allow_user_limited_channels": true}}));
+    let made =
+        |namespace, user| personal(&rules, namespace, user).map(|made| made.map(|(channel, _)| channel));
+    let ok = |channel: &str| Ok(Some(channel.to_owned()));
+    // Other users may subscribe to a name that lists them.
+    for user in ["bob#1234", "a,b", ",", "bob#", "#"] {
+        assert_eq!(made("limited", user), Err(PersonalFault::Users), "{user}");
+        assert_eq!(made("", user), Err(PersonalFault::Users), "{user}");
+        assert_eq!(made("plain", user), ok(&format!("plain:#{user}")), "nobody can be listed there");
+    }
+    // The namespace goes to the first boundary.
+    for user in ["did:plc:abc", "a:b", ":"] {
+        assert_eq!(made("", user), Err(PersonalFault::Namespace), "{user}");
+        assert_eq!(made("limited", user), ok(&format!("limited:#{user}")));
+    }
+    for user in ["bob@example.com", "auth0|1", "$1", "/x", " ", "\u{e9}"] {
+        assert_eq!(made("", user), ok(&format!("#{user}")));
+    }
+}
+
+#[test]
+fn other_marks_are_looked_at_as_well() {
+    let channels = |marks: Value| {
+        let mut all = json!({"without_namespace": {"allow_user_limited_channels": true}});
+        all.as_object_mut().unwrap().extend(marks.as_object().unwrap().clone());
+        rules(all)
+    };
+    let fault = |rules: &Rules, user| personal(rules, "", user).err();
+    let doubled = channels(json!({"user_boundary": "##"}));
+    assert_eq!(fault(&doubled, "#x"), Some(PersonalFault::Users), "the last two marks are taken");
+    assert_eq!(fault(&doubled, "x#y"), None);
+    let unseparated = channels(json!({"user_separator": ""}));
+    assert_eq!(fault(&unseparated, "a,b"), None);
+    let unbounded = channels(json!({"user_boundary": ""}));
+    assert_eq!(fault(&unbounded, "news"), Some(PersonalFault::Boundary), "it could be any channel");
 }
 
 #[test]
