@@ -4,7 +4,7 @@
 //! is 1 whenever a client would be refused.
 
 use super::{Failure, complain, say};
-use crate::auth::claims::{ConnectToken, SubscribeToken};
+use crate::auth::claims::{CAPS_FIX, ConnectToken, SubscribeToken};
 use crate::auth::jws::Alg;
 use crate::auth::reason::{Refusal, Use};
 use crate::auth::sign::Signer;
@@ -12,7 +12,7 @@ use crate::config::typed::TokenIssuer;
 use crate::config::{Config, Duration};
 use crate::policy::explain::explain;
 use crate::policy::{Action, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
-use crate::session::{of_connection, of_subscription};
+use crate::session::{CAPS_IGNORED, of_connection, of_subscription, personal_channel};
 use clap::Args;
 use serde_json::{Value, json};
 use spinward::Answer;
@@ -205,11 +205,16 @@ fn connection(config: &Config, command: &CheckToken, now: i64) -> Result<String,
     if let Some(user) = &command.user {
         token.refreshes(user).map_err(|refusal| refused(&refusal, &[Use::Refresh]))?;
     }
+    personal_channel(&onlooker.in_force.get(), &token.user)
+        .map_err(|refusal| refused(&refusal, &[Use::Connect]))?;
     let mut text =
         format!("valid token for {}\n  expires: {}", whose(&token.user), ends(token.expire_at, now));
     if !token.subs.is_empty() {
         let channels: Vec<&str> = token.subs.keys().map(String::as_str).collect();
         text += &format!("\n  subscribed by the server to: {}", channels.join(", "));
+    }
+    if token.caps_ignored {
+        text += &format!("\n  note: {CAPS_IGNORED}: {CAPS_FIX}");
     }
     if let Some(channel) = &command.channel {
         text += "\n";
@@ -370,6 +375,31 @@ mod tests {
             client: client.map(Into::into),
         };
         subscription(config, &command, NOW).unwrap_or_else(|failure| format!("REFUSED {failure}"))
+    }
+
+    #[test]
+    fn a_login_that_the_token_alone_does_not_decide_is_explained() {
+        let config = configured(&json!({
+            "client": { "subscribe_to_user_personal_channel": { "enabled": true } },
+            "channel": { "without_namespace": { "allow_user_limited_channels": true } },
+        }));
+        let check = |user: &str| check_connection(&config, &connection_token(&config, user, 60), None, None);
+        assert!(check("bob").starts_with("valid"));
+        for (user, told) in [
+            ("bob#1234", ["personal_channel_shared", "allow_user_limited_channels", "disconnect 3507"]),
+            ("did:plc:abc", ["personal_channel_unknown", "personal_channel_namespace", "error 102"]),
+        ] {
+            let text = check(user);
+            assert!(text.starts_with("REFUSED") && told.iter().all(|part| text.contains(part)), "{text}");
+        }
+        let command = generated("bob", 60);
+        let claims = json!({ "caps": { "admin": true } });
+        let (_, token) = signed("client.token", &config.client.token.own, claims, &command, NOW).unwrap();
+        let text = check_connection(&config, &token, None, None);
+        assert!(
+            text.starts_with("valid") && text.contains("note: the claim caps is in another form"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the server would decide, told to whoever runs it: the same for the command line and for the API.
 
-use super::connect::personal_channel;
+use super::personal::personal_channel;
 use super::presented::presented;
 use super::refusals::CAPS_IGNORED;
 use super::subscribe::{answer, facts, is_judged};

@@ -65,6 +65,7 @@ impl Rig {
             uri: http::Uri::from_static("/connection/websocket"),
             credentials: None,
             peer: None,
+            extension: None,
         };
         self.node.serve_stream(near, Protocol::Json, handshake);
         Peer::new(far, Protocol::Json)

@@ -4,15 +4,16 @@ mod connect;
 mod explain;
 mod held;
 mod in_force;
+mod personal;
 mod presented;
 mod refusals;
 mod revocation;
 mod subscribe;
 
-pub(crate) use connect::personal_channel;
-pub use connect::personal_rule;
 pub use explain::{Asked, Explainer, Question};
 pub use in_force::{InForce, Shared};
+pub(crate) use personal::personal_channel;
+pub use personal::personal_rule;
 pub(crate) use refusals::CAPS_IGNORED;
 pub use refusals::Refusals;
 pub use revocation::{Taken, of_connection, of_subscription};

@@ -98,6 +98,10 @@ fn options_that_go_together() {
             "client.subscribe_to_user_personal_channel.personal_channel_namespace",
         ),
         (
+            json!({"client": {"subscribe_to_user_personal_channel": {"enabled": true}}, "channel": {"user_boundary": ""}}),
+            "channel.user_boundary",
+        ),
+        (
             json!({"client": {"subscribe_to_user_personal_channel": {"enabled": true, "single_connection": true}}}),
             "client.subscribe_to_user_personal_channel.single_connection",
         ),

@@ -164,11 +164,28 @@ fn table() -> Vec<Fault> {
         fault("claim_type:exp", "plain", INVALID, Claims(|c| c["exp"] = json!("soon"))),
         fault("claim_type:sub", "plain", INVALID, Claims(|c| c["sub"] = json!(42))),
         fault("claim_type:subs", "plain", [3500, 3500, NO, NO], Claims(|c| c["subs"] = json!([]))),
-        fault("claim_type:caps", "plain", [3500, 3500, NO, NO], Claims(|c| c["caps"] = json!("all"))),
+        fault(
+            "claim_type:caps",
+            "plain",
+            [3500, 3500, NO, NO],
+            Claims(|c| c["caps"] = json!([{ "channels": ["a"], "allow": ["all"] }])),
+        ),
         fault("anonymous_not_allowed", "plain", [3507, NO, NO, NO], Claims(|c| c["sub"] = json!(""))),
         fault("revoked", "plain", INVALID, Claims(|c| c["jti"] = json!("revoked"))),
         fault("invalidated", "plain", INVALID, Claims(|c| c["iat"] = json!(now() - 5000))),
         fault("user_blocked", "plain", [3507, NO, NO, NO], Claims(|c| c["sub"] = json!("blocked"))),
+        fault(
+            "personal_channel_shared",
+            "plain",
+            [3507, NO, NO, NO],
+            Claims(|c| c["sub"] = json!("bob#1234")),
+        ),
+        fault(
+            "personal_channel_unknown",
+            "plain",
+            [102, NO, NO, NO],
+            Claims(|c| c["sub"] = json!("did:plc:abc")),
+        ),
     ]
 }
 
@@ -203,9 +220,13 @@ fn config(place: &Place, token: &Value) -> Value {
             "disallow_anonymous_connection_tokens": true,
             "connect_token_cookie": "session",
             "allowed_origins": ["https://app.example"],
+            "subscribe_to_user_personal_channel": { "enabled": true },
             "revocation": { "file": place.0.join("revocations.jsonl") },
         },
-        "channel": { "namespaces": [{ "name": "news" }] },
+        "channel": {
+            "namespaces": [{ "name": "news" }],
+            "without_namespace": { "allow_user_limited_channels": true },
+        },
         "log": { "level": "info", "file": place.0.join("log.jsonl") },
         "prometheus": { "enabled": true },
     })
