@@ -217,7 +217,7 @@ async fn serve(
                     ending.set_timeout(reloader.config().shutdown.timeout.get());
                     if let Some(rule) = personal_rule(in_force.get(), Arc::clone(&refusals)) {
                         // It goes on by itself, and nobody waits for it.
-                        let _ = node.enforce(None, &rule);
+                        drop(node.enforce(None, &rule));
                     }
                 }
                 (Heard::Reload, None) => {}

@@ -5,8 +5,8 @@ use super::*;
 use crate::auth::revoke_store::MemoryStore;
 use crate::auth::sign::hs256;
 use crate::config::{Vars, from_tree};
+use crate::session::common::{Client as Peer, connect};
 use crate::session::explain::{Asked, Explainer, Question};
-use common::{Client as Peer, connect};
 use serde_json::{Value, json};
 use spinward::hooks::Handshake;
 use spinward::wire::Protocol;
@@ -16,10 +16,6 @@ use spinward::wire::message::{
 };
 use spinward::{ClientFilter, Node, ServerSubscribe};
 use tokio::io::DuplexStream;
-
-#[path = "../../../spinward/tests/common/mod.rs"]
-#[allow(unreachable_pub, reason = "the library's tests use it as well")]
-mod common;
 
 const KEY: &str = "a-long-secret-of-the-tests-4f1c97ab02de";
 const FAR: i64 = 4_102_444_800;
@@ -373,7 +369,7 @@ async fn a_reload_that_has_names_list_users_closes_those_whose_channel_is_shared
         (rig.login(json!({ "sub": "u#1" })).await, rig.login(json!({ "sub": "u" })).await);
     let reloaded = server(options(true)).explainer.in_force.get();
     let rule = personal_rule(reloaded, Arc::clone(&rig.refusals)).unwrap();
-    let _ = rig.node.enforce(None, &rule);
+    rig.node.enforce(None, &rule).await;
     assert_eq!(shared.next().await, None);
     assert_eq!(shared.closed.flatten(), Some(3507));
     assert_eq!(code(&mut own, unsubscribe(2, "x")).await, 0);

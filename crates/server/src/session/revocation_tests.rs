@@ -5,8 +5,8 @@ use crate::auth::revoke_store::MemoryStore;
 use crate::auth::sign::hs256;
 use crate::auth::testing::signers;
 use crate::config::{Vars, from_tree};
+use crate::session::common::Client as Peer;
 use crate::session::{Refusals, ServerHooks, Shared};
-use common::Client as Peer;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use spinward::hooks::Handshake;
@@ -14,10 +14,6 @@ use spinward::wire::Protocol;
 use spinward::wire::message::{Command, ConnectRequest, RefreshRequest, SubRefreshRequest, SubscribeRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::watch;
-
-#[path = "../../../spinward/tests/common/mod.rs"]
-#[allow(unreachable_pub, reason = "the library's tests use it as well")]
-mod common;
 
 const KEY: &str = "a-long-secret-of-the-tests-4f1c97ab02de";
 const KID: &str = "k";
