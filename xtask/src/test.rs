@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     step("web", "the console builds to the bytes that are committed", web),
     step("build", "the server, release", build),
     step("hostile", "attacks on a server, shortened", hostile::short),
+    step("soak", "a minute of faults, one every 5 s", soak::short),
     step("instructions", "what the hot paths cost, in instructions", counted),
     step("compat", "answers beside those of Centrifugo v6.9, and planted wrong ones", compat_cases),
     step("python", "PyPI SDKs, tokens, bad input, the manual's Python", python),
@@ -47,7 +48,6 @@ const STEPS: &[Step] = &[
     step("rust-sdk", "the official Rust SDK", rust_sdk),
     step("go-sdk", "the official Go SDK, where there is Go", go_sdk),
     step("fuzz", "15 s for each target", || fuzzed(15, false)),
-    extra("soak", "a minute of faults, one every 5 s", soak::short),
     extra("fuzz-long", "60 s for each target", || fuzzed(60, false)),
     extra("fuzz-teeth", "each target finds the fault planted for it", || fuzzed(60, true)),
 ];

@@ -51,6 +51,8 @@ pub(super) struct Field {
     /// Users whose block was answered.
     blocked: Vec<usize>,
     asked: usize,
+    /// How long a process rests before its first level is taken.
+    settling: Duration,
     /// Faults that the process has lived through.
     lived: u32,
     first: Option<Level>,
@@ -59,7 +61,7 @@ pub(super) struct Field {
 }
 
 impl Field {
-    pub(super) fn new(binary: PathBuf) -> Result<Self, Failure> {
+    pub(super) fn new(binary: PathBuf, settling: Duration) -> Result<Self, Failure> {
         let folder = shell::target().join("soak");
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -75,6 +77,7 @@ impl Field {
             key: 0,
             blocked: Vec::new(),
             asked: 0,
+            settling,
             lived: 0,
             first: None,
             lives: Vec::new(),
@@ -193,8 +196,8 @@ impl Field {
             last.threads
         );
         println!("          {life}");
-        let same = (first.descriptors, first.threads) == (last.descriptors, last.threads);
-        if !same || last.rss > first.rss * (1.0 + DRIFT) + GRAIN {
+        let more = last.descriptors > first.descriptors || last.threads > first.threads;
+        if more || last.rss > first.rss * (1.0 + DRIFT) + GRAIN {
             self.faults.push(life.clone());
         }
         self.lives.push(life);
@@ -215,10 +218,11 @@ impl Field {
             let settled = match before {
                 Some(before) => {
                     level.rss <= before.rss * (1.0 + DRIFT)
-                        && (level.descriptors, level.threads) == (before.descriptors, before.threads)
+                        && level.descriptors <= before.descriptors
+                        && level.threads <= before.threads
                 }
                 // Freed memory takes some seconds to go back to the system, and idle threads to end.
-                None => begin.elapsed() > Duration::from_secs(3),
+                None => begin.elapsed() > self.settling,
             };
             if settled || begin.elapsed() > Duration::from_secs(30) {
                 return Ok(level);

@@ -42,7 +42,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         Some(file) => file.into(),
         None => crate::bench::server::binary()?,
     };
-    soak(&settings, Field::new(binary)?)
+    let settling = settings.every.mul_f64(0.4).min(Duration::from_secs(15));
+    soak(&settings, Field::new(binary, settling)?)
 }
 
 /// A minute, as continuous integration runs it.
