@@ -41,6 +41,11 @@ async fn ended(process: &mut Child) -> (ExitStatus, Duration) {
     panic!("the process does not end");
 }
 
+/// Waits for what a server that is stuck never answers.
+async fn answered<T>(answer: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONGEST, answer).await.expect("the server answers")
+}
+
 /// A pipe that takes nothing more: the end that a process writes to, and the other one.
 fn full_pipe() -> (Stdio, PipeReader) {
     let (reader, mut writer) = std::io::pipe().unwrap();
@@ -82,14 +87,14 @@ async fn a_log_that_nobody_reads_holds_up_nobody() {
     let mut server = start_with(&place, config, stderr).await;
     for _ in 0..30 {
         assert_eq!(
-            server.connect("not a token").await.1,
+            answered(server.connect("not a token")).await.1,
             Some(3500),
             "refusals are answered, and logged nowhere"
         );
     }
-    let (_client, refused) = server.connect(&token()).await;
+    let (_client, refused) = answered(server.connect(&token())).await;
     assert_eq!(refused, None, "a client is served");
-    assert!(server.hang_up().await, "the configuration is read again");
+    assert!(answered(server.hang_up()).await, "the configuration is read again");
     terminate(&server.process);
     let (status, _) = ended(&mut server.process).await;
     assert!(status.success(), "{status}");
@@ -102,7 +107,7 @@ async fn what_waits_for_a_slow_reader_is_written_once_it_reads() {
     config["log"] = json!({ "level": "info" });
     let (stderr, mut reader) = full_pipe();
     let mut server = start_with(&place, config, stderr).await;
-    assert_eq!(server.connect("not a token").await.1, Some(3500));
+    assert_eq!(answered(server.connect("not a token")).await.1, Some(3500));
     let reading = std::thread::spawn(move || {
         let mut text = String::new();
         let mut chunk = [0; 4096];
