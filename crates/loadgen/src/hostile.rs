@@ -1,5 +1,4 @@
-//! Clients that attack, each process with a set of them: what they send, and that they do not read, comes from the
-//! command.
+//! Attacking clients. One process holds a set of them; the command says what they send and whether they read.
 //!
 //! | `op` | does | answers |
 //! |---|---|---|
@@ -26,10 +25,10 @@ use tally::Tally;
 
 const SCRATCH: usize = 64 * 1024;
 
-/// Between two looks at attackers that wait for their time.
+/// Interval at which paced attackers are checked.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Time that is left to those that the server has ended, so that their close codes are read.
+/// Time for reading the close codes of connections that the server has ended.
 const LAST_WORDS: u64 = 300_000_000;
 
 /// Attacks until the input ends.
@@ -54,10 +53,10 @@ struct Crowd<'a> {
     plan: &'a Plan,
     poll: Poll,
     attackers: Vec<Option<Attacker>>,
-    /// Places to open a connection at, the last one first.
+    /// Indices without a connection; the last one is opened first.
     free: Vec<usize>,
     opening: usize,
-    /// Places whose attacker has something to do.
+    /// Indices of attackers that can do something.
     busy: Vec<usize>,
     tally: Tally,
 }
@@ -168,7 +167,7 @@ impl Crowd<'_> {
         }
     }
 
-    /// Reads what those have still to say that the server has ended, and counts the others as open.
+    /// Reads the close codes of connections that the server has ended, and counts the others as open.
     fn end(&mut self, events: &mut Events, scratch: &mut [u8]) -> io::Result<()> {
         self.free.clear();
         let until = clock::now() + LAST_WORDS;

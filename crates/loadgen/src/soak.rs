@@ -1,4 +1,4 @@
-//! Clients and a publisher that go on for hours, whatever becomes of the server, and check all that they see.
+//! Clients and a publisher that run for hours through any fault of the server, and check all deliveries.
 //!
 //! | `op` | does | answers |
 //! |---|---|---|

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Bytes of a publication's data.
 const SIZE: usize = 100;
 
-/// How long an answer may take before it is asked for again.
+/// Time limit of an answer; after it the call is repeated.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between two attempts.
@@ -112,7 +112,7 @@ impl Caller {
         Self { address, stream: None }
     }
 
-    /// Whether the call was answered with a result. After an error nobody knows whether it was done.
+    /// Returns true if the answer was a result. After an error it is unknown whether the call was executed.
     pub(crate) fn call(&mut self, request: &[u8]) -> io::Result<bool> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,

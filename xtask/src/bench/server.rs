@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// What the benches set; they need no more than this of any server.
+/// Configuration of the benches; it is all that they need of any server.
 const CONFIG: &str = include_str!("config.json");
 
-/// How to come by a server.
+/// Source of a server.
 #[derive(Clone)]
 pub(crate) enum Target {
     /// A binary that is started with the benches' configuration.
@@ -29,7 +29,7 @@ impl Target {
         }
     }
 
-    /// Whether each call of [`Self::start`] gives a server without a past.
+    /// Returns true if each call of [`Self::start`] gives a fresh server.
     pub(crate) fn is_fresh(&self) -> bool {
         matches!(self, Self::Binary { .. })
     }
@@ -59,7 +59,7 @@ impl Target {
     }
 }
 
-/// How a server is started.
+/// Settings for starting a server.
 #[derive(Clone, Copy)]
 pub(crate) struct Launch<'a> {
     pub(crate) name: &'a str,
@@ -68,7 +68,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) variables: &'a [(&'a str, &'a str)],
     /// 0 takes a free one.
     pub(crate) port: u16,
-    /// What it prints goes into a pipe that nobody reads, in place of `target/NAME.log`.
+    /// Sends its output into a pipe that nobody reads, instead of to `target/NAME.log`.
     pub(crate) piped: bool,
     /// Writing beyond so many bytes of a file fails, as on a full disk, until the limit is lifted.
     pub(crate) largest_file: Option<u64>,
@@ -178,7 +178,7 @@ impl Server {
         shell::run(&mut shell::command("kill", &["-s", name, &self.pid.to_string()]))
     }
 
-    /// Whether the process still runs.
+    /// Returns true if the process still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(None)))
     }

@@ -20,17 +20,17 @@ pub(super) const QUEUE: f64 = 1_048_576.0;
 const WITNESSES: usize = 4;
 const ATTACKER: u8 = 19;
 
-/// Memory that a server may take beside what its connections account for: allocator, threads, caches.
+/// Memory that a server may use for other than its connections: allocator, threads, caches.
 const SLACK: f64 = 12e6;
 
-/// How long beyond `shutdown.timeout` a process may take to end.
+/// Time beyond `shutdown.timeout` that a process may take to end.
 const ENDING: Duration = Duration::from_secs(2);
 
 /// Most resident memory beyond that before the attack.
 #[derive(Clone, Copy)]
 pub(super) struct Bound {
     bytes: f64,
-    /// 10 s later it is what it was.
+    /// Memory must be back at its former level 10 s later.
     back: bool,
 }
 
@@ -45,18 +45,18 @@ impl Bound {
         Self { bytes: connections as f64 * bytes, back: false }
     }
 
-    /// And so many bytes besides.
+    /// Adds so many bytes.
     pub(super) fn and(self, bytes: f64) -> Self {
         Self { bytes: self.bytes + bytes, ..self }
     }
 
-    /// And none of it is left 10 s later.
+    /// The same, and nothing of it may be left 10 s later.
     pub(super) fn and_back(self) -> Self {
         Self { back: true, ..self }
     }
 }
 
-/// What the witnesses saw.
+/// Latency that the witnesses measured, in milliseconds.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Latency {
     pub(super) p50: f64,
@@ -64,7 +64,7 @@ pub(super) struct Latency {
     pub(super) max: f64,
 }
 
-/// What came of a row.
+/// Result of a row.
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) before: f64,
@@ -78,7 +78,7 @@ pub(super) struct Outcome {
     pub(super) attackers: Vec<String>,
     /// From SIGTERM to the end of the process.
     pub(super) ending: Option<Duration>,
-    /// Why the row does not hold.
+    /// Reasons why the row does not hold.
     pub(super) faults: Vec<String>,
     pub(super) notes: Vec<String>,
 }
@@ -153,7 +153,7 @@ impl Arena {
         self.pick(10.0, 0.8)
     }
 
-    /// Connects clients that behave.
+    /// Connects well-behaved clients.
     pub(super) fn bystanders(&mut self, count: usize, channel: &str) -> Result<(), Failure> {
         self.bystanders_with(count, channel, &json!({}))
     }
@@ -195,7 +195,7 @@ impl Arena {
         }
     }
 
-    /// The whole of a row: peace, the attack, 10 s later, and SIGTERM while it is attacked again.
+    /// Runs a whole row: a quiet phase, the attack, a look 10 s later, and SIGTERM during a second attack.
     pub(super) fn measure(mut self, attacks: &[Value], bound: Bound) -> Result<Outcome, Failure> {
         let mut outcome = Outcome::default();
         outcome.quiet = self.stream(self.quiet_for, &mut outcome)?;
@@ -284,7 +284,7 @@ impl Arena {
         })
     }
 
-    /// Whether the server still runs; its end is a fault.
+    /// Returns true if the server still runs; its end is a fault.
     pub(super) fn survived(&mut self, outcome: &mut Outcome) -> bool {
         if self.watch.struck() {
             outcome.peak = super::watch::LIMIT;
@@ -298,7 +298,7 @@ impl Arena {
         true
     }
 
-    /// A client that behaves loses its connection to no attack.
+    /// An attack must not cost a well-behaved client its connection.
     fn bystanders_stayed(&mut self, outcome: &mut Outcome) -> Result<(), Failure> {
         for agent in &mut self.bystanders {
             let stats = agent.call(&json!({"op": "stats"}), "stats")?;
@@ -327,7 +327,7 @@ fn connected(answer: &Value, count: usize) -> Result<(), Failure> {
     Err(format!("not all clients came up: {answer}").into())
 }
 
-/// How the connections of an attack ended, in words.
+/// Describes how the connections of an attack ended.
 fn ends(answer: &Value) -> String {
     let counts = |name: &str, prefix: &str| -> Vec<String> {
         let counts: BTreeMap<String, u64> = serde_json::from_value(answer[name].clone()).unwrap_or_default();

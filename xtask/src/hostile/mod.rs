@@ -1,9 +1,9 @@
-//! `cargo xtask hostile`: attacks on a real server, and what they cost those who behave.
+//! `cargo xtask hostile`: attacks on a real server, and their cost for well-behaved clients.
 //!
-//! Each row starts a server, connects four witnesses that read a numbered stream, and measures them first in peace
-//! and then during the attack. Attackers are processes of their own at the lowest priority (`spinward-loadgen
-//! hostile`), so that what a witness feels is the server's doing. Times are printed; bytes, losses and the end by
-//! SIGTERM are held against bounds.
+//! Each row starts a server, connects four witnesses that read a numbered stream, and measures them first in a quiet
+//! phase and then during the attack. Attackers are processes of their own at the lowest priority (`spinward-loadgen
+//! hostile`), so that the witnesses measure the server and not the rig. Times are only printed; memory, losses and the
+//! response to SIGTERM must keep their bounds.
 
 mod arena;
 mod rows;

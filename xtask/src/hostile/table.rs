@@ -15,7 +15,7 @@ struct Line {
 }
 
 const HEAD: &str = "\
-| row | server | RSS before → peak → later, MB (allowed) | witness p50 / p99 / max, ms: in peace | under attack | p99 × | max × | lost / doubled | attackers | SIGTERM, s | holds |
+| row | server | RSS before → peak → later, MB (allowed) | witness p50 / p99 / max, ms: quiet | under attack | p99 × | max × | lost / doubled | attackers | SIGTERM, s | holds |
 |---|---|---|---|---|---|---|---|---|---|---|
 ";
 

@@ -1,4 +1,4 @@
-//! Ends a server that would take the machine's memory.
+//! Kills a server that uses too much of the machine's memory.
 
 use crate::bench::process;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Resident memory, in bytes, at which a server is ended.
+/// Resident memory, in bytes, at which a server is killed.
 pub(crate) const LIMIT: f64 = 7e9;
 
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -39,7 +39,7 @@ impl Watch {
         Self { over, struck, thread: Some(thread) }
     }
 
-    /// Whether it had to end the process.
+    /// Returns true if it has killed the process.
     pub(crate) fn struck(&self) -> bool {
         self.struck.load(Ordering::Relaxed)
     }

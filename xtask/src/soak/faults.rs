@@ -27,7 +27,7 @@ pub(super) const FLOODS: usize = 4;
 /// Faults drawn from a seed.
 pub(super) struct Draws {
     state: u64,
-    /// What is left of the round under way: each fault comes once in a round.
+    /// Rest of the current round: each fault comes once in a round.
     round: Vec<Fault>,
 }
 

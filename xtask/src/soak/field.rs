@@ -19,7 +19,7 @@ const RATE: f64 = 200.0;
 /// First number of the users that are blocked.
 const BLOCKED: usize = 500_000;
 
-/// How long after a fault all is well again.
+/// Time limit for the recovery after a fault.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `shutdown.timeout`, and what a process may take beyond it.
@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(7);
 const DRIFT: f64 = 0.05;
 const GRAIN: f64 = 2e6;
 
-/// What a process holds while it does the same as ever.
+/// Resources of a process in its steady state.
 #[derive(Clone, Copy)]
 struct Level {
     rss: f64,
@@ -51,7 +51,7 @@ pub(super) struct Field {
     /// Users whose block was answered.
     blocked: Vec<usize>,
     asked: usize,
-    /// How long a process rests before its first level is taken.
+    /// Time that a process rests before its first level is taken.
     settling: Duration,
     /// Faults that the process has lived through.
     lived: u32,
@@ -176,7 +176,7 @@ impl Field {
         Ok(())
     }
 
-    /// Holds what the process has now against what it had after its first faults.
+    /// Compares the resources of the process with those after its first faults.
     pub(super) fn end_of_life(&mut self) -> Result<(), Failure> {
         let (Some(first), lived) = (self.first.take(), std::mem::take(&mut self.lived)) else {
             return Ok(());
@@ -204,7 +204,7 @@ impl Field {
         Ok(())
     }
 
-    /// What the process holds; a while later, if that is more than it was.
+    /// Measures the process; if it holds more than `before`, waits a while for it to settle.
     fn level(&mut self, before: Option<Level>) -> Result<Level, Failure> {
         let pid = self.server()?.pid;
         let begin = Instant::now();
@@ -358,7 +358,7 @@ impl Field {
         shell::run(&mut shell::command("prlimit", &["--pid", &pid, &format!("--fsize={limit}:unlimited")]))
     }
 
-    /// How many of so many further users were blocked.
+    /// Blocks so many further users. Returns how many calls succeeded.
     fn block(&mut self, count: usize) -> Result<usize, Failure> {
         let before = self.blocked.len();
         for _ in 0..count {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const VALUED: &[&str] = &["--minutes", "--every", "--seed", "--bin"];
 
-/// How a run goes.
+/// Settings of a run.
 struct Settings {
     minutes: f64,
     /// From one fault to the next.
@@ -92,7 +92,7 @@ fn soak(settings: &Settings, mut field: Field) -> Result<(), Failure> {
 }
 
 impl Fault {
-    /// Whether the process ends.
+    /// Returns true if the fault ends the process.
     fn restarts(self) -> bool {
         matches!(self, Self::Kill | Self::Terminate)
     }

@@ -18,13 +18,13 @@ const SLICE: usize = 1 << 20;
 /// Bytes that are made ahead of the socket.
 const AHEAD: usize = 256 * 1024;
 
-/// What came of a turn.
+/// The result of a turn.
 pub(super) enum Turn {
     /// There is more to do.
     More,
     /// The socket or the time must come first.
     Blocked,
-    /// It is over, in this way.
+    /// The connection has ended, in this way.
     Ended(Cow<'static, str>),
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Attacker {
     close_code: Option<u16>,
     /// The error that a login was answered with.
     refused: Option<u32>,
-    /// When the next unit is due, where there is a pace.
+    /// Time at which the next unit is due, with a pace.
     due: u64,
 }
 
@@ -104,7 +104,7 @@ impl Attacker {
         })
     }
 
-    /// Whether the attack could begin.
+    /// Returns true once the attack could begin.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Attacking | Stage::Done)
     }
@@ -315,7 +315,7 @@ impl Attacker {
         });
     }
 
-    /// Whether there is more to write that neither the socket nor an answer holds up.
+    /// Writes what the socket takes. Returns true if more can be written at once.
     fn write(&mut self, plan: &Plan, tally: &mut Tally, now: u64) -> io::Result<bool> {
         let mut written = 0;
         while written < SLICE {

@@ -1,4 +1,4 @@
-//! What one set of attackers does, as the command `attack` describes it.
+//! Plan of one set of attackers, read from the command `attack`.
 
 use super::template::{Template, Values};
 use super::unit::{Sender, Unit};
@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 /// Connections from one loopback address, so that the kernel finds free ports.
 const PER_SOURCE: usize = 2_000;
 
-/// How far a connection goes before the attack begins.
+/// The stage a connection reaches before the attack begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opening {
     /// TCP alone.
@@ -52,7 +52,7 @@ pub(super) struct Plan {
     pub(super) pace: f64,
     /// Answers that may be outstanding before the next unit; 0 sets no limit.
     pub(super) outstanding: u64,
-    /// Does not read once the attack has begun.
+    /// Stops reading once the attack has begun.
     pub(super) deaf: bool,
     /// Ends the connection after the last unit and its answers.
     pub(super) leave: bool,

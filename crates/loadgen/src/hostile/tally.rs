@@ -1,4 +1,4 @@
-//! How an attack went.
+//! Counts of an attack.
 
 use crate::histogram::Histogram;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Text with places that are filled in as it is sent.
+//! Text with placeholders that are filled in when it is sent.
 //!
 //! `<n>` is a number that runs over all that a connection sends, `<c>` the number of the connection, `<pad N>` stands
 //! for N bytes, `<token>` for a valid token of the connection's user, with the `jti` `jN` where N is its number.
@@ -6,7 +6,7 @@
 use crate::protocol::Signer;
 use std::io::Write as _;
 
-/// A text and its places.
+/// A text and its placeholders.
 pub(super) struct Template(Vec<Part>);
 
 enum Part {
@@ -17,7 +17,7 @@ enum Part {
     Token,
 }
 
-/// What the places stand for.
+/// Values for the placeholders.
 pub(super) struct Values<'a> {
     pub(super) number: u64,
     pub(super) connection: usize,
@@ -46,7 +46,7 @@ impl Template {
         Self(parts)
     }
 
-    /// Whether it is the same each time that one connection sends it.
+    /// Returns true if the text is the same each time that one connection sends it.
     pub(super) fn is_constant(&self) -> bool {
         !self.0.iter().any(|part| matches!(part, Part::Number))
     }

@@ -1,4 +1,4 @@
-//! What an attacker sends again and again.
+//! The unit that an attacker sends repeatedly.
 
 use super::template::{Template, Values};
 use crate::control::{Error, flag, number, text};
@@ -33,7 +33,7 @@ enum Kind {
     Api { method: String, before: String, line: Template, after: String },
 }
 
-/// Where and as whom it is sent.
+/// Host and API key of a request.
 pub(super) struct Sender<'a> {
     pub(super) host: &'a str,
     pub(super) key: &'a str,

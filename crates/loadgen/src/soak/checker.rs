@@ -1,9 +1,9 @@
-//! What one subscription may see: every publication once and in order, or be notified that some are lost.
+//! Checks one subscription: it gets every publication once and in order, or is notified of a loss.
 
 /// Numbers of a channel that may be there twice: the call was not answered, and made again.
 pub(super) type Twice<'a> = &'a dyn Fn(u64) -> bool;
 
-/// Where a subscription is.
+/// State of a subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     epoch: Option<Box<str>>,

@@ -1,4 +1,4 @@
-//! A client that always comes back, from where it left off.
+//! A client that always reconnects and recovers from its last position.
 
 use super::checker::{Entered, Seen};
 use super::ledger::Ledger;
@@ -11,13 +11,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Before it comes back.
+/// Delay before it reconnects.
 const BACKOFF: u64 = 200_000_000;
 
-/// How long a login may take.
+/// Time limit of a login.
 const PATIENCE: u64 = 10_000_000_000;
 
-/// What all clients have seen.
+/// Counts over all clients.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) deliveries: u64,
@@ -30,7 +30,7 @@ pub(super) struct Counts {
     pub(super) last_end: String,
 }
 
-/// What the clients have in common.
+/// State that all clients share.
 pub(super) struct World<'a> {
     pub(super) address: SocketAddr,
     pub(super) signer: &'a Signer,
@@ -44,7 +44,7 @@ pub(super) struct Client {
     channel: usize,
     pub(super) seen: Seen,
     pub(super) link: Option<Link>,
-    /// When it connects again.
+    /// Time of the next attempt to connect.
     due: u64,
 }
 
@@ -74,7 +74,7 @@ impl Client {
         self.link.as_ref().is_some_and(|link| link.stage == Stage::Live)
     }
 
-    /// Whether it has seen the last publication of its channel.
+    /// Returns true if it has seen the last publication of its channel.
     pub(super) fn is_level(&self, ledger: &Ledger) -> bool {
         self.seen.number().is_some() && self.seen.number() == ledger.accepted(self.channel)
     }

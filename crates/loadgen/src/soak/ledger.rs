@@ -1,4 +1,4 @@
-//! What was published, as the publisher knows it.
+//! Record of what the publisher has published.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-/// Where the disk is full: in the middle of a line.
+/// File size at which the disk is full: in the middle of a line.
 const FULL: u64 = 4_000;
 
 /// Users that are blocked, or tried to be, before there is space again; and after.

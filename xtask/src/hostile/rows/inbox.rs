@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Memory that the inboxes of the shards may take, beside the queues.
 const INBOXES: f64 = 64e6;
 
-/// What readers that behave may have waiting while many publications come at once.
+/// Bytes that may wait for well-behaved readers while many publications come at once.
 fn readers(count: usize) -> f64 {
     count as f64 * 0.25 * QUEUE
 }

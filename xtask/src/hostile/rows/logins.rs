@@ -1,4 +1,4 @@
-//! Logins: tokens that are none, clients that come again and again, and the log of it.
+//! Logins: invalid tokens, clients that reconnect all the time, and the log of it.
 
 use super::super::Target;
 use super::super::arena::{Arena, Bound, Outcome};

@@ -1,4 +1,4 @@
-//! What is kept: names, streams, filters, and what clients say of themselves.
+//! Attacks on kept state: names, streams, filters, and what clients say of themselves.
 
 use super::super::Target;
 use super::super::arena::{Arena, Bound, Outcome, QUEUE};

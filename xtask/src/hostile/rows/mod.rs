@@ -59,7 +59,7 @@ pub(super) const ALL: &[Row] = &[
         outgoing::hard_deltas,
     ),
     row("never-reading-subscriber", "50 subscribers of 5 MB/s that do not read", outgoing::deaf_subscribers),
-    row("fragments", "messages in 60,000 fragments, and one without an end", outgoing::fragments),
+    row("fragments", "messages in 60,000 fragments, and one that never ends", outgoing::fragments),
     row(
         "join-leave-flood",
         "subscribe and unsubscribe in a channel of 2,000 with join and leave",
@@ -79,7 +79,7 @@ pub(super) const ALL: &[Row] = &[
     row("slow-body", "500 bodies that come a byte at a time", http::slow_bodies),
     row("slow-heads", "2,000 heads that come a byte at a time", http::slow_heads),
     row("half-open-handshakes", "3,000 connections that say nothing", http::silent),
-    row("idle-http", "2,000 HTTP connections that rest after one request", http::idle),
+    row("idle-http", "2,000 HTTP connections that stay idle after one request", http::idle),
     row("backlog", "3,000 upgrades at once", http::backlog),
     row("unauthorised-bodies", "bodies of 20 MB to the API under a wrong key", http::unauthorised_bodies),
     row("history-names", "history calls on names that do not exist", memory::history_names),
