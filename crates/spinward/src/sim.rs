@@ -18,7 +18,7 @@ use crate::hooks::{Handshake, Hooks};
 use crate::hub::{Engine, Hub};
 use crate::id::Entropy;
 use crate::identity::{Credentials, Transport};
-use crate::node::execute::Executor;
+use crate::node::execute::{Bulkheads, Executor};
 use crate::node::runtime::Runtime;
 use crate::node::{Inner, Node};
 use crate::presence::{MemoryPresence, PresenceStore};
@@ -107,6 +107,7 @@ impl SimNode {
             hooks,
             presence,
             runtime: runtime.clone(),
+            bulkheads: Bulkheads::new(hub.config.max_calls_in_flight),
             started_ms: now.mono,
         });
         let shards = (0..count)
@@ -273,6 +274,12 @@ impl SimNode {
             let shard = &mut self.shards[conn.shard];
             shard.core.eof(conn.slot, now, &mut shard.exec);
         }
+    }
+
+    /// How many entries wait for a shard.
+    #[must_use]
+    pub fn entries(&self, shard: usize) -> usize {
+        self.shards[shard].entries.len() + self.hub.inboxes[shard].len()
     }
 
     /// A shard handles at most `max` entries of its inbox. Answers how many there were.

@@ -33,6 +33,9 @@ pub struct Api {
     told: Arc<Mutex<Option<NodeInfo>>>,
 }
 
+/// How long a publish waits for subscribers that are behind, before the caller is to try again later.
+const PUBLISH_WAIT: Duration = Duration::from_secs(10);
+
 /// What `info` tells of a node besides its counters.
 #[derive(Debug)]
 pub struct Facts {
@@ -214,7 +217,11 @@ impl Api {
             version_epoch: message.version_epoch.clone(),
             delta,
         };
-        self.node.publish(channel, data, options).await.map_err(|error| failed(&error))
+        // The node admits a publication once its subscribers have nearly caught up.
+        match tokio::time::timeout(PUBLISH_WAIT, self.node.publish(channel, data, options)).await {
+            Ok(published) => published.map_err(|error| failed(&error)),
+            Err(_) => Err(ApiError::TOO_MANY_REQUESTS),
+        }
     }
 
     async fn subscribe(&self, rules: &Rules, subscribe: &Subscribe) -> Result<Reply, ApiError> {
@@ -347,6 +354,7 @@ fn failed(error: &BrokerError) -> ApiError {
         BrokerError::UnrecoverablePosition => ApiError::UNRECOVERABLE_POSITION,
         BrokerError::NotSupported => ApiError::NOT_AVAILABLE,
         BrokerError::Stopped => ApiError::INTERNAL,
+        BrokerError::Overloaded => ApiError::TOO_MANY_REQUESTS,
         BrokerError::Failed(_) => {
             tracing::error!(%error, "a call of the server API failed");
             ApiError::INTERNAL

@@ -29,18 +29,21 @@ impl ApiError {
     pub const BAD_REQUEST: Self = Self { code: 107, message: "bad request" };
     /// The channel has no such thing.
     pub const NOT_AVAILABLE: Self = Self { code: 108, message: "not available" };
+    /// Too many publications wait to be delivered.
+    pub const TOO_MANY_REQUESTS: Self = Self { code: 111, message: "too many requests" };
     /// The position is of another history.
     pub const UNRECOVERABLE_POSITION: Self = Self { code: 112, message: "unrecoverable position" };
     /// Something else was there first.
     pub const CONFLICT: Self = Self { code: 113, message: "conflict" };
 
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::INTERNAL,
         Self::UNKNOWN_CHANNEL,
         Self::NOT_FOUND,
         Self::BAD_REQUEST,
         Self::NOT_AVAILABLE,
+        Self::TOO_MANY_REQUESTS,
         Self::UNRECOVERABLE_POSITION,
         Self::CONFLICT,
     ];
@@ -51,6 +54,7 @@ impl ApiError {
         match self.code {
             102 | 104 => 404,
             107 | 108 => 400,
+            111 => 503,
             112 => 416,
             113 => 409,
             _ => 500,

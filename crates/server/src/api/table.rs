@@ -95,6 +95,8 @@ const EXPIRE_AT: &[Field] = &[field("expire_at", Kind::Time, "When it ends; with
 const IN_CHANNEL: &[ApiError] = &[ApiError::UNKNOWN_CHANNEL, ApiError::BAD_REQUEST];
 const OPTIONAL_IN_CHANNEL: &[ApiError] =
     &[ApiError::UNKNOWN_CHANNEL, ApiError::BAD_REQUEST, ApiError::NOT_AVAILABLE];
+const PUBLISHED_IN_CHANNEL: &[ApiError] =
+    &[ApiError::UNKNOWN_CHANNEL, ApiError::BAD_REQUEST, ApiError::TOO_MANY_REQUESTS];
 const BAD: &[ApiError] = &[ApiError::BAD_REQUEST];
 
 const KEY: &[Field] = &[needed("key", Kind::Text, "The key.")];
@@ -158,7 +160,7 @@ pub const METHODS: &[Method] = &[
         about: "Publishes to a channel.",
         params: &[CHANNEL, MESSAGE],
         result: "Published",
-        errors: IN_CHANNEL,
+        errors: PUBLISHED_IN_CHANNEL,
         example: r#"{"channel": "news", "data": {"text": "hello"}, "tags": {"lang": "en"}}"#,
     },
     Method {

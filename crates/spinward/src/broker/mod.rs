@@ -21,6 +21,9 @@ pub enum BrokerError {
     /// The node is shut down, or about to be: publish through another one.
     #[error("the node is shut down")]
     Stopped,
+    /// Too many publishers wait already for subscribers to be served: publish again later.
+    #[error("too many publications wait to be delivered: publish again later")]
+    Overloaded,
     /// The broker could not be reached, or failed.
     #[error("broker failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,5 +1,6 @@
 //! The channel directory: one record for each channel that has a subscriber on this node or a stream in it.
 
+use crate::hub::admission::{Admission, Block};
 use crate::hub::encoded::Delivery;
 use crate::hub::interest::Interest;
 use crate::publication::ClientInfo;
@@ -75,6 +76,8 @@ pub(crate) struct State {
     /// Taken out of the directory.
     dead: bool,
     pub(crate) interest: Interest,
+    /// What was queued in inboxes, or is reserved, and is not sent yet: lots, for each shard.
+    unsent: u16,
     /// Counts deliveries: tells a subscriber what came before it.
     pub(crate) delivered: u64,
     /// The stream that the memory broker keeps here. Most channels have none, and every one pays for the size.
@@ -100,6 +103,97 @@ impl State {
     pub(crate) fn has_shards(&self) -> bool {
         self.shards != 0
     }
+
+    /// Whether something is queued and not sent yet.
+    pub(crate) const fn has_unsent(&self) -> bool {
+        self.unsent > 0
+    }
+
+    /// What the delivery of so many bytes to the present subscribers would cost. Subscribers are spread evenly over
+    /// the shards, so that no count is kept for each.
+    pub(crate) fn share(&self, admission: &Admission, bytes: usize) -> Share {
+        let shards = self.shards.count_ones().max(1);
+        Share {
+            shards: self.shards,
+            deliveries: 1 + self.subscribers.div_ceil(shards),
+            lots: admission.lots(bytes),
+        }
+    }
+
+    /// What keeps something of that cost from being queued. With nothing under way in its channel it has a reserve
+    /// of room, and is never too large.
+    pub(crate) fn blocked(&self, admission: &Admission, share: Share) -> Option<Block> {
+        if self.shards == 0 {
+            return None;
+        }
+        #[cfg(feature = "planted-faults")]
+        if crate::sim::planted::holds(crate::sim::planted::Fault::Unbounded) {
+            return None;
+        }
+        let first = self.unsent == 0;
+        let full = !first && self.unsent.saturating_add(share.all_lots()) > share.all_shards(WINDOW);
+        // What a shard held that has ended is never sent.
+        if full
+            && !share
+                .shards()
+                .any(|shard| admission.inboxes.get(shard).is_some_and(|inbox| inbox.is_closed()))
+        {
+            return Some(Block::Channel);
+        }
+        share
+            .shards()
+            .find(|shard| admission.inboxes.get(*shard).is_some_and(|inbox| !inbox.takes(first)))
+            .map(Block::Shard)
+    }
+
+    /// Takes room for something that is to be queued soon.
+    pub(crate) fn reserve(&mut self, admission: &Admission, share: Share) {
+        self.unsent = self.unsent.saturating_add(share.all_lots());
+        for inbox in share.shards().filter_map(|shard| admission.inboxes.get(shard)) {
+            inbox.reserve(share.deliveries);
+        }
+    }
+
+    /// Gives that room back.
+    pub(crate) fn release(&mut self, admission: &Admission, share: Share) {
+        self.sent(share.all_lots());
+        for inbox in share.shards().filter_map(|shard| admission.inboxes.get(shard)) {
+            inbox.done(0, share.deliveries);
+        }
+    }
+
+    /// So many lots were sent by a shard.
+    pub(crate) fn sent(&mut self, lots: u16) {
+        self.unsent = self.unsent.saturating_sub(lots);
+    }
+}
+
+/// Lots of one channel that each shard may have queued and not sent: publications of up to the size of a lot.
+const WINDOW: u16 = 64;
+
+/// What the delivery of one publication, join or leave costs each of these shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    shards: u64,
+    /// Deliveries that each shard has to make, and one for the entry itself.
+    pub(crate) deliveries: u32,
+    /// Publications of usual size that it is worth.
+    pub(crate) lots: u16,
+}
+
+impl Share {
+    pub(crate) fn shards(self) -> impl Iterator<Item = usize> {
+        Bits(self.shards)
+    }
+
+    const fn all_shards(self, lots: u16) -> u16 {
+        // At most 64 shards.
+        lots.saturating_mul(self.shards.count_ones() as u16)
+    }
+
+    const fn all_lots(self) -> u16 {
+        self.all_shards(self.lots)
+    }
 }
 
 impl Channel {
@@ -111,9 +205,9 @@ impl Channel {
     /// Puts a publication into the inbox of every interested shard. Returns the shards to wake once the lock
     /// is released.
     pub(crate) fn deliver(
-        &self,
+        self: &Arc<Self>,
         state: &mut State,
-        inboxes: &[Arc<Inbox>],
+        admission: &Admission,
         make: impl FnOnce(u64) -> Delivery,
     ) -> Wake {
         state.delivered += 1;
@@ -121,28 +215,37 @@ impl Channel {
             return Wake(0);
         }
         let delivery = Arc::new(make(state.delivered));
-        Bits(state.shards).for_each(|shard| {
-            if let Some(inbox) = inboxes.get(shard) {
-                inbox.push_publication(self.id, Arc::clone(&delivery));
+        let share = state.share(admission, delivery.publication.weight());
+        for shard in share.shards() {
+            if let Some(inbox) = admission.inboxes.get(shard) {
+                let queued = inbox.push_publication(self, &delivery, share);
+                state.unsent = state.unsent.saturating_add(queued * share.lots);
             }
-        });
+        }
         Wake(state.shards)
     }
 
-    /// The same for a client that joined or left. Nobody waits with that: where a shard has no room, its clients
-    /// do not hear of it.
+    /// The same for a client that joined or left.
     pub(crate) fn deliver_join_leave(
-        &self,
-        state: &State,
-        inboxes: &[Arc<Inbox>],
+        self: &Arc<Self>,
+        state: &mut State,
+        admission: &Admission,
         info: &Arc<ClientInfo>,
         join: bool,
     ) -> Wake {
-        Bits(state.shards).for_each(|shard| {
-            if let Some(inbox) = inboxes.get(shard).filter(|inbox| inbox.has_room()) {
-                inbox.push(Entry::JoinLeave { channel: self.id, info: Arc::clone(info), join });
+        let share = state.share(admission, 0);
+        for shard in share.shards() {
+            if let Some(inbox) = admission.inboxes.get(shard)
+                && inbox.push(Entry::JoinLeave {
+                    channel: Arc::clone(self),
+                    info: Arc::clone(info),
+                    join,
+                    share,
+                })
+            {
+                state.unsent = state.unsent.saturating_add(share.lots);
             }
-        });
+        }
         Wake(state.shards)
     }
 }
@@ -153,6 +256,8 @@ impl Channel {
 pub(crate) struct Wake(u64);
 
 impl Wake {
+    pub(super) const NOBODY: Self = Self(0);
+
     pub(crate) fn wake(self, inboxes: &[Arc<Inbox>]) {
         Bits(self.0).for_each(|shard| {
             if let Some(inbox) = inboxes.get(shard) {
@@ -213,6 +318,7 @@ impl Directory {
                 subscribers: 0,
                 dead: false,
                 interest: Interest::default(),
+                unsent: 0,
                 delivered: 0,
                 stream: None,
             }),

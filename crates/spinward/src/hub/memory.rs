@@ -1,6 +1,7 @@
 //! The memory broker: streams in the channel records themselves, so that reading history and starting a
 //! subscription are one step under one lock.
 
+use super::admission::{Full, Permit, Ticket};
 use super::directory::{Channel, State, Wake};
 use super::encoded::Delivery;
 use super::epochs::{self, Epochs};
@@ -141,16 +142,33 @@ impl Memory {
     }
 }
 
+/// A publication that was not admitted.
+pub(crate) struct Held {
+    /// The place of its publisher, if there is one.
+    pub(crate) ticket: Result<Ticket, Full>,
+    pub(crate) data: Bytes,
+    pub(crate) options: PublishOptions,
+}
+
+impl Held {
+    fn new(ticket: Result<Ticket, Full>, publication: Publication, options: PublishOptions) -> Box<Self> {
+        let Publication { data, info, tags, .. } = publication;
+        Box::new(Self { ticket, data, options: PublishOptions { info, tags, ..options } })
+    }
+}
+
 impl Hub {
-    /// Publishes with the memory broker.
+    /// Publishes with the memory broker, or takes a place among those who wait to. With a permit it is never made
+    /// to wait.
     pub(crate) fn publish_memory(
         &self,
         memory: &Memory,
         name: &str,
         data: Bytes,
         mut options: PublishOptions,
+        mut permit: Option<Permit>,
         now: Now,
-    ) -> Published {
+    ) -> Result<Published, Box<Held>> {
         options.history = self.with_meta_ttl(options.history);
         let publication = Publication {
             data,
@@ -163,21 +181,27 @@ impl Hub {
         };
         if !options.history.enabled() && options.idempotency_key.is_empty() {
             // Nobody here and nothing to keep: no record is made.
-            let done = self
-                .directory
-                .with_existing(name, |channel, state| self.deliver(channel, state, None, publication));
-            if let Some(wake) = done {
+            let done = self.directory.with_existing(name, |channel, state| {
+                if let Err(ticket) = self.admit(channel, state, &publication, permit.as_mut()) {
+                    return Err(Held::new(ticket, publication, options));
+                }
+                Ok(self.deliver(channel, state, None, publication))
+            });
+            if let Some(wake) = done.transpose()? {
                 wake.wake(&self.inboxes);
             }
-            return Published::default();
+            return Ok(Published::default());
         }
-        let (published, wake, unused) = self.directory.with(name, |channel, state| {
+        let done = self.directory.with(name, |channel, state| {
             let key = &options.idempotency_key;
             let known =
                 (!key.is_empty()).then(|| memory.keys(channel).lock().get(name, key, now.mono)).flatten();
             let (published, wake) = match known {
                 Some(published) => (published, None),
                 None => {
+                    if let Err(ticket) = self.admit(channel, state, &publication, permit.as_mut()) {
+                        return Err(Held::new(ticket, publication, options));
+                    }
                     let done = self.store_and_deliver(memory, channel, state, publication, &options, now);
                     if !key.is_empty() {
                         memory.keys(channel).lock().put(name, key, &done.0, now.mono);
@@ -186,8 +210,9 @@ impl Hub {
                     done
                 }
             };
-            (published, wake, state.is_idle().then(|| Arc::clone(channel)))
+            Ok((published, wake, state.is_idle().then(|| Arc::clone(channel))))
         });
+        let (published, wake, unused) = done?;
         if let Some(wake) = wake {
             wake.wake(&self.inboxes);
         }
@@ -195,7 +220,26 @@ impl Hub {
         if let Some(channel) = unused {
             self.directory.release(&channel);
         }
-        published
+        Ok(published)
+    }
+
+    /// Whether a publication may be queued in a channel now. If not, there is a place to wait, unless too many do.
+    fn admit(
+        &self,
+        channel: &Arc<Channel>,
+        state: &mut State,
+        publication: &Publication,
+        permit: Option<&mut Permit>,
+    ) -> Result<(), Result<Ticket, Full>> {
+        if let Some(permit) = permit {
+            permit.spend(channel, state);
+            return Ok(());
+        }
+        let bytes = publication.weight();
+        if self.admission.admits(channel, state, state.share(&self.admission, bytes)) {
+            return Ok(());
+        }
+        Err(self.admission.wait(channel, state, bytes))
     }
 
     fn store_and_deliver(
@@ -218,8 +262,8 @@ impl Hub {
             Outcome::Stored(publication) => {
                 let position = Position { offset: publication.offset, epoch: stream.top().epoch };
                 let epoch = Arc::clone(&position.epoch);
-                let wake =
-                    channel.deliver(state, &self.inboxes, |seq| Delivery::new(publication, seq, Some(epoch)));
+                let wake = channel
+                    .deliver(state, &self.admission, |seq| Delivery::new(publication, seq, Some(epoch)));
                 (Published { position, suppressed: false }, Some(wake))
             }
         }
@@ -233,7 +277,7 @@ impl Hub {
         epoch: Option<Arc<str>>,
         publication: Publication,
     ) -> Wake {
-        channel.deliver(state, &self.inboxes, |seq| Delivery::new(Arc::new(publication), seq, epoch))
+        channel.deliver(state, &self.admission, |seq| Delivery::new(Arc::new(publication), seq, epoch))
     }
 
     /// Reads a slice of a stream of the memory broker.

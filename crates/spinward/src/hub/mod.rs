@@ -1,5 +1,6 @@
 //! What the shards of a node share: the channel directory, the user registry, and a way into every shard.
 
+pub(crate) mod admission;
 mod comparisons;
 pub(crate) mod directory;
 pub(crate) mod encoded;
@@ -23,8 +24,10 @@ use crate::id::{ClientId, Entropy};
 use crate::log_rate::LogRate;
 use crate::metrics::{Metrics, bump};
 use crate::shard::inbox::{Control, Entry, Inbox};
+use admission::Admission;
 use comparisons::Comparisons;
 use directory::Directory;
+pub(crate) use memory::Held;
 use memory::Memory;
 use parking_lot::Mutex;
 use pulse::Pulse;
@@ -40,6 +43,7 @@ pub(crate) struct Hub {
     pub(crate) entropy: Entropy,
     pub(crate) directory: Directory,
     pub(crate) users: Users,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) metrics: Metrics,
     pub(crate) engine: Engine,
@@ -71,6 +75,7 @@ impl Hub {
         shards: usize,
     ) -> Self {
         let seed = entropy.number();
+        let inboxes: Vec<_> = (0..shards).map(|_| Arc::new(Inbox::new(config.inbox_max_size))).collect();
         let engine = match broker {
             Some(broker) => Engine::Remote(broker),
             None => Engine::Memory(Memory::new(&entropy)),
@@ -78,7 +83,8 @@ impl Hub {
         Self {
             directory: Directory::new(seed),
             users: Users::new(seed),
-            inboxes: (0..shards).map(|_| Arc::new(Inbox::new(config.inbox_max_size))).collect(),
+            admission: Arc::new(Admission::new(seed, &config, inboxes.clone())),
+            inboxes,
             metrics: Metrics::new(shards),
             pulse: Pulse::new(shards),
             engine,
@@ -103,6 +109,7 @@ impl Hub {
     /// Has every shard close its connections and end.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.admission.close();
         for shard in 0..self.inboxes.len() {
             self.send(shard, Entry::Shutdown);
         }
@@ -164,12 +171,7 @@ impl Hub {
         self.send(handle.shard(), Entry::Control { handle, control: Box::new(control) });
     }
 
-    /// Whether every shard can take more publications.
-    pub(crate) fn has_room(&self) -> bool {
-        self.inboxes.iter().all(|inbox| inbox.has_room())
-    }
-
-    /// Waits until every shard can take more publications.
+    /// Waits until every shard can take more.
     pub(crate) async fn room(&self) {
         for inbox in &self.inboxes {
             inbox.room().await;

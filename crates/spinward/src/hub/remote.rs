@@ -1,23 +1,25 @@
 //! What arrives from a remote broker.
 
 use super::Hub;
-use super::directory::Channel;
+use super::directory::{Channel, State, Wake};
 use super::encoded::Delivery;
 use super::interest::Ask;
 use crate::broker::{BrokerEvent, BrokerSink};
+use crate::publication::ClientInfo;
 use crate::publication::Position;
 use crate::shard::inbox::Entry;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl BrokerSink for Hub {
     fn deliver(&self, channel: &str, epoch: &str, event: BrokerEvent) {
         let wake = self.directory.with_existing(channel, |record, state| match event {
             BrokerEvent::Publication(publication) => {
                 let epoch = (publication.offset > 0).then(|| Arc::from(epoch));
-                record.deliver(state, &self.inboxes, |seq| Delivery::new(publication, seq, epoch))
+                record.deliver(state, &self.admission, |seq| Delivery::new(publication, seq, epoch))
             }
-            BrokerEvent::Join(info) => record.deliver_join_leave(state, &self.inboxes, &info, true),
-            BrokerEvent::Leave(info) => record.deliver_join_leave(state, &self.inboxes, &info, false),
+            BrokerEvent::Join(info) => self.deliver_join_leave(record, state, &info, true),
+            BrokerEvent::Leave(info) => self.deliver_join_leave(record, state, &info, false),
         });
         if let Some(wake) = wake {
             wake.wake(&self.inboxes);
@@ -25,15 +27,35 @@ impl BrokerSink for Hub {
     }
 
     fn has_room(&self) -> bool {
-        Self::has_room(self)
+        self.inboxes
+            .iter()
+            .all(|inbox| inbox.takes(false) && inbox.unsent().load(Ordering::Relaxed) < UNSENT_LOTS)
     }
 }
+
+/// Lots that a shard may have handed to connections and not sent, all channels together, before the reader pauses:
+/// half of what may wait for a connection.
+const UNSENT_LOTS: usize = 256;
 
 impl Hub {
     /// The broker told the top of a channel's stream: passes it on to the shards with subscribers.
     pub(crate) fn position_told(&self, record: &Channel, top: &Position) {
         let shards = record.lock().shards();
         shards.for_each(|shard| self.send(shard, Entry::Position { channel: record.id, top: top.clone() }));
+    }
+
+    /// Nobody waits with a join or leave of another node: where it has no room, the clients here do not hear of it.
+    fn deliver_join_leave(
+        &self,
+        record: &Arc<Channel>,
+        state: &mut State,
+        info: &Arc<ClientInfo>,
+        join: bool,
+    ) -> Wake {
+        if state.blocked(&self.admission, state.share(&self.admission, 0)).is_some() {
+            return Wake::NOBODY;
+        }
+        record.deliver_join_leave(state, &self.admission, info, join)
     }
 
     /// The broker answered a request for interest: tells the shards, and says what to ask next.

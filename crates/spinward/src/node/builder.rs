@@ -1,6 +1,6 @@
 //! How a node is made.
 
-use super::execute::Executor;
+use super::execute::{Bulkheads, Executor};
 use super::runtime::Runtime;
 use super::threads::Threads;
 use super::{Inner, Node};
@@ -109,7 +109,8 @@ impl NodeBuilder {
         }
         let presence = self.presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(hub.entropy.number())));
         let started_ms = hub.clock.now().mono;
-        let inner = Arc::new(Inner { hub, hooks: self.hooks, presence, runtime, started_ms });
+        let bulkheads = Bulkheads::new(hub.config.max_calls_in_flight);
+        let inner = Arc::new(Inner { hub, hooks: self.hooks, presence, runtime, bulkheads, started_ms });
         let threads = Arc::new(Threads::new(Arc::clone(&inner.hub)));
         for shard in 0..shards {
             let executor = Executor::new(Arc::clone(&inner), inner.runtime.clone());

@@ -62,8 +62,8 @@ pub(crate) enum Call {
         channel: Arc<Channel>,
         info: Arc<ClientInfo>,
         join: bool,
-        /// The client is told of itself, and its next command waits for that.
-        awaited: bool,
+        /// The client is told of itself, before its next command is taken.
+        told: bool,
     },
     Connected,
     Refreshed,
@@ -220,6 +220,7 @@ impl From<BrokerError> for Refusal {
         Self::Error(match error {
             BrokerError::UnrecoverablePosition => ErrorCode::UNRECOVERABLE_POSITION,
             BrokerError::NotSupported => ErrorCode::NOT_AVAILABLE,
+            BrokerError::Overloaded => ErrorCode::TOO_MANY_REQUESTS,
             BrokerError::Failed(_) | BrokerError::Stopped => ErrorCode::INTERNAL,
         })
     }

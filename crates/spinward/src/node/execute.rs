@@ -8,8 +8,9 @@ use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, Publish
 use crate::client::Client;
 use crate::handle::Handle;
 use crate::hooks::{HistoryAsked, PresenceAsked, Publish, Publishing, Refusal};
-use crate::hub::Engine;
+use crate::hub::admission::Announcement;
 use crate::hub::interest::Ask;
+use crate::hub::{Engine, Held};
 use crate::publication::{ClientInfo, Position};
 use crate::shard::core::Execute;
 use crate::shard::inbox::Entry;
@@ -66,6 +67,33 @@ impl Executor {
     }
 }
 
+/// Calls to broker and presence store that no command waits for. Each kind has a limit of its own, so that none
+/// takes the place of another, and none holds one place while it waits for another.
+pub(crate) struct Bulkheads {
+    /// Presence entries to remove, and joins and leaves for other nodes.
+    forgotten: Arc<Semaphore>,
+    interest: Arc<Semaphore>,
+    slices: Arc<Semaphore>,
+    positions: Arc<Semaphore>,
+}
+
+impl Bulkheads {
+    /// Each for so many calls at once.
+    pub(crate) fn new(calls: usize) -> Self {
+        let bulkhead = || Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
+        Self { forgotten: bulkhead(), interest: bulkhead(), slices: bulkhead(), positions: bulkhead() }
+    }
+}
+
+/// Polls a future once there is a place for it.
+fn within_bulkhead<T>(bulkhead: &Arc<Semaphore>, future: BoxFuture<T>) -> impl Future<Output = T> + use<T> {
+    let bulkhead = Arc::clone(bulkhead);
+    async move {
+        let _place = bulkhead.acquire_owned().await;
+        future.await
+    }
+}
+
 /// A call whose answer comes later.
 struct Asked {
     handle: Handle,
@@ -89,11 +117,11 @@ impl Execute for Executor {
         // what a client hears of its own coming.
         let queued = match &call {
             Call::Publish { request, .. } => request.subscribed,
-            Call::JoinLeave { awaited, .. } => *awaited,
+            Call::JoinLeave { told, .. } => *told,
             _ => false,
         };
         let (hook, late) = (call.name(), call.late());
-        let answer = catch_unwind(AssertUnwindSafe(|| self.inner.ask(client.as_ref(), handle, call)));
+        let answer = catch_unwind(AssertUnwindSafe(|| self.inner.ask(client.as_ref(), handle, token, call)));
         match answer {
             Err(_) => {
                 self.inner.hub.panicked(hook);
@@ -121,7 +149,13 @@ fn no_client() -> Outcome {
 
 impl Inner {
     /// Asks; `None` where no outcome is of interest.
-    fn ask(self: &Arc<Self>, client: Option<&Client>, handle: Handle, call: Call) -> Option<Answer<Outcome>> {
+    fn ask(
+        self: &Arc<Self>,
+        client: Option<&Client>,
+        handle: Handle,
+        token: u32,
+        call: Call,
+    ) -> Option<Answer<Outcome>> {
         let call = match call {
             Call::Connect(request) => {
                 return Some(
@@ -156,9 +190,10 @@ impl Inner {
                 self.forget("presence refresh", self.presence.refresh(&members));
                 return None;
             }
-            Call::JoinLeave { channel, info, join, awaited } => {
-                self.join_leave(&channel.name, info, join);
-                return awaited.then_some(Answer::Now(Outcome::Done(Ok(()))));
+            Call::JoinLeave { channel, info, join, .. } => {
+                let then = (token != 0).then_some((handle, token));
+                let later = self.join_leave(&channel.name, info, join, then);
+                return (then.is_some() && !later).then_some(Answer::Now(Outcome::Done(Ok(()))));
             }
             Call::Occupied(channel) => {
                 self.hooks.channel_occupied(&channel.name);
@@ -301,7 +336,7 @@ impl Inner {
         if max > 0 && (limit < 0 || limit > max) { max } else { limit }
     }
 
-    /// Publishes; the memory broker answers at once unless the shards are full.
+    /// Publishes; the memory broker answers at once unless subscribers are behind.
     pub(crate) fn publish(
         self: &Arc<Self>,
         channel: &str,
@@ -314,23 +349,33 @@ impl Inner {
         crate::metrics::bump(&self.hub.metrics.published);
         match &self.hub.engine {
             Engine::Remote(broker) => broker.publish(channel, data, options),
-            Engine::Memory(memory) if self.hub.has_room() => {
+            Engine::Memory(memory) => {
                 let now = self.hub.clock.now();
-                let published = self.hub.publish_memory(memory, channel, data, options, now);
-                Answer::Now(Ok(published))
-            }
-            Engine::Memory(_) => {
-                let (inner, channel) = (Arc::clone(self), channel.to_owned());
-                Answer::later(async move {
-                    inner.hub.room().await;
-                    let Engine::Memory(memory) = &inner.hub.engine else {
-                        return Err(BrokerError::NotSupported);
-                    };
-                    let now = inner.hub.clock.now();
-                    Ok(inner.hub.publish_memory(memory, &channel, data, options, now))
-                })
+                match self.hub.publish_memory(memory, channel, data, options, None, now) {
+                    Ok(published) => Answer::Now(Ok(published)),
+                    Err(held) => self.publish_in_turn(channel, *held),
+                }
             }
         }
+    }
+
+    /// Publishes what was not admitted, once it is its turn.
+    fn publish_in_turn(
+        self: &Arc<Self>,
+        channel: &str,
+        held: Held,
+    ) -> Answer<Result<crate::broker::Published, BrokerError>> {
+        let Held { ticket, data, options } = held;
+        let Ok(ticket) = ticket else { return Answer::Now(Err(BrokerError::Overloaded)) };
+        let (inner, channel) = (Arc::clone(self), channel.to_owned());
+        Answer::later(async move {
+            let (Ok(permit), Engine::Memory(memory)) = (ticket.await, &inner.hub.engine) else {
+                return Err(BrokerError::Stopped);
+            };
+            let now = inner.hub.clock.now();
+            let published = inner.hub.publish_memory(memory, &channel, data, options, Some(permit), now);
+            published.map_err(|_| BrokerError::Overloaded)
+        })
     }
 
     /// Reads a stream.
@@ -350,19 +395,26 @@ impl Inner {
         }
     }
 
-    fn join_leave(self: &Arc<Self>, channel: &str, info: Arc<ClientInfo>, join: bool) {
+    /// Tells the subscribers of a channel that a client came or went. Returns whether `then` is told of it later.
+    fn join_leave(
+        self: &Arc<Self>,
+        channel: &str,
+        info: Arc<ClientInfo>,
+        join: bool,
+        then: Option<(Handle, u32)>,
+    ) -> bool {
         crate::metrics::bump(if join { &self.hub.metrics.joined } else { &self.hub.metrics.left });
         match &self.hub.engine {
             Engine::Remote(broker) => {
                 self.forget("join and leave", broker.publish_join_leave(channel, info, join));
+                false
             }
             Engine::Memory(_) => {
-                let wake = self.hub.directory.with_existing(channel, |record, state| {
-                    record.deliver_join_leave(state, &self.hub.inboxes, &info, join)
+                let announced = self.hub.directory.with_existing(channel, |record, state| {
+                    let announcement = Announcement { info, join, then };
+                    self.hub.admission.announce(record, state, announcement)
                 });
-                if let Some(wake) = wake {
-                    wake.wake(&self.hub.inboxes);
-                }
+                announced.unwrap_or(false)
             }
         }
     }
@@ -378,6 +430,7 @@ impl Inner {
             Answer::Now(Err(error)) => tracing::warn!(%error, "a store or broker failed"),
             Answer::Later(future) => {
                 let (runtime, hub) = (self.runtime.clone(), Arc::clone(&self.hub));
+                let future = within_bulkhead(&self.bulkheads.forgotten, future);
                 self.runtime.spawn(async move {
                     match runtime.within(hub.config.hook_timeout, future).await {
                         Some(Ok(_)) => {}
@@ -407,6 +460,7 @@ impl Inner {
         match answer {
             Answer::Now(result) => answered(result),
             Answer::Later(future) => {
+                let future = within_bulkhead(&self.bulkheads.interest, future);
                 let answer = self.answer_of_broker("interest", future);
                 self.runtime.spawn(async move { answered(answer.await) });
             }
@@ -414,11 +468,11 @@ impl Inner {
     }
 
     /// Waits for what a broker answers later, as long as it may take.
-    fn answer_of_broker<T>(
+    fn answer_of_broker<T, F: Future<Output = Result<T, BrokerError>>>(
         &self,
         hook: &'static str,
-        future: BoxFuture<Result<T, BrokerError>>,
-    ) -> impl Future<Output = Result<T, BrokerError>> + use<T> {
+        future: F,
+    ) -> impl Future<Output = Result<T, BrokerError>> + use<T, F> {
         let (runtime, hub) = (self.runtime.clone(), Arc::clone(&self.hub));
         async move {
             runtime.within(hub.config.hook_timeout, future).await.unwrap_or_else(|| {
@@ -442,6 +496,7 @@ impl Inner {
         match answer {
             Answer::Now(read) => tell(read),
             Answer::Later(future) => {
+                let future = within_bulkhead(&self.bulkheads.positions, future);
                 let answer = self.answer_of_broker("position", future);
                 self.runtime.spawn(async move { tell(answer.await) });
             }
@@ -465,6 +520,7 @@ impl Inner {
         match answer {
             Answer::Now(slice) => send(slice),
             Answer::Later(future) => {
+                let future = within_bulkhead(&self.bulkheads.slices, future);
                 let answer = self.answer_of_broker("slice", future);
                 self.runtime.spawn(async move { send(answer.await) });
             }

@@ -52,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) presence: Arc<dyn PresenceStore>,
     pub(crate) runtime: runtime::Runtime,
+    pub(crate) bulkheads: execute::Bulkheads,
     /// When the node was made, on the monotonic clock.
     pub(crate) started_ms: u64,
 }

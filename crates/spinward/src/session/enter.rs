@@ -71,7 +71,7 @@ impl Session {
         }
         let Some(entry) = cx.channels.get_mut(local) else {
             if let Some(replaced) = replaced {
-                self.withdraw(cx, replaced.own, &record, 0);
+                self.withdraw(cx, replaced.own, &record, 0, 0);
             }
             let server_side = !matches!(purpose, Purpose::Command(_));
             self.grant_failed(cx, channel, server_side, FailureCause::Error(ErrorCode::INTERNAL));
@@ -109,7 +109,7 @@ impl Session {
             flags |= if wanted { flag } else { 0 };
         }
         if let Some(replaced) = replaced {
-            self.withdraw(cx, replaced.own, &record, flags);
+            self.withdraw(cx, replaced.own, &record, flags, 0);
         }
         let seen = options.presence || options.join_leave || !options.info.is_empty();
         let info = self
@@ -193,19 +193,27 @@ impl Session {
         self.announce(cx, channel);
     }
 
-    /// Tells a channel that this client came. Where the client is told as well, its next command waits for that.
+    /// Tells a channel that this client came. Its next command waits until that is queued, and where the client is
+    /// told as well, until it is told.
     pub(super) fn announce(&mut self, cx: &mut Cx<'_>, channel: &str) {
         let Some(own) = self.subscription(cx, channel) else { return };
         let (true, Some(info)) = (own.is(Details::JOIN_LEAVE), own.info().cloned()) else { return };
         let Some(local) = cx.channels.get(own.channel) else { return };
         let free = self.busy.as_ref().is_none_or(|busy| matches!(busy.what, Waiting::Announced));
-        let awaited = free && local.is(cx.handle.slot(), Wants::JOIN_LEAVE);
+        let told = free && local.is(cx.handle.slot(), Wants::JOIN_LEAVE);
         let record = local.record.clone();
-        let token = if awaited { self.token() } else { 0 };
-        if awaited {
-            self.busy = Some(Box::new(Busy { token, id: 0, what: Waiting::Announced }));
+        let token = self.announcing();
+        self.call(cx, token, Call::JoinLeave { channel: record, info, join: true, told });
+    }
+
+    /// A join or leave of this client is to be queued: its next command waits for that, unless one is under way.
+    pub(super) fn announcing(&mut self) -> u32 {
+        if self.busy.as_ref().is_some_and(|busy| !matches!(busy.what, Waiting::Announced)) {
+            return 0;
         }
-        self.call(cx, token, Call::JoinLeave { channel: record, info, join: true, awaited });
+        let token = self.token();
+        self.busy = Some(Box::new(Busy { token, id: 0, what: Waiting::Announced }));
+        token
     }
 
     pub(super) fn join_failed(&mut self, cx: &mut Cx<'_>, purpose: Purpose, code: ErrorCode) {
@@ -241,7 +249,7 @@ impl Session {
         // One that is only being listed is in its channel, and ends as every other one does.
         let Stage::Entering { record, local } = join.stage else { return };
         if let Some(replaced) = join.asked.replaces {
-            self.withdraw(cx, replaced.own, &record, 0);
+            self.withdraw(cx, replaced.own, &record, 0, 0);
         }
         self.grant_failed(cx, join.channel, !matches!(join.purpose, Purpose::Command(_)), cause);
         let mut done = false;

@@ -104,28 +104,37 @@ impl Session {
     }
 
     /// Takes back what others see of a subscription that ended, except for what the flags of the one that follows it
-    /// keep: its place in presence, and its membership as far as joins and leaves tell it.
-    pub(super) fn withdraw(&self, cx: &mut Cx<'_>, own: Details, channel: &Arc<Channel>, kept: u8) {
+    /// keep: its place in presence, and its membership as far as joins and leaves tell it. `token`: the session waits
+    /// for the leave to be queued.
+    pub(super) fn withdraw(
+        &self,
+        cx: &mut Cx<'_>,
+        own: Details,
+        channel: &Arc<Channel>,
+        kept: u8,
+        token: u32,
+    ) {
         let shown = own.flags & !kept;
         if shown & Details::PRESENCE != 0 {
             self.tell(cx, Call::PresenceRemove { channel: Arc::clone(channel), client: self.id });
         }
         if let (Some(info), true) = (own.info, shown & Details::JOIN_LEAVE != 0) {
-            self.tell(
-                cx,
-                Call::JoinLeave { channel: Arc::clone(channel), info, join: false, awaited: false },
-            );
+            let call = Call::JoinLeave { channel: Arc::clone(channel), info, join: false, told: false };
+            self.call(cx, token, call);
         }
     }
 
     /// Gives back everything that a subscription holds.
-    pub(super) fn leave(&self, cx: &mut Cx<'_>, own: Details, code: &UnsubscribeCode) {
+    pub(super) fn leave(&mut self, cx: &mut Cx<'_>, own: Details, code: &UnsubscribeCode) {
         let Some(local) = cx.channels.get_mut(own.channel) else { return };
         local.remove(cx.handle.slot());
         let record = Arc::clone(&local.record);
         self.leave_record(cx, own.channel, &record);
         cx.metrics.subscriptions_down();
-        self.withdraw(cx, own, &record, 0);
+        // One that leaves by its own command waits until the others are to be told.
+        let announces = own.is(Details::JOIN_LEAVE) && own.info.is_some();
+        let token = if announces && *code == UnsubscribeCode::CLIENT { self.announcing() } else { 0 };
+        self.withdraw(cx, own, &record, 0, token);
         self.tell(cx, Call::Unsubscribed { channel: record, code: code.clone() });
     }
 

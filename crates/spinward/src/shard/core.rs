@@ -9,6 +9,7 @@ use super::probe::Probes;
 use super::rates::Rates;
 use super::refresh::Refresh;
 use super::slots::{Slot, State};
+use super::unsent::Unsent;
 use super::walk::Walk;
 use super::wheel::Wheel;
 use crate::clock::Now;
@@ -74,6 +75,7 @@ pub(crate) struct Core {
     pub(super) refresh: Option<Refresh>,
     /// What is to be done to many connections, each with what it counts for in the inbox. The first is under way.
     pub(super) walks: VecDeque<(Walk, usize)>,
+    pub(super) unsent: Unsent,
     pub(super) shutting_down: bool,
 }
 
@@ -104,6 +106,7 @@ impl Core {
             probes: Probes::default(),
             refresh: presence_refresh.map(|interval| Refresh::new(interval, now)),
             walks: VecDeque::new(),
+            unsent: Unsent::default(),
             shutting_down: false,
             hub,
             config,
@@ -114,10 +117,17 @@ impl Core {
     pub(crate) fn entry(&mut self, entry: Entry, now: Now, exec: &mut impl Execute) {
         // A walk counts until its last slice.
         let weight = if let Entry::Walk(_) = entry { 0 } else { entry.weight() };
+        let deliveries = entry.deliveries();
         match entry {
             Entry::Accept(_) => debug_assert!(false, "the mover accepts"),
-            Entry::Publication { channel, delivery } => self.deliver(channel, &delivery, now, exec),
-            Entry::JoinLeave { channel, info, join } => self.tell_join_leave(channel, &info, join, now, exec),
+            Entry::Publication { channel, delivery, share } => {
+                self.deliver(channel.id, &delivery, now, exec);
+                self.hand_over(channel, share.lots);
+            }
+            Entry::JoinLeave { channel, info, join, share } => {
+                self.tell_join_leave(channel.id, &info, join, now, exec);
+                self.hand_over(channel, share.lots);
+            }
             Entry::Outcome { handle, token, outcome } => self.outcome(handle, token, *outcome, now, exec),
             Entry::Interest { channel, ok } => self.interest(channel, ok, now, exec),
             Entry::Position { channel, top } => self.position_told(channel, top, now),
@@ -128,7 +138,10 @@ impl Core {
             Entry::Shutdown => self.shutdown(now, exec),
         }
         if weight > 0 {
-            self.hub.inboxes[usize::from(self.shard)].done(weight);
+            self.hub.inboxes[usize::from(self.shard)].done(weight, deliveries);
+            if self.hub.admission.is_waiting() {
+                self.hub.admission.shard_has_room(usize::from(self.shard));
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::enforce::Judge;
 use crate::handle::Handle;
+use crate::hub::directory::{Channel, Share};
 use crate::hub::encoded::Delivery;
 use crate::node::call::Outcome;
 use crate::publication::{ClientInfo, Position};
@@ -21,9 +22,9 @@ pub(crate) enum Entry {
     /// Take over a connection.
     Accept(Box<Accepted>),
     /// Deliver a publication to the local subscribers of a channel.
-    Publication { channel: u64, delivery: Arc<Delivery> },
+    Publication { channel: Arc<Channel>, delivery: Arc<Delivery>, share: Share },
     /// Tell the local subscribers of a channel that somebody joined or left.
-    JoinLeave { channel: u64, info: Arc<ClientInfo>, join: bool },
+    JoinLeave { channel: Arc<Channel>, info: Arc<ClientInfo>, join: bool, share: Share },
     /// The answer to a call is here.
     Outcome { handle: Handle, token: u32, outcome: Box<Outcome> },
     /// The remote broker answered whether it delivers a channel now.
@@ -63,6 +64,21 @@ impl Entry {
         }
     }
 }
+
+impl Entry {
+    /// What it counts for in the budget of deliveries.
+    pub(crate) const fn deliveries(&self) -> u32 {
+        match self {
+            Self::Publication { share, .. } | Self::JoinLeave { share, .. } => share.deliveries,
+            _ => 0,
+        }
+    }
+}
+
+/// Deliveries that may wait in an inbox, about two milliseconds of work. What comes next waits behind them.
+const DELIVERIES: usize = 4096;
+/// So many more for channels that have nothing under way.
+const RESERVE: usize = 2048;
 
 /// About what an entry takes beside its payload.
 pub(crate) const ENTRY_BYTES: usize = 256;
@@ -107,6 +123,10 @@ pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     bytes: AtomicUsize,
     max_bytes: usize,
+    deliveries: AtomicUsize,
+    /// Lots that were handed to connections and are not sent yet, for readers of remote brokers.
+    unsent: AtomicUsize,
+    closed: AtomicBool,
     /// Connections of the shard, for placing new ones.
     connections: AtomicUsize,
     woken: AtomicBool,
@@ -129,6 +149,9 @@ impl Inbox {
             queue: Mutex::default(),
             bytes: AtomicUsize::new(0),
             max_bytes,
+            deliveries: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             woken: AtomicBool::new(false),
             wake: Notify::new(),
@@ -137,18 +160,49 @@ impl Inbox {
     }
 
     /// Appends an entry. The shard does not notice until [`Inbox::wake`]. Once the shard has ended, entries are
-    /// dropped, so that whoever waits for one hears that it is over.
-    pub(crate) fn push(&self, entry: Entry) {
-        let weight = entry.weight();
+    /// dropped, so that whoever waits for one hears that it is over. Returns whether it was queued.
+    pub(crate) fn push(&self, entry: Entry) -> bool {
+        let (weight, deliveries) = (entry.weight(), entry.deliveries());
         let mut queue = self.queue.lock();
         if queue.closed {
             drop(queue);
-            return;
+            return false;
         }
         if weight > 0 {
             self.bytes.fetch_add(weight, Ordering::Relaxed);
         }
+        if deliveries > 0 {
+            self.deliveries.fetch_add(deliveries as usize, Ordering::SeqCst);
+        }
         queue.entries.push_back(entry);
+        true
+    }
+
+    /// Counts deliveries that are to be queued soon.
+    pub(crate) fn reserve(&self, deliveries: u32) {
+        self.deliveries.fetch_add(deliveries as usize, Ordering::SeqCst);
+    }
+
+    /// Whether one more publication, join or leave may be queued. `first`: nothing of its channel is under way.
+    pub(crate) fn takes(&self, first: bool) -> bool {
+        let most = if first { DELIVERIES + RESERVE } else { DELIVERIES };
+        self.is_closed() || self.deliveries.load(Ordering::SeqCst) < most && self.has_room()
+    }
+
+    /// How many entries wait.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn len(&self) -> usize {
+        self.queue.lock().entries.len()
+    }
+
+    /// Whether the shard has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Lots that the shard has handed to connections and not sent yet. Written by the shard alone.
+    pub(crate) const fn unsent(&self) -> &AtomicUsize {
+        &self.unsent
     }
 
     /// The shard has ended: what is left and what still comes is dropped, and nobody waits for room any longer.
@@ -156,6 +210,7 @@ impl Inbox {
         let left = {
             let mut queue = self.queue.lock();
             queue.closed = true;
+            self.closed.store(true, Ordering::SeqCst);
             self.bytes.store(0, Ordering::Relaxed);
             std::mem::take(&mut queue.entries)
         };
@@ -172,14 +227,22 @@ impl Inbox {
         &self.connections
     }
 
-    /// Appends a publication.
-    pub(crate) fn push_publication(&self, channel: u64, delivery: Arc<Delivery>) {
+    /// Appends a publication. Returns how often it was queued: once, unless the shard has ended.
+    pub(crate) fn push_publication(
+        &self,
+        channel: &Arc<Channel>,
+        delivery: &Arc<Delivery>,
+        share: Share,
+    ) -> u16 {
+        let push = |delivery| self.push(Entry::Publication { channel: Arc::clone(channel), delivery, share });
         #[cfg(feature = "planted-faults")]
-        for delivery in crate::sim::planted::on_entry(std::ptr::from_ref(self) as usize, channel, delivery) {
-            self.push(Entry::Publication { channel, delivery });
+        {
+            let inbox = std::ptr::from_ref(self) as usize;
+            let deliveries = crate::sim::planted::on_entry(inbox, channel.id, Arc::clone(delivery));
+            deliveries.into_iter().map(|delivery| u16::from(push(delivery))).sum()
         }
         #[cfg(not(feature = "planted-faults"))]
-        self.push(Entry::Publication { channel, delivery });
+        u16::from(push(Arc::clone(delivery)))
     }
 
     /// Wakes the shard, once per turn of it.
@@ -207,9 +270,15 @@ impl Inbox {
         }
     }
 
-    /// An entry was handled: its bytes count no longer.
-    pub(crate) fn done(&self, bytes: usize) {
-        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// An entry was handled: its bytes and deliveries count no longer.
+    pub(crate) fn done(&self, bytes: usize, deliveries: u32) {
+        if deliveries > 0 {
+            self.deliveries.fetch_sub(deliveries as usize, Ordering::SeqCst);
+        }
+        if bytes == 0 {
+            return;
+        }
+        let before = self.bytes.fetch_sub(bytes, Ordering::SeqCst);
         if before >= self.max_bytes && before - bytes < self.max_bytes {
             self.room.notify_waiters();
         }
@@ -253,7 +322,7 @@ mod tests {
         assert!(!inbox.has_room(), "what is drained is not handled yet");
         let (room, ()) =
             tokio::join!(tokio::time::timeout(std::time::Duration::from_secs(10), inbox.room()), async {
-                entries.iter().for_each(|entry| inbox.done(entry.weight()));
+                entries.iter().for_each(|entry| inbox.done(entry.weight(), 0));
             });
         assert_eq!(room, Ok(()));
         assert_eq!(inbox.bytes.load(Ordering::Relaxed), 0);
@@ -263,7 +332,7 @@ mod tests {
     fn a_burst_leaves_no_room_behind() {
         let inbox = Inbox::new(usize::MAX);
         let mut entries = VecDeque::new();
-        (0..100_000).for_each(|_| inbox.push(Entry::Shutdown));
+        (0..100_000).for_each(|_| assert!(inbox.push(Entry::Shutdown)));
         for _ in 0..100 {
             inbox.drain(&mut entries);
             entries.clear();

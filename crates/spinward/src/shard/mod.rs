@@ -17,6 +17,7 @@ mod refresh;
 pub(crate) mod slots;
 mod stream;
 mod task;
+mod unsent;
 pub(crate) mod walk;
 mod wheel;
 pub(crate) mod work;
@@ -299,7 +300,9 @@ impl Driver {
             return None;
         }
         let (published, sends) = (std::mem::take(&mut self.published), std::mem::take(&mut self.sends));
-        self.resting = published && sends >= SENDS_BEFORE_REST && !self.stopping;
+        // Publishers that wait bring nothing more until the shard goes on.
+        let awaited = self.hub.admission.is_waiting();
+        self.resting = published && sends >= SENDS_BEFORE_REST && !awaited && !self.stopping;
         self.resting.then(|| REST_AT_MOST.min(REST_PER_SEND * sends))
     }
 

@@ -206,20 +206,25 @@ impl Core {
 
     /// The next slot with something to send, or to let go of, among those that are not of a large fan-out alone.
     pub(crate) fn take_express(&mut self) -> Option<u32> {
+        // What was taken before is sent by now.
+        self.release_sent();
         let slot = self.express.pop_front()?;
+        self.unsent.count_express();
         self.slots[slot as usize].marks.clear(Marks::EXPRESS);
         Some(slot)
     }
 
     /// The next slot with something of a large fan-out to send. It may have been sent with something else by now.
     pub(crate) fn take_bulk(&mut self) -> Option<u32> {
+        self.release_sent();
         let slot = self.bulk.pop_front()?;
+        self.unsent.count_bulk();
         self.slots[slot as usize].marks.clear(Marks::BULK);
         Some(slot)
     }
 
     pub(crate) fn has_dirty(&self) -> bool {
-        !self.express.is_empty() || self.has_bulk()
+        !self.express.is_empty() || self.has_bulk() || self.unsent.is_waiting()
     }
 
     /// Whether sends of a large fan-out are still to be made.

@@ -81,7 +81,7 @@ impl Core {
         let weight = walk.weight();
         if let Some(waiting) = self.walks.iter_mut().find(|(waiting, _)| waiting.covers(&walk)) {
             waiting.0.doing.extend(walk.doing);
-            self.hub.inboxes[usize::from(self.shard)].done(weight);
+            self.hub.inboxes[usize::from(self.shard)].done(weight, 0);
             return;
         }
         self.walks.push_back((walk, weight));
@@ -115,7 +115,7 @@ impl Core {
         }
         done |= matches!(&walk.over, Over::These(handles) if handles.len() == 0);
         if done {
-            self.hub.inboxes[usize::from(self.shard)].done(weight);
+            self.hub.inboxes[usize::from(self.shard)].done(weight, 0);
         } else {
             self.walks.push_front((walk, weight));
         }

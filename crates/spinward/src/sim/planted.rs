@@ -47,6 +47,8 @@ pub enum Fault {
     NoGrace,
     /// Nobody looks again once the wall clock was set.
     StepUnseen,
+    /// Nobody waits for subscribers that are behind.
+    Unbounded,
     /// What waits to be sent is not counted.
     OutputUncounted,
     /// A client whose output held it up is not served again once it has taken that.

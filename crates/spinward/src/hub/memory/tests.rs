@@ -31,7 +31,9 @@ impl Hub {
     fn put(&self, name: &str, history: HistoryOptions, key: &str) -> Published {
         let options =
             PublishOptions { history, idempotency_key: key.to_owned(), ..PublishOptions::default() };
-        self.publish_memory(self.memory(), name, Bytes::from_static(b"{}"), options, self.clock.now())
+        let now = self.clock.now();
+        let data = Bytes::from_static(b"{}");
+        self.publish_memory(self.memory(), name, data, options, None, now).ok().unwrap()
     }
 
     fn look(&self, name: &str) -> Position {

@@ -1,0 +1,88 @@
+//! What was handed to connections and is not sent yet, so that publishers of a channel wait for its sends.
+
+use super::core::Core;
+use crate::hub::directory::Channel;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Publications, joins and leaves that wait for sends, oldest first.
+#[derive(Default)]
+pub(super) struct Unsent {
+    queue: VecDeque<Waiting>,
+    lots: usize,
+    /// Slots that were taken out of the queues of those with something to send, ever.
+    taken: Taken,
+}
+
+/// Numbers of slots, of both queues.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Taken {
+    express: u64,
+    bulk: u64,
+}
+
+struct Waiting {
+    channel: Arc<Channel>,
+    lots: u16,
+    /// Sent once so many slots were taken.
+    until: Taken,
+}
+
+impl Unsent {
+    pub(super) const fn count_express(&mut self) {
+        self.taken.express += 1;
+    }
+
+    pub(super) const fn count_bulk(&mut self) {
+        self.taken.bulk += 1;
+    }
+
+    /// Whether anything waits for sends.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn take_sent(&mut self) -> Option<Waiting> {
+        let taken = self.taken;
+        let sent =
+            |first: &mut Waiting| first.until.express <= taken.express && first.until.bulk <= taken.bulk;
+        self.queue.pop_front_if(sent)
+    }
+}
+
+impl Core {
+    /// Something of a channel was handed to its subscribers. Each of them is in a queue of slots with something to
+    /// send now, unless its socket takes no more: it is sent when all slots in the queues have had their turn.
+    pub(super) fn hand_over(&mut self, channel: Arc<Channel>, lots: u16) {
+        let Taken { express, bulk } = self.unsent.taken;
+        let until =
+            Taken { express: express + self.express.len() as u64, bulk: bulk + self.bulk.len() as u64 };
+        self.unsent.lots += usize::from(lots);
+        match self.unsent.queue.back_mut() {
+            Some(last) if last.until == until && Arc::ptr_eq(&last.channel, &channel) => {
+                last.lots = last.lots.saturating_add(lots);
+            }
+            _ => self.unsent.queue.push_back(Waiting { channel, lots, until }),
+        }
+        self.release_sent();
+        self.show_unsent();
+    }
+
+    /// Tells readers of remote brokers how much is not sent yet.
+    fn show_unsent(&self) {
+        self.hub.inboxes[usize::from(self.shard)].unsent().store(self.unsent.lots, Ordering::Relaxed);
+    }
+
+    /// Lets publishers of those channels go on whose sends are made.
+    pub(super) fn release_sent(&mut self) {
+        while let Some(Waiting { channel, lots, .. }) = self.unsent.take_sent() {
+            self.unsent.lots -= usize::from(lots);
+            channel.lock().sent(lots);
+            if self.hub.admission.is_waiting() {
+                self.hub.admission.channel_has_room(&channel);
+            }
+            self.show_unsent();
+        }
+    }
+}
