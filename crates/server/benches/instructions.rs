@@ -1,4 +1,4 @@
-//! What a permission decision costs, in instructions: see `spinward_testkit::counted`.
+//! Cost of a permission decision in instructions: see `spinward_testkit::counted`.
 
 #![allow(clippy::unwrap_used, reason = "a bench may fail")]
 

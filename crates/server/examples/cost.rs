@@ -1,5 +1,5 @@
-//! What one check of a token and one decision about permissions cost: `cost verify` and `cost decide` print a line of
-//! JSON, which `cargo xtask bench` reads. Tokens are checked as at a connect, claims included, and beside the crate
+//! Costs of one check of a token and of one decision about permissions: `cost verify` and `cost decide` print a line
+//! of JSON, which `cargo xtask bench` reads. Tokens are checked as at a connect, claims included, and beside the crate
 //! `jsonwebtoken`, by turns.
 
 #![allow(
@@ -174,7 +174,7 @@ fn beside(token: &str, alg: Alg, key: &DecodingKey, ours: &mut dyn FnMut()) -> V
     json!({ "us": taken[0] / 1e3, "other": taken[1] / 1e3 })
 }
 
-/// What remembering tokens that were verified would cost instead: a hash, a look under a lock, a copy of the claims.
+/// Cost of remembering tokens that were verified instead: a hash, a look under a lock, a copy of the claims.
 fn remembered(verifier: &Verifier, token: &str) -> Value {
     let hash = |token: &str| {
         <[u8; 32]>::try_from(digest::digest(&digest::SHA256, token.as_bytes()).as_ref()).unwrap()

@@ -106,7 +106,7 @@ impl<'a> Params<'a> {
         Ok(object)
     }
 
-    /// A payload as it stands, `null` included. Empty if absent.
+    /// A payload as it is, `null` included. Empty if absent.
     pub(crate) fn payload(&self, name: &'static str) -> Bytes {
         self.raw(name).map_or_else(Bytes::new, |text| Bytes::copy_from_slice(text.as_bytes()))
     }
@@ -135,7 +135,7 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Whether a name of JSON names a field: in any case, with the two letters beyond ASCII that have one within it.
+/// Returns true if a JSON name names a field: in any case, with the two letters beyond ASCII that have one within it.
 pub(crate) fn same_name(written: &str, field: &str) -> bool {
     if written.is_ascii() {
         return written.eq_ignore_ascii_case(field);

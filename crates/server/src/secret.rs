@@ -19,7 +19,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether nothing is set.
+    /// Returns true if nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -29,7 +29,7 @@ struct Key {
     configured: String,
     encoding: EncodingKey,
     decoding: DecodingKey,
-    /// What `gentoken` signs with, unless it is the configured secret.
+    /// Key that `gentoken` signs with, unless it is the configured secret.
     private: Option<String>,
 }
 

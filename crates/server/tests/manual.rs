@@ -1,4 +1,4 @@
-//! What the manual shows is what the server takes.
+//! Checks that the server accepts what the manual shows.
 
 use serde_json::Value;
 use spinward_server::api::command::Command;

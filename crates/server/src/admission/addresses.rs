@@ -1,4 +1,4 @@
-//! How many connections each address has.
+//! Numbers of connections by address.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ const PARTS: usize = 16;
 /// Addresses of one part before those that have nothing are looked for.
 const FIRST_SWEEP: usize = 64;
 
-/// What counts as one address: an IPv4 address, or a /64 of IPv6, of which a host has as many addresses as it likes.
+/// Unit of counting: an IPv4 address, or a /64 of IPv6, of which a host has as many addresses as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key(IpAddr);
 
@@ -27,7 +27,7 @@ impl Key {
     }
 }
 
-/// What is counted of an address.
+/// Kinds of counts for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Connection,
@@ -55,7 +55,7 @@ struct Part {
 #[derive(Default)]
 struct Entry {
     counts: [u32; 2],
-    /// When the next connection would be on time, in microseconds.
+    /// Time at which the next connection would be on time, in microseconds.
     on_time: u64,
 }
 

@@ -1,4 +1,4 @@
-//! How much memory the process has, and how much it may have.
+//! Memory of the process, and its limit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(crate) fn limit() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kilobytes(&text, "MemTotal:"));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = groups.lines().flat_map(files).filter_map(|file| {
-        // "max" is no limit.
+        // "max" means no limit.
         fs::read_to_string(file).ok()?.trim().parse().ok()
     });
     limits.chain(machine).min()

@@ -1,4 +1,4 @@
-//! Who may open a connection: caps for each address, a cap for connections that are not logged in, and the state in
+//! Admission of connections: caps for each address, a cap for connections that are not logged in, and the state in
 //! which the node takes no more.
 //!
 //! A connection is counted when it is accepted. Behind a trusted proxy all connections have the proxy's address, so
@@ -39,7 +39,7 @@ pub(crate) struct Caps {
 }
 
 impl Caps {
-    /// Whether addresses are counted at all.
+    /// Returns true if addresses are counted at all.
     const fn of_addresses(&self) -> bool {
         self.connections > 0 || self.rate > 0 || self.unauthenticated > 0
     }
@@ -59,7 +59,7 @@ struct Inner {
     clock: Clock,
 }
 
-/// What an HTTP connection counts for.
+/// Permits that an HTTP connection counts by.
 pub(crate) struct Entrance {
     connection: Option<Arc<Permit>>,
     waiting: Option<Waiting>,
@@ -78,14 +78,14 @@ struct Waiting {
     _of_address: Option<Permit>,
 }
 
-/// What a WebSocket counts for until its login.
+/// Permits that a WebSocket counts by until its login.
 pub(crate) struct Login {
     connection: Option<Arc<Permit>>,
     _waiting: Waiting,
 }
 
 impl Login {
-    /// What it counts for from then on.
+    /// Returns the permit that it counts by from then on.
     pub(crate) fn connection(&self) -> Option<Arc<Permit>> {
         self.connection.clone()
     }
@@ -146,7 +146,7 @@ impl Admission {
         self.0.refusals.note(refused, self.0.clock.now());
     }
 
-    /// Whether what a peer says of its clients is believed.
+    /// Returns true if a peer's information about its clients is trusted.
     pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
         self.0.proxies.trusts(peer)
     }
@@ -161,7 +161,7 @@ impl Admission {
         self.0.unauthenticated.load(Ordering::Relaxed)
     }
 
-    /// How many connections were refused for each reason.
+    /// Returns the number of refused connections for each reason.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (Refused, u64)> {
         refused::ALL.into_iter().map(|refused| (refused, self.0.refusals.count(refused)))
     }

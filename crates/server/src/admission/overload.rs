@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often is measured.
+/// Interval between measurements.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// What a node has too much of.
+/// Resource that a node has exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// Memory of the process.
@@ -51,7 +51,7 @@ struct Load {
     loop_lag: Duration,
 }
 
-/// Whether a node is overloaded.
+/// Overload state of a node.
 #[derive(Default)]
 pub(crate) struct Overload {
     limits: OverloadLimits,

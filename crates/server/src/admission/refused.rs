@@ -1,4 +1,4 @@
-//! Why connections are refused: the answer, the counters, and a line in the log a second.
+//! Refused connections: the answer, the counters, and a line in the log a second.
 
 use super::overload::Reason;
 use crate::api::http::{Answer, plain};
@@ -96,7 +96,7 @@ impl Refusals {
 }
 
 impl Logged {
-    /// Whether a line is written in this second, and how many were not written before it.
+    /// Decides if a line is written in this second, and returns how many were not written before it.
     fn admit(&mut self, second: u64) -> Option<u64> {
         if self.second == second {
             self.silent += 1;

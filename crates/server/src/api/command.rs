@@ -1,4 +1,4 @@
-//! The calls of the server API, read from their parameters: the same behind every door.
+//! The calls of the server API, read from their parameters: the same behind every endpoint.
 
 use crate::params::{Malformed, Params};
 use crate::policy::Override;
@@ -24,9 +24,9 @@ pub enum Command {
     Disconnect { who: Who, whitelist: Vec<String>, code: Option<Disconnect> },
     /// Prolong or end logins of a user's connections.
     Refresh { who: Who, expired: bool, expire_at: i64, info: Option<Bytes> },
-    /// Who is in a channel.
+    /// Clients in a channel.
     Presence { channel: String },
-    /// How many are in a channel.
+    /// Numbers of clients and users in a channel.
     PresenceStats { channel: String },
     /// Read the stream of a channel.
     History { channel: String, limit: i32, since: Option<Since>, reverse: bool },
@@ -46,13 +46,13 @@ pub enum Command {
     BlockUser { user: String, expire_at: i64 },
     /// Let a user in again.
     UnblockUser { user: String },
-    /// What the server would decide. `None`: the action is none.
+    /// Decision that the server would make. `None`: the action is unknown.
     Explain(Option<Box<Question>>),
     /// A method of channels of other kinds than streams. `whole`: nothing that it needs is missing.
     OtherKind { channel: String, whole: bool },
 }
 
-/// What is published.
+/// Data to publish.
 #[derive(Debug, Clone, Default)]
 pub struct Message {
     /// Payload; `None` if its base64 is broken.
@@ -71,7 +71,7 @@ pub struct Message {
     pub version_epoch: String,
 }
 
-/// Which connections are meant.
+/// Connections that a call applies to.
 #[derive(Debug, Clone, Default)]
 pub struct Who {
     /// Of this user; empty is the anonymous one.
@@ -91,7 +91,7 @@ pub struct Subscribe {
     pub channel: String,
     /// Unix seconds at which it ends; 0 never.
     pub expire_at: i64,
-    /// What others see with it; `None` if its base64 is broken.
+    /// Information that others see with it; `None` if its base64 is broken.
     pub info: Option<Bytes>,
     /// Payload of the push; `None` if its base64 is broken.
     pub data: Option<Bytes>,
@@ -120,7 +120,7 @@ pub struct Disconnect {
 }
 
 impl Command {
-    /// Whether it takes back a token, tokens or a user.
+    /// Returns true if it revokes a token, tokens or a user.
     #[must_use]
     pub const fn revokes(&self) -> bool {
         matches!(self, Self::RevokeToken { .. } | Self::InvalidateUserTokens { .. } | Self::BlockUser { .. })

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use spinward::Done;
 use spinward::transport::websocket::query_value;
 
-/// How the HTTP door behaves.
+/// Settings of the HTTP endpoint.
 #[derive(Debug)]
 pub struct HttpSettings {
     /// `http_api.handler_prefix`.
@@ -44,7 +44,7 @@ impl HttpSettings {
         if rest.is_empty() { Some("") } else { rest.strip_prefix('/').filter(|method| !method.is_empty()) }
     }
 
-    /// Whether a request shows the key. Compared in constant time.
+    /// Returns true if a request has the key. Compared in constant time.
     #[must_use]
     pub fn admits(&self, headers: &HeaderMap, uri: &Uri) -> bool {
         if self.insecure {
@@ -76,7 +76,7 @@ fn route(path: &str) -> Option<&'static str> {
     }
 }
 
-/// What is answered without a look at key and body: a path that does not exist, a method that is not POST.
+/// Returns the answer that needs neither key nor body: for a path that does not exist, or a method other than POST.
 pub(crate) fn misplaced(path: &str, method: &Method) -> Option<Answer> {
     if route(path).is_none() {
         return Some(plain(StatusCode::NOT_FOUND, "404 page not found"));
@@ -106,7 +106,7 @@ impl Api {
         let Some(name) = route(path) else {
             return Ok(plain(StatusCode::NOT_FOUND, "404 page not found"));
         };
-        // Bytes that are no UTF-8 are replaced, as JSON texts have none.
+        // Bytes that are not UTF-8 are replaced, as JSON texts have none.
         let text = String::from_utf8_lossy(body);
         match name {
             "" => self.serve_legacy(settings, &text).await,

@@ -1,4 +1,4 @@
-//! The server API: what an application's backend may do. HTTP is one door to it; others call the same
+//! The server API: operations for an application's backend. HTTP is one endpoint of it; others call the same
 //! [`Api::call`].
 
 pub mod command;
@@ -29,14 +29,14 @@ pub struct Api {
     facts: Arc<Facts>,
     taken: Taken,
     explainer: Explainer,
-    /// What `info` told last.
+    /// Previous result of `info`.
     told: Arc<Mutex<Option<NodeInfo>>>,
 }
 
-/// How long a publish waits for subscribers that are behind, before the caller is to try again later.
+/// Time a publish waits for subscribers that are behind, before the caller is to try again later.
 const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 
-/// What `info` tells of a node besides its counters.
+/// Facts of a node in `info`, besides its counters.
 #[derive(Debug)]
 pub struct Facts {
     /// Random id of this life of the process.
@@ -326,7 +326,7 @@ async fn all(revoking: &mut Vec<Done>) {
     }
 }
 
-/// What the channel can, or why it cannot.
+/// Returns the grant for a call in the channel, or the reason why there is none.
 fn allowed(rules: &Rules, channel: &str, call: &Call<'_>) -> Result<Grant<'static>, ApiError> {
     match check(rules, channel, call).verdict {
         Verdict::Allow(grant) => Ok(grant),

@@ -1,4 +1,4 @@
-//! What calls of the server API answer, and its JSON.
+//! Results of calls of the server API, and their JSON.
 
 use crate::policy::explain::Explanation;
 use spinward::broker::{History, Published};
@@ -68,20 +68,20 @@ impl From<&ErrorCode> for ApiError {
     }
 }
 
-/// What a call answers.
+/// Result of a call.
 #[derive(Debug)]
 pub enum Reply {
     /// Done; there is nothing to tell.
     Empty,
-    /// What the server would decide.
+    /// Decision that the server would make.
     Explained(Box<Explanation>),
     /// A publish.
     Published(Published),
     /// A broadcast: one answer per channel, in their order.
     Broadcast(Vec<Result<Published, ApiError>>),
-    /// Who is there.
+    /// Clients in the channel.
     Presence(Members),
-    /// How many are there.
+    /// Numbers of clients and users in the channel.
     Stats(PresenceStats),
     /// A slice of a stream.
     History(History),

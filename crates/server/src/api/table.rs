@@ -9,7 +9,7 @@ use crate::params::Params;
 pub struct Method {
     /// Its name, in paths, batches and the old form.
     pub name: &'static str,
-    /// What it does, in a sentence.
+    /// Its effect, in a sentence.
     pub about: &'static str,
     /// Its parameters, in groups that methods share.
     pub params: &'static [&'static [Field]],
@@ -26,15 +26,15 @@ pub struct Method {
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// What it means.
+    /// Its meaning.
     pub about: &'static str,
-    /// What it holds.
+    /// Kind of value.
     pub kind: Kind,
     /// A call without it is refused.
     pub required: bool,
 }
 
-/// What a parameter holds.
+/// Kind of a parameter's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A text.
@@ -150,7 +150,7 @@ const fn of_another_kind(
     }
 }
 
-/// How many methods have a number in the old form: theirs is their place in the table.
+/// Number of methods with a number in the old form: theirs is their place in the table.
 const NUMBERED: usize = 13;
 
 /// Every method.
@@ -432,7 +432,7 @@ mod tests {
     use crate::session::Asked;
     use std::collections::BTreeSet;
 
-    /// What is told of a method is what is read of a call, field by field.
+    /// The parameters in the table are those that are read from a call, field by field.
     #[test]
     fn the_table_tells_what_is_read() {
         for method in METHODS {

@@ -153,7 +153,7 @@ impl Built {
     }
 }
 
-/// Who may open a connection.
+/// Returns the admission rules for connections.
 fn admission(config: &Config, clock: Clock) -> Result<Admission, BuildError> {
     let client = &config.client;
     let half_of_files = || u32::try_from(open_files_limit() / 2).unwrap_or(u32::MAX);
@@ -178,7 +178,7 @@ fn admission(config: &Config, clock: Clock) -> Result<Admission, BuildError> {
     Ok(Admission::new(caps, proxies, Arc::new(Overload::new(limits)), clock))
 }
 
-/// How the HTTP API behaves.
+/// Returns the settings of the HTTP API.
 pub(super) fn door(config: &Config) -> HttpSettings {
     let http = &config.http_api;
     HttpSettings {
@@ -192,7 +192,7 @@ pub(super) fn door(config: &Config) -> HttpSettings {
     }
 }
 
-/// What decides by this configuration. Key sets are kept in `jwks`.
+/// Builds the rules and keys for this configuration. Key sets are kept in `jwks`.
 pub(crate) fn in_force(config: &Config, jwks: &Jwks) -> Result<InForce, BuildError> {
     Ok(InForce {
         rules: rules(config)?,
@@ -213,8 +213,8 @@ pub(crate) fn rules(config: &Config) -> Result<Rules, BuildError> {
     })
 }
 
-/// What the command line tells of the server's decisions. The file of revocations belongs to the server: it is
-/// looked at and left alone.
+/// Builds the explainer for the command line. The file of revocations belongs to the server: it is read and
+/// left alone.
 pub(crate) fn onlooker(config: &Config) -> Result<Explainer, BuildError> {
     explainer(config, &Jwks::current(), Clock::system(), MemoryStore::read)
 }
@@ -229,7 +229,7 @@ fn explainer(config: &Config, jwks: &Jwks, clock: Clock, open: OpenStore) -> Res
     })
 }
 
-/// What was taken back, before this start too where a file says so.
+/// Loads the revocations, including those before this start if they are kept in a file.
 pub(crate) fn taken(config: &Config, clock: &Clock, open: OpenStore) -> Result<Taken, BuildError> {
     let options = &config.client.revocation;
     let limit = options.max_entries as usize;
@@ -258,7 +258,7 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// What tokens are checked with.
+/// Builds the keys that tokens are checked with.
 fn keys(config: &Config, jwks: &Jwks) -> Result<Keys, BuildError> {
     let client = &config.client;
     let skip = client.insecure_skip_token_signature_verify;

@@ -31,13 +31,13 @@ static FILES: [(&str, &str, &[u8]); 6] = [
 /// Nothing but the page's own files runs, and it talks to servers only.
 const POLICY: &str = "default-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self' ws: wss: http: https:; frame-ancestors 'none'";
 
-/// What the console is told, and its files.
+/// Information for the console, and its files.
 pub(super) struct Dev {
     info: String,
     explainer: Explainer,
 }
 
-/// Keys and a token, made for one run or by the keys of a configuration. Empty is none.
+/// Keys and a token, made for one run or by the keys of a configuration. Empty means none.
 pub(super) struct Made {
     token: String,
     api_key: String,
@@ -108,7 +108,7 @@ impl Made {
     }
 }
 
-/// What a developer needs to begin.
+/// Information that a developer needs to begin.
 pub(super) struct Ready<'a> {
     pub(super) address: SocketAddr,
     pub(super) token: &'a str,
@@ -167,8 +167,8 @@ impl Dev {
         Some(answer)
     }
 
-    /// What this server would decide: with an `action` as the API method `explain` tells it, and without one what
-    /// it makes of a `token`, step by step.
+    /// Returns what this server would decide: with an `action` as in the API method `explain`, and without one the
+    /// verification of a `token`, step by step.
     pub(super) async fn explain(&self, body: &[u8]) -> Answer {
         let asked = std::str::from_utf8(body).ok().and_then(|text| Params::parse(text).ok());
         let asked = asked.and_then(|asked| {

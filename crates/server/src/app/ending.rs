@@ -22,7 +22,7 @@ pub(super) const LAST_LINES: Duration = Duration::from_millis(500);
 /// Signals that wait to be acted upon. More than one of a kind say nothing new.
 const WAITING: usize = 8;
 
-/// What is heard from outside, and the deadline that begins once it says "stop".
+/// Signals from outside, and the deadline that begins with "stop".
 pub(super) struct Ending {
     heard: mpsc::Receiver<Heard>,
     deadline: Arc<Deadline>,
@@ -34,11 +34,11 @@ struct Deadline {
     begun: Notify,
 }
 
-/// How `shutdown.timeout` is divided.
+/// Division of `shutdown.timeout`.
 struct Times {
     /// For the orderly end.
     orderly: Duration,
-    /// When the end is no longer orderly: after as much time again as the log may take.
+    /// Time at which an orderly end is given up: after as much time again as the log may take.
     abandoned: Duration,
     /// For the last lines of the log.
     lines: Duration,

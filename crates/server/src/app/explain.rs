@@ -1,4 +1,4 @@
-//! What a server makes of a token, step by step: for the console of `spinward dev`.
+//! Verification of a token, step by step: for the console of `spinward dev`.
 
 use crate::auth::claims::CAPS_FIX;
 use crate::auth::reason::{Part, Reason, Refusal, Use};

@@ -21,7 +21,7 @@ pub(super) fn request(head: &Head<'_>, kept: &[HeaderName]) -> Option<Request<()
     let mut request = Request::get(head.target.as_ref()).version(version).body(()).ok()?;
     let headers = request.headers_mut();
     for (name, value) in &head.headers {
-        // A name that does not parse is none that counts.
+        // A name that does not parse does not count.
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
         if counts(&name, kept) {
             headers.append(name, HeaderValue::from_bytes(value).ok()?);

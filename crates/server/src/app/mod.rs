@@ -50,7 +50,7 @@ pub enum RunError {
         option: &'static str,
         /// The address and port.
         address: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// The file for the process ID cannot be written.
@@ -80,7 +80,7 @@ impl RunError {
     }
 }
 
-/// Runs the server until it is told to stop. On SIGHUP the configuration is read anew from `source`.
+/// Runs the server until it is told to stop. On SIGHUP the configuration is reloaded from `source`.
 ///
 /// # Errors
 /// It could not be started.
@@ -95,7 +95,7 @@ pub fn run(loaded: Loaded, source: Source) -> Result<(), RunError> {
     })
 }
 
-/// What it takes to serve.
+/// Everything needed to serve.
 type Made = (Config, Built, Ending, Run);
 
 /// Starts log and runtime, and serves with what is made then. The last lines of the log are written in any case.
@@ -151,7 +151,7 @@ pub fn dev(port: Option<u16>, own: Option<Loaded>) -> Result<(), RunError> {
     })
 }
 
-/// What is run.
+/// Mode of a run.
 enum Run {
     Server(Box<Reloader>),
     Dev(dev::Made),
@@ -232,7 +232,7 @@ async fn serve(
     };
     let time = ending.begin();
     tracing::info!("stopping");
-    // Nobody listens any longer once the accepting tasks are gone: that is no failure.
+    // Nobody listens any longer once the accepting tasks are gone: that is not a failure.
     let _ = stop.send(true);
     for task in accepting {
         let _ = task.await;

@@ -23,7 +23,7 @@ pub(super) fn unescaped(path: &str) -> Cow<'_, str> {
     parts.map_or(Cow::Borrowed(path), |parts| Cow::Owned(parts.join("/")))
 }
 
-/// Where a request for a path with doubled slashes or dots is sent: the path without them, and the query.
+/// Returns the redirect for a path with doubled slashes or dots: the path without them, and the query.
 pub(super) fn cleaner(uri: &Uri) -> Option<String> {
     let path = uri.path();
     if !path.contains("//") && !path.split('/').any(|part| matches!(part, "." | "..")) {
@@ -42,7 +42,7 @@ pub(super) fn cleaner(uri: &Uri) -> Option<String> {
     Some(format!("/{}{end}{query}", kept.join("/")))
 }
 
-/// Sends a request elsewhere. Who reads is told where to.
+/// Redirects a request. Readers are told where to.
 pub(super) fn redirect(location: &str, method: &Method) -> Answer {
     let mut answer = empty(StatusCode::TEMPORARY_REDIRECT);
     if matches!(*method, Method::GET | Method::HEAD) {

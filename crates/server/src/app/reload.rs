@@ -1,4 +1,4 @@
-//! Reading the configuration anew while the server runs.
+//! Configuration reloads while the server runs.
 //!
 //! What decisions are made by is exchanged as a whole; sockets, threads and stores stay as they are, so nobody is
 //! disconnected. A configuration that cannot be used changes nothing. What only a restart changes is named.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 
-/// Options, and sections with all that is in them, that a reload puts in force.
+/// Options, and sections with all that is in them, that a reload applies.
 const LIVE: &[&str] = &[
     "log.level",
     "client.allowed_origins",
@@ -43,31 +43,31 @@ const LIVE: &[&str] = &[
 /// Those within that are not.
 const FIXED: &[&str] = &["channel.history_meta_ttl"];
 
-/// Where the configuration comes from.
+/// Source of the configuration.
 #[derive(Debug)]
 pub struct Source {
     /// The file.
     pub file: PathBuf,
-    /// What the flags set.
+    /// Options set by flags.
     pub flags: Vec<(String, String)>,
 }
 
-/// Why what was there before stays in force.
+/// Reasons to keep the previous configuration.
 #[derive(Debug, Error)]
 enum ReloadError {
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// It was there at the start: whoever moves it away for a moment does not mean to lose every key.
+    /// It was there at the start: moving it away for a moment does not mean to lose every key.
     #[error("{0} does not exist any longer")]
     Gone(String),
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The options in force and those that have to wait do not make a configuration. A test rules it out.
+    /// The active options and those that have to wait do not make a configuration. A test rules it out.
     #[error("the new options do not fit together with those that take a restart")]
     Mixture(#[source] serde_json::Error),
 }
 
-/// How often the configuration was read anew.
+/// Numbers of configuration reloads.
 #[derive(Debug, Default)]
 pub(super) struct Reloads {
     succeeded: AtomicU64,
@@ -82,11 +82,11 @@ impl Reloads {
     }
 }
 
-/// Reads anew, and exchanges.
+/// Reloads and exchanges.
 pub(super) struct Reloader {
     source: Source,
     found: bool,
-    /// What runs.
+    /// The running configuration.
     config: Config,
     warnings: Vec<Warning>,
     in_force: Shared<InForce>,
@@ -111,12 +111,12 @@ impl Reloader {
         }
     }
 
-    /// What runs.
+    /// Returns the running configuration.
     pub(super) const fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What the operator should know about what runs.
+    /// Returns the warnings about the running configuration.
     pub(super) fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
@@ -125,8 +125,7 @@ impl Reloader {
         Arc::clone(&self.reloads)
     }
 
-    /// Reads the configuration anew and puts it in force if it can be used. The log's file is opened anew in any
-    /// case.
+    /// Reloads the configuration and applies it if it can be used. The log's file is reopened in any case.
     pub(super) fn reload(&mut self) {
         self.log.reopen();
         match self.try_reload() {
@@ -177,7 +176,7 @@ struct Changes {
     fixed: Vec<String>,
 }
 
-/// What runs from now on: of `fresh` what can be exchanged, the rest as it was.
+/// Merges configurations: takes from `fresh` what can be exchanged, and keeps the rest as it was.
 fn merge(mut running: Map<String, Value>, fresh: &Map<String, Value>) -> (Map<String, Value>, Changes) {
     let mut changes = Changes::default();
     section("", &mut running, fresh, &mut changes);

@@ -1,4 +1,4 @@
-//! A reminder, each hour, of what stands open: a warning at the start alone scrolls away.
+//! An hourly reminder of open access: a warning at the start alone scrolls away.
 
 use crate::config::{Level, Warning};
 use spinward::clock::Clock;
@@ -20,12 +20,12 @@ impl Reminder {
         Self { clock, next }
     }
 
-    /// How long to wait before asking.
+    /// Returns the time to wait before asking.
     pub(super) fn wait(&self) -> Duration {
         Duration::from_millis(self.next.saturating_sub(self.clock.now().mono))
     }
 
-    /// Whether an hour has passed since the start, or since this last said so.
+    /// Returns true if an hour has passed since the start, or since this last returned true.
     pub(super) fn is_due(&mut self) -> bool {
         let now = self.clock.now().mono;
         let due = now >= self.next;
@@ -36,7 +36,7 @@ impl Reminder {
     }
 }
 
-/// Warns once of each option by which something stands open.
+/// Warns once of each option that leaves access open.
 pub(super) fn tell(warnings: &[Warning]) {
     for warning in warnings.iter().filter(|warning| warning.level == Level::Insecure) {
         tracing::warn!(option = warning.option, "still open: {warning}");
@@ -71,7 +71,7 @@ mod tests {
         assert!(reminder.is_due() && !reminder.is_due());
     }
 
-    /// What is logged.
+    /// Logged lines.
     #[derive(Clone, Default)]
     struct Lines(#[allow(clippy::disallowed_types, reason = "a writer of the log")] Arc<Mutex<Vec<u8>>>);
 

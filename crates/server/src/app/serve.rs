@@ -36,7 +36,7 @@ pub(super) struct Routes {
     pub(super) api: Option<(Api, Shared<HttpSettings>)>,
     pub(super) health: Option<String>,
     pub(super) metrics: Option<String>,
-    /// The description of the HTTP API: where, and of which door.
+    /// The description of the HTTP API: its path, and the settings of its endpoint.
     pub(super) description: Option<(String, Shared<HttpSettings>)>,
     pub(super) in_force: Shared<InForce>,
     pub(super) refusals: Arc<Refusals>,

@@ -1,11 +1,11 @@
 //! Signals to the process.
 
-/// What was heard.
+/// A signal received.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// SIGTERM or SIGINT: end.
     Stop,
-    /// SIGHUP: read the configuration anew.
+    /// SIGHUP: reload the configuration.
     #[cfg_attr(not(unix), allow(dead_code, reason = "there is no such signal elsewhere"))]
     Reload,
 }

@@ -17,12 +17,12 @@ pub enum TokensError {
     Pem {
         /// The option to change.
         option: String,
-        /// What is wrong with it.
+        /// The fault.
         source: PemError,
     },
 }
 
-/// What tokens of the section `path` are checked against. `skip`: signatures are not looked at.
+/// Returns the settings that tokens of the section `path` are checked against. `skip`: signatures are not checked.
 ///
 /// # Errors
 /// A key or certificate cannot be read.
@@ -133,7 +133,7 @@ fn fetch(token: &TokenIssuer, path: &str) -> Result<FetchSettings, TokensError> 
     Ok(FetchSettings {
         timeout_ms: u64::try_from(token.jwks_timeout.get().as_millis()).unwrap_or(u64::MAX),
         ttl,
-        // A set must serve for some time before it is fetched anew.
+        // A set must serve for some time before it is fetched again.
         refresh_before: usual.refresh_before.min(ttl / 2),
         stale: seconds(token.jwks_stale),
         negative_ttl: seconds(token.jwks_negative_ttl),

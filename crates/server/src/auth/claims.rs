@@ -1,8 +1,8 @@
 //! The claims of connection and subscription tokens.
 //!
-//! What is tolerated is what Centrifugo v6.9 tolerates: names in any case, `null` is as good as absent (but for
-//! `aud`), times may have a fraction or stand in quotes, `expire_at` is a whole number, base64 is the padded
-//! standard alphabet in which line breaks do not count. Unlike there, a name that comes twice refuses the token.
+//! Tolerance is that of Centrifugo v6.9: names in any case, `null` is as good as absent (but for `aud`), times may
+//! have a fraction or be in quotes, `expire_at` is a whole number, base64 is the padded standard alphabet in which line
+//! breaks do not count. Unlike there, a name that comes twice refuses the token.
 
 use super::json::{Object, one_line};
 use super::jws::string;
@@ -17,19 +17,19 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// How claims are judged.
+/// Rules for checking claims.
 pub(super) struct Rules<'a> {
-    /// Where they are.
+    /// Paths of the claims.
     pub(super) at: &'a ClaimSettings,
     /// Seconds that clocks may differ.
     pub(super) leeway: u32,
-    /// Whether `exp` must be there.
+    /// True if `exp` is required.
     pub(super) require_exp: bool,
     /// The present time in Unix seconds.
     pub(super) now: i64,
 }
 
-/// Who issued a token, and for whom: read before the signature is checked, to know with which key.
+/// Issuer and audience of a token: read before the signature is checked, to select the key.
 pub(super) struct Origin {
     pub(super) iss: Option<String>,
     pub(super) aud: Vec<String>,
@@ -314,7 +314,7 @@ fn mapped<'a>(claims: &Object<'a>, path: &str) -> Result<&'a RawValue, Refusal> 
     claims.path(path).ok_or_else(|| missing(path))
 }
 
-/// What is wrong with capabilities.
+/// Fault in capabilities.
 struct CapabilityFault {
     /// The claim has another form than ours.
     foreign: bool,
@@ -338,7 +338,7 @@ fn capabilities(value: &RawValue, name: &str) -> Result<Capabilities, Capability
 pub(crate) const CAPS_FIX: &str =
     "write caps as [{\"channels\": [\"news:*\"], \"match\": \"wildcard\", \"allow\": [\"sub\"]}]";
 
-/// A time in seconds: a number, with a fraction or not, or one in quotes. One that is no time is long past, as in
+/// A time in seconds: a number, with a fraction or not, or one in quotes. An invalid time is long past, as in
 /// Centrifugo v6.9: as `exp` it refuses the token.
 fn date(claims: &Object<'_>, name: &'static str, round: fn(f64) -> f64) -> Result<Option<i64>, Refusal> {
     let Some(value) = claims.get(name) else { return Ok(None) };
@@ -346,7 +346,7 @@ fn date(claims: &Object<'_>, name: &'static str, round: fn(f64) -> f64) -> Resul
     let number = quoted.as_deref().unwrap_or_else(|| value.get());
     let whole = number.bytes().next_back().is_some_and(|last| last.is_ascii_digit())
         && number.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-    /// 2^63, the first number that is none of an `i64`.
+    /// 2^63, the first number that does not fit an `i64`.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     match serde_json::from_str::<f64>(number) {
         #[allow(clippy::cast_possible_truncation, reason = "bounded by the guard")]

@@ -1,7 +1,7 @@
 //! The address of a key set, which may have places that `iss` or `aud` fill.
 //!
-//! What fills them is read before any signature is checked, so it must not lead anywhere new: each place stands
-//! for a named group that is a closed list of plain words, and all addresses are known when the settings are.
+//! Their values are read before any signature is checked, so they must not lead anywhere new: each place is for a
+//! named group that is a closed list of plain words, and all addresses are known when the settings are.
 
 use super::expect::{Captures, Matcher};
 use super::settings::{FetchSettings, JwksSettings};
@@ -32,11 +32,11 @@ impl fmt::Debug for Endpoint {
 pub struct EndpointError {
     /// The options to change.
     pub path: String,
-    /// What is wrong.
+    /// The fault.
     pub fault: EndpointFault,
 }
 
-/// What is wrong with an address.
+/// Faults of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointFault {
     /// Another scheme.
@@ -85,12 +85,12 @@ impl Endpoint {
         Ok(Self { parts, fetch: Arc::new(settings.fetch.clone()) })
     }
 
-    /// How the set is fetched.
+    /// Returns the settings for fetching the set.
     pub(super) const fn fetch(&self) -> &Arc<FetchSettings> {
         &self.fetch
     }
 
-    /// The address for these groups. `None` if one is missing or is no plain word.
+    /// The address for these groups. `None` if one is missing or is not a plain word.
     pub(super) fn resolve(&self, issuer: &Captures, audience: &Captures) -> Option<String> {
         let mut url = String::new();
         for (at, part) in self.parts.iter().enumerate() {

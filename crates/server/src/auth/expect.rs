@@ -1,4 +1,4 @@
-//! What `iss` and `aud` must be.
+//! Expected values of `iss` and `aud`.
 
 use super::reason::quoted;
 use super::settings::Expect;
@@ -16,13 +16,13 @@ pub(super) enum Matcher {
     Regex(String, Regex),
 }
 
-/// An expression that is none.
+/// An expression that is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{option}: {message}")]
 pub struct ExpectError {
     /// The option to change.
     pub option: String,
-    /// What is wrong with it.
+    /// The fault.
     pub message: String,
 }
 
@@ -47,12 +47,12 @@ impl Matcher {
         })
     }
 
-    /// Whether the value is as expected.
+    /// Returns true if the value is as expected.
     pub(super) fn accepts(&self, value: Option<&str>) -> bool {
         matches!(self, Self::Any) || self.is_named(value)
     }
 
-    /// Whether the value is as expected, and something is expected at all.
+    /// Returns true if the value is as expected, and something is expected at all.
     pub(super) fn is_named(&self, value: Option<&str>) -> bool {
         match self {
             Self::Any => false,
@@ -61,7 +61,7 @@ impl Matcher {
         }
     }
 
-    /// Whether one of the values is as expected.
+    /// Returns true if one of the values is as expected.
     pub(super) fn accepts_one(&self, values: &[String]) -> bool {
         matches!(self, Self::Any) || values.iter().any(|value| self.is_named(Some(value)))
     }

@@ -16,7 +16,7 @@ fn unsigned(header: &str, claims: &str) -> String {
     format!("{}.{}.", b64u(header), b64u(claims))
 }
 
-/// What an attacker sends who knows all public keys, and none of the secrets.
+/// Returns the tokens of an attacker who knows all public keys, and none of the secrets.
 fn forgeries(claims: &str) -> Vec<(&'static str, &'static str, String)> {
     let good = hmac().token(claims);
     let (head, signature) = good.rsplit_once('.').unwrap();

@@ -129,7 +129,7 @@ pub struct Jws<'a> {
     pub alg: Alg,
     /// The key that the header names: an opaque text to look up, never a path or an address.
     pub kid: Option<String>,
-    /// What the signature is over.
+    /// Bytes that the signature covers.
     pub signing_input: &'a [u8],
     /// The payload.
     pub payload: Vec<u8>,

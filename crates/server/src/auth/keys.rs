@@ -44,7 +44,7 @@ pub struct EcKey {
 #[derive(Clone)]
 pub struct EdKey(ParsedPublicKey);
 
-/// Why a key does not vouch for a signature.
+/// Reasons why a key does not verify a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
     /// The key is not for this algorithm.
@@ -81,7 +81,7 @@ impl VerifyKey {
         if !(2048..=8192).contains(&bits) {
             return Err(KeyFault::RsaSize(bits));
         }
-        // An even exponent is no key, and 1 makes every text its own signature.
+        // An even exponent is not a key, and 1 makes every text its own signature.
         if e.is_empty() || e.len() > 8 || e.last().is_some_and(|byte| byte % 2 == 0) || e == [1] {
             return Err(KeyFault::RsaExponent);
         }
@@ -118,7 +118,7 @@ impl VerifyKey {
     /// An Ed25519 key from its 32 bytes.
     ///
     /// # Errors
-    /// It has another length or is no key.
+    /// It has another length or is not a key.
     pub fn ed25519(key: &[u8]) -> Result<Self, KeyFault> {
         if key.len() != 32 {
             return Err(KeyFault::Invalid);
@@ -147,7 +147,7 @@ impl VerifyKey {
         }
     }
 
-    /// Whether the key can check this algorithm at all.
+    /// Returns true if the key can check this algorithm at all.
     #[must_use]
     pub fn serves(&self, alg: Alg) -> bool {
         match (self, alg) {
@@ -210,8 +210,8 @@ impl Curve {
     }
 }
 
-/// Whether a modulus was made by a generator of smart cards whose keys can be factored (CVE-2017-15361): modulo
-/// each of these primes it is then a power of 65537, which no other modulus is modulo all of them.
+/// Returns true if a modulus was made by a generator of smart cards whose keys can be factored (CVE-2017-15361):
+/// modulo each of these primes it is then a power of 65537, which no other modulus is modulo all of them.
 fn has_predictable_primes(modulus: &[u8]) -> bool {
     const PRIMES: [u32; 38] = [
         3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101,
@@ -243,7 +243,7 @@ struct RingKey {
     valid_until: Option<i64>,
 }
 
-/// Why no key of a ring vouches for a signature.
+/// Reasons why no key of a ring verifies a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RingFault {
     /// The ring has no key of the family.
@@ -252,17 +252,17 @@ pub enum RingFault {
     WrongCurve,
     /// Those that are for it do not hold now.
     OutOfTime,
-    /// Some were tried, and the signature is none's.
+    /// Some were tried, and none verifies the signature.
     Signature,
 }
 
-/// A configured key is no key.
+/// A configured key is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{option}: {fault}")]
 pub struct KeyError {
     /// The option to change.
     pub option: String,
-    /// What is wrong with it.
+    /// The fault.
     pub fault: KeyFault,
 }
 
@@ -297,16 +297,16 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Whether a family has a key, in time or not.
+    /// Returns true if a family has a key, whether or not it is currently valid.
     #[must_use]
     pub fn has(&self, family: Family) -> bool {
         self.0.iter().any(|entry| entry.key.family() == family)
     }
 
-    /// Whether any key of the ring vouches for a signature at a time.
+    /// Checks a signature at a time with the keys of the ring.
     ///
     /// # Errors
-    /// None does.
+    /// No key verifies it.
     pub fn verify(&self, alg: Alg, text: &[u8], signature: &[u8], now: i64) -> Result<(), RingFault> {
         let mut fault = RingFault::NoKey;
         for entry in self.0.iter().filter(|entry| entry.key.family() == alg.family()) {

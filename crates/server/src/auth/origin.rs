@@ -1,11 +1,11 @@
-//! Which origins browsers may connect from.
+//! Origins that browsers may connect from.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use thiserror::Error;
 
-/// A pattern of `client.allowed_origins` is none.
+/// A pattern of `client.allowed_origins` is invalid.
 #[derive(Debug, Error)]
 #[error("client.allowed_origins: {pattern:?} is not a pattern: {source}")]
 pub struct OriginError {
@@ -30,7 +30,7 @@ impl Origins {
     /// Compiles patterns; matching ignores case, as origins do.
     ///
     /// # Errors
-    /// A pattern is none.
+    /// A pattern is invalid.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, OriginError> {
         let (mut set, mut names) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         let mut any = false;
@@ -50,7 +50,7 @@ impl Origins {
         Ok(Self { patterns: built(set)?, names: built(names)?, any, refused: Mutex::default() })
     }
 
-    /// Whether a request may go on. One without an origin is not from a browser, and may.
+    /// Returns true if a request may go on. One without an origin is not from a browser, and may.
     #[must_use]
     pub fn admit(&self, headers: &http::HeaderMap) -> bool {
         let Some(origin) = headers.get(http::header::ORIGIN) else { return true };
@@ -65,8 +65,8 @@ impl Origins {
         admitted
     }
 
-    /// Whether a request says its origin, and a pattern names that: what comes with the request by itself, such
-    /// as a cookie, may then be used.
+    /// Returns true if a request says its origin and a pattern names that origin: credentials that browsers add by
+    /// themselves, such as a cookie, may then be used.
     #[must_use]
     pub fn name(&self, headers: &http::HeaderMap) -> bool {
         let mut said = headers.get_all(http::header::ORIGIN).iter();
@@ -88,14 +88,14 @@ impl Origins {
     }
 }
 
-/// Whether a pattern names its origins: scheme, host and port without a wildcard, but for `*.` in front of the host,
-/// so that whoever has an origin that it matches has it from the owner of that domain.
+/// Returns true if a pattern names its origins: scheme, host and port without a wildcard, but for `*.` in front of
+/// the host, so that every matching origin belongs to the owner of that domain.
 #[must_use]
 pub(crate) fn is_name(pattern: &str) -> bool {
     let Some((scheme, host)) = pattern.split_once("://") else { return false };
     let host = host.strip_prefix("*.").unwrap_or(host);
     let plain = |text: &str| !text.is_empty() && !text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
-    // The brackets of an IPv6 address make a class of characters in a pattern: it has to be escaped, and is no name.
+    // The brackets of an IPv6 address make a class of characters in a pattern: it has to be escaped, and is not a name.
     plain(scheme) && plain(host)
 }
 

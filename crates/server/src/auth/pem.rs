@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
-/// Why a configured key is refused.
+/// Reasons to refuse a configured key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum KeyFault {
     /// There is nothing.
@@ -33,7 +33,7 @@ pub enum KeyFault {
     /// An RSA key of another size.
     #[error("an RSA key of {0} bits: it must have 2048 to 8192")]
     RsaSize(usize),
-    /// An RSA exponent that is none.
+    /// An RSA exponent that is invalid.
     #[error("an RSA key whose exponent is even, 1 or too large")]
     RsaExponent,
     /// An RSA key of a broken generator (CVE-2017-15361).

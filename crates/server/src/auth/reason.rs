@@ -1,4 +1,4 @@
-//! Why a token is refused, and what the client is told.
+//! Reasons to refuse a token, and what the client is told.
 //!
 //! A [`Refusal`] carries a [`Reason`] whose text never changes (logs, metrics and tools select by it), a
 //! sentence for people and the option or claim to change. None of them holds a token, a key or a signature.
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use thiserror::Error;
 
-/// Why a token is refused.
+/// Reasons to refuse a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// No token was sent, or an empty one.
@@ -106,7 +106,7 @@ impl Part {
     }
 }
 
-/// What the token was meant for.
+/// Intended use of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Use {
     /// To connect.
@@ -135,7 +135,7 @@ impl Use {
     }
 }
 
-/// What the client gets for a refused token.
+/// Client's answer for a refused token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The command is answered with an error.
@@ -170,7 +170,7 @@ impl fmt::Display for Outcome {
 pub struct Refusal {
     /// The reason that never changes its text.
     pub reason: Reason,
-    /// What is wrong, for people.
+    /// The fault, for people.
     pub detail: String,
     /// The option or claim to change.
     pub fix: String,
@@ -183,13 +183,13 @@ impl Refusal {
         Self { reason, detail: detail.into(), fix: fix.into() }
     }
 
-    /// What the client gets.
+    /// Returns the client's answer.
     #[must_use]
     pub const fn outcome(&self, used: Use) -> Outcome {
         self.reason.outcome(used)
     }
 
-    /// Whether the same token may be good later without the client doing anything.
+    /// Returns true if the same token may be good later without the client doing anything.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
         matches!(self.reason, Reason::KeysUnavailable)
@@ -235,7 +235,7 @@ impl Reason {
         })
     }
 
-    /// What the client gets when a token is refused for this reason: the one table.
+    /// Returns the client's answer to a token refused for this reason: the one table.
     ///
     /// The codes are Centrifugo v6.9's; where it never checks a thing (revocation, key sets that are away)
     /// they are chosen so that an official SDK does the right thing. One cell is deliberately not its

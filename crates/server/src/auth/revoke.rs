@@ -9,7 +9,7 @@ use super::reason::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// What is checked: a connection or a subscription, by its token.
+/// Subject of a check: a connection or a subscription, by its token.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Subject<'a> {
     /// The user; empty is anonymous, whom nothing but a `jti` revokes.
@@ -30,7 +30,7 @@ pub enum Revocation {
     Token {
         /// The claim `jti`.
         uid: String,
-        /// When the token ends by itself.
+        /// Time the token expires.
         expire_at: i64,
     },
     /// All tokens of a user issued before a time; a token without `iat` is among them.
@@ -41,14 +41,14 @@ pub enum Revocation {
         issued_before: i64,
         /// Only subscription tokens of this channel; all tokens if empty.
         channel: String,
-        /// When the last of them ends by itself.
+        /// Time the last of them expires.
         expire_at: i64,
     },
     /// A user, whatever the token.
     User {
         /// The user.
         user: String,
-        /// When the block ends.
+        /// Time the block ends.
         expire_at: i64,
     },
 }
@@ -56,10 +56,10 @@ pub enum Revocation {
 /// A store of revocations. The check is on the path of every login and must not wait: a store that is
 /// elsewhere keeps a copy here.
 pub trait RevocationStore: Send + Sync {
-    /// Whether a subject is revoked.
+    /// Checks a subject.
     ///
     /// # Errors
-    /// It is, with the reason.
+    /// The subject is revoked, with the reason.
     fn check(&self, subject: &Subject<'_>, now: i64) -> Result<(), Refusal>;
 
     /// Adds a revocation. An end in the past changes nothing.
@@ -127,16 +127,16 @@ impl Revocations {
         self.entries
     }
 
-    /// Whether there is nothing.
+    /// Returns true if there is nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.entries == 0
     }
 
-    /// Whether a subject is revoked.
+    /// Checks a subject.
     ///
     /// # Errors
-    /// It is, with the reason.
+    /// The subject is revoked, with the reason.
     pub fn check(&self, subject: &Subject<'_>, now: i64) -> Result<(), Refusal> {
         if self.entries == 0 {
             return Ok(());

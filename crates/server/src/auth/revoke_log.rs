@@ -18,13 +18,13 @@ pub(super) enum Record {
     Unblock { unblock_user: String },
 }
 
-/// What every record begins with.
+/// Possible beginnings of a record.
 const BEGINNINGS: [&[u8]; 2] = [b"{\"kind\":\"", b"{\"unblock_user\":\""];
 
 /// The log grows by at least so many records before it is written again without what has ended.
 const SLACK: usize = 256;
 
-/// Where records are written.
+/// Destination of records.
 pub(super) trait Medium: Send {
     /// Appends bytes; an error may leave some of them.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -86,13 +86,13 @@ impl Log {
         Ok(Self { path: path.to_owned(), medium, length: text.len() as u64, records, limit, damaged: false })
     }
 
-    /// Adds a record, and with it whatever is missing before it. None is no more than the second.
+    /// Adds a record, and with it whatever is missing before it. Without a record, it only adds what is missing.
     ///
     /// # Errors
     /// It is not on disk.
     pub(super) fn add(&mut self, record: Option<&Record>, state: &Revocations, now: i64) -> io::Result<()> {
         if let Some(record) = record {
-            // A try that costs little, and fails as long as there is no room.
+            // A try that costs little, and fails as long as the disk is full.
             self.append(record)?;
         }
         let grown = self.records > self.limit;
@@ -160,7 +160,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a file holds.
+/// Contents of a file.
 pub(super) struct Loaded {
     pub(super) state: Revocations,
     /// Numbers of lines that were not whole, and how many records were found in them.
@@ -171,7 +171,7 @@ pub(super) struct Loaded {
 /// Reads a file; one that does not exist holds nothing.
 ///
 /// # Errors
-/// It cannot be read, or is no file of revocations.
+/// It cannot be read, or is not a file of revocations.
 pub(super) fn load(path: &Path, limit: usize, now: i64) -> Result<Loaded, StoreError> {
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -214,7 +214,7 @@ fn apply(state: &mut Revocations, record: Record, now: i64) -> Result<(), StoreE
     }
 }
 
-/// Whether a line that is no record begins as one, so that it is what is left of it.
+/// Returns true if an invalid line begins like a record, so that it is the remains of one.
 fn is_of_a_record(line: &[u8]) -> bool {
     BEGINNINGS.iter().any(|beginning| line.starts_with(beginning) || beginning.starts_with(line))
 }

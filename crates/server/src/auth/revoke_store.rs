@@ -24,8 +24,8 @@ impl MemoryStore {
         Self { state: RwLock::new(Revocations::new(limit)), log: Mutex::new(None), path: PathBuf::new() }
     }
 
-    /// What a file holds, to look at: the file is not written, whatever is done to the store. Where there is no
-    /// file, there is nothing in it.
+    /// Returns the contents of a file, read-only: the file is not written, whatever is done to the store. A missing
+    /// file counts as empty.
     ///
     /// # Errors
     /// The file cannot be read, or holds something else.
@@ -63,7 +63,7 @@ impl MemoryStore {
         self.state.read().len()
     }
 
-    /// Whether there is nothing.
+    /// Returns true if there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

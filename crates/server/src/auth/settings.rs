@@ -1,12 +1,12 @@
-//! What tokens are checked against, independent of where it was configured.
+//! Settings for token verification, independent of where they were configured.
 
 use crate::secret::Secret;
 use std::fmt;
 
-/// How tokens of one kind (connection or subscription) are checked.
+/// Verification settings for tokens of one kind (connection or subscription).
 #[derive(Clone, Debug, Default)]
 pub struct TokenSettings {
-    /// Who may issue tokens. One entry is the usual case; with several, each needs its own `issuer`.
+    /// Accepted issuers. One entry is the usual case; with several, each needs its own `issuer`.
     pub issuers: Vec<IssuerSettings>,
     /// Seconds by which the clocks of issuers may differ from ours, for `exp`, `nbf` and `expire_at`.
     pub leeway: u32,
@@ -24,15 +24,15 @@ pub struct IssuerSettings {
     pub path: String,
     /// Its keys.
     pub keys: KeySettings,
-    /// What `iss` must be.
+    /// Required value of `iss`.
     pub issuer: Expect,
-    /// What `aud` must be or hold.
+    /// Required value of `aud`, or one that it must hold.
     pub audience: Expect,
-    /// Where its claims are.
+    /// Paths of its claims.
     pub claims: ClaimSettings,
 }
 
-/// What a claim must be.
+/// Expected value of a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Expect {
     /// Anything, or nothing.
@@ -108,7 +108,7 @@ pub struct JwksSettings {
     pub endpoint: String,
     /// Accept groups that are not a closed list. Values are then still limited to plain words.
     pub insecure_skip_endpoint_safety_check: bool,
-    /// How the set is fetched and kept.
+    /// Settings for fetching and keeping the set.
     pub fetch: FetchSettings,
 }
 
@@ -119,22 +119,22 @@ impl fmt::Debug for JwksSettings {
     }
 }
 
-/// How a key set is fetched and kept. Times are in seconds.
+/// Settings for fetching and keeping a key set. Times are in seconds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FetchSettings {
-    /// How long one request may take, in milliseconds.
+    /// Request timeout, in milliseconds.
     pub timeout_ms: u64,
-    /// How long a set is fresh.
+    /// Time a set is fresh.
     pub ttl: u32,
-    /// How long before that end it is fetched anew while it still serves.
+    /// Time before that end at which it is fetched again while it still serves.
     pub refresh_before: u32,
-    /// How long beyond its freshness a set serves while it cannot be fetched.
+    /// Time beyond its freshness that a set serves while it cannot be fetched.
     pub stale: u32,
     /// Fetches that may follow each other at once.
     pub burst: u32,
     /// After those, one fetch in this time, whatever `kid`s clients come up with.
     pub interval: u32,
-    /// How long a `kid` that was looked for and not found is not looked for again.
+    /// Time before a `kid` that was not found is looked for again.
     pub negative_ttl: u32,
     /// PEM certificates that alone are trusted for the endpoint; the system's if empty.
     pub ca_pem: String,
@@ -175,7 +175,7 @@ impl Default for FetchSettings {
     }
 }
 
-/// Where claims are. A path is the name of a claim, or names joined by dots.
+/// Places of claims. A path is the name of a claim, or names joined by dots.
 ///
 /// A claim that is named here and absent in a token refuses the token: nothing is guessed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -32,7 +32,7 @@ pub enum Signer {
     Ed(Box<Ed25519KeyPair>),
 }
 
-/// Why there is no signature.
+/// Reasons why signing fails.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SignFault {
     /// Not PEM, or none of a private key.
@@ -47,9 +47,9 @@ pub enum SignFault {
     /// The key is for other algorithms.
     #[error("the key does not sign {alg}, but {}", names(.serves))]
     Alg {
-        /// What was asked for.
+        /// Requested algorithm.
         alg: Alg,
-        /// What it can sign.
+        /// Algorithms that the key can sign with.
         serves: &'static [Alg],
     },
     /// The crypto library refused.
@@ -104,7 +104,7 @@ impl Signer {
             .find_map(|curve| Some(Self::Ec(curve, Box::new(read(curve.signing())?))))
     }
 
-    /// What the key can sign, the usual one first.
+    /// Returns the algorithms that the key can sign with, the usual one first.
     #[must_use]
     pub const fn algs(&self) -> &'static [Alg] {
         match self {

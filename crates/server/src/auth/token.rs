@@ -1,4 +1,4 @@
-//! What a verified token says, and whether it fits where it is used.
+//! Contents of a verified token, and checks that it fits where it is used.
 
 use super::reason::{Reason, Refusal};
 use crate::policy::{Allow, Capabilities, Override, TokenClaims};
@@ -11,7 +11,7 @@ use std::fmt;
 pub struct ConnectToken {
     /// The user; empty is anonymous.
     pub user: String,
-    /// When the connection ends, in Unix seconds, leeway included; `None` is never.
+    /// End of the connection, in Unix seconds, leeway included; `None` is never.
     pub expire_at: Option<i64>,
     /// The claim `exp`, in Unix seconds.
     pub exp: Option<i64>,
@@ -21,13 +21,13 @@ pub struct ConnectToken {
     pub jti: Option<String>,
     /// The claim `iss`.
     pub issuer: Option<String>,
-    /// What others see with the connection: JSON, or any bytes if it came as `b64info`.
+    /// Information that others see with the connection: JSON, or any bytes if it came as `b64info`.
     pub info: Option<Bytes>,
     /// JSON that only the application sees.
     pub meta: Option<Bytes>,
     /// Channels that the connection is subscribed to by the server.
     pub subs: BTreeMap<String, SubOptions>,
-    /// What the connection may do beyond the options of the namespaces.
+    /// Permissions of the connection beyond the options of the namespaces.
     pub caps: Option<Capabilities>,
     /// There is a claim `caps` in another form than Spinward's, which allows nothing.
     pub caps_ignored: bool,
@@ -36,7 +36,7 @@ pub struct ConnectToken {
 /// One subscription made by a connection token.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SubOptions {
-    /// What others see with the subscription.
+    /// Information that others see with the subscription.
     pub info: Option<Bytes>,
     /// Payload that the client gets with it.
     pub data: Option<Bytes>,
@@ -53,7 +53,7 @@ pub struct SubscribeToken {
     pub channel: String,
     /// The connection that it is for; empty for any.
     pub client: String,
-    /// When the subscription ends, in Unix seconds, leeway included; `None` is never.
+    /// End of the subscription, in Unix seconds, leeway included; `None` is never.
     pub expire_at: Option<i64>,
     /// The claim `exp`, in Unix seconds.
     pub exp: Option<i64>,
@@ -63,13 +63,13 @@ pub struct SubscribeToken {
     pub jti: Option<String>,
     /// The claim `iss`.
     pub issuer: Option<String>,
-    /// What others see with the subscription.
+    /// Information that others see with the subscription.
     pub info: Option<Bytes>,
     /// Payload of the reply.
     pub data: Option<Bytes>,
     /// Options that differ from the namespace's.
     pub overrides: Override,
-    /// What it allows in the channel beyond subscribing.
+    /// Permissions in the channel beyond subscribing.
     pub allow: Allow,
 }
 

@@ -42,10 +42,10 @@ struct Issuer {
 /// Settings that no verifier can be made of.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SettingsError {
-    /// A key is none.
+    /// A key could not be parsed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// An expression for `iss` or `aud` is none.
+    /// An expression for `iss` or `aud` could not be parsed.
     #[error(transparent)]
     Expect(#[from] ExpectError),
     /// The address of a key set is unusable.
@@ -56,7 +56,7 @@ pub enum SettingsError {
     Fetch {
         /// The options to change.
         path: String,
-        /// What is wrong with them.
+        /// The fault.
         fault: FetchError,
     },
     /// Two issuers would answer for the same tokens.
@@ -172,7 +172,7 @@ impl Inner {
     }
 
     /// The issuer that a token says it is from. An issuer that accepts any `iss` answers only for tokens that
-    /// no other one names, so that it never stands in for another.
+    /// no other one names, so that it never replaces another.
     fn issuer(&self, origin: &Origin) -> Result<&Issuer, Refusal> {
         let iss = origin.iss.as_deref();
         let named = self.issuers.iter().any(|issuer| issuer.issuer.is_named(iss));

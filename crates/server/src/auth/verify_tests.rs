@@ -98,7 +98,7 @@ fn every_algorithm_verifies_with_its_key() {
     }
 }
 
-/// What Centrifugo v6.9 answered to the same claims: 3500 for `claim_type`, 109 for `expired`, and so on.
+/// Centrifugo v6.9's answers to the same claims: 3500 for `claim_type`, 109 for `expired`, and so on.
 #[test]
 fn claims_of_connection_tokens_are_tolerated_as_centrifugo_does() {
     let at = |offset: i64| NOW + offset;

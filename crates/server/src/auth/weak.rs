@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// Why a secret does not protect anything.
+/// Reasons why a secret does not protect anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// It is in every list of known secrets, or made of the words of an example.
@@ -59,7 +59,7 @@ pub fn weak_secret(secret: &str) -> Option<Warning> {
     (distinct.len() < 8).then_some(Warning::Repetitive)
 }
 
-/// Whether a text is a reference to a secret in one of the forms that configuration templates use.
+/// Returns true if a text is a reference to a secret in one of the forms that configuration templates use.
 fn is_placeholder(text: &str) -> bool {
     let text = text.trim();
     let name = |name: &str| {
@@ -94,7 +94,7 @@ fn is_placeholder(text: &str) -> bool {
         })
 }
 
-/// Whether a text is words of an example: `your-secret-key`, `dev-secret-key-change-in-production`,
+/// Returns true if a text is words of an example: `your-secret-key`, `dev-secret-key-change-in-production`,
 /// `CENTRIFUGO_TOKEN_HMAC_SECRET_KEY`.
 fn is_example(text: &str) -> bool {
     let words: Vec<String> = text

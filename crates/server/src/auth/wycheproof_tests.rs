@@ -61,7 +61,7 @@ fn run(file: &str) -> Option<(usize, usize, Vec<u64>, Vec<u64>)> {
     let (mut cases, mut valid, mut accepted, mut refused) = (0, 0, Vec::new(), Vec::new());
     for group in groups(file)? {
         for test in group["tests"].as_array().unwrap() {
-            // Encryption is not for tokens of ours. What is no text is a signature in JSON form.
+            // Encryption is not for tokens of ours. A token that is not text is a signature in JSON form.
             let Some(jws) = test.get("jws") else { continue };
             let whole = jws.to_string();
             let token = jws.as_str().unwrap_or(&whole);
@@ -87,7 +87,7 @@ fn signatures() {
     assert_eq!(accepted, [367, 370]);
     // RSA-PSS is not offered.
     let pss = [272, 273, 274, 275, 287, 288, 320, 321, 322, 323, 325, 326, 327, 328, 346, 350];
-    // The key says "ES521", which is no algorithm.
+    // The key says "ES521", which is not an algorithm.
     let misnamed = [347, 351];
     // Characters that are not base64url, which the file would have ignored.
     let lenient = [372, 373];
@@ -112,7 +112,7 @@ fn sets() {
     assert_eq!((accepted, refused), (Vec::new(), Vec::new()));
 }
 
-/// How many vectors for bare signatures ran, and how many of them were valid: for both sides, or the test fails.
+/// Numbers of vectors for bare signatures that ran, and of valid ones: for both sides, or the test fails.
 #[derive(Debug, Default, PartialEq)]
 struct Ran {
     vectors: usize,

@@ -6,7 +6,7 @@
 //! ```text
 //! $news:sports#alice,bob
 //! │└──┤      └─────────┴─ user_boundary and user_separator: only these users
-//! │   └─ namespace_boundary: what stands before the first one names the namespace
+//! │   └─ namespace_boundary: the part before the first one names the namespace
 //! └─ private_prefix: only with a subscription token
 //! ```
 
@@ -65,7 +65,7 @@ impl Syntax {
             };
         }
         let (namespace, rest) = match split_once_nonempty(bare, &self.namespace_boundary) {
-            // An empty namespace name is no namespace name, yet the boundary is gone from the rest.
+            // An empty namespace name is not a namespace name, yet the boundary is gone from the rest.
             Some(("", rest)) => (None, rest),
             Some((namespace, rest)) => (Some(namespace), rest),
             // Centrifugo v6.9 leaves the private prefix on the rest here, and only here.
@@ -100,12 +100,12 @@ pub struct ChannelName<'a> {
     pub full: &'a str,
     /// The name of the namespace; `None` for a channel of `channel.without_namespace` and for a pattern.
     pub namespace: Option<&'a str>,
-    /// What the namespace's `channel_regex` is matched against: the part after the namespace boundary, or
+    /// Text matched against the namespace's `channel_regex`: the part after the namespace boundary, or
     /// the whole name (private prefix included) where there is none, or where it is a pattern's.
     pub rest: &'a str,
-    /// Whether the name begins with the private prefix.
+    /// True if the name begins with the private prefix.
     pub private: bool,
-    /// Whether the name resolves by patterns.
+    /// True if the name resolves by patterns.
     pub pattern: bool,
     /// The users after the last user boundary, if there is one in the name. Whether that means anything
     /// is the namespace's `allow_user_limited_channels`.
@@ -120,7 +120,7 @@ pub struct Users<'a> {
 }
 
 impl<'a> Users<'a> {
-    /// Whether this user is on the list.
+    /// Returns true if this user is on the list.
     ///
     /// The anonymous user (the empty id) never is, not even where the list is empty or ends in a separator.
     /// Centrifugo v6.9 lets anonymous clients into `chat#`; this is the one place where Spinward is stricter.
@@ -148,7 +148,7 @@ impl fmt::Debug for Users<'_> {
     }
 }
 
-/// Why a name is not acceptable, whoever asks.
+/// Reasons to refuse a name, independent of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NameFault {
     /// The name is empty.

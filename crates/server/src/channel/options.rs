@@ -19,10 +19,10 @@ pub struct Options {
     pub force_push_join_leave: bool,
     /// Most publications kept; 0 keeps none.
     pub history_size: u32,
-    /// How long publications are kept; zero keeps none.
+    /// Time to keep publications; zero keeps none.
     #[serde(deserialize_with = "duration")]
     pub history_ttl: Duration,
-    /// How long offset and epoch are kept; zero takes `channel.history_meta_ttl`.
+    /// Time to keep offset and epoch; zero takes `channel.history_meta_ttl`.
     #[serde(deserialize_with = "duration")]
     pub history_meta_ttl: Duration,
     /// Watch the position of every subscriber.
@@ -33,7 +33,7 @@ pub struct Options {
     pub force_recovery: bool,
     /// Subscribers that ask for it may recover.
     pub allow_recovery: bool,
-    /// What recovery gives.
+    /// Recovery mode.
     pub force_recovery_mode: RecoveryMode,
     /// In cache mode, give the latest publication without being asked.
     pub auto_cache_recover: bool,
@@ -67,10 +67,10 @@ pub struct Options {
     pub allow_history_for_anonymous: bool,
     /// The users after the user boundary of a name may subscribe, and nobody else.
     pub allow_user_limited_channels: bool,
-    /// What names must look like; decides alone, so that it may admit more than ASCII.
+    /// Required form of names; decides alone, so that it may admit more than ASCII.
     #[serde(deserialize_with = "super::regex::optional")]
     pub channel_regex: Option<Regex>,
-    /// What publications must look like; takes `channel.publication_data_format` if empty.
+    /// Required form of publications; takes `channel.publication_data_format` if empty.
     pub publication_data_format: PublicationFormat,
     /// The kind of the namespace's channels.
     pub subscription_type: SubscriptionType,
@@ -78,7 +78,7 @@ pub struct Options {
     pub subscribe_proxy_enabled: bool,
     /// The application's back end is asked about each publish.
     pub publish_proxy_enabled: bool,
-    /// The application's back end is asked when a subscription expires; the client is not told of the expiry.
+    /// The application's back end is asked when a subscription expires; the client does not learn of the expiry.
     pub sub_refresh_proxy_enabled: bool,
     /// The application's back end streams the channel to each subscriber.
     pub subscribe_stream_proxy_enabled: bool,
@@ -90,14 +90,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether publications are kept. It takes both a size and a time.
+    /// Returns true if publications are kept. That takes both a size and a time.
     #[must_use]
     pub const fn has_history(&self) -> bool {
         self.history_size > 0 && !self.history_ttl.is_zero()
     }
 }
 
-/// What recovery gives a subscriber that comes back.
+/// Recovery mode: what a returning subscriber gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryMode {
@@ -125,7 +125,7 @@ impl DeltaType {
     }
 }
 
-/// What publications of a channel must look like.
+/// Required form of a channel's publications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PublicationFormat {
@@ -142,7 +142,7 @@ pub enum PublicationFormat {
 }
 
 impl PublicationFormat {
-    /// Whether a payload has this format. Passes over the payload only for the two JSON formats.
+    /// Returns true if a payload has this format. Passes over the payload only for the two JSON formats.
     #[must_use]
     pub fn admits(self, data: &[u8]) -> bool {
         match self {
@@ -210,7 +210,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 }
 
 /// A duration in the notation of Go: numbers with a unit (`ns`, `us`, `µs`, `ms`, `s`, `m`, `h`), one after
-/// another; `0` and the empty string are no time at all.
+/// another; `0` and the empty string mean zero.
 fn parse_duration(text: &str) -> Option<Duration> {
     if text.is_empty() || text == "0" {
         return Some(Duration::ZERO);

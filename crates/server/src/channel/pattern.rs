@@ -21,7 +21,7 @@ enum Segment {
     Variable { prefix: String, name: String, suffix: String },
 }
 
-/// Why a pattern is none.
+/// Reasons why a pattern is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PatternError {
     /// It does not begin with a slash.
@@ -68,7 +68,7 @@ impl Pattern {
         &self.source
     }
 
-    /// Whether a path (a channel name without private prefix) matches.
+    /// Returns true if a path (a channel name without private prefix) matches.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         let Some(path) = path.strip_prefix('/') else { return false };
@@ -86,7 +86,7 @@ impl Pattern {
             .filter_map(|(segment, part)| Some((segment.name()?, segment.value(part)?)))
     }
 
-    /// Whether both match exactly the same paths.
+    /// Returns true if both match exactly the same paths.
     #[must_use]
     pub fn same_shape(&self, other: &Self) -> bool {
         self.segments.len() == other.segments.len()
@@ -133,7 +133,7 @@ impl Segment {
         }
     }
 
-    /// What the variable takes from this part of a path; for literal text, the text; `None` without a match.
+    /// Returns the variable's value in this part of a path; for literal text, the text; `None` without a match.
     fn value<'a>(&self, part: &'a str) -> Option<&'a str> {
         match self {
             Self::Static(text) => (text == part).then_some(part),

@@ -14,7 +14,7 @@ pub struct Regex {
     compiled: regex::Regex,
 }
 
-/// An expression that is none, or that is too large.
+/// An expression that is invalid or too large.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{source_text:?} is not a regular expression: {message}")]
 pub struct RegexError {
@@ -29,7 +29,7 @@ impl Regex {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// It is no expression, or compiles to more than 1 MiB.
+    /// It is not an expression, or compiles to more than 1 MiB.
     pub fn new(source: &str) -> Result<Self, RegexError> {
         Self::with_limit(source, Self::SIZE_LIMIT)
     }
@@ -37,7 +37,7 @@ impl Regex {
     /// Compiles an expression that may take no more than so many bytes.
     ///
     /// # Errors
-    /// It is no expression, or compiles to more than the limit.
+    /// It is not an expression, or compiles to more than the limit.
     pub fn with_limit(source: &str, bytes: usize) -> Result<Self, RegexError> {
         let compiled = regex::RegexBuilder::new(&translate(source))
             .size_limit(bytes)
@@ -47,7 +47,7 @@ impl Regex {
         Ok(Self { source: source.to_owned(), compiled })
     }
 
-    /// Whether the expression matches anywhere in the text.
+    /// Returns true if the expression matches anywhere in the text.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
         self.compiled.is_match(text)
@@ -74,7 +74,7 @@ impl PartialEq for Regex {
 
 impl Eq for Regex {}
 
-/// Reads an expression where one may be: the empty string is none.
+/// Reads an optional expression: the empty string means `None`.
 pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
     let source = String::deserialize(deserializer)?;
     if source.is_empty() {

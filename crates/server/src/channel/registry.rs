@@ -11,14 +11,14 @@ use thiserror::Error;
 /// Default of `channel.history_meta_ttl`.
 const HISTORY_META_TTL: Duration = Duration::from_secs(720 * 3600);
 
-/// What a registry is made from: the `channel` section of the configuration.
+/// Input of a registry: the `channel` section of the configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct ChannelConfig {
     /// The grammar of names.
     #[serde(flatten)]
     pub syntax: Syntax,
-    /// How long offset and epoch are kept where a namespace does not say.
+    /// Time to keep offset and epoch where a namespace does not say.
     #[serde(deserialize_with = "super::options::duration")]
     pub history_meta_ttl: Duration,
     /// The format of publications where a namespace does not say.
@@ -52,7 +52,7 @@ impl Default for ChannelConfig {
     }
 }
 
-/// Why the options do not make a registry. Each text begins with the option to change.
+/// Reasons why the options do not make a registry. Each text begins with the option to change.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BuildError {
     /// A namespace has a bad name.
@@ -78,7 +78,7 @@ pub enum BuildError {
     /// The stream proxy does what the other proxies do.
     #[error("{0}.subscribe_stream_proxy_enabled excludes the other proxies of the namespace")]
     StreamProxy(String),
-    /// A pattern is none.
+    /// A pattern is invalid.
     #[error("{0}.pattern: {1}")]
     Pattern(String, PatternError),
     /// A pattern is where none can be.
@@ -104,7 +104,7 @@ impl Namespace {
         &self.name
     }
 
-    /// Its options. `history_meta_ttl` and `publication_data_format` are those in force.
+    /// Its options. `history_meta_ttl` and `publication_data_format` are the effective values.
     #[must_use]
     pub const fn options(&self) -> &Options {
         &self.options
@@ -116,17 +116,17 @@ impl Namespace {
         self.pattern.as_ref()
     }
 
-    /// Where its options stand in the configuration, for people.
+    /// Returns the place of its options in the configuration, for people.
     #[must_use]
     pub fn path(&self) -> String {
         path(&self.name)
     }
 
-    /// Whether a name that resolved to this namespace has an acceptable form. Not its length: see
+    /// Checks the form of a name that resolved to this namespace. It does not check the length: see
     /// [`Registry::check_length`].
     ///
     /// # Errors
-    /// What is wrong with the name.
+    /// The fault of the name.
     pub fn check_form(&self, name: &ChannelName<'_>) -> Result<(), NameFault> {
         if self.pattern.is_some() && !name.full.is_ascii() {
             return Err(NameFault::NotAscii);
@@ -242,10 +242,10 @@ impl Registry {
         std::iter::once(&self.without_namespace).chain(&self.named).chain(&self.patterned)
     }
 
-    /// Whether a name has an acceptable length, counted in bytes.
+    /// Checks the length of a name, counted in bytes.
     ///
     /// # Errors
-    /// It is empty or too long.
+    /// The name is empty or too long.
     pub const fn check_length(&self, channel: &str) -> Result<(), NameFault> {
         if channel.is_empty() {
             Err(NameFault::Empty)
@@ -269,7 +269,7 @@ impl Registry {
 /// names that are longer. A node keeps names, so that there has to be an end.
 pub const LONGEST_NAME: usize = 1024;
 
-/// What a namespace takes where it does not say.
+/// Defaults for a namespace that does not say.
 struct Defaults {
     history_meta_ttl: Duration,
     publication_data_format: PublicationFormat,

@@ -113,7 +113,7 @@ fn paths_resolve_by_pattern_alone() {
     assert_eq!(found("/users/bot-7").as_deref(), Some("bot"));
     assert_eq!(found("/users/bot-").as_deref(), Some("any"));
     assert_eq!(found("$/users/ann").as_deref(), Some("any"));
-    // A colon in a path is no namespace boundary, and a pattern that does not match falls to nothing else.
+    // A colon in a path is not a namespace boundary, and a pattern that does not match falls to nothing else.
     assert_eq!(found("/plain:x"), None);
     assert_eq!(found("/users/a/b"), None);
     assert_eq!(found("plain:/users/me").as_deref(), Some("plain"));

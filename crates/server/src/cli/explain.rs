@@ -18,7 +18,7 @@ pub(super) struct Explain {
     /// The channel; connect and refresh need none
     #[arg(short = 's', long, required_if_eq_any = NEED_CHANNEL.map(|action| ("action", action)))]
     channel: Option<String>,
-    /// What the client would do
+    /// Action to explain
     #[arg(short, long, default_value = "subscribe", value_parser = Asked::ALL.map(Asked::name))]
     action: String,
     /// The connection token; a connection of the user without one if left out

@@ -74,7 +74,7 @@ struct Dev {
     port: Option<u16>,
 }
 
-/// Why a command failed, in words for the terminal.
+/// Reason why a command failed, in words for the terminal.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs what the command line asks for.
@@ -133,7 +133,7 @@ fn load(file: &Path, flags: Vec<(String, String)>) -> Result<Loaded, config::Err
 
 /// Prints a result.
 fn say(text: &str) {
-    // Whoever reads may have seen enough, as `head` has: that is no failure.
+    // The reader may have seen enough, as `head` has: that is not a failure.
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
 

@@ -38,7 +38,7 @@ pub(super) struct GenToken {
     with: With,
 }
 
-/// What a token is signed with.
+/// Key that a token is signed with.
 #[derive(Debug, Default, Args)]
 struct With {
     /// PEM file of a private key to sign with, in place of the configured secret
@@ -241,7 +241,7 @@ fn subscription(config: &Config, command: &CheckSubToken, now: i64) -> Result<St
     Ok(format!("valid subscription token for {whose} and channel {channel:?}\n  expires: {ends}\n{told}"))
 }
 
-/// What the server decides about a subscription with this token.
+/// Returns the server's decision about a subscription with this token.
 fn decided(
     config: &Config,
     token: &SubscribeToken,
@@ -254,7 +254,7 @@ fn decided(
     told(config, &Request::new(Action::Subscribe(facts), channel, user, now))
 }
 
-/// What the server decides about a subscription of a connection with this token.
+/// Returns the server's decision about a subscription of a connection with this token.
 fn permission(config: &Config, token: &ConnectToken, channel: &str, now: i64) -> Result<String, Failure> {
     let mut request = Request::new(Action::Subscribe(SubscribeFacts::default()), channel, &token.user, now);
     request.capabilities = token.caps.as_ref();
@@ -272,7 +272,7 @@ fn now() -> i64 {
     Clock::system().now().unix()
 }
 
-/// Where key sets are fetched.
+/// Returns the runtime for fetching key sets.
 pub(super) fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }

@@ -25,19 +25,19 @@ use std::collections::BTreeMap;
 pub struct Field {
     /// The last part of its name, as in a file.
     pub name: &'static str,
-    /// What it does, in a line or two.
+    /// Its effect, in a line or two.
     pub doc: &'static str,
-    /// Which values it takes.
+    /// Values that it takes.
     pub kind: Kind,
-    /// What it is when nothing is set.
+    /// Default value.
     pub default: Value,
-    /// Whether its value must not be shown.
+    /// True if its value must not be shown.
     pub secret: bool,
     /// The first version of Centrifugo that knew it by this or another name; empty if that is not recorded.
     pub since: &'static str,
-    /// Whether Centrifugo does not have it.
+    /// True if Centrifugo does not have it.
     pub ours: bool,
-    /// Whether what it switches on exists.
+    /// State of the feature that it switches on.
     pub status: Status,
     /// The only texts it takes; empty if any will do.
     pub choices: &'static [&'static str],
@@ -45,7 +45,7 @@ pub struct Field {
     pub range: Option<(i64, i64)>,
 }
 
-/// Whether the feature behind an option exists.
+/// State of the feature behind an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It does.
@@ -75,7 +75,7 @@ pub enum Kind {
     Map,
     /// A section.
     Section(Fields),
-    /// A section whose options stand beside the others, without a name of their own.
+    /// A section whose options are beside the others, without a name of their own.
     Flat(Fields),
     /// A list of sections; with an option `name`, each can be named in the environment.
     List(Fields),
@@ -85,7 +85,7 @@ pub enum Kind {
 pub type Fields = fn() -> &'static [Field];
 
 impl Kind {
-    /// What the reference calls it.
+    /// Returns the name used in the reference.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -165,11 +165,11 @@ impl Field {
 
 /// A type that an option can have.
 pub trait Setting {
-    /// Which kind of option it makes.
+    /// Kind of option that it makes.
     const KIND: Kind;
-    /// Whether its value must not be shown.
+    /// True if its value must not be shown.
     const SECRET: bool = false;
-    /// The value as it would stand in a file, secrets included.
+    /// The value as it would appear in a file, secrets included.
     fn to_value(&self) -> Value;
 }
 
@@ -214,9 +214,9 @@ impl<T: Section> Setting for Vec<T> {
 
 /// A struct that `options!` made.
 pub trait Section {
-    /// What its options are.
+    /// Returns its options.
     fn fields() -> &'static [Field];
-    /// Its values as they would stand in a file, secrets included.
+    /// Its values as they would appear in a file, secrets included.
     fn to_section(&self) -> Map<String, Value>;
 }
 
@@ -289,7 +289,7 @@ macro_rules! options {
 }
 pub(super) use options;
 
-/// Turns a section into one whose options stand beside those of the section that holds it.
+/// Turns a section into one whose options are beside those of the section that holds it.
 pub(super) fn flattened(field: Field) -> Field {
     match field.kind {
         Kind::Section(fields) => Field { kind: Kind::Flat(fields), ..field },
@@ -323,7 +323,7 @@ pub fn each(fields: &'static [Field]) -> Vec<&'static Field> {
     all
 }
 
-/// The option that a dotted name stands for, through sections but not through lists.
+/// The option that a dotted name refers to, through sections but not through lists.
 #[must_use]
 pub fn find(fields: &'static [Field], path: &str) -> Option<&'static Field> {
     let (head, rest) = path.split_once('.').map_or((path, None), |(head, rest)| (head, Some(rest)));

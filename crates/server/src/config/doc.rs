@@ -1,4 +1,4 @@
-//! What the catalogue prints: the reference, the defaults, the environment, a file without its secrets.
+//! Output of the catalogue: the reference, the defaults, the environment, a file without its secrets.
 
 use super::catalogue::{Field, Fields, Kind, Section as _, Status, each, find};
 use super::env::{self, upper};

@@ -49,13 +49,13 @@ impl Duration {
         self.0
     }
 
-    /// Whether it is zero, which for most options means "off" or "the default".
+    /// Returns true if it is zero, which for most options means "off" or "the default".
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0.is_zero()
     }
 
-    /// Whether it is a whole number of seconds.
+    /// Returns true if it is a whole number of seconds.
     #[must_use]
     pub const fn is_whole_seconds(self) -> bool {
         self.0.subsec_nanos() == 0

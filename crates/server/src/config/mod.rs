@@ -65,7 +65,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Where a configuration comes from.
+/// Source of a configuration.
 #[derive(Debug, Default)]
 pub struct Source<'a> {
     /// The file, if any.
@@ -87,11 +87,11 @@ pub struct Loaded {
     pub config: Config,
     /// The file alone, in v6 form, with what is set in it. It holds secrets: print it through [`doc::mask`].
     pub file: Map<String, Value>,
-    /// Whether the file exists.
+    /// True if the file exists.
     pub found: bool,
-    /// Whether the file had to be translated.
+    /// True if the file had to be translated.
     pub translated: bool,
-    /// What the operator should know, the loudest last.
+    /// Warnings for the operator, the most severe last.
     pub warnings: Vec<Warning>,
 }
 

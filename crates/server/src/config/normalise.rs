@@ -213,7 +213,7 @@ fn duration(report: &mut Report<'_>, path: &str, given: &Value) -> Result<Value,
     Ok(Value::from(duration.to_string()))
 }
 
-/// What was expected and what kind of thing was found. Never the value, which may be a secret.
+/// Describes what was expected and the kind of value found. Never the value, which may be a secret.
 fn wrong(expected: &str, given: &Value) -> String {
     let found = match given {
         Value::Null => "nothing",

@@ -33,7 +33,7 @@ pub fn load(pem: &Pem) -> Result<Vec<u8>, PemError> {
     match std::fs::read(given) {
         Ok(content) if is_pem(&content) => Ok(content),
         Ok(_) => Err(PemError::Content),
-        // What is no path at all gives other errors than "not found" on some systems.
+        // An invalid path gives other errors than "not found" on some systems.
         Err(error)
             if given.is_empty() || given.contains('\n') || error.kind() == std::io::ErrorKind::NotFound =>
         {

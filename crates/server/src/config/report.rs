@@ -1,4 +1,4 @@
-//! What loading found out: problems, warnings, unknown names.
+//! Results of loading: problems, warnings, unknown names.
 
 use super::Vars;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Problem {
     /// Full name of the option to change.
     pub option: String,
-    /// What is wrong with it, without the value of a secret.
+    /// The problem, without the value of a secret.
     pub reason: String,
 }
 
@@ -39,11 +39,11 @@ impl fmt::Display for Clash {
 /// Something that the operator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// How loud it is.
+    /// Severity.
     pub level: Level,
     /// Full name of the option, or of the environment variable.
     pub option: String,
-    /// What about it, without the value of a secret.
+    /// The warning, without the value of a secret.
     pub text: String,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// How loud a warning is.
+/// Severity of a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Works as it is; there is a better way.
@@ -62,7 +62,7 @@ pub enum Level {
     Planned,
     /// A name that means nothing, and was perhaps misspelt. `checkconfig --strict` fails on these.
     Unknown,
-    /// Something stands open. `production` refuses these.
+    /// Access is open. `production` refuses these.
     Insecure,
 }
 

@@ -6,7 +6,7 @@ use super::era;
 use super::normalise::join;
 use super::typed::Config;
 
-/// The name that an unknown one in a section perhaps stands for.
+/// The name that an unknown one in a section is perhaps meant to be.
 pub(super) fn field(name: &str, beside: &[&'static Field], path: &str) -> Option<String> {
     // Inside sections short names such as `port` are right or wrong for reasons of their own.
     if (path.is_empty() || name.contains('_') || name == "secret")
@@ -22,7 +22,7 @@ pub(super) fn field(name: &str, beside: &[&'static Field], path: &str) -> Option
         return Some(format!("did you mean `{old}`? {}", today.said));
     }
     let near = near.map(|near| join(path, near));
-    // A name that is right but stands in the wrong section is more helpful than one that is merely alike.
+    // A name that is right but in the wrong section is more helpful than one that is merely alike.
     let elsewhere = || {
         let mut paths = Vec::new();
         paths_named(Config::fields(), "", name, &mut paths);

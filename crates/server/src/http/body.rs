@@ -9,7 +9,7 @@ use hyper::body::{Body, Incoming};
 use std::error::Error;
 use std::time::Duration;
 
-/// How long a client may take to send a body: 32 MiB at 9 Mbit/s.
+/// Time a client may take to send a body: 32 MiB at 9 Mbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of a body that are read for nothing, and how long that may take.

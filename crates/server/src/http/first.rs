@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 /// Bytes that are read at first: the head of a usual handshake.
 const USUAL_HEAD: usize = 1 << 10;
 
-/// How a connection goes on.
+/// Continuation of a connection.
 pub(super) enum First {
     /// As a WebSocket, whose first bytes may be there.
     WebSocket { admitted: Box<Admitted>, leftover: Bytes },

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// How many requests a connection has begun and answered.
+/// Numbers of requests that a connection has begun and answered.
 #[derive(Default)]
 pub(super) struct Requests {
     begun: AtomicU32,
@@ -33,7 +33,7 @@ impl Requests {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the next bytes begin a request; and the number of that request.
+    /// Returns the number of the request that the next bytes begin, if they begin one.
     fn next(&self) -> Option<u32> {
         let begun = self.begun.load(Ordering::Relaxed);
         (begun == self.answered.load(Ordering::Relaxed)).then_some(begun)

@@ -17,10 +17,10 @@ const BACKLOG: i32 = i32::MAX;
 /// Refused connections that are answered at a time; further ones are closed without an answer.
 const MAX_REFUSALS: usize = 1_024;
 
-/// How long a refused client may take to send the head of its request and to take the answer.
+/// Time a refused client may take to send the head of its request and to read the answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long accepting rests where the system has nothing left for a further connection.
+/// Pause in accepting when the system has no resources for a further connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens on an address. The empty one, `0.0.0.0` and `::` all mean every address of both families, as in Go.
@@ -116,7 +116,7 @@ fn begin<S: Service>(
     }
 }
 
-/// Whether only the connection that was to be accepted has failed.
+/// Returns true if only the connection that was to be accepted has failed.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NetworkUnreachable, TimedOut};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | NetworkUnreachable | TimedOut)
@@ -143,7 +143,7 @@ impl Exhausted {
     }
 }
 
-/// How many descriptors the process may have; 0 where there is no limit.
+/// Returns the number of descriptors that the process may have; 0 for no limit.
 pub(crate) fn open_files_limit() -> u64 {
     #[cfg(unix)]
     {

@@ -43,11 +43,11 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Limits of an HTTP connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// How long the head of a request may take, from its first byte; and the first head, from the start.
+    /// Time the head of a request may take, from its first byte; and the first head, from the start.
     pub(crate) head: Duration,
-    /// How long a connection may rest between two requests.
+    /// Time a connection may be idle between two requests.
     pub(crate) idle: Duration,
-    /// How long a peer may accept nothing of what is sent to it.
+    /// Time a peer may accept nothing of what is sent to it.
     pub(crate) write: Duration,
     /// Requests that a connection serves before it is closed.
     pub(crate) requests: u32,
@@ -67,7 +67,7 @@ impl Default for Limits {
 /// The other end of a connection.
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    /// What the connection counts for, where its port counts connections.
+    /// Permits that the connection counts by, where its port counts connections.
     pub(crate) entrance: Mutex<Option<Entrance>>,
 }
 

@@ -1,6 +1,6 @@
-//! Which calls of the server API make sense in which channel.
+//! Checks that a call of the server API makes sense in a channel.
 //!
-//! The key has been checked: the application may do everything. What is left is whether the channel can.
+//! The key has been checked: the application may do everything. It remains to check that the channel can.
 
 use super::decide::Rules;
 use super::decision::{Decision, Grant, HistoryGrant, PublishGrant, Verdict};

@@ -33,7 +33,7 @@ impl Allow {
     const NAMES: [(Self, &'static str); 4] =
         [(Self::SUBSCRIBE, "sub"), (Self::PUBLISH, "pub"), (Self::HISTORY, "hst"), (Self::PRESENCE, "prs")];
 
-    /// Whether all of the other set is in this one.
+    /// Returns true if all of the other set is in this one.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Allow {
     }
 }
 
-/// What a connection token allows, and where.
+/// Permissions of a connection token, and the channels that they apply to.
 #[derive(Clone, Debug, Default)]
 pub struct Capabilities {
     entries: Vec<Entry>,
@@ -98,7 +98,7 @@ enum Matcher {
     Regex(Regex),
 }
 
-/// Why capabilities cannot be read.
+/// Reasons why capabilities cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CapabilityError {
     /// The claim has another form. It may be another application's.
@@ -107,7 +107,7 @@ pub enum CapabilityError {
     /// The claim has this form, and a word in it that does not exist.
     #[error("caps: {0}")]
     Word(String),
-    /// An expression is none, or too large.
+    /// An expression is invalid, or too large.
     #[error("caps.channels: {0}")]
     Regex(#[from] RegexError),
     /// There are more channels than one token may have.
@@ -173,7 +173,7 @@ impl Capabilities {
         Ok(Self { entries })
     }
 
-    /// Whether something is allowed in a channel. What several objects allow adds up.
+    /// Returns true if something is allowed in a channel. The permissions of several objects add up.
     #[must_use]
     pub fn allow(&self, channel: &str, wanted: Allow) -> bool {
         self.entries
@@ -200,7 +200,7 @@ impl Matcher {
     }
 }
 
-/// Whether a text matches a pattern in which `*` stands for any characters, or none. Work is bounded by the
+/// Returns true if a text matches a pattern in which `*` matches any characters, or none. Work is bounded by the
 /// product of the lengths.
 fn wildcard(pattern: &str, text: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == text };

@@ -18,7 +18,7 @@ pub struct Rules {
     pub registry: Arc<Registry>,
     /// `client.insecure`: whatever nothing else allows is allowed.
     pub insecure: bool,
-    /// `client.channel_limit`; 0 is no limit.
+    /// `client.channel_limit`; 0 sets no limit.
     pub channel_limit: usize,
 }
 
@@ -99,7 +99,7 @@ impl<'a> Case<'_, 'a> {
         Ok((Grant::Subscribe(grant.settled(options)), rule))
     }
 
-    /// Whether the client may subscribe, and as what.
+    /// Decides if the client may subscribe, and as what.
     fn subscription(
         &mut self,
         resolved: &Resolved<'_>,
@@ -121,7 +121,7 @@ impl<'a> Case<'_, 'a> {
             return Ok((by(Source::SubscriptionToken).with_claims(&claims), Rule::SubscriptionToken));
         }
 
-        // Who is not on the list of a user-limited channel gets in by no option of the namespace.
+        // A user who is not on the list of a user-limited channel gets in by no option of the namespace.
         let limited = match resolved.name.users {
             Some(users) if options.allow_user_limited_channels => {
                 if users.contains(self.request.user) {
@@ -160,7 +160,7 @@ impl<'a> Case<'_, 'a> {
         Err(self.nothing_allows())
     }
 
-    /// Adds what the client asks for besides and may have. Asking for too much refuses nothing, a tags
+    /// Adds the client's other wishes that are allowed. Asking for too much refuses nothing, a tags
     /// filter aside.
     fn wishes(
         &mut self,
@@ -321,7 +321,7 @@ impl<'a> Case<'_, 'a> {
         Err(self.refuse(Rule::SubscriptionToken, code))
     }
 
-    /// Whether a good token is for this request. One for another is an attempt, hence the end.
+    /// Checks that a good token is for this request. One for another is an attempt, hence the end.
     fn claims(&mut self, claims: &TokenClaims<'_>) -> Result<(), Refused> {
         let invalid = || Code::Disconnect(DisconnectCode::INVALID_TOKEN);
         self.require(Rule::TokenChannel, claims.channel == self.request.channel, invalid)?;
@@ -424,7 +424,7 @@ impl<'a> Case<'_, 'a> {
     }
 }
 
-/// What the options of a namespace say about one thing.
+/// Options of a namespace for one permission.
 struct Access {
     client: bool,
     subscriber: bool,
@@ -468,7 +468,7 @@ impl Access {
         }
     }
 
-    /// Whether anything allows it, with the subscription taken for granted; leaves no trail.
+    /// Returns true if anything allows it, with the subscription taken for granted; leaves no trail.
     fn any(&self, case: &Case<'_, '_>, subscribed: bool, token: Allow) -> bool {
         let known = !case.request.user.is_empty() || self.anonymous;
         (self.client || self.subscriber && subscribed) && known

@@ -1,4 +1,4 @@
-//! What a decision consists of.
+//! Parts of a decision.
 
 use super::caps::Allow;
 use super::request::{Override, TokenClaims};
@@ -21,7 +21,7 @@ pub struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
-    /// What is granted, if it is.
+    /// Returns the grant, if there is one.
     #[must_use]
     pub const fn grant(&self) -> Option<&Grant<'a>> {
         match &self.verdict {
@@ -52,7 +52,7 @@ pub enum Verdict<'a> {
     Disconnect(DisconnectCode),
 }
 
-/// What is allowed.
+/// Permission that was granted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Grant<'a> {
     /// A subscription.
@@ -69,14 +69,14 @@ pub enum Grant<'a> {
     Unsubscribe,
 }
 
-/// How much history a channel keeps.
+/// Amount of history that a channel keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistoryGrant {
     /// Most publications.
     pub size: u32,
-    /// How long they are kept.
+    /// Time to keep them.
     pub ttl: Duration,
-    /// How long offset and epoch are kept.
+    /// Time to keep offset and epoch.
     pub meta_ttl: Duration,
 }
 
@@ -86,10 +86,10 @@ impl HistoryGrant {
     }
 }
 
-/// How a publication is published.
+/// Properties of a publication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PublishGrant {
-    /// How much history the channel keeps.
+    /// Amount of history that the channel keeps.
     pub history: HistoryGrant,
     /// It may be sent as a delta.
     pub delta: bool,
@@ -101,12 +101,12 @@ impl PublishGrant {
     }
 }
 
-/// How a subscription goes on.
+/// Continuation of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubRefreshGrant<'a> {
     /// It goes on.
     Prolonged {
-        /// When it ends, in Unix seconds; 0 never.
+        /// End of the subscription, in Unix seconds; 0 never.
         expire_at: i64,
         /// Replaces what others see with it.
         info: Option<&'a Bytes>,
@@ -114,18 +114,18 @@ pub enum SubRefreshGrant<'a> {
         allow: Allow,
     },
     /// The token is expired: the command is answered with an empty result, and the subscription's own
-    /// expiry stands.
+    /// expiry remains.
     TokenExpired,
 }
 
-/// How a subscription behaves.
+/// Properties of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubscribeGrant<'a> {
-    /// Why it was granted.
+    /// Source of the grant.
     pub source: Source,
-    /// When it ends unless it is refreshed, in Unix seconds; 0 never.
+    /// Expiry unless it is refreshed, in Unix seconds; 0 never.
     pub expire_at: i64,
-    /// What others see with it.
+    /// Information that others see with it.
     pub info: Option<&'a Bytes>,
     /// Payload of the reply.
     pub data: Option<&'a Bytes>,
@@ -141,7 +141,7 @@ pub struct SubscribeGrant<'a> {
     pub positioning: bool,
     /// The client may come back with a position and recover.
     pub recovery: bool,
-    /// What recovery gives.
+    /// Recovery mode.
     pub recovery_mode: RecoveryMode,
     /// In cache mode, the latest publication comes unasked.
     pub auto_cache_recover: bool,
@@ -149,16 +149,16 @@ pub struct SubscribeGrant<'a> {
     pub delta: bool,
     /// A tags filter may be agreed on.
     pub tags_filter: bool,
-    /// How much history the channel keeps.
+    /// Amount of history that the channel keeps.
     pub history: HistoryGrant,
-    /// What the token allows in the channel besides; for the requests to come.
+    /// Further permissions of the token in the channel; for the requests to come.
     pub allow: Allow,
-    /// The node itself asks for the prolongation, and the client is not told of the expiry.
+    /// The node itself asks for the prolongation, and the client does not learn of the expiry.
     pub server_side_refresh: bool,
 }
 
 impl<'a> SubscribeGrant<'a> {
-    /// What the options of a namespace say, before any wish.
+    /// Returns the grant by the options of a namespace, before any wish.
     pub(super) fn of(options: &Options, source: Source) -> Self {
         Self {
             source,
@@ -212,7 +212,7 @@ impl<'a> SubscribeGrant<'a> {
     }
 }
 
-/// Why a subscription was granted. The numbers are those of Centrifugo's connections API.
+/// Source of a granted subscription. The numbers are those of Centrifugo's connections API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Source {

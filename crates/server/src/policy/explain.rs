@@ -14,13 +14,13 @@ use std::fmt;
 /// It has the channel and the user in it, but no token, no payload and no key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// What was asked.
+    /// Requested action.
     pub action: &'static str,
     /// The channel.
     pub channel: String,
     /// The user; empty is anonymous.
     pub user: String,
-    /// Where the options of the channel stand in the configuration; none if there is no such namespace.
+    /// Place of the channel's options in the configuration; `None` if there is no such namespace.
     pub namespace: Option<String>,
     /// `allow`, `error` or `disconnect`.
     pub verdict: &'static str,
@@ -35,14 +35,14 @@ pub struct Explanation {
     /// The stable reason for which a token was refused, whichever rule came to speak of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Cow<'static, str>>,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
-    /// What could be changed so that it would be allowed; one of these is enough.
+    /// Changes that would allow it; one of these is enough.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub change: Vec<String>,
     /// Every rule that was asked, in order.
     pub trail: Vec<ExplainedStep>,
-    /// What is granted.
+    /// Granted permissions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub granted: Vec<String>,
 }
@@ -260,7 +260,7 @@ impl Words<'_> {
         }
     }
 
-    /// What to do about a rule that could have allowed it and did not.
+    /// Returns the change to a rule that could have allowed it and did not.
     fn would_allow(&self, step: Step) -> Option<String> {
         let Self { request, path, .. } = self;
         let what = match &request.action {

@@ -1,4 +1,4 @@
-//! Who may do what in which channel.
+//! Permissions of users in channels.
 //!
 //! There is one decision for requests of clients, [`decide()`], and it is a function: the rules of the
 //! configuration and the facts of the request go in, a verdict with its reasons comes out. The session, the

@@ -5,24 +5,24 @@ use crate::params::{Malformed, Params};
 use bytes::Bytes;
 use std::fmt;
 
-/// What a client asks for, and what is known about it.
+/// Request of a client, and the facts known about it.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// What it wants to do.
+    /// Requested action.
     pub action: Action<'a>,
     /// In which channel.
     pub channel: &'a str,
     /// As which user; empty is anonymous.
     pub user: &'a str,
-    /// From which connection; `None` where there is none, as on the command line.
+    /// The connection; `None` without one, as on the command line.
     pub client: Option<&'a str>,
-    /// Whether the connection is subscribed to the channel.
+    /// True if the connection is subscribed to the channel.
     pub subscribed: bool,
     /// Channels that the connection is subscribed to.
     pub subscriptions: usize,
     /// Capabilities of the connection token.
     pub capabilities: Option<&'a Capabilities>,
-    /// What the token of the present subscription to the channel allows; nothing if there is none.
+    /// Permissions of the token of the current subscription to the channel; empty without one.
     pub subscription_allow: Allow,
     /// The present time in Unix seconds.
     pub now: i64,
@@ -46,7 +46,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a client wants to do in a channel.
+/// Action of a client in a channel.
 #[derive(Clone, Debug)]
 pub enum Action<'a> {
     /// Subscribe.
@@ -81,20 +81,20 @@ impl Action<'_> {
 /// The facts of a subscribe.
 #[derive(Clone, Debug, Default)]
 pub struct SubscribeFacts<'a> {
-    /// What became of the subscription token.
+    /// State of the subscription token.
     pub token: SubscriptionToken<'a>,
-    /// What else the client asks for.
+    /// Other wishes of the client.
     pub wishes: Wishes<'a>,
 }
 
-/// What a client asks for with a subscribe.
+/// Wishes of a client in a subscribe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wishes<'a> {
     /// That its position be watched.
     pub positioned: bool,
     /// That it may recover.
     pub recoverable: bool,
-    /// That it be told of joins and leaves.
+    /// Wish to be told about joins and leaves.
     pub join_leave: bool,
     /// The delta encoding; empty for none.
     pub delta: &'a str,
@@ -120,7 +120,7 @@ impl fmt::Debug for PublishFacts<'_> {
     }
 }
 
-/// What became of a subscription token.
+/// State of a subscription token.
 #[derive(Clone, Debug, Default)]
 pub enum SubscriptionToken<'a> {
     /// The client sent none.
@@ -145,15 +145,15 @@ pub struct TokenClaims<'a> {
     pub channel: &'a str,
     /// The connection that it was made for; empty for any.
     pub client: &'a str,
-    /// When the subscription ends, in Unix seconds; 0 never.
+    /// End of the subscription, in Unix seconds; 0 never.
     pub expire_at: i64,
-    /// What others see with the subscription.
+    /// Information that others see with the subscription.
     pub info: Option<&'a Bytes>,
     /// Payload of the reply.
     pub data: Option<&'a Bytes>,
     /// Options that differ from the namespace's.
     pub overrides: Override,
-    /// What it allows in the channel beyond subscribing.
+    /// Permissions in the channel beyond subscribing.
     pub allow: Allow,
 }
 

@@ -130,7 +130,7 @@ impl fmt::Display for Rule {
 
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $name:ident = $id:literal;)*) => {
-        /// What came of a rule.
+        /// Outcome of a rule.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Outcome { $($(#[$doc])* $name,)* }
@@ -169,7 +169,7 @@ outcomes! {
 pub struct Step {
     /// The rule.
     pub rule: Rule,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
@@ -202,7 +202,7 @@ impl Trail {
         &self.steps[..usize::from(self.len)]
     }
 
-    /// What came of a rule, if it was asked.
+    /// Returns the outcome of a rule, if it was asked.
     #[must_use]
     pub fn outcome(&self, rule: Rule) -> Option<Outcome> {
         self.steps().iter().find(|step| step.rule == rule).map(|step| step.outcome)

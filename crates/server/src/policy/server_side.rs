@@ -15,13 +15,13 @@ use thiserror::Error;
 /// A subscription that the application makes.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerSide<'a> {
-    /// Who says so.
+    /// Source of the subscription.
     pub source: Source,
     /// Options that differ from the namespace's.
     pub overrides: Override,
-    /// When it ends, in Unix seconds; 0 never.
+    /// End of the subscription, in Unix seconds; 0 never.
     pub expire_at: i64,
-    /// What others see with it.
+    /// Information that others see with it.
     pub info: Option<&'a Bytes>,
     /// Payload that the client gets with it.
     pub data: Option<&'a Bytes>,
@@ -70,7 +70,7 @@ pub fn server_side<'a>(rules: &Rules, channel: &str, wanted: &ServerSide<'a>) ->
     };
     let mut grant = unfiltered(grant.with_override(&wanted.overrides).settled(options));
     if wanted.source == Source::ServerApi {
-        // The push that tells of such a subscription has no place for a publication.
+        // The push about such a subscription has no place for a publication.
         grant.auto_cache_recover = false;
     }
     Decision { verdict: Verdict::Allow(Grant::Subscribe(grant)), rule: Rule::ServerSide, trail }

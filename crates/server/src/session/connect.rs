@@ -45,8 +45,8 @@ impl Inner {
                 Ok(token) => {
                     inner.connect_with(&in_force, token, counted(&request.handshake), &request.channels).map(
                         |connected| Connected {
-                            // The client has no token that it could renew, so it is not told of the end: it is closed
-                            // then, and comes back with what the cookie or header holds by that time.
+                            // The client has no token that it could renew, so it does not learn of the end: it is
+                            // closed then, and comes back with what the cookie or header holds by that time.
                             server_side_refresh: presented.is_ambient(),
                             ..connected
                         },
@@ -234,7 +234,7 @@ impl Inner {
         }
         let state = client.extension::<State>();
         let before = state.as_ref().map(|state| &*state.channels).unwrap_or_default();
-        // What the new token names may be there by whoever's wish; what it names no more must not be there by the old one.
+        // Channels of the new token may be there by any wish; those it no longer names must not be by the old one.
         let more = token.subs.keys().any(|channel| !request.channels.contains(channel));
         let made = |channel| request.server_side_channels.contains(channel);
         let fewer = before.iter().any(|channel| !token.subs.contains_key(channel) && made(channel));
@@ -312,7 +312,7 @@ impl Inner {
     }
 }
 
-/// What a connection counts for after its login.
+/// Returns the permit that a connection counts by after its login.
 fn counted(handshake: &Handshake) -> Option<Arc<Permit>> {
     handshake.extension.as_ref()?.downcast_ref::<Login>()?.connection()
 }

@@ -1,4 +1,4 @@
-//! What the server would decide, told to whoever runs it: the same for the command line and for the API.
+//! Explanations of the server's decisions for its operator: the same for the command line and for the API.
 
 use super::personal::personal_channel;
 use super::presented::presented;
@@ -15,7 +15,7 @@ use http::HeaderMap;
 use spinward::clock::Clock;
 use std::fmt;
 
-/// What would be asked for.
+/// Action to explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// To connect.
@@ -71,7 +71,7 @@ impl Asked {
     }
 }
 
-/// Who would ask for what, and with which tokens.
+/// Question for an explanation: the client, its tokens and the action.
 #[derive(Clone)]
 pub struct Question {
     /// The user; that of the token if `None`.
@@ -113,7 +113,7 @@ pub struct Explainer {
 }
 
 impl Explainer {
-    /// What the server would decide now, by which rule or for which fault of a token, and what to change.
+    /// Returns the decision the server would make now, the rule or token fault behind it, and what to change.
     pub async fn explain(&self, question: &Question) -> Explanation {
         let now = self.clock.now().unix();
         let in_force = self.in_force.get();

@@ -1,5 +1,5 @@
-//! What tokens and capabilities allow, over grants that come to nothing, refreshes and replaced subscriptions; and
-//! logins that explain themselves.
+//! Permissions by tokens and capabilities, over grants that come to nothing, refreshes and replaced subscriptions;
+//! and logins that explain themselves.
 
 use super::*;
 use crate::auth::revoke_store::MemoryStore;
@@ -27,7 +27,7 @@ struct Rig {
     explainer: Explainer,
 }
 
-/// A server with these options besides its key.
+/// A server with these options in addition to its key.
 fn server(options: Value) -> Rig {
     let mut tree = json!({ "client": { "token": { "hmac_secret_key": KEY } } });
     merge(&mut tree, options);

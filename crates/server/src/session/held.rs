@@ -1,7 +1,7 @@
-//! The tokens that subscriptions rest on: what they allow besides, and what they can be revoked by.
+//! The tokens that subscriptions rest on: their further permissions, and the facts that they can be revoked by.
 //!
-//! A token is first offered, and counts for nothing. It comes into force when the library reports that the
-//! subscription, or its refresh, has come about; a grant that the library refuses leaves what was in force before.
+//! A token is first offered, and counts for nothing. It becomes active when the library reports that the
+//! subscription, or its refresh, has come about; a grant that the library refuses leaves the active one unchanged.
 //!
 //! An offer begins on the connection's own thread when it asks with a token, so none can begin after the connection
 //! is gone; a verification that waits finds its offer, or finds that it is no longer there. A connection has one
@@ -44,7 +44,7 @@ struct Offer {
     token: Option<Token>,
 }
 
-/// What is kept of a token.
+/// Stored facts about a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Token {
     jti: Option<Box<str>>,
@@ -141,7 +141,7 @@ impl Held {
         self.change(client, |connection| connection.offer = None);
     }
 
-    /// What was granted is in force, and rests on the token that was offered for it, if one was.
+    /// Confirms a grant: it is active, and rests on the token that was offered for it, if one was.
     pub(super) fn confirm(&self, client: ClientId, channel: &str) {
         self.change(client, |connection| {
             if let Some(offer) = connection.offer.take_if(|offer| *offer.channel == *channel)
@@ -181,7 +181,7 @@ impl Held {
         }
     }
 
-    /// What the token of a subscription allows besides.
+    /// Returns the further permissions of a subscription's token.
     pub(super) fn allow(&self, client: ClientId, channel: &str) -> Allow {
         let all = self.part(client).read();
         all.get(&client).and_then(|held| held.token(channel)).map_or(Allow::NONE, |token| token.allow)

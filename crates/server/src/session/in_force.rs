@@ -1,4 +1,4 @@
-//! What decides, and how a reload exchanges it.
+//! The active rules and keys, and their exchange by a reload.
 
 use super::{Keys, Settings};
 use crate::auth::origin::Origins;
@@ -7,15 +7,15 @@ use parking_lot::RwLock;
 use std::sync::Arc;
 
 /// All that decisions are made by, from one configuration. It is exchanged as a whole: a command is decided by
-/// what was in force when it came, even where a key set has to be waited for.
+/// the value that was active when it came, even where a key set has to be waited for.
 pub struct InForce {
     /// Channels and what is allowed in them.
     pub rules: Rules,
-    /// What tokens are checked with.
+    /// Keys and settings that tokens are checked with.
     pub keys: Keys,
     /// Options of logging in.
     pub settings: Settings,
-    /// Where browsers may come from.
+    /// Origins that browsers may connect from.
     pub origins: Origins,
 }
 
@@ -35,7 +35,7 @@ impl<T> Shared<T> {
         Self(Arc::new(RwLock::new(Arc::new(value))))
     }
 
-    /// The value in force. Whoever decides something takes it once, and not again in between.
+    /// Returns the active value. Take it once for a decision, and not again in between.
     #[must_use]
     pub fn get(&self) -> Arc<T> {
         Arc::clone(&self.0.read())

@@ -38,7 +38,7 @@ use spinward::identity::Extension;
 use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use std::sync::Arc;
 
-/// Options of logging in that are no matter of tokens.
+/// Login options that do not concern tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// `client.insecure`.
@@ -63,7 +63,7 @@ pub struct Settings {
     pub explain: bool,
 }
 
-/// What tokens are checked with.
+/// Keys and settings that tokens are checked with.
 #[derive(Clone)]
 pub struct Keys {
     /// Connection tokens.
@@ -83,7 +83,7 @@ struct Inner {
     taken: Taken,
 }
 
-/// What the server remembers of a connection, if there is anything to remember.
+/// State of a connection, if there is anything to remember.
 #[derive(Default)]
 struct State {
     capabilities: Option<Capabilities>,
@@ -93,7 +93,7 @@ struct State {
     jti: Option<Box<str>>,
     /// `iat` of its token.
     iat: Option<i64>,
-    /// What it counts for, where connections of an address are limited.
+    /// Permit that it counts by, where connections of an address are limited.
     counted: Option<Arc<Permit>>,
 }
 
@@ -110,7 +110,7 @@ impl State {
 }
 
 impl ServerHooks {
-    /// Decides by what is in force, and by what was taken back.
+    /// Decides by the active configuration and by the revocations.
     #[must_use]
     pub fn new(in_force: Shared<InForce>, clock: Clock, refusals: Arc<Refusals>, taken: Taken) -> Self {
         Self(Arc::new(Inner { in_force, clock, refusals, taken }))
@@ -247,7 +247,7 @@ impl Hooks for ServerHooks {
         if !failure.server_side {
             let held = self.0.taken.held();
             held.withdraw(client.id(), channel);
-            // A broker may refuse what was in force already.
+            // A broker may refuse what was active already.
             held.end(client.id(), channel);
         }
     }
@@ -265,7 +265,7 @@ impl Hooks for ServerHooks {
     }
 }
 
-/// How a granted subscription behaves, in the library's terms.
+/// Returns the options of a granted subscription, in the library's terms.
 #[must_use]
 pub fn options(grant: &SubscribeGrant<'_>) -> SubscribeOptions {
     SubscribeOptions {

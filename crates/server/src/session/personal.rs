@@ -57,7 +57,7 @@ pub(crate) fn personal_channel(
     })
 }
 
-/// A rule that closes the connections of users who cannot have a personal channel by what is in force now. `None` if
+/// A rule that closes the connections of users who cannot have a personal channel by the active options. `None` if
 /// there are no such users: whether a name lists users is an option of its namespace, which a reload may change.
 #[must_use]
 pub fn personal_rule(in_force: Arc<InForce>, refusals: Arc<Refusals>) -> Option<Judge> {

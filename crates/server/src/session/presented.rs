@@ -1,7 +1,7 @@
-//! Which token a login presents: that of its connect command, or where an option says so that of a header or of a
-//! cookie of the upgrade request.
+//! The token of a login: from its connect command, or where an option says so from a header or a cookie of the
+//! upgrade request.
 //!
-//! A browser sends a cookie along whichever page asks for the connection, so a cookie counts only for pages of an
+//! A browser sends a cookie no matter which page asks for the connection, so a cookie counts only for pages of an
 //! origin that `client.allowed_origins` names. The same holds for a header in a request that says its origin: the
 //! page has not set it, so something on the way has, perhaps because of a cookie.
 
@@ -34,7 +34,7 @@ impl From {
 }
 
 impl Presented {
-    /// Whether the client itself does not have the token, so that it is not for it to renew it.
+    /// Returns true if the client itself does not have the token, so that it cannot renew it.
     pub(super) fn is_ambient(&self) -> bool {
         self.from != From::Command
     }
@@ -54,7 +54,7 @@ impl Presented {
 /// The token of a login; `None` if there is nothing that could be one.
 ///
 /// # Errors
-/// Something is there that cannot be used. That is no login without a token.
+/// Something is there that cannot be used. That is not a login without a token.
 pub(super) fn presented(
     in_force: &InForce,
     command: &str,
@@ -72,7 +72,7 @@ pub(super) fn presented(
         };
         let Some(first) = values.first() else { continue };
         let what = from.name();
-        // The origin first: whoever may not use the token is told nothing about it.
+        // The origin first: a client that may not use the token is told nothing about it.
         let trusted = match from {
             From::Header => !headers.contains_key(ORIGIN) || in_force.origins.name(headers),
             _ => in_force.origins.name(headers),
@@ -126,7 +126,7 @@ fn bearer(value: &[u8]) -> &[u8] {
     }
 }
 
-/// The values of a cookie (RFC 6265, section 4.2), without the quotes that they may stand in.
+/// The values of a cookie (RFC 6265, section 4.2), without the quotes that may surround them.
 fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     let pairs =
         headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
@@ -152,7 +152,7 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
-    /// What is presented by a request: the token, or the reason why there is none.
+    /// Returns the token of a request, or the reason why there is none.
     fn ask(command: &str, pairs: &[(&str, &str)]) -> Result<Option<String>, String> {
         let config = crate::config::from_tree(
             serde_json::json!({ "client": {

@@ -1,4 +1,4 @@
-//! Why clients were refused: in the log, so many a second, and in counters by reason.
+//! Reasons of refusals: in the log, at a limited rate, and in counters by reason.
 
 use crate::auth::claims::CAPS_FIX;
 use crate::auth::reason::{Refusal, Use};
@@ -12,7 +12,7 @@ const LOGGED_PER_SECOND: u32 = 20;
 /// Distinct reasons that are counted apart. They are few; a bound all the same.
 const REASONS: usize = 512;
 
-/// What a claim `caps` in another form means.
+/// Warning for a claim `caps` in another form.
 pub(crate) const CAPS_IGNORED: &str = "the claim caps is in another form than Spinward's and allows nothing";
 
 /// Counts refusals and logs some of them.
@@ -79,8 +79,8 @@ impl Refusals {
         }
     }
 
-    /// A token has a claim `caps` that allows nothing, since it has another form than Spinward's. That is no refusal,
-    /// and may be so in every token: one line a minute says so.
+    /// A token has a claim `caps` that allows nothing, since it has another form than Spinward's. That is not a
+    /// refusal, and may be so in every token: one line a minute says so.
     pub fn caps_ignored(&self, used: Use, user: &str) {
         let minute = self.clock.now().mono / 60_000;
         let mut state = self.state.lock();
@@ -118,7 +118,7 @@ impl Refusals {
         Some(std::mem::take(&mut state.silent))
     }
 
-    /// How often each action was refused for each reason.
+    /// Returns the number of refusals for each action and reason.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, String, u64)> {
         let state = self.state.lock();

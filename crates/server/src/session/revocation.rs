@@ -1,4 +1,4 @@
-//! What the application took back: checked when something is granted, and acted upon when it is taken back.
+//! Token and user revocation: checked on every grant, and enforced on live connections.
 //!
 //! A connection is in the node's list before [`Hooks::connected`](spinward::hooks::Hooks::connected) has it
 //! checked, and under its new token before [`Hooks::refreshed`](spinward::hooks::Hooks::refreshed) has; a revocation
@@ -24,7 +24,7 @@ pub struct Taken {
     store: Arc<dyn RevocationStore>,
     held: Arc<Held>,
     clock: Clock,
-    /// Whether a connection may stay, and what it may keep, by what is in the store.
+    /// Decides by the store if a connection may stay, and what it may keep.
     judge: Judge,
 }
 
@@ -40,10 +40,10 @@ impl Taken {
         Self { store, held, clock, judge }
     }
 
-    /// Whether something was taken back.
+    /// Checks a subject.
     ///
     /// # Errors
-    /// It was, with the reason.
+    /// The subject was revoked, with the reason.
     pub fn check(&self, subject: &Subject<'_>) -> Result<(), Refusal> {
         self.store.check(subject, self.clock.now().unix())
     }
@@ -96,13 +96,13 @@ impl Taken {
         self.store.unblock_user(user, self.clock.now().unix())
     }
 
-    /// Whether a connection may stay.
+    /// Checks if a connection may stay.
     fn verdict(&self, identity: &Identity) -> Result<(), Refusal> {
         self.check(&of_login(identity))
     }
 }
 
-/// Whether a connection may stay, and which of its subscriptions may.
+/// Decides if a connection may stay, and which of its subscriptions may.
 fn judge(store: &dyn RevocationStore, held: &Held, now: i64, identity: &Identity) -> Verdict {
     if let Err(refusal) = store.check(&of_login(identity), now) {
         return Verdict::Disconnect(close_code(&refusal));
@@ -111,7 +111,7 @@ fn judge(store: &dyn RevocationStore, held: &Held, now: i64, identity: &Identity
     if refused.is_empty() { Verdict::Keep } else { Verdict::Unsubscribe(refused, UnsubscribeCode::EXPIRED) }
 }
 
-/// What a login is checked by.
+/// Returns the subject of a login.
 fn of_login(identity: &Identity) -> Subject<'_> {
     let state = identity.extension.as_ref().and_then(|state| state.downcast_ref::<State>());
     Subject {
@@ -155,13 +155,13 @@ impl Inner {
     }
 }
 
-/// What a connection token is checked by.
+/// Returns the subject of a connection token.
 #[must_use]
 pub fn of_connection(token: &ConnectToken) -> Subject<'_> {
     Subject { user: &token.user, jti: token.jti.as_deref(), iat: token.iat, channel: None }
 }
 
-/// What a subscription token is checked by.
+/// Returns the subject of a subscription token.
 #[must_use]
 pub fn of_subscription(token: &SubscribeToken) -> Subject<'_> {
     Subject { user: &token.user, jti: token.jti.as_deref(), iat: token.iat, channel: Some(&token.channel) }

@@ -1,4 +1,4 @@
-//! What is decided while something is taken back, in every order that matters.
+//! Decisions while something is being revoked, in every order that matters.
 
 use super::*;
 use crate::auth::revoke_store::MemoryStore;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 const KEY: &str = "a-long-secret-of-the-tests-4f1c97ab02de";
 const KID: &str = "k";
 
-/// Does something right after a check has passed, before anybody hears of it.
+/// Does something right after a check has passed, before anybody knows of it.
 struct Meddling {
     store: MemoryStore,
     after_check: Mutex<Option<Box<dyn FnOnce() + Send>>>,

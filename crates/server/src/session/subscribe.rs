@@ -77,7 +77,7 @@ impl Inner {
         if let Some(Err(refusal)) = &token
             && is_judged(&token)
         {
-            // The decision says what it means here; what is wrong with it is told of all the same.
+            // The decision says what it means here; its fault is reported all the same.
             let _ = refused(refusal);
         }
         // And then not again by the rule that took it up.
@@ -136,7 +136,7 @@ impl Inner {
     }
 }
 
-/// The fault of a token that is answered by its own reason: one that is no matter of permissions (another user or
+/// The fault of a token that is answered by its own reason: one that does not concern permissions (another user or
 /// channel, an expired or revoked token), where nothing that comes before a token has refused.
 pub(super) fn answer<'a>(token: &'a Verified, decision: &Decided<'_>) -> Option<&'a reason::Refusal> {
     let refusal = token.as_ref()?.as_ref().err()?;
@@ -144,12 +144,12 @@ pub(super) fn answer<'a>(token: &'a Verified, decision: &Decided<'_>) -> Option<
     (reached && !is_judged(token)).then_some(refusal)
 }
 
-/// Whether the decision says what a bad token means.
+/// Returns true if the decision says what a bad token means.
 pub(super) fn is_judged(token: &Verified) -> bool {
     matches!(facts(token), SubscriptionToken::Invalid)
 }
 
-/// What became of a token, as the decision takes it.
+/// Returns the state of a token, in the decision's terms.
 pub(super) fn facts(token: &Verified) -> SubscriptionToken<'_> {
     match token {
         None => SubscriptionToken::None,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use spinward_server::config::typed::ChannelOptions;
 use spinward_server::config::{Error, Level};
 
-/// What is open in a configuration, as one word for each door.
+/// Returns the open parts of a configuration, as one word for each endpoint.
 fn doors(file: &Value) -> Vec<String> {
     let config = load(file).unwrap_or_else(|error| panic!("{file}: {error}")).config;
     let mut open = Vec::new();

@@ -85,7 +85,7 @@ fn broken_files_are_told_with_the_place_and_without_the_content() {
     }
 }
 
-/// What YAML and JSON make of an unquoted key is another text than the one in the file.
+/// YAML and JSON turn an unquoted key into another text than the one in the file.
 #[test]
 fn a_text_that_looks_like_a_number_is_kept_or_refused() {
     for written in

@@ -1,4 +1,4 @@
-//! What comes from outside the file: variables and flags.
+//! Settings from outside the file: variables and flags.
 
 use crate::{load_with, warned};
 use serde_json::json;

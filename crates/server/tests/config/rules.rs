@@ -1,4 +1,4 @@
-//! Rules between options, and warnings about what stands open.
+//! Rules between options, and warnings about open access.
 
 use crate::{KEY, load, refused, warned};
 use serde_json::{Value, json};

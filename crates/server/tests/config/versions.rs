@@ -402,7 +402,7 @@ fn random_files_of_every_version_are_translated() {
     }
 }
 
-/// What a file asks for and the server cannot give is refused, naming the key of the file.
+/// A setting of the file that the server cannot support is refused, naming the key of the file.
 #[test]
 fn what_is_refused_is_named_by_its_key() {
     let keys = keys();

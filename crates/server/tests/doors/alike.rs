@@ -302,7 +302,7 @@ pub(crate) fn command(action: &str, channel: &str, token: &str) -> Command {
     command
 }
 
-/// What a session answers, and the same as a question; none where it does not come that far.
+/// Returns a session's answer, and the same as a question; `None` where it does not come that far.
 async fn drawn(
     dice: &mut Dice,
     setup: &Setup<'_>,

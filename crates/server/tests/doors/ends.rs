@@ -1,5 +1,5 @@
-//! The end of the process, and what must not hold it up: a log that nobody reads, clients that take leave, and
-//! whatever blocks.
+//! The end of the process, and things that must not hold it up: a log that nobody reads, clients that close, and
+//! anything that blocks.
 
 use crate::{Place, Server, complete, free_port, now, signed};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::io::{PipeReader, Read, Write};
 use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything here may take at most, however slow the machine.
+/// Maximum time of any step here, however slow the machine.
 const LONGEST: Duration = Duration::from_secs(30);
 
 fn config() -> Value {
@@ -172,7 +172,7 @@ async fn clients_that_answer_the_close_frame_are_not_waited_for() {
     for client in leaving {
         client.await.unwrap();
     }
-    // Those that do not take leave are waited for by two seconds.
+    // The server waits two seconds for those that do not close.
     assert!(took < Duration::from_millis(1_800), "{took:?}");
 }
 

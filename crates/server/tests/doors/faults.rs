@@ -21,10 +21,10 @@ use tokio::net::TcpStream;
 const USER: &str = "42";
 const CHANNEL: &str = "$news:x";
 
-/// What is not a use of the token in question.
+/// Marks a use that does not apply to the token in question.
 const NO: u32 = 0;
 
-/// How a token is made.
+/// Construction of a token.
 enum Make {
     /// Signed with the right key; the claims are changed.
     Claims(fn(&mut Value)),
@@ -189,7 +189,7 @@ fn table() -> Vec<Fault> {
     ]
 }
 
-/// The configurations of the table, and what a good token of each says besides.
+/// The configurations of the table, and the other contents of a good token of each.
 async fn configurations() -> Vec<(&'static str, Value, Value)> {
     let key = Ed25519KeyPair::generate().unwrap();
     let x = URL_SAFE_NO_PAD.encode(key.public_key().as_ref());
@@ -314,7 +314,7 @@ impl Case<'_> {
         question
     }
 
-    /// What `checktoken` and `checksubtoken` say, where the fault is one of the token alone.
+    /// Returns the output of `checktoken` and `checksubtoken`, where the fault is one of the token alone.
     fn checked(&self) -> String {
         let mut shell = Process::new(env!("CARGO_BIN_EXE_spinward"));
         shell.arg("--config").arg(&self.server.config);
@@ -338,14 +338,14 @@ impl Case<'_> {
     }
 }
 
-/// How often an action was refused for a reason, as the metrics have it.
+/// Returns the number of refusals of an action for a reason, as the metrics have it.
 pub(crate) async fn counted(server: &Server, action: &str, reason: &str) -> u64 {
     let page = server.page("/metrics").await;
     let name = format!("spinward_refusals_total{{action=\"{action}\",reason=\"{reason}\"}} ");
     page.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.trim().parse().unwrap())
 }
 
-/// Waits for the line of the log that tells of a refusal.
+/// Waits for the line of the log about a refusal.
 pub(crate) async fn logged(place: &Place, from: usize, action: &str, reason: &str) -> Value {
     for _ in 0..500 {
         let log = std::fs::read_to_string(place.0.join("log.jsonl")).unwrap_or_default();

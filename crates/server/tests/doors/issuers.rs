@@ -94,7 +94,7 @@ async fn forged_names_fetch_little_and_lock_nobody_out() {
         assert_eq!(server.connect(&old.token(&json!({}))).await.1, None, "a known key serves on");
     }
     assert!(idp.requests() <= most(begun), "{} in {:?}", idp.requests(), begun.elapsed());
-    // Nothing may be fetched now. Whoever has the new key is not told that it is bad, but to come again.
+    // Nothing may be fetched now. A client with the new key is not told that it is bad, but to come again.
     idp.behave(set(&[&old, &new]));
     let asked = Instant::now();
     loop {

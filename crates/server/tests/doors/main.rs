@@ -116,7 +116,7 @@ impl Server {
         self.hang_up().await
     }
 
-    /// Has the configuration read anew. Whether that went well; the metrics are needed to know.
+    /// Reloads the configuration. Returns true if that went well; the metrics are needed to know.
     async fn hang_up(&self) -> bool {
         let before = self.reloads().await;
         let process = rustix::process::Pid::from_child(&self.process);
@@ -132,7 +132,7 @@ impl Server {
         panic!("the configuration is not read anew");
     }
 
-    /// How often the configuration was read anew: well, and badly.
+    /// Returns the numbers of configuration reloads: succeeded, and failed.
     async fn reloads(&self) -> (u64, u64) {
         let page = self.page("/metrics").await;
         let of = |result: &str| {
@@ -148,14 +148,14 @@ impl Server {
         self.post(&format!("/api/{method}"), key, body).await
     }
 
-    /// What the console is told of a question.
+    /// Returns the console's answer to a question.
     async fn explained(&self, question: &Value) -> Value {
         let (status, told) = self.post("/dev/explain", "", question).await;
         assert_eq!(status, 200, "{question}");
         told
     }
 
-    /// What the command line says of a question: its answer in JSON.
+    /// Returns the command line's answer to a question, in JSON.
     fn told_by_shell(&self, question: &Value) -> Value {
         let mut shell = Process::new(env!("CARGO_BIN_EXE_spinward"));
         shell.arg("--config").arg(&self.config).args(["explain", "--json"]);
@@ -227,7 +227,7 @@ impl Server {
     }
 }
 
-/// A port that is free and that no other server of these tests was told of: between here and its server it is
+/// A port that is free and that no other server of these tests was given: between here and its server it is
 /// nobody's, and the system might give it out again.
 fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
@@ -252,7 +252,7 @@ fn complete(config: &mut Value, port: u16) {
     }
 }
 
-/// The code of the answer to a command: none if it was granted, that of the close if there is no answer.
+/// The code of the answer to a command: `None` if it was granted, that of the close if there is no answer.
 async fn answer(client: &mut Client<TcpStream>, id: u32) -> Option<u32> {
     while let Some(reply) = client.next().await {
         if reply.id == id {

@@ -1,4 +1,4 @@
-//! A configuration that is read anew is in force at once, costs nobody the connection, and is refused as a whole.
+//! A reloaded configuration is active at once, costs nobody the connection, and is refused as a whole.
 
 use crate::common::{Client, subscribe};
 use crate::{Place, Server, answer, closed, now, signed};

@@ -1,4 +1,4 @@
-//! What is taken back is gone within a second, stays out, and survives a restart.
+//! A revoked token is gone within a second, stays out, and survives a restart.
 
 use crate::common::{Client, subscribe};
 use crate::{Place, Server, answer, closed, now, signed};

@@ -178,7 +178,7 @@ async fn keys_are_exchanged_under_live_connections() {
     })
     .await;
 
-    // And the old key is no key any longer, neither for who comes in nor for who is there.
+    // And the old key is no longer valid, neither for new clients nor for connected ones.
     let mut one = all.into_iter().next().unwrap();
     assert_eq!(server.connect(&one.token(OLD)).await.1, Some(3500));
     let request = RefreshRequest { token: one.token(OLD) };

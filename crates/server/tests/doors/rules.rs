@@ -1,4 +1,4 @@
-//! Every rule that can refuse: over the wire, in log and metrics, and at every door.
+//! Every rule that can refuse: over the wire, in log and metrics, and at every endpoint.
 
 use crate::faults::{counted, lines, logged};
 use crate::{Place, Server, answer, now, signed};
@@ -127,7 +127,7 @@ async fn every_rule_refuses_alike_at_every_door() {
     }
 }
 
-/// A token's fault is told of where it is the answer, and not where something before it has refused.
+/// A token's fault is reported where it is the answer, and not where something before it has refused.
 #[tokio::test]
 async fn one_refusal_is_told_of_once() {
     let place = Place::new();

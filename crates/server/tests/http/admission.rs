@@ -108,7 +108,7 @@ fn a_connection_that_says_nothing_counts_as_not_logged_in() {
     let mut late = server.connect();
     late.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(late.head().starts_with("HTTP/1.1 503 "));
-    // One that asks for something is no client that has yet to log in.
+    // One that asks for something is not a client that has yet to log in.
     silent[0].send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(silent[0].head().starts_with("HTTP/1.1 200 "));
     let client = accepted_in_time(&server, "");

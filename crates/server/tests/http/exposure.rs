@@ -1,4 +1,4 @@
-//! What must not be reachable, and who must not be believed.
+//! Endpoints that must not be reachable, and peers that must not be trusted.
 
 use crate::server::{Client, Server, handshake, open};
 use serde_json::json;

@@ -1,5 +1,5 @@
 //! The HTTP API described by itself: an OpenAPI document, and a page for people. Both come from the table of
-//! methods and from the settings of the door.
+//! methods and from the settings of the endpoint.
 
 mod page;
 
@@ -123,7 +123,7 @@ fn operation(method: &Method) -> Value {
     })
 }
 
-/// Adds the answer that tells of this error in the transport mode.
+/// Adds the answer for this error in the transport mode.
 fn add_error(responses: &mut Map<String, Value>, error: &ApiError) {
     let told = format!("{} {}", error.code, error.message);
     let response = responses.entry(error.status().to_string()).or_insert_with(|| json!({"description": ""}));

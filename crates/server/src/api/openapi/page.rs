@@ -70,7 +70,7 @@ fn append_field(field: &Field, out: &mut String) {
         writeln!(out, "<tr><td><code>{}</code><td>{kind}{needed}<td>{}</tr>", field.name, code(field.about));
 }
 
-/// Text for a page, with what stands between backticks as code.
+/// Text for a page, with the parts between backticks as code.
 fn code(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let marked = parts.map(

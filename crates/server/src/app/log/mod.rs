@@ -1,4 +1,4 @@
-//! Where the log goes: JSON lines, or coloured text on a terminal.
+//! Log output: JSON lines, or coloured text on a terminal.
 
 mod queue;
 
@@ -51,7 +51,7 @@ impl Destination for LogFile {
         self.open.write(bytes)
     }
 
-    /// What rotates logs has moved the one that is open, and made room for another.
+    /// Reopens the file after a log rotation has moved the open one.
     fn reopen(&mut self) {
         match append_to(&self.path) {
             Ok(file) => self.open = file,

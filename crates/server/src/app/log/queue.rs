@@ -1,6 +1,6 @@
 //! The way of a line from the thread that logs it to where the log goes.
 //!
-//! Whoever logs puts the line into a queue and goes on; one thread writes. Where nobody drains the pipe at the
+//! The logging thread puts the line into a queue and goes on; one thread writes. Where nobody drains the pipe at the
 //! other end, or a disk is slow, only that thread waits: the queue fills up, further lines are dropped and
 //! counted, and once there is room again the log says how many.
 
@@ -20,7 +20,7 @@ const KEPT: usize = 64 << 10;
 /// Time between two tries to write to a pipe that takes nothing and does not block.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Where lines go.
+/// Destination of lines.
 pub(super) trait Destination: Send + 'static {
     /// Writes some of the bytes, as [`Write::write`] does.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;

@@ -4,7 +4,7 @@ use tracing_subscriber::fmt;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// What a test destination does with the next bytes that it is given.
+/// Reaction of a test destination to the next bytes that it is given.
 enum Step {
     /// Takes so many of them.
     Take(usize),

@@ -1,6 +1,6 @@
-//! When to fetch a key set: a state machine without clock, socket or lock.
+//! Decisions about fetching a key set: a state machine without clock, socket or lock.
 //!
-//! A set is *fresh* for `ttl` seconds and serves without question. Shortly before that ends it is fetched anew
+//! A set is *fresh* for `ttl` seconds and serves without question. Shortly before that ends it is fetched again
 //! while it still serves. After that it serves *stale*, and only while it cannot be fetched. A `kid` that the
 //! set does not have may be new, so it asks for a fetch; a bucket limits those, whatever clients come up with,
 //! and a `kid` that was looked for in vain is remembered for a while.
@@ -20,7 +20,7 @@ pub(super) struct Cache {
     set: Option<Fetched>,
     in_flight: bool,
     ended: u64,
-    /// Why the latest fetch failed, if it did.
+    /// Reason why the latest fetch failed, if it did.
     failure: Option<String>,
     /// `kid`s that a fetched set did not have, and until when that is believed. Oldest first.
     unknown: VecDeque<(String, i64)>,
@@ -31,7 +31,7 @@ struct Fetched {
     at: i64,
 }
 
-/// What to do about a `kid`.
+/// Decision about a `kid`.
 #[derive(Debug)]
 pub(super) enum Lookup {
     /// Here is the key. With `refresh` a fetch counts as begun, and the caller starts it.
@@ -129,7 +129,7 @@ impl Cache {
         }
     }
 
-    /// How many fetches have ended. One follows the other, so the one under way has the next number.
+    /// Returns the number of fetches that have ended. They run one at a time, so the current one has the next number.
     pub(super) const fn ended(&self) -> u64 {
         self.ended
     }

@@ -18,7 +18,7 @@ pub enum FetchError {
     /// The certificates cannot be read.
     #[error("jwks_ca_pem: these are not PEM certificates")]
     Certificates,
-    /// A header is none.
+    /// A header is invalid.
     #[error("jwks_headers: the header {0:?} has a name or value that is not allowed")]
     Header(String),
     /// TLS cannot be set up.

@@ -2,7 +2,7 @@
 //!
 //! `set` reads a set, `cache` decides when to fetch (a state machine without clock or socket), `fetch`
 //! makes the request. Here the three are tied together: one fetch at a time per address, shared by all who wait
-//! for it, run apart from whoever asked, so that a client that goes away takes nothing with it.
+//! for it, run apart from the callers, so that a client that goes away takes nothing with it.
 
 pub(super) mod cache;
 pub(super) mod fetch;
@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// All key sets of a server. Cheap to clone. It outlives reloads of the configuration, so that a reload neither
-/// fetches everything anew nor forgets a set whose issuer is away.
+/// fetches everything again nor forgets a set whose issuer is away.
 #[derive(Clone, Default)]
 pub struct Jwks(Arc<Shared>);
 
@@ -41,11 +41,11 @@ struct Slot {
     settings: Arc<FetchSettings>,
     client: reqwest::Client,
     cache: Mutex<Cache>,
-    /// How many fetches have ended.
+    /// Number of fetches that have ended.
     done: watch::Sender<u64>,
 }
 
-/// What has been fetched since the start.
+/// Statistics of fetches since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JwksStats {
     /// Fetches begun.
@@ -54,7 +54,7 @@ pub struct JwksStats {
     pub failures: u64,
 }
 
-/// How often one verification has waited.
+/// Number of times that one verification has waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Round {
     /// Not yet.
@@ -99,7 +99,7 @@ impl Jwks {
         Self::default()
     }
 
-    /// What has been fetched since the start.
+    /// Returns the statistics of fetches since the start.
     #[must_use]
     pub fn stats(&self) -> JwksStats {
         JwksStats {

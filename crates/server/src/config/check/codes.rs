@@ -3,7 +3,7 @@
 use crate::config::report::Report;
 use crate::config::typed::{Config, ConnectCodeToHttp, Proxy};
 
-/// What a WebSocket close frame has room for besides the code: RFC 6455, section 5.5.
+/// Room in a WebSocket close frame besides the code: RFC 6455, section 5.5.
 const REASON_LIMIT: usize = 123;
 
 pub(super) fn check(report: &mut Report<'_>, config: &Config) {

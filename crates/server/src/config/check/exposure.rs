@@ -1,4 +1,4 @@
-//! What stands open, and what `production` makes of it.
+//! Settings that leave access open, and the effect of `production` on them.
 
 use crate::admission::Proxies;
 use crate::auth::weak::{Warning as Weak, weak_secret};
@@ -133,7 +133,7 @@ fn issuer(report: &mut Report<'_>, path: &str, token: &TokenIssuer) {
     }
 }
 
-/// White space and quotes around a secret come from `echo` and from files of variables, and are in force: callers who
+/// White space and quotes around a secret come from `echo` and from files of variables, and are part of it: callers who
 /// use the secret without them are refused.
 fn stray(report: &mut Report<'_>, option: &str, secret: &str) {
     let quoted = |quote| secret.len() > 1 && secret.starts_with(quote) && secret.ends_with(quote);
@@ -167,7 +167,7 @@ fn password(report: &mut Report<'_>, option: &str, password: &str) {
     }
 }
 
-/// Turns what stands open into problems.
+/// Turns warnings about open access into problems.
 fn refuse(report: &mut Report<'_>) {
     let open: Vec<_> =
         report.warnings.iter().filter(|warning| warning.level == Level::Insecure).cloned().collect();

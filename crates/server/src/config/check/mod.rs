@@ -1,4 +1,4 @@
-//! Rules that no single option can break by itself, and warnings about what stands open.
+//! Rules that no single option can break by itself, and warnings about open access.
 
 mod channels;
 mod codes;

@@ -54,7 +54,7 @@ fn token_from_request(report: &mut Report<'_>, client: &Client) {
     }
 }
 
-/// A pattern that cannot match, or is no glob.
+/// A pattern that cannot match, or is not a glob.
 fn origin_pattern(report: &mut Report<'_>, option: &str, pattern: &str) {
     let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
     if let Err(error) = glob {

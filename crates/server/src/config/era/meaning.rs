@@ -54,7 +54,7 @@ pub(super) fn of_v2(
         );
         report.insecure(&format!("{now}.{subscriber}"), text);
         options.insert(subscriber, Value::Bool(true));
-        // Subscribers without a user were no exception.
+        // Subscribers without a user were not an exception.
         options.insert(format!("allow_{what}_for_anonymous"), Value::Bool(true));
     }
 }

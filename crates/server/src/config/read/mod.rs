@@ -40,7 +40,7 @@ pub enum ReadError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// The file is not of its format.
@@ -48,9 +48,9 @@ pub enum ReadError {
     Form {
         /// The file.
         path: PathBuf,
-        /// What it should be.
+        /// Expected format.
         format: Format,
-        /// What is wrong, and where.
+        /// The problem and its place.
         reason: String,
     },
 }

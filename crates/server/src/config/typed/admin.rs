@@ -93,9 +93,9 @@ options! {
         host: String = "localhost";
         /// Port.
         port: u16 = 2003u16;
-        /// What names begin with.
+        /// Prefix of metric names.
         prefix: String = "centrifugo";
-        /// How often to export.
+        /// Export interval.
         interval: Duration = Duration::secs(10);
         /// Send labels as tags.
         tags: bool;

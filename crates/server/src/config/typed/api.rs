@@ -13,7 +13,7 @@ options! {
         handler_prefix: String = "/api";
         /// Key that callers must present.
         key: Secret;
-        /// How errors are told: empty in a body of status 200, `transport` by status.
+        /// Form of errors: empty for a body with status 200, `transport` for HTTP statuses.
         error_mode: String => one_of(&["", "transport"]) since("5.1.0");
         /// Serve it on the external port although an internal one is set.
         external: bool => since("3.0.0");
@@ -27,7 +27,7 @@ options! {
     pub struct GrpcApi {
         /// Serve it.
         enabled: bool;
-        /// How errors are told: empty in the message, `transport` by status.
+        /// Form of errors: empty for errors in the message, `transport` for gRPC statuses.
         error_mode: String => one_of(&["", "transport"]) since("5.1.0");
         /// Address to listen on; empty listens on all.
         address: String;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 options! {
     /// Broker and presence manager in one.
     pub struct Engine {
-        /// Where messages and presence are kept.
+        /// Engine for messages and presence.
         r#type: String = "memory" => one_of(&["memory", "redis"]);
         /// Redis.
         redis: RedisEngine => planned;
@@ -19,7 +19,7 @@ options! {
     pub struct Broker {
         /// Use this broker instead of the engine's.
         enabled: bool;
-        /// Which one.
+        /// Type of broker.
         r#type: String = "memory" => one_of(&["memory", "nats", "redis", "redisnats", "postgres"]);
         /// Redis.
         redis: RedisBroker => planned;
@@ -33,13 +33,13 @@ options! {
 
     /// NATS.
     pub struct NatsBroker {
-        /// What subjects begin with.
+        /// Subject prefix.
         prefix: String = "centrifugo";
         /// Address. It may hold a password, and is treated as secret.
         url: Secret = "nats://localhost:4222";
-        /// How long connecting may take.
+        /// Connect timeout.
         dial_timeout: Duration = Duration::secs(1);
-        /// How long a write may take.
+        /// Write timeout.
         write_timeout: Duration = Duration::secs(1);
         /// TLS.
         tls: Tls;
@@ -53,9 +53,9 @@ options! {
     pub struct NatsRawMode {
         /// Use channel names as subjects, and payloads as they are.
         enabled: bool;
-        /// What is replaced in channel names.
+        /// Replacements in channel names.
         channel_replacements: BTreeMap<String, String>;
-        /// What subjects begin with.
+        /// Subject prefix.
         prefix: String;
     }
 
@@ -82,21 +82,21 @@ options! {
         tls: Tls;
         /// Most connections.
         pool_size: u32 = 16u32;
-        /// How many parts channels are spread over.
+        /// Number of shards that channels are spread over.
         num_shards: u32 = 8u32;
-        /// How often old rows are removed.
+        /// Interval between removals of old rows.
         cleanup_interval: Duration = Duration::secs(60);
-        /// How long results are kept for repeated calls.
+        /// Time to keep results for repeated calls.
         idempotent_result_ttl: Duration = Duration::secs(300);
         /// Store data as bytes instead of JSON.
         binary_data: bool;
-        /// How long rows of streams are kept.
+        /// Time to keep rows of streams.
         stream_retention: Duration = Duration::secs(24 * 3600);
         /// Wake by NOTIFY instead of polling alone.
         use_notify: bool;
         /// Connection string for NOTIFY, if another.
         notify_dsn: Secret;
-        /// What tables begin with.
+        /// Table prefix.
         table_prefix: String = "cf";
         /// Do not create tables.
         skip_schema_init: bool;
@@ -110,7 +110,7 @@ options! {
 
     /// Reading of new rows.
     pub struct Outbox {
-        /// How often to look.
+        /// Poll interval.
         poll_interval: Duration = Duration::millis(100);
         /// Most rows at once.
         batch_size: u32 = 1000u32;
@@ -120,7 +120,7 @@ options! {
     pub struct PresenceManager {
         /// Use this presence manager instead of the engine's.
         enabled: bool;
-        /// Which one.
+        /// Type of presence manager.
         r#type: String = "memory" => one_of(&["memory", "redis"]);
         /// Redis.
         redis: RedisPresenceManager => planned;
@@ -128,7 +128,7 @@ options! {
 
     /// Broker of map subscriptions.
     pub struct MapBroker {
-        /// Which one.
+        /// Type of map broker.
         r#type: String = "memory" => one_of(&["memory", "redis", "postgres"]);
         /// Redis.
         redis: RedisMapBroker;
@@ -141,15 +141,15 @@ options! {
         /// The store.
         #[serde(flatten)]
         store: PostgresStore;
-        /// How often expired entries are looked for.
+        /// Interval between checks for expired entries.
         ttl_check_interval: Duration = Duration::secs(1);
     }
 
-    /// How nodes talk to each other.
+    /// Communication between nodes.
     pub struct Controller {
         /// Use this controller instead of the engine's.
         enabled: bool;
-        /// Which one.
+        /// Type of controller.
         r#type: String => one_of(&["", "postgres"]);
         /// PostgreSQL.
         postgres: PostgresController;
@@ -163,11 +163,11 @@ options! {
         tls: Tls;
         /// Most connections.
         pool_size: u32 = 8u32;
-        /// How many parts messages are spread over.
+        /// Number of shards that messages are spread over.
         num_shards: u32 = 1u32;
-        /// What tables begin with.
+        /// Table prefix.
         table_prefix: String = "cf";
-        /// How often to look for messages.
+        /// Poll interval.
         poll_interval: Duration = Duration::millis(50);
         /// Wake by NOTIFY instead of polling alone.
         use_notify: bool;
@@ -177,7 +177,7 @@ options! {
         partition_retention_days: u32 = 1u32;
         /// For how many days ahead partitions are made.
         partition_lookahead_days: u32 = 2u32;
-        /// How often old partitions are removed.
+        /// Interval between removals of old partitions.
         partition_cleanup_interval: Duration = Duration::secs(60);
         /// Most messages at once.
         batch_size: u32 = 1000u32;

@@ -14,19 +14,19 @@ options! {
         without_namespace: ChannelOptions;
         /// Namespaces.
         namespaces: Vec<ChannelNamespace>;
-        /// How long offset and epoch of a channel are kept, in whole seconds.
+        /// Time to keep offset and epoch of a channel, in whole seconds.
         history_meta_ttl: Duration = Duration::secs(720 * 3600);
-        /// What publications must look like; empty takes any JSON and refuses nothing at all.
+        /// Required form of publications; empty takes any JSON and refuses nothing at all.
         publication_data_format: String => one_of(&["", "json", "json_object", "binary"]) since("6.5.2");
         /// Most bytes in a channel's name.
         max_length: u32 = 255u32;
-        /// What names of private channels begin with; empty for none.
+        /// Prefix of private channel names; empty for none.
         private_prefix: String = "$";
-        /// What ends the namespace in a name.
+        /// Separator between the namespace and the rest of a name.
         namespace_boundary: String = ":";
-        /// What begins the list of users in a name.
+        /// Separator before the list of users in a name.
         user_boundary: String = "#";
-        /// What stands between users in a name.
+        /// Separator between users in a name.
         user_separator: String = ",";
         /// Names that begin with `/` belong to the namespace whose `pattern` they match.
         patterns: bool => ours;
@@ -54,7 +54,7 @@ options! {
     pub struct ChannelNamespace {
         /// Its name: two or more letters, digits, `-`, `_` or `.`.
         name: String;
-        /// What its channels look like in place of a name before a boundary, such as `/users/:name`; needs `channel.patterns`.
+        /// Pattern of its channels, such as `/users/:name`, in place of a name and boundary; needs `channel.patterns`.
         pattern: String => ours;
         /// Its options.
         #[serde(flatten)]
@@ -75,9 +75,9 @@ options! {
         map_users_presence_channel_prefix: String => planned since("6.8.0");
         /// Most publications kept; needs `history_ttl`.
         history_size: u32;
-        /// How long publications are kept, in whole seconds; needs `history_size`.
+        /// Time to keep publications, in whole seconds; needs `history_size`.
         history_ttl: Duration;
-        /// How long offset and epoch are kept; 0 takes `channel.history_meta_ttl`.
+        /// Time to keep offset and epoch; 0 takes `channel.history_meta_ttl`.
         history_meta_ttl: Duration;
         /// Watch the position of every subscriber.
         force_positioning: bool;
@@ -87,7 +87,7 @@ options! {
         force_recovery: bool;
         /// Let subscribers that ask for it recover.
         allow_recovery: bool => since("4.0.0");
-        /// What recovery gives: all that was missed (`stream`, the default) or the latest (`cache`).
+        /// Recovery mode: all missed publications (`stream`, the default) or the latest (`cache`).
         force_recovery_mode: String => one_of(&["", "stream", "cache"]) since("5.4.0");
         /// Give the latest publication at the first subscribe; needs `force_recovery` in `cache` mode.
         auto_cache_recover: bool => since("6.8.3");
@@ -123,23 +123,23 @@ options! {
         allow_user_limited_channels: bool => since("4.0.0");
         /// Expression that names must match, after the namespace.
         channel_regex: String => since("4.0.0");
-        /// What publications must look like; empty takes `channel.publication_data_format`.
+        /// Required form of publications; empty takes `channel.publication_data_format`.
         publication_data_format: String => one_of(&["", "json", "json_object", "binary"]) since("6.5.2");
         /// Ask the back end about subscribes.
         subscribe_proxy_enabled: bool => essential since("2.6.0");
-        /// Which proxy is asked about subscribes.
+        /// Proxy to ask about subscribes.
         subscribe_proxy_name: String = "default" => since("3.1.0");
         /// Ask the back end about publishes.
         publish_proxy_enabled: bool => essential since("2.6.0");
-        /// Which proxy is asked about publishes.
+        /// Proxy to ask about publishes.
         publish_proxy_name: String = "default" => since("3.1.0");
         /// Ask the back end about expiring subscriptions.
         sub_refresh_proxy_enabled: bool => essential since("4.1.1");
-        /// Which proxy is asked about expiring subscriptions.
+        /// Proxy to ask about expiring subscriptions.
         sub_refresh_proxy_name: String = "default" => since("4.1.1");
         /// Let a stream of the back end feed each subscription.
         subscribe_stream_proxy_enabled: bool => essential since("5.1.0");
-        /// Which proxy feeds subscriptions.
+        /// Proxy that feeds subscriptions.
         subscribe_stream_proxy_name: String = "default" => since("5.1.0");
         /// Let publications of the subscriber go into the stream.
         subscribe_stream_proxy_bidirectional: bool => planned since("5.1.0");
@@ -153,15 +153,15 @@ options! {
 
     /// Options of map channels.
     pub struct MapOptions {
-        /// How long entries live and whether they can be recovered.
+        /// Lifetime of entries, and whether they can be recovered.
         mode: String => one_of(&["", "ephemeral", "recoverable", "persistent"]);
-        /// How long an entry lives.
+        /// Lifetime of an entry.
         key_ttl: Duration;
         /// Most changes kept for recovery.
         stream_size: u32;
-        /// How long changes are kept.
+        /// Time to keep changes.
         stream_ttl: Duration;
-        /// How long offset and epoch are kept.
+        /// Time to keep offset and epoch.
         meta_ttl: Duration;
         /// Remove a client's entry when it unsubscribes.
         remove_client_on_unsubscribe: bool;
@@ -181,11 +181,11 @@ options! {
         allow_remove_for_anonymous: bool;
         /// Ask the back end about publishes.
         publish_proxy_enabled: bool;
-        /// Which proxy is asked about publishes.
+        /// Proxy to ask about publishes.
         publish_proxy_name: String = "default";
         /// Ask the back end about removals.
         remove_proxy_enabled: bool;
-        /// Which proxy is asked about removals.
+        /// Proxy to ask about removals.
         remove_proxy_name: String = "default";
         /// Entries on a page when a client does not say.
         default_page_size: u32;
@@ -195,27 +195,27 @@ options! {
         max_page_size: u32;
         /// Most changes sent when a client goes live.
         live_transition_max_publication_limit: u32;
-        /// How long a client may take to read all pages.
+        /// Time a client may take to read all pages.
         subscribe_catch_up_timeout: Duration;
     }
 
     /// Options of shared poll channels.
     pub struct SharedPollOptions {
-        /// Which proxy is asked; empty is the default one.
+        /// Proxy to ask; empty is the default one.
         proxy_name: String;
-        /// How often the back end is asked.
+        /// Interval between requests to the back end.
         refresh_interval: Duration;
         /// Most keys in one question.
         refresh_batch_size: u32;
         /// Most keys that a connection may track.
         max_keys_per_connection: u32;
-        /// Whether answers carry versions.
+        /// Use of versions in answers.
         mode: String => one_of(&["", "versionless", "versioned"]);
-        /// How long a channel is kept after its last subscriber.
+        /// Time to keep a channel after its last subscriber.
         channel_shutdown_delay: Duration;
-        /// How much longer than its signature a key is tracked.
+        /// Time to track a key beyond the expiry of its signature.
         track_expired_extra_delay: Duration;
-        /// Let publications stand beside polling.
+        /// Allow publications beside polling.
         publish_enabled: bool;
     }
 

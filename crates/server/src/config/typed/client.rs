@@ -17,21 +17,21 @@ options! {
         token: Token;
         /// Subscription tokens.
         subscription_token: SubscriptionToken => since("5.0.0");
-        /// What becomes of revoked tokens and blocked users.
+        /// Revocation of tokens and blocking of users.
         revocation: ClientRevocation => ours;
         /// Admit clients without a token, as anonymous.
         allow_anonymous_connect_without_token: bool;
         /// Refuse tokens without a user.
         disallow_anonymous_connection_tokens: bool => since("4.1.1");
-        /// How often a client is pinged.
+        /// Ping interval.
         ping_interval: Duration = Duration::secs(25) => since("4.0.0");
-        /// How long a client may take to answer a ping; shorter than `ping_interval`.
+        /// Time a client may take to answer a ping; shorter than `ping_interval`.
         pong_timeout: Duration = Duration::secs(8) => since("4.0.0");
-        /// How long an expired connection may take to refresh.
+        /// Time an expired connection may take to refresh.
         expired_close_delay: Duration = Duration::secs(25);
-        /// How long an expired subscription may take to refresh.
+        /// Time an expired subscription may take to refresh.
         expired_sub_close_delay: Duration = Duration::secs(25);
-        /// How long a connection may take to send its connect command.
+        /// Time a connection may take to send its connect command.
         stale_close_delay: Duration = Duration::secs(10);
         /// Most channels that a connection may subscribe to.
         channel_limit: u32 = 128u32;
@@ -39,13 +39,13 @@ options! {
         tags_filter_max_size: u64 = 131_072u64 => ours;
         /// Most bytes waiting to be sent to a connection.
         queue_max_size: u64 = 1_048_576u64;
-        /// How often presence is renewed and expiry is looked at.
+        /// Interval between presence updates and expiry checks.
         presence_update_interval: Duration = Duration::secs(27);
         /// More than 1 runs so many commands of a connection at once.
         concurrency: u32 => planned since("2.8.0");
-        /// How often the position of a subscription is compared with the broker's.
+        /// Interval between comparisons of a subscription's position with the broker's.
         channel_position_check_delay: Duration = Duration::secs(40) => since("3.0.0");
-        /// How far a subscription may lag behind before its position counts as lost.
+        /// Time a subscription may lag behind before its position counts as lost.
         channel_position_max_time_lag: Duration => planned since("5.4.0");
         /// Most connections of this node; 0 sets no limit.
         connection_limit: u32 => since("3.0.0");
@@ -61,9 +61,9 @@ options! {
         ip_unauthenticated_connection_limit: u32 => ours;
         /// Most connections of this node that are not logged in; 0 takes half of the open files that the process may have.
         unauthenticated_connection_limit: u32 => ours;
-        /// When no new clients are taken.
+        /// Overload protection: limits beyond which no new clients are accepted.
         overload: ClientOverload => ours;
-        /// How fast one connection may ask, and send.
+        /// Rate limits for the commands and bytes of one connection.
         rate_limit: ClientRateLimit => ours;
         /// Put the server's time into the connect reply.
         connect_include_server_time: bool => since("5.4.0");
@@ -77,7 +77,7 @@ options! {
         user_id_http_header: String => since("5.1.1");
         /// Cookie from which the token is taken where the connect command has none, for pages of an origin that `allowed_origins` names.
         connect_token_cookie: String => ours;
-        /// Header of the upgrade request from which the token is taken where the connect command has none; `Bearer` may stand before it.
+        /// Header of the upgrade request with the token if the connect command has none; may begin with `Bearer`.
         connect_token_http_header: String => ours;
         /// Admit everybody to everything. Insecure.
         insecure: bool;
@@ -135,7 +135,7 @@ options! {
     pub struct RateBucket {
         /// The interval.
         interval: Duration = Duration::secs(1);
-        /// How much.
+        /// Amount per interval.
         rate: u32;
     }
 
@@ -156,14 +156,14 @@ options! {
         proxy: Proxy;
     }
 
-    /// How tokens are checked.
+    /// Token verification.
     pub struct Token {
         /// Keys and claims of the only issuer, or of one beside `issuers`.
         #[serde(flatten)]
         own: TokenIssuer;
         /// Further issuers, each with keys, audience and claims of its own. A token is checked by that one alone which its `iss` and `aud` name.
         issuers: Vec<NamedIssuer> => ours;
-        /// How far clocks may differ when times in tokens are checked, in whole seconds.
+        /// Tolerated clock difference when times in tokens are checked, in whole seconds.
         leeway: Duration => ours;
         /// Refuse tokens without `exp`, which otherwise never end.
         require_exp: bool => ours;
@@ -196,13 +196,13 @@ options! {
         keys: Vec<TokenKey> => ours;
         /// Address of a JWKS; replaces the public keys above, while secrets stay valid beside it.
         jwks_public_endpoint: String => since("2.8.2");
-        /// How long a request for the JWKS may take.
+        /// Timeout of a JWKS request.
         jwks_timeout: Duration = Duration::secs(1) => ours;
-        /// How long a JWKS is fresh, in whole seconds.
+        /// Time a JWKS is fresh, in whole seconds.
         jwks_ttl: Duration = Duration::secs(3600) => ours;
-        /// How long beyond that it serves while it cannot be fetched, in whole seconds.
+        /// Time a JWKS may be used beyond that while it cannot be fetched, in whole seconds.
         jwks_stale: Duration = Duration::secs(86_400) => ours;
-        /// How long a `kid` that was not found is not looked for again, in whole seconds.
+        /// Time before a `kid` that was not found is looked for again, in whole seconds.
         jwks_negative_ttl: Duration = Duration::secs(30) => ours;
         /// Certificates that alone are trusted for the JWKS; the system's if empty.
         jwks_ca_pem: Pem => ours;
@@ -232,17 +232,17 @@ options! {
 
     /// A key and when it holds.
     pub struct TokenKey {
-        /// What kind of key it is.
+        /// Type of key.
         r#type: String => one_of(&["hmac", "rsa", "ecdsa", "ed25519"]);
         /// The secret, or the public key in PEM.
         key: Secret;
-        /// When it begins to hold, in Unix seconds; 0 is always.
+        /// Start of validity, in Unix seconds; 0 is always.
         valid_from: i64;
         /// The last second in which it holds, in Unix seconds; 0 sets no end.
         valid_until: i64;
     }
 
-    /// How subscription tokens are checked, if not as connection tokens.
+    /// Verification of subscription tokens, if it differs from connection tokens.
     pub struct SubscriptionToken {
         /// Check subscription tokens by what follows alone.
         enabled: bool;
@@ -263,7 +263,7 @@ options! {
     pub struct ClientOverload {
         /// Bytes of memory from which on the node is overloaded; 0 takes nine tenths of what the machine or the control group allows.
         memory_limit: u64 => ours;
-        /// How far a shard may lag behind before the node is overloaded; 0 sets no limit.
+        /// Lag of a shard beyond which the node is overloaded; 0 sets no limit.
         loop_lag_limit: Duration = Duration::secs(1) => ours;
     }
 
@@ -281,11 +281,11 @@ options! {
     pub struct ConnectCodeToDisconnect {
         /// Use the list.
         enabled: bool;
-        /// What becomes of which code.
+        /// Maps error codes to disconnects.
         transforms: Vec<ConnectCodeTransform>;
     }
 
-    /// What becomes of an error code.
+    /// Mapping of an error code.
     pub struct ConnectCodeTransform {
         /// Error code of a failed connect.
         code: u32;

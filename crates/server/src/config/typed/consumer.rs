@@ -12,7 +12,7 @@ options! {
         name: String;
         /// Run it.
         enabled: bool;
-        /// Where it takes calls from.
+        /// Source of the calls.
         r#type: String => one_of(&[
             "postgresql", "kafka", "nats_jetstream", "redis_stream", "google_pub_sub", "aws_sqs", "azure_service_bus",
         ]);
@@ -38,11 +38,11 @@ options! {
         dsn: Secret;
         /// Table to read.
         outbox_table_name: String;
-        /// How many partitions it has.
+        /// Number of partitions.
         num_partitions: u32 = 1u32;
         /// Most rows at once.
         partition_select_limit: u32 = 100u32;
-        /// How often to look.
+        /// Poll interval.
         partition_poll_interval: Duration = Duration::millis(300);
         /// Channel of NOTIFY to listen to.
         partition_notification_channel: String;
@@ -66,17 +66,17 @@ options! {
         max_poll_records: u32 = 100u32;
         /// Most bytes in an answer.
         fetch_max_bytes: i32;
-        /// How long the broker may wait for data.
+        /// Time the broker may wait for data.
         fetch_max_wait: Duration = Duration::millis(500);
         /// Read records of open transactions.
         fetch_read_uncommitted: bool;
         /// Most records waiting for a partition.
         partition_queue_max_size: u32 = 1000u32;
-        /// How long connecting may take.
+        /// Connect timeout.
         dial_timeout: Duration = Duration::secs(3);
         /// TLS.
         tls: Tls;
-        /// How to authenticate.
+        /// SASL mechanism.
         sasl_mechanism: String;
         /// User.
         sasl_user: String;
@@ -106,7 +106,7 @@ options! {
         version_header: String = "centrifugo-version";
         /// Header with the epoch of versions.
         version_epoch_header: String = "centrifugo-version-epoch";
-        /// What headers of tags begin with.
+        /// Prefix of headers that hold tags.
         tags_header_prefix: String = "centrifugo-tag-";
     }
 
@@ -130,7 +130,7 @@ options! {
         subjects: Vec<String>;
         /// Name of the durable consumer.
         durable_consumer_name: String;
-        /// Where to begin.
+        /// Position to start from.
         deliver_policy: String = "new";
         /// Most messages without acknowledgement.
         max_ack_pending: u32 = 100u32;
@@ -153,7 +153,7 @@ options! {
         consumer_group: String;
         /// After how long a message goes to another consumer.
         visibility_timeout: Duration = Duration::secs(30);
-        /// How many read at once.
+        /// Number of workers that read at once.
         num_workers: u32 = 1u32;
         /// Field with the payload.
         payload_value: String = "payload";
@@ -177,7 +177,7 @@ options! {
         version_value: String = "centrifugo-version";
         /// Field with the epoch of versions.
         version_epoch_value: String = "centrifugo-version-epoch";
-        /// What fields of tags begin with.
+        /// Prefix of fields that hold tags.
         tags_value_prefix: String = "centrifugo-tag-";
     }
 
@@ -191,7 +191,7 @@ options! {
         max_outstanding_messages: u32 = 100u32;
         /// Most bytes without acknowledgement.
         max_outstanding_bytes: u32 = 1_000_000u32;
-        /// How to authenticate.
+        /// Authentication mechanism.
         auth_mechanism: String;
         /// File with credentials.
         credentials_file: String;
@@ -215,7 +215,7 @@ options! {
         version_attribute: String = "centrifugo-version";
         /// Attribute with the epoch of versions.
         version_epoch_attribute: String = "centrifugo-version-epoch";
-        /// What attributes of tags begin with.
+        /// Prefix of attributes that hold tags.
         tags_attribute_prefix: String = "centrifugo-tag-";
     }
 
@@ -229,11 +229,11 @@ options! {
         region: String;
         /// Most messages at once.
         max_number_of_messages: i32 = 10i32;
-        /// How long the queue may wait for messages. Centrifugo's name, misspelled as it is.
+        /// Time the queue may wait for messages. Centrifugo's name, misspelled as it is.
         wait_time_time: Duration = Duration::secs(20);
         /// After how long a message goes to another consumer.
         visibility_timeout: Duration = Duration::secs(30);
-        /// How many read at once.
+        /// Number of concurrent readers.
         max_concurrency: u32 = 1u32;
         /// Profile of credentials.
         credentials_profile: String;
@@ -265,7 +265,7 @@ options! {
         queues: Vec<String>;
         /// Use sessions.
         use_sessions: bool;
-        /// How many are handled at once.
+        /// Number of messages handled at once.
         max_concurrent_calls: u32 = 1u32;
         /// Most messages at once.
         max_receive_messages: u32 = 1u32;
@@ -289,7 +289,7 @@ options! {
         version_property: String = "centrifugo-version";
         /// Property with the epoch of versions.
         version_epoch_property: String = "centrifugo-version-epoch";
-        /// What properties of tags begin with.
+        /// Prefix of properties that hold tags.
         tags_property_prefix: String = "centrifugo-tag-";
     }
 }

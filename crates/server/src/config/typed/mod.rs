@@ -35,7 +35,7 @@ options! {
     pub struct Config {
         /// HTTP server: addresses, ports, TLS.
         http_server: HttpServer;
-        /// Where logs go and how much is said.
+        /// Log destination and level.
         log: Log;
         /// Broker and presence manager in one.
         engine: Engine;
@@ -45,7 +45,7 @@ options! {
         presence_manager: PresenceManager;
         /// Broker of map subscriptions.
         map_broker: MapBroker => planned since("6.8.0");
-        /// How nodes talk to each other, when not through the engine.
+        /// Communication between nodes, when not through the engine.
         controller: Controller => planned since("6.8.0");
         /// Keys and limits of shared poll subscriptions.
         shared_poll: SharedPoll => planned since("6.8.0");
@@ -125,7 +125,7 @@ options! {
     pub struct Node {
         /// Name shown in `info`; empty makes one of host name and port.
         name: String;
-        /// How often metrics go into node information.
+        /// Interval between updates of the metrics in node information.
         info_metrics_aggregate_interval: Duration = Duration::secs(60);
     }
 

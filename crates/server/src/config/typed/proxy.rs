@@ -16,11 +16,11 @@ options! {
         proxy: Proxy;
     }
 
-    /// Where an event goes, and with what.
+    /// Proxy that events are sent to.
     pub struct Proxy {
         /// Address of the back end: `http://…`, `https://…` or `grpc://…`.
         endpoint: String;
-        /// How long an answer may take.
+        /// Request timeout.
         timeout: Duration = Duration::secs(1);
         /// Headers of the client's request to pass on.
         http_headers: Vec<String>;
@@ -44,11 +44,11 @@ options! {
         tls: Tls;
         /// Headers to send with each request.
         static_headers: BTreeMap<String, Secret>;
-        /// What becomes of which status.
+        /// Maps HTTP statuses to client errors or disconnects.
         status_to_code_transforms: Vec<StatusTransform>;
     }
 
-    /// What becomes of an HTTP status.
+    /// Mapping of an HTTP status.
     pub struct StatusTransform {
         /// The status.
         status_code: u16;
@@ -64,7 +64,7 @@ options! {
         code: u32;
         /// Its message, in ASCII, at most 123 bytes.
         message: String;
-        /// Whether the client may try again.
+        /// True if the client may try again.
         temporary: bool;
     }
 

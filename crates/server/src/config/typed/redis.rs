@@ -10,9 +10,9 @@ options! {
     pub struct RedisConnection {
         /// Addresses; several make shards. They may hold passwords, and are treated as secret.
         address: Vec<Secret> = [Secret::from("redis://127.0.0.1:6379")];
-        /// How long connecting may take.
+        /// Connect timeout.
         connect_timeout: Duration = Duration::secs(1);
-        /// How long a read or a write may take.
+        /// Read and write timeout.
         io_timeout: Duration = Duration::secs(4);
         /// Number of the database.
         db: u32;
@@ -52,7 +52,7 @@ options! {
 
     /// Redis with a prefix.
     pub struct Redis {
-        /// What keys and channels begin with.
+        /// Prefix of keys and channels.
         prefix: String = "centrifugo";
         /// The connection.
         #[serde(flatten)]
@@ -68,9 +68,9 @@ options! {
         history_use_lists: bool;
     }
 
-    /// How presence is kept in Redis.
+    /// Storage of presence in Redis.
     pub struct RedisPresence {
-        /// How long an entry lives without renewal.
+        /// Lifetime of an entry without renewal.
         presence_ttl: Duration = Duration::secs(60);
         /// Let Redis expire entries by itself.
         presence_hash_field_ttl: bool;
@@ -103,11 +103,11 @@ options! {
         /// The connection and its prefix.
         #[serde(flatten)]
         redis: Redis;
-        /// How often expired entries are removed.
+        /// Interval between removals of expired entries.
         cleanup_interval: Duration = Duration::secs(1);
         /// Most entries removed at once.
         cleanup_batch_size: u32 = 100u32;
-        /// How long results are kept for repeated calls.
+        /// Time to keep results for repeated calls.
         idempotent_result_ttl: Duration = Duration::secs(300);
         /// Do not use publish and subscribe.
         skip_pub_sub: bool;

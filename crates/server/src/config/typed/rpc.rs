@@ -14,7 +14,7 @@ options! {
         namespaces: Vec<RpcNamespace> => planned;
         /// A method that the server answers itself.
         ping: RpcPing;
-        /// What ends the namespace in a method's name.
+        /// Separator between the namespace and the rest of a method's name.
         namespace_boundary: String = ":";
     }
 
@@ -31,7 +31,7 @@ options! {
     pub struct RpcOptions {
         /// Pass calls on.
         proxy_enabled: bool;
-        /// Which proxy gets them.
+        /// Proxy that gets them.
         proxy_name: String = "default";
     }
 

@@ -11,18 +11,18 @@ options! {
         disabled: bool;
         /// Path.
         handler_prefix: String = "/connection/websocket";
-        /// What both kinds of WebSocket have.
+        /// Options of both kinds of WebSocket.
         #[serde(flatten)]
         socket: Socket;
     }
 
-    /// What both kinds of WebSocket have.
+    /// Options of both kinds of WebSocket.
     pub struct Socket {
         /// Compress messages.
         compression: bool => planned;
         /// Fewest bytes of a message that is compressed.
         compression_min_size: u32 => planned;
-        /// How hard to compress.
+        /// Compression level, -2 to 9.
         compression_level: i32 = 1i32 => planned between(-2, 9);
         /// Centrifugo's read buffer. Spinward sizes its own.
         read_buffer_size: u32;
@@ -30,7 +30,7 @@ options! {
         use_write_buffer_pool: bool;
         /// Centrifugo's write buffer. Spinward sizes its own.
         write_buffer_size: u32;
-        /// How long a write may take.
+        /// Write timeout.
         write_timeout: Duration = Duration::millis(1000);
         /// Most bytes in a message of a client.
         message_size_limit: u32 = 65_536u32;
@@ -96,11 +96,11 @@ options! {
     pub struct ConnectCodeToHttp {
         /// Use the list.
         enabled: bool;
-        /// What is answered for which code.
+        /// Maps codes to HTTP answers.
         transforms: Vec<HttpTransform>;
     }
 
-    /// What is answered for a code.
+    /// HTTP answer for a code.
     pub struct HttpTransform {
         /// Code of a failed connect.
         code: u32;
@@ -122,7 +122,7 @@ options! {
         enabled: bool;
         /// Path.
         handler_prefix: String = "/connection/uni_websocket";
-        /// What both kinds of WebSocket have.
+        /// Options of both kinds of WebSocket.
         #[serde(flatten)]
         socket: Socket;
         /// Close without a closing handshake.

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What Centrifugo v6.9 answered in a case: a code, or the body of a result.
+/// Centrifugo v6.9's answer in a case: a code, or the body of a result.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Code(u64),
@@ -15,7 +15,7 @@ enum Answer {
 
 struct Recorded {
     rules: Rules,
-    /// By case. Some transcripts of others hold text that is no Unicode, so each is read when it is wanted.
+    /// By case. Some transcripts of others hold text that is not Unicode, so each is read when it is needed.
     transcripts: BTreeMap<String, Box<RawValue>>,
 }
 
@@ -31,7 +31,7 @@ impl Recorded {
         Self { rules, transcripts: serde_json::from_str(&read("centrifugo-6.9.json")).unwrap() }
     }
 
-    /// What was recorded in one lane of a case.
+    /// Returns the record of one lane of a case.
     fn lane(&self, case: &str, lane: &str) -> Vec<Value> {
         let transcript = self.transcripts.get(case).unwrap_or_else(|| panic!("no case {case}"));
         let lanes: BTreeMap<String, Vec<Value>> = serde_json::from_str(transcript.get()).unwrap();

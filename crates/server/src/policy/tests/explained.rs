@@ -92,7 +92,7 @@ fn text_and_json_say_the_same() {
 
 #[test]
 fn following_the_advice_helps() {
-    // Each option that is proposed, switched on alone (or with its partner), opens the door.
+    // Each option that is proposed, switched on alone (or with its partner), allows it.
     for action in [plain(), publish(b"{}"), Action::Presence, Action::History] {
         for user in ["u", ""] {
             let base = json!({"presence": true, "history_size": 1, "history_ttl": "1s"});

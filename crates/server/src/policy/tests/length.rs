@@ -1,4 +1,4 @@
-//! How long a name may be, at every door.
+//! Length limits of names, at every endpoint.
 
 use super::api::{Call, check};
 use super::server_side::{ServerSide, server_side};

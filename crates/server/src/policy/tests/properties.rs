@@ -1,4 +1,4 @@
-//! What holds whatever the options and whoever asks.
+//! Properties that hold for all options and callers.
 
 use super::*;
 use crate::channel::{ChannelConfig, NamespaceConfig, Options, Syntax};
@@ -121,7 +121,7 @@ proptest! {
         let rules = rules_of(Options::default(), false);
         let request = asked.request();
         let decision = decide(&rules, &request);
-        // An expired token prolongs nothing; the reply is empty and the old expiry stands.
+        // An expired token prolongs nothing; the reply is empty and the old expiry remains.
         let nothing = decision.grant() == Some(&Grant::SubRefresh(SubRefreshGrant::TokenExpired));
         prop_assert!(nothing || decision.code().is_some(), "{:?}", decision);
     }

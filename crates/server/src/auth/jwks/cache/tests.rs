@@ -156,7 +156,7 @@ fn a_rotated_key_is_found_at_once() {
     }
 }
 
-/// A fetch that began before the key was published brings an old set. Who joined it asks once more.
+/// A fetch that began before the key was published brings an old set. A request that joined it asks once more.
 #[test]
 fn who_joined_an_old_fetch_asks_again() {
     let mut cache = filled(0);
