@@ -1,4 +1,4 @@
-//! What a hook, a broker or a presence store answers: now, or later.
+//! Answers of hooks, brokers and presence stores: now, or later.
 
 use std::future::Future;
 use std::pin::Pin;

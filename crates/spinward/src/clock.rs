@@ -1,4 +1,4 @@
-//! The only source of time. Everything else is told what time it is.
+//! The only source of time. Everything else is given the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -48,7 +48,7 @@ impl Clock {
         Self(Inner::System(Instant::now()))
     }
 
-    /// A clock that stands still until it is told to move: for simulations and tests.
+    /// A clock that moves only when advanced: for simulations and tests.
     #[must_use]
     pub fn manual(start: Now) -> Self {
         let manual = Manual { mono: AtomicU64::new(start.mono), wall: AtomicI64::new(start.wall) };
@@ -63,7 +63,7 @@ impl Clock {
         }
     }
 
-    /// Sets the wall clock of a manual clock forward, or back, while the other hand stands still, as an operator
+    /// Sets the wall clock of a manual clock forward, or back, while the other hand does not move, as an operator
     /// or a machine that slept does; a system clock is left alone.
     pub fn step(&self, millis: i64) {
         if let Inner::Manual(manual) = &self.0 {

@@ -7,53 +7,53 @@ use std::time::Duration;
 pub struct Config {
     /// Threads that hold client connections, 1 to 64; 0 is one per available CPU.
     pub shards: usize,
-    /// What the connect reply calls the server's version.
+    /// The server version in the connect reply.
     pub version: String,
     /// Time between pings of a connection; zero turns pings off.
     pub ping_interval: Duration,
-    /// How long a client may take to answer a ping (disconnect 3012). Must be below `ping_interval`.
+    /// Time that a client has to answer a ping (disconnect 3012). Must be below `ping_interval`.
     pub pong_timeout: Duration,
-    /// How long a connection may take to log in (disconnect 3502).
+    /// Time that a connection has to log in (disconnect 3502).
     pub stale_close_delay: Duration,
-    /// How long an expired connection may take to refresh (disconnect 3005).
+    /// Time that an expired connection has to refresh (disconnect 3005).
     pub expired_close_delay: Duration,
-    /// How long an expired subscription may take to refresh (unsubscribe 2501, disconnect 3006).
+    /// Time that an expired subscription has to refresh (unsubscribe 2501, disconnect 3006).
     pub expired_sub_close_delay: Duration,
-    /// Most bytes of a channel's name, as the application has it; 0 is no limit. The application refuses longer
+    /// Most bytes of a channel's name, as the application has it; 0 means no limit. The application refuses longer
     /// ones itself; here it only decides which error comes first.
     pub channel_max_length: usize,
-    /// Most channels of a connection (error 106, disconnect 3505); 0 is no limit.
+    /// Most channels of a connection (error 106, disconnect 3505); 0 means no limit.
     pub channel_limit: usize,
-    /// Most bytes of the tags filters of one connection, compiled, together (error 106); 0 is no limit.
+    /// Most bytes of the tags filters of one connection, compiled, together (error 106); 0 means no limit.
     pub tags_filter_max_size: usize,
     /// Most bytes waiting to be sent to one connection (disconnect 3008).
     pub queue_max_size: usize,
     /// Most bytes of one client message (close 1009).
     pub message_size_limit: u32,
-    /// How often the position of a channel is compared with a remote broker's.
+    /// Interval at which the position of a channel is compared with a remote broker's.
     pub channel_position_check_delay: Duration,
-    /// Most connections of this node (HTTP 503); 0 is no limit.
+    /// Most connections of this node (HTTP 503); 0 means no limit.
     pub connection_limit: usize,
-    /// Most new connections of this node in a second (HTTP 503); 0 is no limit.
+    /// Most new connections of this node in a second (HTTP 503); 0 means no limit.
     pub connection_rate_limit: u32,
-    /// Most connections of one user on this node (disconnect 3504); 0 is no limit.
+    /// Most connections of one user on this node (disconnect 3504); 0 means no limit.
     pub user_connection_limit: usize,
-    /// Most publications that a client's history call returns; 0 is no limit.
+    /// Most publications that a client's history call returns; 0 means no limit.
     pub history_max_publication_limit: usize,
-    /// Most missed publications that a recovery returns; more is `recovered: false`. 0 is no limit.
+    /// Most missed publications that a recovery returns; more is `recovered: false`. 0 means no limit.
     pub recovery_max_publication_limit: usize,
-    /// How long offset and epoch of a channel outlive its last use.
+    /// Time that offset and epoch of a channel outlive its last use.
     pub history_meta_ttl: Duration,
     /// Tell the server's time in the connect reply.
     pub connect_include_server_time: bool,
-    /// How fast one connection may ask, and send.
+    /// Rate limits of one connection, on commands and bytes.
     pub rate_limits: RateLimits,
     /// Bytes that may wait for one shard before publishers are held back, and joins and leaves dropped.
     pub inbox_max_size: usize,
     /// Hooks and brokers may keep this many answers outstanding per shard; further commands wait.
     pub max_calls_in_flight: usize,
     /// Time for a hook, broker or presence store that answers later. After it the answer is no longer waited for:
-    /// the command gets a temporary error (100), a login a disconnect (3004). Zero is no limit.
+    /// the command gets a temporary error (100), a login a disconnect (3004). Zero means no limit.
     pub hook_timeout: Duration,
     /// Time after which a shard that does not come round counts as unresponsive: the log says so, and the
     /// [`health`](crate::Node::health) of its node.
@@ -93,7 +93,7 @@ pub struct RateLimits {
     pub bytes: Vec<Bucket>,
 }
 
-/// So many events in an interval, and as many at once after a pause of that length.
+/// A number of events per interval, and as many at once after a pause of that length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// The interval.

@@ -34,7 +34,7 @@ impl Judge {
         (self.0)(identity)
     }
 
-    /// Whether this is a clone of the other.
+    /// Returns true if this is a clone of the other.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

@@ -1,4 +1,4 @@
-//! Which channels fall due, and when: one queue in place of a timer for each.
+//! Due times of channels: one queue in place of a timer for each.
 
 use crate::room::fewer;
 use foldhash::fast::FixedState;
@@ -24,7 +24,7 @@ struct Entry<T> {
     due_ms: u64,
     id: u64,
     item: T,
-    /// Where in the heap its number is.
+    /// Place of its number in the heap.
     place: u32,
 }
 
@@ -79,7 +79,7 @@ impl<T> ExpiryQueue<T> {
         }
     }
 
-    /// When the next id falls due.
+    /// Returns the time at which the next id falls due.
     pub(crate) fn next_due(&self) -> Option<u64> {
         self.heap.first().map(|number| self.entries[*number as usize].due_ms)
     }

@@ -33,7 +33,7 @@ impl From<DisconnectCode> for Refusal {
     }
 }
 
-/// What a hook answers: yes with details, or a refusal, now or later.
+/// Answer of a hook: yes with details, or a refusal, now or later.
 pub type Decision<T> = Answer<Result<T, Refusal>>;
 
 /// The HTTP side of a connection. It is dropped once the connection is logged in or closed.
@@ -55,7 +55,7 @@ pub struct Handshake {
 pub struct Connecting {
     /// The id that the connection will have.
     pub id: ClientId,
-    /// How it came in.
+    /// Transport that it came in on.
     pub transport: Transport,
     /// The encoding it speaks.
     pub protocol: Protocol,
@@ -79,31 +79,31 @@ pub struct Connecting {
 /// A login that is accepted.
 #[derive(Default)]
 pub struct Connected {
-    /// Who it is.
+    /// Credentials of the user.
     pub credentials: Credentials,
     /// JSON that stays on the server.
     pub meta: Bytes,
     /// Payload of the connect reply.
     pub data: Bytes,
-    /// Channels to subscribe the connection to, before it hears of anything else.
+    /// Channels to subscribe the connection to, before it receives anything else.
     pub subscriptions: Vec<(String, SubscribeOptions)>,
     /// The user's earlier connections are closed with 3504, so that the latest one alone lasts.
     /// [`Config::user_connection_limit`](crate::Config::user_connection_limit) does not apply to it.
     pub single_connection: bool,
-    /// The client must refresh before its expiry. Otherwise expiry is not told to it, and
-    /// [`Hooks::refresh`] is called by the node itself.
+    /// True if the server refreshes: the client is not sent its TTL, and the node calls [`Hooks::refresh`] at expiry.
+    /// False if the client must send a refresh in time.
     pub server_side_refresh: bool,
     /// State that the application keeps with the connection.
     pub extension: Option<Extension>,
 }
 
-/// A client wants to prolong its login; or, with an empty token and `server_side`, the node asks whether it may.
+/// A request to prolong a login: from the client or, with an empty token and server-side refresh, from the node.
 pub struct Refreshing {
     /// The new token.
     pub token: String,
     /// The channels that the connection was subscribed to by the server.
     pub server_side_channels: Vec<String>,
-    /// Every channel that it is subscribed to, by whoever's wish.
+    /// Every channel that it is subscribed to, whether by the client or by the server.
     pub channels: Vec<String>,
     /// Of these channels, those whose subscriptions were granted with [`SubscribeOptions::by_login`].
     pub by_login: Vec<String>,
@@ -125,7 +125,7 @@ pub struct Refreshed {
     pub lapsed: Vec<String>,
 }
 
-/// How a subscription behaves.
+/// Options of a subscription.
 #[derive(Clone, Debug, Default)]
 pub struct SubscribeOptions {
     /// Unix seconds at which it ends unless refreshed; 0 never.
@@ -136,11 +136,11 @@ pub struct SubscribeOptions {
     pub data: Bytes,
     /// The client is listed in the channel's presence.
     pub presence: bool,
-    /// The channel is told that the client joins and leaves.
+    /// Joins and leaves of the client are announced in the channel.
     pub join_leave: bool,
-    /// The client is told that others join and leave.
+    /// The client receives joins and leaves of others.
     pub push_join_leave: bool,
-    /// The server watches the position and tells the client when it has lost something.
+    /// The server watches the position and notifies the client when it has lost something.
     pub positioning: bool,
     /// The client may come back with a position and get what it missed. Implies `positioning`.
     pub recovery: bool,
@@ -152,14 +152,14 @@ pub struct SubscribeOptions {
     pub delta: bool,
     /// A tags filter may be agreed on (else error 107).
     pub tags_filter: bool,
-    /// How much history the channel keeps.
+    /// History limits of the channel.
     pub history: HistoryOptions,
-    /// Why the subscription was granted; a number of the application's, told back in connection listings.
+    /// Reason for the grant: a number of the application's, returned in connection listings.
     pub source: u32,
-    /// The client is not told of the expiry; the node itself calls [`Hooks::sub_refresh`].
+    /// The server refreshes: the client is not sent its TTL, and the node calls [`Hooks::sub_refresh`] at expiry.
     pub server_side_refresh: bool,
-    /// The subscription rests on the login that was in force when it was granted: [`Refreshing::by_login`] lists
-    /// it, so that a refresh can end it. A granted [`Hooks::sub_refresh`] clears this.
+    /// The subscription depends on the login at the time it was granted: [`Refreshing::by_login`] lists it, so that a
+    /// refresh can end it. A granted [`Hooks::sub_refresh`] clears this.
     pub by_login: bool,
 }
 
@@ -224,7 +224,7 @@ pub struct Publishing {
     pub channel: String,
     /// Payload.
     pub data: Bytes,
-    /// Whether the client is subscribed to the channel.
+    /// True if the client is subscribed to the channel.
     pub subscribed: bool,
     /// Kind, 0 for a stream.
     pub kind: i32,
@@ -235,7 +235,7 @@ pub struct Publishing {
 pub struct Publish {
     /// The payload to publish, which may differ from what the client sent.
     pub data: Bytes,
-    /// How to publish it. The publisher's info is added by the node.
+    /// Options for the publish. The publisher's info is added by the node.
     pub options: PublishOptions,
 }
 
@@ -249,7 +249,7 @@ pub struct HistoryAsked {
     pub since: Option<StreamPosition>,
     /// Newest first.
     pub reverse: bool,
-    /// Whether the client is subscribed to the channel.
+    /// True if the client is subscribed to the channel.
     pub subscribed: bool,
 }
 
@@ -257,7 +257,7 @@ pub struct HistoryAsked {
 pub struct PresenceAsked {
     /// Channel name.
     pub channel: String,
-    /// Whether the client is subscribed to the channel.
+    /// True if the client is subscribed to the channel.
     pub subscribed: bool,
     /// Only the numbers are asked for.
     pub stats: bool,
@@ -284,7 +284,7 @@ pub struct RpcCall {
 /// reported of the subscriptions granted with it.
 #[allow(unused_variables, reason = "default bodies name their parameters for the documentation")]
 pub trait Hooks: Send + Sync + 'static {
-    /// May this client log in? By default only with [`Credentials`] in the request's extensions.
+    /// Decides whether a client may log in. By default only with [`Credentials`] in the request's extensions.
     fn connecting(&self, request: Connecting) -> Decision<Connected> {
         Answer::Now(match request.handshake.credentials.clone() {
             Some(credentials) => Ok(Connected { credentials, ..Connected::default() }),
@@ -292,32 +292,32 @@ pub trait Hooks: Send + Sync + 'static {
         })
     }
 
-    /// May this login go on?
+    /// Decides whether a login may go on.
     fn refresh(&self, client: &Client, request: Refreshing) -> Decision<Refreshed> {
         Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
     }
 
-    /// May this client subscribe, and how?
+    /// Decides whether a client may subscribe, and with which options.
     fn subscribe(&self, client: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
         Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()))
     }
 
-    /// May this subscription go on? The token is empty when the node asks by itself.
+    /// Decides whether a subscription may go on. The token is empty when the node asks by itself.
     fn sub_refresh(&self, client: &Client, channel: &str, token: String) -> Decision<SubRefreshed> {
         Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
     }
 
-    /// May this client publish?
+    /// Decides whether a client may publish.
     fn publish(&self, client: &Client, request: Publishing) -> Decision<Publish> {
         Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()))
     }
 
-    /// May this client see who is in a channel?
+    /// Decides whether a client may see the members of a channel.
     fn presence(&self, client: &Client, request: PresenceAsked) -> Decision<()> {
         Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
     }
 
-    /// May this client read history? The answer tells how much the channel keeps.
+    /// Decides whether a client may read history. The answer contains the history limits of the channel.
     fn history(&self, client: &Client, request: HistoryAsked) -> Decision<HistoryOptions> {
         Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
     }
@@ -335,8 +335,8 @@ pub trait Hooks: Send + Sync + 'static {
     /// The client is in: its connect reply is on the way.
     fn connected(&self, client: &Client) {}
 
-    /// A refresh that was granted is in force: the client has its new state, and the reply is on the way. Where
-    /// the decision took time, this is the place to notice what has changed meanwhile.
+    /// A granted refresh has taken effect: the client has its new state, and the reply is on the way. If the decision
+    /// took time, this is the place to notice what has changed since.
     fn refreshed(&self, client: &Client) {}
 
     /// A subscription that the client asked for and was granted is there or on its way: an
@@ -349,12 +349,12 @@ pub trait Hooks: Send + Sync + 'static {
     /// well: an answer of [`Hooks::subscribe`] may come after the end of the connection.
     fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {}
 
-    /// The server subscribed the client again to a channel that it was subscribed to. Nothing of the former grant is
-    /// in force: the options, the expiry and what the application granted with it are those of the new one.
+    /// The server subscribed the client again to a channel that it was subscribed to. Nothing of the former grant
+    /// remains: the options, the expiry and what the application granted with it are those of the new one.
     fn subscription_replaced(&self, client: &Client, channel: &str) {}
 
-    /// A refresh of a subscription that was granted is in force. One that was granted and is not followed by this
-    /// call had no effect: the subscription goes on as it was, or has ended.
+    /// A granted refresh of a subscription has taken effect. A granted refresh that is not followed by this call had no
+    /// effect: the subscription goes on as it was, or has ended.
     fn sub_refreshed(&self, client: &Client, channel: &str) {}
 
     /// A subscription ended, for whatever reason.

@@ -1,4 +1,4 @@
-//! Who a connection is.
+//! The identity of a connection.
 
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
@@ -20,7 +20,7 @@ pub struct Credentials {
     pub expire_at: i64,
 }
 
-/// How a connection came in.
+/// Transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// WebSocket.
@@ -53,7 +53,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// `None` if it says nothing.
+    /// `None` if both are empty.
     pub(crate) fn new(name: String, version: String) -> Option<Box<Self>> {
         let says = !name.is_empty() || !version.is_empty();
         let cut = |text: String| Box::from(&text[..text.floor_char_boundary(LONGEST)]);
@@ -71,9 +71,9 @@ pub struct Identity {
     pub info: Bytes,
     /// JSON that stays on the server.
     pub meta: Bytes,
-    /// What the client application calls itself, if it does.
+    /// Name and version that the client application gives, if any.
     pub application: Option<Box<Application>>,
-    /// How it came in.
+    /// Transport that it came in on.
     pub transport: Transport,
     /// The encoding it speaks.
     pub protocol: Protocol,
@@ -82,7 +82,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// What other clients see of this connection.
+    /// Returns this connection as other clients see it.
     #[must_use]
     pub fn client_info(&self, chan_info: Bytes) -> ClientInfo {
         ClientInfo {

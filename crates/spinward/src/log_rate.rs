@@ -3,7 +3,7 @@
 /// Lines in one second; the other events are only counted.
 const LOGGED_PER_SECOND: u32 = 20;
 
-/// How much was logged lately.
+/// Rate limit on log lines.
 #[derive(Debug, Default)]
 pub(crate) struct LogRate {
     second: u64,
@@ -12,7 +12,7 @@ pub(crate) struct LogRate {
 }
 
 impl LogRate {
-    /// Whether one more line is written in this second, and how many were not written before it.
+    /// Returns the number of lines suppressed before this one, or `None` if this one is suppressed too.
     pub(crate) fn admit(&mut self, second: u64) -> Option<u64> {
         if self.second != second {
             self.second = second;

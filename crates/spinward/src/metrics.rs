@@ -1,4 +1,4 @@
-//! What a node counts. Shards count for themselves, on cache lines of their own; readers add up.
+//! Counters of a node. Shards count for themselves, on cache lines of their own; readers add up.
 
 use spinward_wire::Request;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};

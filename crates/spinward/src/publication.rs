@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Who published, joined or is present, as other clients see it.
+/// A client that published, joined or is present, as other clients see it.
 ///
 /// One connection makes one of these and everyone shares it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub struct ClientInfo {
     pub user: Arc<str>,
     /// Client id, a UUID.
     pub client: Arc<str>,
-    /// What the connection was given at login.
+    /// Info that the connection was given at login.
     pub conn_info: Bytes,
-    /// What the subscription was given.
+    /// Info that the subscription was given.
     pub chan_info: Bytes,
 }
 
@@ -27,7 +27,7 @@ pub type Tags = BTreeMap<String, String>;
 pub struct Publication {
     /// The payload. JSON subscribers get it as it is, so it must be JSON wherever they are expected.
     pub data: Bytes,
-    /// Who published it: set for publications of clients, not for those of the server API.
+    /// The publisher: set for publications of clients, not for those of the server API.
     pub info: Option<Arc<ClientInfo>>,
     /// Labels.
     pub tags: Option<Arc<Tags>>,

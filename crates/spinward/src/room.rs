@@ -1,13 +1,13 @@
-//! How containers of which there may be millions grow, and when one that a crowd has left gives its memory back.
+//! Capacity of containers of which there may be millions: their growth, and their shrinking after a crowd has left.
 
-/// How much room a container is to keep, if it has far too much: twice what it needs, and only below an eighth, so
-/// that the cost of a removal stays constant on average. What is small is left alone.
+/// Returns the capacity to keep, if the container has far too much: twice what it needs, and only below an eighth, so
+/// that the cost of a removal stays constant on average. Small containers are left alone.
 pub(crate) fn fewer(len: usize, capacity: usize) -> Option<usize> {
     (capacity > 16 && len < capacity / 8).then_some(2 * len)
 }
 
-/// How much room a full list is to get: an eighth more, since the room left over in many lists is more than the copying
-/// costs; and a multiple of `step`, which is how many fill a step of the allocator.
+/// Returns the new capacity of a full list: an eighth more, since the room left over in many lists is more than the
+/// copying costs; and a multiple of `step`, which is how many fill a step of the allocator.
 pub(crate) fn grown(len: usize, step: usize) -> usize {
     (len + len / 8 + 1).next_multiple_of(step)
 }

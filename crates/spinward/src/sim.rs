@@ -1,7 +1,7 @@
 //! Runs the production code of nodes under a simulation: sessions, shard cores, hub and executor as they are,
 //! with no thread, no socket and no runtime.
 //!
-//! Whoever simulates decides what happens next: which shard takes how many entries of its inbox, which answer
+//! The caller decides what happens next: which shard takes how many entries of its inbox, which answer
 //! comes, how many bytes of which connection move. Everything else follows from that, the manual
 //! [`Clock`] and the seeded [`Entropy`], so a run is repeated exactly by repeating the decisions.
 
@@ -32,11 +32,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What one connection may use of a turn, in about the work of a byte received or sent. The last command of a turn may
-/// go beyond it.
+/// Work that one connection may use of a turn, in about the work of a byte received or sent. The last command of a turn
+/// may go beyond it.
 pub const TURN: usize = crate::shard::work::TURN;
 
-/// What a simulated node is made of.
+/// The parts of a simulated node.
 pub struct Parts {
     /// The application's decisions.
     pub hooks: Arc<dyn Hooks>,
@@ -50,7 +50,7 @@ pub struct Parts {
     pub broker: Option<Arc<dyn Broker>>,
     /// A presence store, or none for the memory one.
     pub presence: Option<Arc<dyn PresenceStore>>,
-    /// Where answers that come later are polled.
+    /// Answers that come later are polled here.
     pub tasks: Tasks,
 }
 
@@ -123,13 +123,13 @@ impl SimNode {
         Self { node: Node::simulated(inner), hub, shards, serial: 0 }
     }
 
-    /// What an application may do to the node. Its futures are for [`Tasks`].
+    /// Returns the node, for its public API. Its futures are for [`Tasks`].
     #[must_use]
     pub const fn node(&self) -> &Node {
         &self.node
     }
 
-    /// How many shards there are.
+    /// Returns the number of shards.
     #[must_use]
     pub const fn shards(&self) -> usize {
         self.shards.len()
@@ -205,7 +205,7 @@ impl SimNode {
         count
     }
 
-    /// How many bytes of the client the server has yet to read.
+    /// Returns the number of bytes of the client that the server has yet to read.
     #[must_use]
     pub fn unread(&mut self, conn: Conn) -> usize {
         self.wire(conn).map_or(0, |wire| wire.to_server.len())
@@ -225,20 +225,20 @@ impl SimNode {
         Some(bytes)
     }
 
-    /// How many bytes the client has yet to take.
+    /// Returns the number of bytes that the client has yet to take.
     #[must_use]
     pub fn waiting(&mut self, conn: Conn) -> usize {
         self.wire(conn).map_or(0, |wire| wire.to_client.len())
     }
 
-    /// How many bytes wait in the server to be sent to the client.
+    /// Returns the number of bytes that wait in the server to be sent to the client.
     #[must_use]
     pub fn queued(&mut self, conn: Conn) -> usize {
         if self.wire(conn).is_some() { self.shards[conn.shard].core.queued_bytes(conn.slot) } else { 0 }
     }
 
-    /// How many bytes of the client the server has read and not handled: of the message under way, and of what
-    /// came after it.
+    /// Returns the numbers of bytes of the client that the server has read and not handled: of the message under way,
+    /// and of what came after it.
     #[must_use]
     pub fn stashed(&mut self, conn: Conn) -> (usize, usize) {
         if self.wire(conn).is_some() { self.shards[conn.shard].core.stashed_bytes(conn.slot) } else { (0, 0) }
@@ -250,7 +250,7 @@ impl SimNode {
         self.shards[shard].core.spent
     }
 
-    /// A shard serves the next connection that had to wait. Says whether there was one.
+    /// A shard serves the next connection that had to wait. Returns true if there was one.
     pub fn work(&mut self, shard: usize) -> bool {
         let now = self.now();
         let Shard { core, exec, .. } = &mut self.shards[shard];
@@ -259,7 +259,7 @@ impl SimNode {
         waiting
     }
 
-    /// How many bytes may be on their way to the client at once, from here on.
+    /// Sets the number of bytes that may be on their way to the client at once, from here on.
     pub fn set_room(&mut self, conn: Conn, room: usize) {
         if let Some(wire) = self.wire(conn) {
             wire.room = room;
@@ -276,7 +276,7 @@ impl SimNode {
         }
     }
 
-    /// How many entries wait for a shard.
+    /// Returns the number of entries that wait for a shard.
     #[must_use]
     pub fn entries(&self, shard: usize) -> usize {
         self.shards[shard].entries.len() + self.hub.inboxes[shard].len()
@@ -339,7 +339,7 @@ impl SimNode {
         max
     }
 
-    /// Whether a shard has entries to take or something to send.
+    /// Returns true if a shard has entries to take or something to send.
     pub fn has_work(&mut self, shard: usize) -> bool {
         let target = &mut self.shards[shard];
         if target.entries.is_empty() {
@@ -348,7 +348,7 @@ impl SimNode {
         !target.entries.is_empty() || target.core.has_dirty() || target.core.runnable() > 0
     }
 
-    /// When a shard's next timer is due, on the monotonic clock.
+    /// Returns the time at which a shard's next timer is due, on the monotonic clock.
     #[must_use]
     pub fn next_deadline(&self, shard: usize) -> Option<u64> {
         self.shards[shard].core.next_deadline()

@@ -1,7 +1,7 @@
 //! The stream of one channel, kept in memory: its position, and the publications still kept.
 //!
-//! What is read, recovered and suppressed here is what Centrifugo v6.9 with its memory engine does. Time is
-//! told by the caller; monotonic milliseconds everywhere but in the time stamp of a publication.
+//! What is read, recovered and suppressed here is what Centrifugo v6.9 with its memory engine does. Time is given by
+//! the caller; monotonic milliseconds everywhere but in the time stamp of a publication.
 
 use crate::broker::{BrokerError, History, HistoryFilter, PublishOptions};
 use crate::hub::epochs;
@@ -42,7 +42,7 @@ struct Version {
     epoch: Box<str>,
 }
 
-/// What a publish did to a stream.
+/// Effect of a publish on a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The publication has its offset and time, and is to be delivered.
@@ -51,7 +51,7 @@ pub(crate) enum Outcome {
     Suppressed(Position),
 }
 
-/// What a subscriber missed.
+/// Publications that a subscriber missed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recovery {
     /// Everything after the position, oldest first; empty unless `complete`.
@@ -81,7 +81,7 @@ impl Stream {
         Position { offset: self.top, epoch: Arc::clone(&self.epoch) }
     }
 
-    /// Appends a publication, unless its version says that it is old news.
+    /// Appends a publication, unless its version is not new.
     ///
     /// Of the options, the history and the version count; history must be enabled. The publication is given
     /// its offset and time here. Suppressed or not, a publish prolongs what is kept and the position.
@@ -114,7 +114,7 @@ impl Stream {
     /// Reads a slice.
     ///
     /// A position with an empty epoch is one of the present epoch. A position older than what is kept, or
-    /// beyond the top, is no error: the reader sees from offsets and top what it missed.
+    /// beyond the top, is not an error: the reader sees from offsets and top what it missed.
     ///
     /// # Errors
     /// [`BrokerError::UnrecoverablePosition`] if the position is of another epoch.
@@ -141,8 +141,8 @@ impl Stream {
 
     /// Finds what a subscriber missed since its last position: all of it or nothing.
     ///
-    /// A limit of 0 is none; a subscriber that missed more than the limit is not recovered. An empty epoch
-    /// stands for the present one.
+    /// A limit of 0 means no limit; a subscriber that missed more than the limit is not recovered. An empty epoch means
+    /// the present one.
     pub(crate) fn recover(
         &mut self,
         since_offset: u64,
@@ -177,7 +177,7 @@ impl Stream {
         self.latest_matching(1, now_ms, |_| true)
     }
 
-    /// The last publication that passes, among the newest `limit` (0 is no limit).
+    /// The last publication that passes, among the newest `limit` (0 means no limit).
     pub(crate) fn latest_matching(
         &mut self,
         limit: usize,
@@ -195,7 +195,7 @@ impl Stream {
         self.kept = None;
     }
 
-    /// Says for how long the position is to outlive this moment; zero is for good.
+    /// Sets the time that the position outlives this moment; zero means for ever.
     ///
     /// A publish does this by itself, from its options (so the node's default belongs in there); a read, a
     /// recovery or a look at the latest publication repeats it with the last duration.
@@ -204,14 +204,15 @@ impl Stream {
         self.touch_again(now_ms);
     }
 
-    /// When the whole stream may be dropped, its position with it, if nothing touches it until then.
+    /// Returns the time at which the whole stream may be dropped, its position with it, if nothing touches it until
+    /// then.
     ///
     /// To drop it later is harmless. To drop it under a subscriber is not.
     pub(crate) const fn expires_at(&self) -> u64 {
         self.expires_at
     }
 
-    /// When what is kept expires; `None` while nothing is.
+    /// Returns the time at which the kept publications expire; `None` while there are none.
     pub(crate) fn entries_expire_at(&self) -> Option<u64> {
         self.kept.as_ref().map(|kept| kept.expire_at)
     }
@@ -247,7 +248,7 @@ impl Stream {
 
     /// Decides whether a publication is new, and remembers its version if so.
     ///
-    /// Without a version epoch, a version compares with the last one whatever epoch that had. What is stored
+    /// Without a version epoch, a version compares with the last one whatever epoch that had. A publication stored
     /// without a version makes the stream forget the last one (both as Centrifugo v6.9 does in memory).
     fn take_version(&mut self, options: &PublishOptions) -> bool {
         if options.version == 0 {

@@ -129,7 +129,7 @@ async fn a_client_that_asks_for_ping_frames_answers_with_pong_frames() {
     node.shutdown(Duration::from_secs(10)).await;
 }
 
-/// Frames that a peer sends of its own accord do not stand for the answer to a protocol ping.
+/// Unsolicited pong frames of a peer do not count as the answer to a protocol ping.
 #[tokio::test]
 async fn pong_frames_answer_no_protocol_ping() {
     let node = node(pinging());

@@ -54,7 +54,7 @@ impl Granting {
         *self.options.lock().unwrap() = options;
     }
 
-    /// Waits until this was heard of; gives all that was, and forgets it.
+    /// Waits until this was reported; returns everything reported so far, and forgets it.
     async fn until(&self, line: &str) -> Vec<String> {
         for _ in 0..500 {
             {
@@ -129,7 +129,7 @@ impl Hooks for Granting {
     }
 }
 
-/// A broker that fails to read histories when it is told to.
+/// A broker that fails to read histories on demand.
 #[derive(Default)]
 struct Failing(AtomicBool);
 

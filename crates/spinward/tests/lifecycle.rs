@@ -1,4 +1,4 @@
-//! How a node, and what is asked of its application, comes to an end.
+//! The end of a node, and of the questions to its application.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
 
@@ -233,7 +233,7 @@ async fn hooks_that_panic_are_counted() {
     let mut victim = join(&node);
     victim.send(&[connect(1)]).await;
     let victims = victim.reply(1).await.connect.unwrap().client;
-    // What is asked about every connection costs the one that it fails for.
+    // A fault in a judge that is asked about every connection costs the one that it fails for.
     let judge = Judge::new(move |identity| {
         assert!(identity.id.to_string() != victims, "a judge with a fault");
         Verdict::Keep

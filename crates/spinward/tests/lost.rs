@@ -1,4 +1,4 @@
-//! A remote broker that keeps publications and delivers none: what is lost is told, though nothing arrives.
+//! A remote broker that keeps publications and delivers none: losses are reported, though nothing arrives.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
 
@@ -86,7 +86,7 @@ async fn a_loss_in_a_silent_channel_is_told() {
     client.send(&[connect(1), subscribe(2, "quiet")]).await;
     assert!(client.reply(2).await.subscribe.expect("subscribed").positioned);
 
-    // Nothing is lost, and nothing is told, for a few comparisons.
+    // Nothing is lost, and nothing is reported, for a few comparisons.
     tokio::time::sleep(Duration::from_millis(1_600)).await;
     assert_eq!(node.info().counters.subscriptions, 1);
 

@@ -1,4 +1,4 @@
-//! The application hears of a channel's first subscriber and of its last.
+//! The application is notified of a channel's first subscriber and of its last.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
 
@@ -15,7 +15,7 @@ use spinward::{ClientFilter, Config, Node};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Takes down what it hears of channels.
+/// Records the events of channels.
 #[derive(Clone, Default)]
 struct Listening(Arc<Mutex<Vec<(String, bool)>>>);
 
@@ -39,7 +39,7 @@ impl Hooks for Listening {
 }
 
 impl Listening {
-    /// Waits until there is as much to tell; the end of a connection is noticed some time after it.
+    /// Waits until there are as many events; the end of a connection is noticed some time after it.
     async fn heard(&self, count: usize) -> Vec<(String, bool)> {
         for _ in 0..500 {
             let heard = self.0.lock().unwrap().clone();

@@ -1,4 +1,4 @@
-//! A client over a byte stream that is no socket: a task on a shard moves its bytes, and nothing else differs.
+//! A client over a byte stream that is not a socket: a task on a shard moves its bytes, and nothing else differs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
 
@@ -94,7 +94,7 @@ async fn a_stream_is_served_as_a_socket_is() {
     }
 }
 
-/// A subscription that the server makes again goes on where the old one stood, whatever is on its way.
+/// A subscription that the server makes again goes on where the old one was, whatever is on its way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_made_again_misses_nothing() {
     const LAST: u64 = 3_000;
@@ -258,7 +258,7 @@ async fn a_subscribe_by_the_server_brings_the_client_up_to_date() {
             let push = client.push().await;
             let told = push.subscribe.unwrap();
             assert_eq!((push.channel.as_str(), told.recoverable, &*told.epoch), (channel, true, &*top.epoch));
-            // Where it counts on from: what comes next follows, whichever way it is.
+            // The offset it continues from: the next publication follows in either case.
             assert_eq!(told.offset, if missed.is_empty() { top.offset } else { 2 });
             for expected in missed.into_iter().chain([top.offset + 1]) {
                 let publication = client.push().await.publication.unwrap();
@@ -269,7 +269,7 @@ async fn a_subscribe_by_the_server_brings_the_client_up_to_date() {
     }
 }
 
-/// What a task does sets timers too, and the shard that sleeps has to hear of them.
+/// The actions of a task set timers too, and a sleeping shard has to notice them.
 #[tokio::test]
 async fn who_does_not_take_leave_is_let_go_after_two_seconds() {
     let node = node(Open::default());

@@ -16,7 +16,7 @@ pub struct ErrorCode {
     pub temporary: bool,
 }
 
-/// The end of one subscription, told to the client in an `unsubscribe` push.
+/// The end of one subscription, sent to the client in an `unsubscribe` push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsubscribeCode {
     /// 2000 to 2499 are final, from 2500 on an SDK subscribes again.
@@ -25,7 +25,7 @@ pub struct UnsubscribeCode {
     pub reason: Cow<'static, str>,
 }
 
-/// The end of a connection, told in the WebSocket close frame or in a `disconnect` push.
+/// The end of a connection, sent in the WebSocket close frame or in a `disconnect` push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisconnectCode {
     /// 3000 to 3499, 4000 to 4499 and from 5000 on an SDK connects again; the others are final.
@@ -35,7 +35,7 @@ pub struct DisconnectCode {
 }
 
 impl DisconnectCode {
-    /// Whether an SDK connects again after this code.
+    /// Returns true if an SDK reconnects after this code.
     #[must_use]
     pub const fn reconnects(&self) -> bool {
         !matches!(self.code, 3500..=3999 | 4500..=4999)

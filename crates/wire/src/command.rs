@@ -15,11 +15,11 @@ use std::fmt;
 pub struct Incoming {
     /// Identifier that the reply repeats; 0 if the command has none.
     pub id: u32,
-    /// What is asked for.
+    /// The request.
     pub request: Option<Request>,
 }
 
-/// What a command asks for. The big and rare ones are boxed.
+/// The request of a command. The big and rare ones are boxed.
 #[derive(Clone, PartialEq)]
 pub enum Request {
     /// Log in.
@@ -30,9 +30,9 @@ pub enum Request {
     Unsubscribe(UnsubscribeRequest),
     /// Publish to a channel.
     Publish(PublishRequest),
-    /// Who is in a channel.
+    /// Members of a channel.
     Presence(PresenceRequest),
-    /// How many are in a channel.
+    /// Number of members of a channel.
     PresenceStats(PresenceStatsRequest),
     /// Read the stream of a channel.
     History(HistoryRequest),

@@ -1,10 +1,10 @@
-//! Fossil delta: a target told in terms of a source.
+//! Fossil delta: a target described in terms of a source.
 //!
 //! The format is the one of the Fossil version control system ("Fossil Delta Format", fossil-scm.org), and
 //! what Centrifugo's SDKs apply when a subscription agreed on `delta: "fossil"`. A delta is text but for
 //! the literals in it: the target's length and a line feed; then `N@O,` (copy N bytes from offset O of the
-//! source) and `N:` (the next N bytes stand for themselves) in any number; then `N;`, the checksum of the
-//! target. Numbers are written in base 64, with a digit order of its own.
+//! source) and `N:` (the next N bytes are literal) in any number; then `N;`, the checksum of the target. Numbers are
+//! written in base 64, with a digit order of its own.
 //!
 //! [`create`] looks for what the target has in common with the source in three steps: the common beginning
 //! and end; then windows of 16 bytes of the target among evenly spaced windows of the source; each window
@@ -15,7 +15,7 @@ mod number;
 
 use index::{Index, WINDOW, common_prefix, common_suffix};
 
-/// Why a delta cannot be applied.
+/// Reason that a delta cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeltaError {
@@ -28,7 +28,7 @@ pub enum DeltaError {
     /// The length is not followed by a line feed, or a copy's offset not by a comma.
     #[error("malformed delta")]
     Malformed,
-    /// A command that is none of `@`, `:` and `;`.
+    /// A command other than `@`, `:` and `;`.
     #[error("unknown delta command {0:#04x}")]
     Command(u8),
     /// The target would be longer than the caller allows.
@@ -138,7 +138,7 @@ fn copy_matches(source: &[u8], target: &[u8], from: usize, writer: &mut Writer<'
 /// Writes commands; what lies between copies becomes literals.
 struct Writer<'a> {
     target: &'a [u8],
-    /// The target is told up to here.
+    /// The target is encoded up to here.
     told: usize,
     /// The last copy, not yet written because the next may continue it: offset and length in the source.
     copy: Option<(usize, usize)>,

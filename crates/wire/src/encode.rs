@@ -14,7 +14,7 @@ use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
 
-/// The server's ping, and the client's pong, as a transport message of its own.
+/// The server's ping, and the client's pong, as a separate transport message.
 pub fn ping(protocol: Protocol) -> &'static [u8] {
     match protocol {
         Protocol::Json => b"{}",
@@ -147,7 +147,7 @@ const ENTRY_VALUE: u8 = 2 << 3 | 2;
 const PUSH_CHANNEL: u8 = 2 << 3 | 2;
 const PUSH_PUBLICATION: u8 = 4 << 3 | 2;
 
-/// Appends the reply to a connect some of whose subscriptions have nothing to tell.
+/// Appends the reply to a connect with some empty subscribe results.
 fn append_connect_reply(reply: &Reply, connect: &ConnectResult, out: &mut Vec<u8>) {
     let mut others = connect.clone();
     others.subs.retain(|_, result| !is_default(result));

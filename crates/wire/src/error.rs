@@ -1,14 +1,14 @@
-//! Why bytes are no message.
+//! Errors of decoding.
 
-/// Why bytes could not be decoded. Whoever sent them gets disconnect 3501, see [`crate::code`].
+/// Reason that bytes could not be decoded. Their sender gets disconnect 3501, see [`crate::code`].
 ///
-/// It says nothing of what the bytes were: they may hold a token.
+/// It does not contain the bytes: they may hold a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
     /// A transport message without a single command.
     #[error("the message is empty")]
     Empty,
-    /// The text is no JSON, or ends too early.
+    /// The text is not JSON, or ends too early.
     #[error("the text is no JSON object")]
     Syntax,
     /// JSON of another type than the field has.
@@ -23,7 +23,7 @@ pub enum DecodeError {
     /// A length prefix that is malformed or longer than what follows.
     #[error("the message ends before its length")]
     Length,
-    /// The bytes are no Protobuf message of this type.
+    /// The bytes are not a Protobuf message of this type.
     #[error("the bytes are no Protobuf message")]
     Protobuf,
 }

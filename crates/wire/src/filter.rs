@@ -2,7 +2,7 @@
 //!
 //! Semantics are those of Centrifugo v6.9. A missing key makes `neq` and `nex` true; `in` and `nin` take it
 //! for an empty string; for every other comparison it is false. Numeric comparisons read both sides as
-//! decimals and are false where either side is none; they are exact, never floating point.
+//! decimals and are false if either side is not one; they are exact, never floating point.
 
 mod decimal;
 
@@ -31,17 +31,17 @@ pub struct Filter {
     root: Arc<Node>,
 }
 
-/// Why a filter is refused. On the wire this is error 107, bad request.
+/// Reason that a filter is refused. On the wire this is error 107, bad request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilterError {
-    /// `op` is none of `and`, `or`, `not`, and not empty.
+    /// `op` is neither empty nor one of `and`, `or`, `not`.
     #[error("unknown op {0:?} in tags filter")]
     UnknownOp(String),
     /// A comparison without `cmp`.
     #[error("cmp is missing in tags filter")]
     MissingCmp,
-    /// `cmp` is none of the thirteen.
+    /// `cmp` is not one of the thirteen.
     #[error("unknown cmp {0:?} in tags filter")]
     UnknownCmp(String),
     /// A comparison, other than `ex` and `nex`, without `key`.
@@ -86,7 +86,7 @@ impl Filter {
         size_of::<Node>() + self.root.weight()
     }
 
-    /// Whether a publication with these tags passes.
+    /// Returns true if a publication with these tags passes.
     #[must_use]
     pub fn matches(&self, tags: &BTreeMap<String, String>) -> bool {
         self.root.matches(tags)
@@ -117,7 +117,7 @@ enum Test {
     LessOrEqual(OwnedDecimal),
     Greater(OwnedDecimal),
     GreaterOrEqual(OwnedDecimal),
-    /// A numeric comparison with what is no number.
+    /// A numeric comparison with something that is not a number.
     Never,
 }
 
@@ -144,12 +144,12 @@ impl Node {
     }
 }
 
-/// Values to look among. There may be thousands in one filter, so that none has an allocation of its own.
+/// Values to look among. There may be thousands in one filter, so they share one allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Values {
     /// One after the other, sorted, without repetitions.
     text: Box<str>,
-    /// Where each ends.
+    /// End of each value.
     ends: Box<[u32]>,
 }
 

@@ -1,7 +1,7 @@
 //! A transport message and the commands or replies in it.
 //!
-//! JSON messages stand on lines of their own, with exactly one newline between two and at most one at the
-//! end. Protobuf messages stand behind their varint length.
+//! JSON messages are on lines of their own, with exactly one newline between two and at most one at the end. Protobuf
+//! messages follow their varint length.
 
 use crate::command::Incoming;
 use crate::error::DecodeError;
@@ -10,8 +10,8 @@ use crate::protocol::Protocol;
 use crate::{json, protobuf};
 use std::iter::FusedIterator;
 
-/// How deep typed messages may nest, in both encodings. Only tags filters can: no other message gets
-/// beyond seven.
+/// Nesting limit of typed messages, in both encodings. Only tags filters can reach it: no other message gets beyond
+/// seven.
 pub const MAX_DEPTH: u32 = 100;
 
 /// The commands of one transport message, decoded one by one as they are asked for.
@@ -29,8 +29,8 @@ impl<'a> Commands<'a> {
         Self { frames: Frames { protocol, rest: message, ended: false } }
     }
 
-    /// What is not decoded yet. When it is not empty, `new(protocol, rest)` goes on where this one stopped;
-    /// when it is empty, the message is done.
+    /// Returns the bytes that are not decoded yet. When they are not empty, `new(protocol, rest)` goes on where this
+    /// one stopped; when they are empty, the message is done.
     pub fn rest(&self) -> &'a [u8] {
         if self.frames.ended { &[] } else { self.frames.rest }
     }
@@ -77,7 +77,7 @@ impl FusedIterator for Replies<'_> {}
 /// One reply, without framing.
 ///
 /// # Errors
-/// When `bytes` are not exactly one reply.
+/// Fails if `bytes` are not exactly one reply.
 pub fn decode_reply(protocol: Protocol, bytes: &[u8]) -> Result<Reply, DecodeError> {
     match protocol {
         Protocol::Json => json::decode(bytes),

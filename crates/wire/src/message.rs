@@ -34,7 +34,7 @@ pub struct Error {
     pub temporary: bool,
 }
 
-/// What a client of an emulated transport posts.
+/// Body that a client of an emulated transport posts.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub struct EmulationRequest {
@@ -51,7 +51,7 @@ pub struct EmulationRequest {
 
 redacted!(EmulationRequest);
 
-/// What a client sends: one request, or nothing at all, which is a pong.
+/// A message of a client: one request, or nothing at all, which is a pong.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub struct Command {
@@ -98,7 +98,7 @@ pub struct Command {
 
 redacted!(Command);
 
-/// What a server sends: the answer to a command, a push, or nothing at all, which is a ping.
+/// A message of a server: the answer to a command, a push, or nothing at all, which is a ping.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Reply {
     /// Identifier.
@@ -145,7 +145,7 @@ pub struct Reply {
     pub sub_refresh: Option<SubRefreshResult>,
 }
 
-/// What a server sends unasked.
+/// An unsolicited message of a server.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Push {
     /// Identifier.
@@ -197,7 +197,7 @@ pub struct Dictionary {
     pub data_b64: String,
 }
 
-/// Who a client is, as others see it.
+/// A client, as others see it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClientInfo {
     /// User id, empty for anonymous.
@@ -220,7 +220,7 @@ pub struct Publication {
     /// Payload: raw JSON in the JSON protocol, any bytes in Protobuf.
     #[prost(bytes = "bytes", tag = "4")]
     pub data: Bytes,
-    /// Who did it.
+    /// The publisher.
     #[prost(message, optional, tag = "5")]
     pub info: Option<ClientInfo>,
     /// Offset in the stream of the channel.
@@ -261,7 +261,7 @@ pub struct Publication {
 /// A client came to a channel.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Join {
-    /// Who did it.
+    /// The client that joined.
     #[prost(message, optional, tag = "1")]
     pub info: Option<ClientInfo>,
 }
@@ -269,7 +269,7 @@ pub struct Join {
 /// A client left a channel.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Leave {
-    /// Who did it.
+    /// The client that left.
     #[prost(message, optional, tag = "1")]
     pub info: Option<ClientInfo>,
 }
@@ -329,7 +329,7 @@ pub struct Connect {
     /// Subscriptions by channel.
     #[prost(btree_map = "string, message", tag = "4")]
     pub subs: BTreeMap<String, SubscribeResult>,
-    /// Whether there is an end.
+    /// True if there is an end.
     #[prost(bool, tag = "5")]
     pub expires: bool,
     /// Seconds to the end.
@@ -371,7 +371,7 @@ pub struct Disconnect {
 /// The server prolonged the connection.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Refresh {
-    /// Whether there is an end.
+    /// True if there is an end.
     #[prost(bool, tag = "1")]
     pub expires: bool,
     /// Seconds to the end.
@@ -424,7 +424,7 @@ pub struct ConnectResult {
     /// Version.
     #[prost(string, tag = "2")]
     pub version: String,
-    /// Whether there is an end.
+    /// True if there is an end.
     #[prost(bool, tag = "3")]
     pub expires: bool,
     /// Seconds to the end.
@@ -472,7 +472,7 @@ pub struct RefreshRequest {
 
 redacted!(RefreshRequest);
 
-/// How long the connection lasts now.
+/// New lifetime of the connection.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RefreshResult {
     /// Client id, a UUID.
@@ -481,7 +481,7 @@ pub struct RefreshResult {
     /// Version.
     #[prost(string, tag = "2")]
     pub version: String,
-    /// Whether there is an end.
+    /// True if there is an end.
     #[prost(bool, tag = "3")]
     pub expires: bool,
     /// Seconds to the end.
@@ -551,7 +551,7 @@ redacted!(SubscribeRequest);
 /// The subscription began.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SubscribeResult {
-    /// Whether there is an end.
+    /// True if there is an end.
     #[prost(bool, tag = "1")]
     pub expires: bool,
     /// Seconds to the end.
@@ -649,10 +649,10 @@ pub struct SubRefreshRequest {
 
 redacted!(SubRefreshRequest);
 
-/// How long the subscription lasts now.
+/// New lifetime of the subscription.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SubRefreshResult {
-    /// Whether there is an end.
+    /// True if there is an end.
     #[prost(bool, tag = "1")]
     pub expires: bool,
     /// Seconds to the end.
@@ -691,7 +691,7 @@ pub struct PublishRequest {
     pub removed: bool,
 }
 
-/// Who is in a channel?
+/// Asks for the members of a channel.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PresenceRequest {
     /// Channel name.
@@ -699,7 +699,7 @@ pub struct PresenceRequest {
     pub channel: String,
 }
 
-/// Who is in a channel, by client id.
+/// Members of a channel, by client id.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PresenceResult {
     /// Presence.
@@ -707,7 +707,7 @@ pub struct PresenceResult {
     pub presence: BTreeMap<String, ClientInfo>,
 }
 
-/// How many are in a channel?
+/// Asks for the number of members of a channel.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PresenceStatsRequest {
     /// Channel name.
@@ -715,7 +715,7 @@ pub struct PresenceStatsRequest {
     pub channel: String,
 }
 
-/// How many are in a channel.
+/// Number of members of a channel.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PresenceStatsResult {
     /// Num clients.
@@ -779,7 +779,7 @@ pub struct RPCRequest {
     pub method: String,
 }
 
-/// What the method answered.
+/// Answer of the method.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RPCResult {
     /// Payload: raw JSON in the JSON protocol, any bytes in Protobuf.

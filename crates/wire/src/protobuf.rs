@@ -7,8 +7,8 @@ use crate::error::DecodeError;
 use crate::message::Command;
 use prost::Message;
 
-/// Reads a command. Strings that are no UTF-8 are taken with U+FFFD in place of each wrong byte: Centrifugo
-/// v6.9 takes them as well.
+/// Reads a command. Strings that are not UTF-8 are taken with U+FFFD in place of each wrong byte: Centrifugo v6.9 takes
+/// them as well.
 pub(crate) fn decode_command(bytes: &[u8]) -> Result<Incoming, DecodeError> {
     let command = match Command::decode(bytes) {
         Ok(command) => command,

@@ -1,7 +1,7 @@
 //! The two encodings of the client protocol.
 
-/// How messages are written on a connection. A connection has one encoding for its whole life; the
-/// WebSocket subprotocol or the URL chooses it.
+/// Encoding of messages on a connection. A connection has one encoding for its whole life; the WebSocket subprotocol or
+/// the URL chooses it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Protocol {
     /// Objects separated by a newline; payloads are raw JSON.

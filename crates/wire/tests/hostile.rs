@@ -1,4 +1,4 @@
-//! Frames that were right until something broke them, and payloads that are no JSON.
+//! Frames that were right until something broke them, and payloads that are not JSON.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
@@ -65,7 +65,7 @@ fn an_error_ends_the_message() {
     }
 }
 
-/// Every string of every request, with two bytes that are no UTF-8: taken in both encodings, alike.
+/// Every string of every request, with two bytes that are not UTF-8: taken in both encodings, alike.
 #[test]
 fn strings_that_are_no_utf8_are_taken_in_both_encodings() {
     for (good, wanted) in every_string("a\u{ff}b").into_iter().zip(every_string("a\u{fffd}\u{fffd}b")) {

@@ -1,4 +1,4 @@
-//! What Centrifugo v6.9 answers to single frames, and that this decoder leads to the same answers.
+//! Answers of Centrifugo v6.9 to single frames; this decoder leads to the same answers.
 //!
 //! `frames/verdicts.jsonl` has a frame a line: `text` (or `hex`), whether the client is `connected` already,
 //! the ids that were `replied` to, and the code the connection was `closed` with.

@@ -1,4 +1,4 @@
-//! Which idempotency keys were used lately, and what came of it.
+//! Recently used idempotency keys, with the results of their publishes.
 
 use super::{IDEMPOTENCY_TTL, Published};
 use crate::publication::Position;
@@ -52,7 +52,7 @@ impl Idempotency {
         }
     }
 
-    /// What the first publish with this key did; it is suppressed now.
+    /// Returns the result of the first publish with this key, marked as suppressed.
     pub(crate) fn get(&mut self, channel: &str, key: &str, now_ms: u64) -> Option<Published> {
         self.forget_expired(now_ms, FEW);
         let entry = self.find(channel, key)?;
@@ -90,7 +90,7 @@ impl Idempotency {
         while self.bytes > self.max_bytes && self.forget_first() {}
     }
 
-    /// When the next entry can be forgotten.
+    /// Returns the time at which the next entry can be forgotten.
     pub(crate) fn next_due(&self) -> Option<u64> {
         Some(self.queue.front()?.expires_at)
     }

@@ -1,4 +1,4 @@
-//! Where publications are stored and how they travel between nodes.
+//! Brokers: storage of publications, and their transport between nodes.
 
 pub(crate) mod idempotency;
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
-/// What a broker could not do.
+/// Errors of a broker.
 #[derive(Debug, Error)]
 pub enum BrokerError {
     /// The asked position is not of this epoch, or history does not reach back to it.
@@ -29,63 +29,63 @@ pub enum BrokerError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// How much of a channel's stream is kept. Nothing is kept unless both size and ttl are set.
+/// Limits on a channel's history. Nothing is kept unless both size and ttl are set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistoryOptions {
     /// Most publications kept; 0 keeps none.
     pub size: usize,
-    /// How long publications are kept after the last one; zero keeps none.
+    /// Time that publications are kept after the last one; zero keeps none.
     pub ttl: Duration,
-    /// How long offset and epoch outlive the last use of the stream; zero means the node's default.
+    /// Time that offset and epoch outlive the last use of the stream; zero means the node's default.
     pub meta_ttl: Duration,
 }
 
 impl HistoryOptions {
-    /// Whether anything is kept at all.
+    /// Returns true if anything is kept at all.
     #[must_use]
     pub const fn enabled(&self) -> bool {
         self.size > 0 && !self.ttl.is_zero()
     }
 }
 
-/// What is said with a publish.
+/// Options for a publish.
 #[derive(Clone, Debug, Default)]
 pub struct PublishOptions {
-    /// How much history the channel keeps. Disabled: the publication has no offset and is delivered at most once.
+    /// History limits of the channel. Disabled: the publication has no offset and is delivered at most once.
     pub history: HistoryOptions,
-    /// Who publishes, for publications of clients.
+    /// The publisher, for publications of clients.
     pub info: Option<Arc<ClientInfo>>,
     /// Labels.
     pub tags: Option<Arc<Tags>>,
     /// A second publish with the same non-empty key in the same channel within [`IDEMPOTENCY_TTL`] does
     /// nothing and answers what the first one did.
     pub idempotency_key: String,
-    /// A publish whose version is not above the last one of the channel's stream is dropped silently; 0 is no
+    /// A publish whose version is not above the last one of the channel's stream is dropped silently; 0 means no
     /// version. Needs history.
     pub version: u64,
-    /// Versions compare only within one version epoch; another one begins anew.
+    /// Versions compare only within one version epoch; a different one starts over.
     pub version_epoch: String,
     /// Subscribers that agreed on it may be sent a patch against the previous payload.
     pub delta: bool,
 }
 
-/// How long an idempotency key is remembered.
+/// Time that an idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(300);
 
-/// What a publish did.
+/// Result of a publish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published {
     /// The place of the publication in the stream, or the top of the stream when it was suppressed.
-    /// Offset 0 and an empty epoch where there is no history.
+    /// Offset 0 and an empty epoch without history.
     pub position: Position,
     /// Nothing was stored nor delivered: the key was known or the version not new.
     pub suppressed: bool,
 }
 
-/// Which slice of a stream to read.
+/// The slice of a stream to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryFilter {
-    /// Most publications to return: 0 only tells the position, a negative number is no limit.
+    /// Most publications to return: 0 returns the position only, a negative number means no limit.
     pub limit: i64,
     /// Read from here: forward, the publications after it; in reverse, those before it.
     pub since: Option<Position>,
@@ -94,8 +94,8 @@ pub struct HistoryFilter {
 }
 
 impl HistoryFilter {
-    /// Whether it asks for what lies before the first publication that there can be: a mistake, which
-    /// Centrifugo v6.9 answers with error 107.
+    /// Returns true if it asks for publications before the first possible one: a mistake, which Centrifugo v6.9 answers
+    /// with error 107.
     #[must_use]
     pub fn is_backwards_from_nothing(&self) -> bool {
         self.reverse && self.since.as_ref().is_some_and(|since| since.offset == 0)
@@ -111,7 +111,7 @@ pub struct History {
     pub top: Position,
 }
 
-/// What a remote broker tells this node.
+/// An event that a remote broker delivers to this node.
 #[derive(Clone, Debug)]
 pub enum BrokerEvent {
     /// A publication, in the order of its channel.
@@ -125,11 +125,11 @@ pub enum BrokerEvent {
 /// Takes events of a remote broker and delivers them to the subscribers of this node.
 ///
 /// Called by the broker's one reader per partition, so that order within a channel is kept. Never blocks; a
-/// full inbox is told by [`BrokerSink::has_room`], upon which the reader pauses.
+/// full inbox is reported by [`BrokerSink::has_room`], upon which the reader pauses.
 pub trait BrokerSink: Send + Sync + 'static {
-    /// Delivers one event. `epoch` is the stream's, empty where there is no history.
+    /// Delivers one event. `epoch` is the stream's, empty without history.
     fn deliver(&self, channel: &str, epoch: &str, event: BrokerEvent);
-    /// Whether the shards can take more.
+    /// Returns true if the shards can take more.
     fn has_room(&self) -> bool;
 }
 

@@ -1,9 +1,9 @@
-//! Who may publish now, and who waits.
+//! Admission of publications: which may be queued now, and which wait.
 //!
 //! A publication costs what its delivery costs: a publication to ten thousand subscribers is ten thousand
-//! deliveries, however short it is. So two things are bounded besides bytes: the deliveries that wait in the inbox
-//! of a shard, which everything behind them waits for, and the publications of one channel that were queued and are
-//! not yet sent, which its subscribers have to keep up with.
+//! deliveries, however short it is. So two things are bounded in addition to bytes: the deliveries that wait in the
+//! inbox of a shard, which everything behind them waits for, and the publications of one channel that were queued and
+//! are not yet sent, which its subscribers have to keep up with.
 //!
 //! What is over the bounds waits in a lane, one for each channel, first in, first out. A lane goes on when sends of
 //! its channel are made; lanes that wait for room in a shard are served in turn, one publication each. So a channel
@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use tokio::sync::oneshot;
 
-/// What may wait for a connection, in lots. A channel has an eighth of that under way at most, so that its subscribers
-/// are not lost because a shard is handed more than it has sent.
+/// Lots that may wait for a connection. A channel has an eighth of that under way at most, so that its subscribers are
+/// not lost because a shard is handed more than it has sent.
 const LOTS: usize = 512;
 /// Lots that one publication counts for at most.
 const MOST_LOTS: u16 = 256;
@@ -37,7 +37,7 @@ pub(crate) struct Admission {
     pub(super) inboxes: Vec<Arc<Inbox>>,
     /// Bytes that a publication of usual size has at most: it counts for one lot, and a larger one for more.
     lot: usize,
-    /// Waiters in all lanes, so that nobody looks for them where there are none.
+    /// Waiters in all lanes, to skip the search when there are none.
     waiting: AtomicUsize,
     lanes: Mutex<Lanes>,
     max_publishers: usize,
@@ -65,7 +65,7 @@ struct Lane {
     listed: bool,
 }
 
-/// Who waits.
+/// An entry of a lane.
 enum Waiter {
     /// A publisher, which publishes by itself once it holds the permit.
     Publisher { bytes: usize, granted: oneshot::Sender<Permit> },
@@ -77,11 +77,11 @@ enum Waiter {
 pub(crate) struct Announcement {
     pub(crate) info: Arc<ClientInfo>,
     pub(crate) join: bool,
-    /// The client that waits until this is queued, and the token of its call: it is told through the inbox.
+    /// The client that waits until this is queued, and the token of its call: it is notified through the inbox.
     pub(crate) then: Option<(Handle, u32)>,
 }
 
-/// How a lane takes its turn among those that wait for the same shard.
+/// A lane's turn among those that wait for the same shard.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     /// Nobody else waits.
@@ -95,7 +95,7 @@ enum Turn {
 /// A place in a lane: becomes a permit in its turn, or an error when the node is shut down.
 pub(crate) type Ticket = oneshot::Receiver<Permit>;
 
-/// Leave to publish once in a channel: what that costs is reserved.
+/// Permission to publish once in a channel: what that costs is reserved.
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     channel: Arc<Channel>,
@@ -107,7 +107,7 @@ pub(crate) struct Permit {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// What keeps a publication from being queued.
+/// Reason that a publication cannot be queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Block {
     /// Too much of its channel is queued and not sent.
@@ -158,7 +158,7 @@ impl Lanes {
         }
     }
 
-    /// Whether one more of this kind may wait: one lane takes at most a quarter of the whole, so that a flooded
+    /// Returns true if one more of this kind may wait: one lane takes at most a quarter of the whole, so that a flooded
     /// channel leaves room for others.
     fn has_room(&self, admission: &Admission, channel: u64, waiter: &Waiter) -> bool {
         let (of_lane, publishers) =
@@ -236,18 +236,18 @@ impl Admission {
         }
     }
 
-    /// What a payload of so many bytes counts for among what its channel has under way.
+    /// Returns the number of lots that a payload of this size counts for in its channel.
     pub(super) fn lots(&self, bytes: usize) -> u16 {
         u16::try_from(1 + bytes / self.lot).unwrap_or(MOST_LOTS).min(MOST_LOTS)
     }
 
-    /// Whether anybody waits.
+    /// Returns true if anybody waits.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether something may be queued in a channel now. Whoever waits there already comes first, and where others
-    /// wait for room in a shard, a channel with something under way queues behind them.
+    /// Returns true if something may be queued in a channel now. Those that already wait there come first, and where
+    /// others wait for room in a shard, a channel with something under way queues behind them.
     pub(crate) fn admits(&self, channel: &Channel, state: &State, share: Share) -> bool {
         if state.blocked(self, share).is_some() {
             return false;

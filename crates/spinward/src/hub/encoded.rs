@@ -1,4 +1,4 @@
-//! A publication on its way to subscribers: encoded once for all of them, by whoever needs the form first.
+//! A publication on its way to subscribers: encoded once for all of them, when a form is first needed.
 
 use crate::metrics::{ShardMetrics, add};
 use crate::publication::{ClientInfo, Publication};
@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 /// A publication in the inboxes of shards.
 pub(crate) struct Delivery {
     pub(crate) publication: Arc<Publication>,
-    /// Which delivery of its channel record this is, from 1.
+    /// Number of this delivery in its channel record, from 1.
     pub(crate) seq: u64,
     /// Epoch of the stream, where the publication was stored in one.
     pub(crate) epoch: Option<Arc<str>>,
@@ -26,11 +26,11 @@ struct Patch {
     base: Arc<Publication>,
     json: OnceLock<Bytes>,
     protobuf: OnceLock<Bytes>,
-    /// Absent where the patch is no smaller than the payload.
+    /// Absent if the patch is not smaller than the payload.
     bytes: Option<Bytes>,
 }
 
-/// Where a frame is asked for.
+/// Channel and shard that a frame is made for.
 pub(crate) struct On<'a> {
     /// In this channel.
     pub(crate) channel: &'a str,
@@ -38,7 +38,7 @@ pub(crate) struct On<'a> {
     pub(crate) metrics: &'a ShardMetrics,
 }
 
-/// How a subscriber wants the payload.
+/// Form in which a subscriber wants the payload.
 #[derive(Clone, Copy)]
 pub(crate) enum Form<'a> {
     /// As it was published.
@@ -67,7 +67,7 @@ impl Delivery {
 
     /// The WebSocket frame that pushes this publication.
     ///
-    /// Inlined for those who get what others have got already, which are nearly all.
+    /// Inlined for subscribers whose frame is already encoded, which are nearly all.
     #[inline]
     pub(crate) fn frame(&self, on: &On<'_>, protocol: Protocol, form: Form<'_>) -> Bytes {
         let encoded = match (&form, protocol) {
@@ -110,8 +110,8 @@ impl Delivery {
             Patch::new(base, &self.publication)
         };
         let cached = self.patch.get_or_init(make);
-        // Two shards may stand at different places of a channel for a moment; the one whose base is not the
-        // cached one pays for a patch of its own.
+        // Two shards may be at different places of a channel for a moment; the one whose base is not the cached one
+        // pays for its own patch.
         let patch = if Arc::ptr_eq(&cached.base, base) || cached.base.data == base.data {
             cached
         } else {
@@ -197,7 +197,7 @@ pub(crate) fn to_wire(publication: &Publication, epoch: &str, protocol: Protocol
     }
 }
 
-/// Who a client is, as a message of the protocol.
+/// Converts a client's info to a message of the protocol.
 pub(crate) fn info_to_wire(info: &ClientInfo, protocol: Protocol) -> message::ClientInfo {
     message::ClientInfo {
         user: info.user.as_ref().to_owned(),

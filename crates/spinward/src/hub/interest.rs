@@ -1,6 +1,6 @@
 //! Interest of this node in a channel of a remote broker: at most one request in flight per channel.
 
-/// How it stands between this node and the remote broker about a channel.
+/// State of this node's interest in a channel at the remote broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Interest {
     /// The broker sends nothing.
@@ -10,13 +10,13 @@ pub(crate) enum Interest {
     Asking,
     /// The broker sends.
     Held,
-    /// The broker was told to stop, and has not answered yet.
+    /// The broker was asked to stop, and has not answered yet.
     Releasing,
-    /// The same, but somebody came meanwhile: ask again as soon as it has answered.
+    /// The same, but a subscriber has come since: ask again as soon as it has answered.
     ReleasingWanted,
 }
 
-/// What to ask of the broker.
+/// A request to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     Subscribe,

@@ -1,4 +1,4 @@
-//! How a subscriber enters a channel: where it starts, and what it is given of what it missed.
+//! Entering a channel: the start of a subscriber, and what it is given of what it missed.
 
 use super::directory::{Channel, State};
 use super::interest::Ask;
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What a subscriber wants to know when it enters.
+/// A subscriber's requirements when it enters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wish {
     /// It wants its position: the channel has history and the subscription is positioned.
@@ -34,19 +34,19 @@ pub(crate) struct Recover {
     pub(crate) limit: usize,
 }
 
-/// Where a subscriber starts.
+/// The start of a subscriber.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Start {
     pub(crate) top: Position,
-    /// What it missed, oldest first; empty unless `recovered`. Its filter is applied.
+    /// Publications that it missed, oldest first; empty unless `recovered`. Its filter is applied.
     pub(crate) publications: Vec<Arc<Publication>>,
     /// Nothing is missing between its position and the start.
     pub(crate) recovered: bool,
-    /// The publication before the start, as a base for patches. Whatever its filter says.
+    /// The publication before the start, as a base for patches, whether or not it passes the filter.
     pub(crate) last: Option<Arc<Publication>>,
 }
 
-/// What came of entering.
+/// Result of entering.
 pub(crate) struct Entered {
     pub(crate) record: Arc<Channel>,
     /// The delivery at which it entered.
@@ -119,7 +119,7 @@ impl Hub {
         start
     }
 
-    /// Enters a channel served by a remote broker, without a position: deliveries to this shard begin. Says
+    /// Enters a channel served by a remote broker, without a position: deliveries to this shard begin. Returns
     /// what to ask of the broker.
     pub(crate) fn enter_remote(&self, name: &str, shard: u8) -> (Entered, Option<Ask>, bool) {
         self.directory.with(name, |record, state| {
@@ -144,8 +144,8 @@ impl Hub {
         }
     }
 
-    /// A subscriber leaves. `shard_empty`: it was the last of its shard. Says whether it was the last of the
-    /// node, and what to ask of a remote broker.
+    /// A subscriber leaves. `shard_empty`: it was the last of its shard. Returns whether it was the last of
+    /// the node, and what to ask of a remote broker.
     pub(crate) fn leave(
         &self,
         record: &Arc<Channel>,
@@ -273,7 +273,7 @@ impl Joining {
         }
     }
 
-    /// Adds a ticket to an equal read in flight, or says that a new one is to be made, under the number given.
+    /// Adds a ticket to an equal read in flight, or returns the number of a new one that is to be made.
     ///
     /// Numbers are never used again in a shard, so that a late answer is not taken for that of another read.
     pub(crate) fn read(&mut self, ticket: Ticket, number: u32) -> Option<u32> {

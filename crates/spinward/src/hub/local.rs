@@ -1,4 +1,4 @@
-//! A channel in one shard: who of its connections is subscribed, without a lock.
+//! A channel in one shard: its subscribed connections, without a lock.
 
 use super::directory::Channel;
 use super::encoded::{Delivery, Form};
@@ -12,18 +12,18 @@ use hashbrown::HashMap;
 use spinward_wire::filter::Filter;
 use std::sync::Arc;
 
-/// What a subscriber wants. Four bytes, because there may be millions; one that is plain has none of it.
+/// Options of a subscriber. Four bytes, because there may be millions; a plain subscriber has none set.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Wants {
     flags: u16,
-    /// Number of the filter, from 1; 0 is none.
+    /// Number of the filter, from 1; 0 means no filter.
     filter: u16,
 }
 
 impl Wants {
-    /// Is told of lost publications.
+    /// Is notified of lost publications.
     pub(crate) const POSITIONED: u16 = 1;
-    /// Is told who joins and leaves.
+    /// Receives joins and leaves.
     pub(crate) const JOIN_LEAVE: u16 = 2;
     /// Agreed on deltas.
     pub(crate) const DELTA: u16 = 4;
@@ -51,14 +51,14 @@ pub(crate) struct LocalChannel {
     subscribers: Subscribers,
 }
 
-/// What few channels need.
+/// Rarely used state of a channel, kept separate so that plain channels stay small.
 #[derive(Default)]
 pub(super) struct More {
     /// Of each subscriber, in the order of their slots.
     wants: Vec<Wants>,
     /// Place of the last stored publication that was processed here, or the top when the first came.
     position: Option<Position>,
-    /// Subscribers, by slot, that stand elsewhere than this channel until the next delivery has passed them.
+    /// Subscribers, by slot, that are elsewhere than this channel until the next delivery has passed them.
     young: HashMap<u32, Young, FixedState>,
     /// The last publication that was delivered here, while anyone may be sent a patch against it.
     base: Option<Arc<Publication>>,
@@ -71,7 +71,7 @@ pub(super) struct More {
 }
 
 impl More {
-    /// For a channel that has so many plain subscribers.
+    /// For a channel with `count` plain subscribers.
     pub(super) fn of_plain(count: usize) -> Self {
         Self { wants: vec![Wants::default(); count], ..Self::default() }
     }
@@ -107,7 +107,7 @@ impl More {
         }
         if wants.filter > 0 && !self.filters.as_ref().is_some_and(|filters| filters.passes(wants.filter)) {
             filtering.held_back += 1;
-            // It does not have this one, so a patch against it would be of no use, and tell of it.
+            // It does not have this one, so a patch against it would be of no use and would reveal it.
             wants.flags &= !Wants::BASE_KNOWN;
             return None;
         }
@@ -126,7 +126,7 @@ impl More {
     }
 }
 
-/// Where a subscriber joined.
+/// The place where a subscriber joined.
 struct Young {
     /// The delivery.
     seq: u64,
@@ -161,7 +161,7 @@ pub(crate) struct Joiner {
     pub(crate) base: Option<Arc<Publication>>,
 }
 
-/// Where a subscriber stands: what it gets next comes after both.
+/// Place of a subscriber: what it gets next comes after both.
 #[derive(Clone, Debug)]
 pub(crate) struct Stand {
     /// The delivery.
@@ -170,17 +170,17 @@ pub(crate) struct Stand {
     pub(crate) position: Option<Position>,
 }
 
-/// What to do with a publication.
+/// Decision about a publication.
 pub(crate) enum Verdict {
     /// Give it to the subscribers.
     Deliver,
     /// It was here before.
     Repeated,
-    /// Some before it may be lost. Positioned subscribers that have not got them must be told.
+    /// Some before it may be lost. Positioned subscribers that have not got them must be notified.
     Gap(Gap),
 }
 
-/// What filters did about one publication.
+/// Effect of the filters on one publication.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Filtering {
     /// Filters that were asked, each once for all who have it.
@@ -192,7 +192,7 @@ pub(crate) struct Filtering {
 /// Publications are missing before one that arrived.
 #[derive(Clone, Copy)]
 pub(crate) struct Gap {
-    /// Before it, the shard stood elsewhere. Otherwise it stood nowhere yet.
+    /// Before it, the shard was at another position. Otherwise it had none yet.
     known: bool,
     /// It follows the one before.
     follows: bool,
@@ -204,7 +204,7 @@ impl LocalChannel {
         Self { record, seen, subscribers: Subscribers::NONE }
     }
 
-    /// Where the channel stands here, if that is known.
+    /// Returns the channel's position in this shard, if known.
     pub(crate) fn position(&self) -> Option<&Position> {
         self.subscribers.more()?.position.as_ref()
     }
@@ -213,7 +213,7 @@ impl LocalChannel {
         Some(&self.position()?.epoch)
     }
 
-    /// What is up to this place was processed here.
+    /// Returns true if everything up to this place was processed here.
     pub(crate) fn has_reached(&self, place: &Position) -> bool {
         self.position().is_some_and(|at| at.epoch == place.epoch && at.offset >= place.offset)
     }
@@ -240,7 +240,7 @@ impl LocalChannel {
         }
     }
 
-    /// How many subscribers it has.
+    /// Returns the number of subscribers.
     pub(crate) fn len(&self) -> usize {
         self.subscribers.slots().len()
     }
@@ -249,7 +249,7 @@ impl LocalChannel {
         self.subscribers.slots().is_empty()
     }
 
-    /// Nobody is here and nobody comes.
+    /// Returns true without subscribers, present or joining.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_empty() && self.subscribers.more().is_none_or(|more| more.joining.is_none())
     }
@@ -295,13 +295,13 @@ impl LocalChannel {
         }
     }
 
-    /// Whether a subscriber has a flag.
+    /// Returns true if a subscriber has a flag.
     pub(crate) fn is(&self, slot: u32, flag: u16) -> bool {
         let (place, more) = (self.subscribers.place(slot), self.subscribers.more());
         place.zip(more).is_some_and(|(place, more)| more.wants[place].is(flag))
     }
 
-    /// Where a subscriber stands.
+    /// Returns the place of a subscriber.
     pub(crate) fn stand(&self, slot: u32) -> Stand {
         match self.subscribers.more().and_then(|more| more.young.get(&slot)) {
             Some(young) => Stand { seq: young.seq, position: young.start.clone() },
@@ -334,7 +334,7 @@ impl LocalChannel {
         }
     }
 
-    /// Whether another subscriber with a filter finds room.
+    /// Returns true if there is room for another subscriber with a filter.
     pub(crate) fn has_room_for_filter(&self) -> bool {
         let filters = self.subscribers.more().and_then(|more| more.filters.as_ref());
         filters.is_none_or(|filters| filters.has_room())
@@ -367,7 +367,7 @@ impl LocalChannel {
         if (follows || !known) && !young { Verdict::Deliver } else { Verdict::Gap(Gap { known, follows }) }
     }
 
-    /// The slots of subscribers with this flag, and of these those that `f` says yes to.
+    /// The slots of subscribers with this flag for which `f` returns true.
     fn slots_with(&self, flag: u16, f: impl Fn(Option<&Young>) -> bool) -> Vec<u32> {
         let Some(more) = self.subscribers.more() else { return Vec::new() };
         let with = self.subscribers.slots().iter().zip(&more.wants).filter(|(_, wants)| wants.is(flag));
@@ -390,7 +390,7 @@ impl LocalChannel {
         self.slots_with(Wants::POSITIONED, |_| true)
     }
 
-    /// The slots of subscribers that are told who joins and leaves.
+    /// The slots of subscribers that receive joins and leaves.
     pub(crate) fn told_of_joins(&self) -> Vec<u32> {
         self.slots_with(Wants::JOIN_LEAVE, |_| true)
     }

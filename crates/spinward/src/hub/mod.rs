@@ -1,4 +1,4 @@
-//! What the shards of a node share: the channel directory, the user registry, and a way into every shard.
+//! State shared by the shards of a node: the channel directory, the user registry, and a way into every shard.
 
 pub(crate) mod admission;
 mod comparisons;
@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use users::Users;
 
-/// What the shards of a node share.
+/// State shared by the shards of a node.
 pub(crate) struct Hub {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
@@ -52,13 +52,13 @@ pub(crate) struct Hub {
     pub(crate) pulse: Pulse,
     /// The node goes down.
     stopping: AtomicBool,
-    /// How much was logged lately of hooks that fail.
+    /// Rate limit on log lines about failing hooks.
     failures: Mutex<LogRate>,
-    /// How much was logged lately of filters that were refused.
+    /// Rate limit on log lines about refused filters.
     refused_filters: Mutex<LogRate>,
 }
 
-/// Where streams live.
+/// Location of the streams.
 pub(crate) enum Engine {
     /// In the channel directory itself.
     Memory(Memory),
@@ -121,12 +121,12 @@ impl Hub {
         self.inboxes.iter().for_each(|inbox| inbox.wake());
     }
 
-    /// Whether the shards were told to end.
+    /// Returns true if the shards were told to end.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// A hook, broker or presence store panicked. What it said about that may hold data, and is not logged.
+    /// A hook, broker or presence store panicked. The panic message may hold data, and is not logged.
     pub(crate) fn panicked(&self, hook: &'static str) {
         bump(&self.metrics.hook_panics);
         if let Some(silent) = self.failure() {
@@ -142,7 +142,7 @@ impl Hub {
         }
     }
 
-    /// The tags filters of a connection would hold so many bytes.
+    /// Logs that the tags filters of a connection would exceed the limit.
     pub(crate) fn filter_refused(&self, client: ClientId, bytes: usize, limit: usize) {
         let second = self.clock.now().mono / 1000;
         if let Some(silent) = self.refused_filters.lock().admit(second) {
@@ -166,7 +166,7 @@ impl Hub {
         }
     }
 
-    /// Tells one connection to do something. It may be gone by then, which is no error.
+    /// Tells one connection to do something. It may be gone by then, which is not an error.
     pub(crate) fn control(&self, handle: Handle, control: Control) {
         self.send(handle.shard(), Entry::Control { handle, control: Box::new(control) });
     }

@@ -18,9 +18,9 @@ pub(crate) struct Pulse {
 #[derive(Default)]
 #[repr(align(128))]
 struct Beat {
-    /// The time of a question that is not answered yet, plus one; 0 is none.
+    /// The time of a question that is not answered yet, plus one; 0 if there is none.
     asked: AtomicU64,
-    /// How long the last answer took.
+    /// Time that the last answer took.
     lag: AtomicU64,
     /// It ended in a panic or by an error, or is about to.
     failed: AtomicBool,
@@ -56,7 +56,7 @@ impl Pulse {
         }
     }
 
-    /// How long the shard took to answer, or has been taking so far where that is longer.
+    /// Returns the time the shard took to answer, or the time it has been taking so far if that is longer.
     pub(crate) fn lag(&self, shard: usize, now: u64) -> u64 {
         let beat = &self.beats[shard];
         let waiting = match beat.asked.load(Ordering::Relaxed) {
@@ -99,7 +99,7 @@ impl Pulse {
         self.beats[shard].ended.load(Ordering::Acquire)
     }
 
-    /// Whether any shard has failed.
+    /// Returns true if any shard has failed.
     pub(crate) fn is_broken(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What arrives from a remote broker.
+//! Events from a remote broker.
 
 use super::Hub;
 use super::directory::{Channel, State, Wake};
@@ -38,13 +38,13 @@ impl BrokerSink for Hub {
 const UNSENT_LOTS: usize = 256;
 
 impl Hub {
-    /// The broker told the top of a channel's stream: passes it on to the shards with subscribers.
+    /// The broker reported the top of a channel's stream: passes it on to the shards with subscribers.
     pub(crate) fn position_told(&self, record: &Channel, top: &Position) {
         let shards = record.lock().shards();
         shards.for_each(|shard| self.send(shard, Entry::Position { channel: record.id, top: top.clone() }));
     }
 
-    /// Nobody waits with a join or leave of another node: where it has no room, the clients here do not hear of it.
+    /// Joins and leaves of other nodes do not wait: without room, the clients here do not receive them.
     fn deliver_join_leave(
         &self,
         record: &Arc<Channel>,
@@ -58,7 +58,7 @@ impl Hub {
         record.deliver_join_leave(state, &self.admission, info, join)
     }
 
-    /// The broker answered a request for interest: tells the shards, and says what to ask next.
+    /// The broker answered a request for interest: notifies the shards, and returns what to ask next.
     pub(crate) fn interest_answered(&self, record: &Arc<Channel>, asked: Ask, ok: bool) -> Option<Ask> {
         let next = {
             let mut state = record.lock();

@@ -1,4 +1,4 @@
-//! Who is subscribed to a channel in one shard: the slots of its connections, each once.
+//! The subscribers of a channel in one shard: the slots of its connections, each once.
 //!
 //! There may be millions of channels with a handful of subscribers, and some with a hundred thousand. So a handful is
 //! inside the channel itself, and in a crowd an index finds each, so that to leave costs the same everywhere.
@@ -7,9 +7,9 @@ use super::local::More;
 use crate::room::{fewer, make_room};
 use hashbrown::HashTable;
 
-/// So many need nothing outside of the channel.
+/// Most subscribers that need nothing outside of the channel.
 const FEW: usize = 7;
-/// So many are found by searching the list.
+/// Most subscribers that are found by searching the list.
 const SEARCHED: usize = 64;
 
 /// The slots of the subscribers, in no order.
@@ -54,7 +54,7 @@ impl Subscribers {
         }
     }
 
-    /// What few channels need, made if need be.
+    /// Returns the rarely used state, creating it if needed.
     pub(super) fn make_more(&mut self) -> &mut More {
         let many = self.many();
         many.more.get_or_insert_with(|| Box::new(More::of_plain(many.slots.len())))

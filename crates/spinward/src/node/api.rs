@@ -1,4 +1,4 @@
-//! What an application may do to a node.
+//! The operations of a node that an application may call.
 
 use super::{Done, Node};
 use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-/// Which connections of a user are meant.
+/// Selects connections of a user.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFilter {
     /// Only the connection with this id.
@@ -29,17 +29,17 @@ pub struct ClientFilter {
 /// A subscription that the server makes.
 #[derive(Clone, Debug, Default)]
 pub struct ServerSubscribe {
-    /// How it behaves.
+    /// Options of the subscription.
     pub options: SubscribeOptions,
     /// The client is brought up to date from here.
     pub since: Option<Position>,
 }
 
-/// Why a subscription was not made by [`Node::subscribe`].
+/// Reason that [`Node::subscribe`] did not make a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
-    /// Its `expire_at` has passed. What was there stays.
+    /// Its `expire_at` has passed. An existing subscription stays.
     #[error("the subscription would end in the past: set expire_at to a time ahead")]
     Expired,
     /// The node was shut down before this was done. Its connections are closed with 3001.
@@ -52,7 +52,7 @@ pub enum SubscribeError {
 pub struct NodeInfo {
     /// Its counters.
     pub counters: Snapshot,
-    /// How long it runs.
+    /// Time since the node was made.
     pub uptime: Duration,
     /// Threads that hold connections.
     pub shards: usize,
@@ -99,7 +99,7 @@ impl Node {
         }
     }
 
-    /// Who is in a channel.
+    /// Returns the members of a channel.
     ///
     /// # Errors
     /// The presence store failed.
@@ -107,7 +107,7 @@ impl Node {
         self.inner.presence.members(channel).wait().await
     }
 
-    /// How many are in a channel.
+    /// Returns the number of members of a channel.
     ///
     /// # Errors
     /// The presence store failed.
@@ -161,11 +161,11 @@ impl Node {
     }
 
     /// Subscribes a user's connections to a channel. Where this node keeps the channels itself, they get what is
-    /// published once this is done; with a remote broker they may still be on their way in. A subscription that is
-    /// there is made anew.
+    /// published once this is done; with a remote broker they may still be on their way in. An existing subscription is
+    /// replaced.
     ///
     /// # Errors
-    /// It would end in the past, or the node was shut down meanwhile.
+    /// It would end in the past, or the node was shut down before this was done.
     pub async fn subscribe(
         &self,
         user: &str,
@@ -183,7 +183,7 @@ impl Node {
         };
         drop(self.control(user, filter, &control));
         drop(control);
-        // Without a refusal this is over when the last connection has let go of its part.
+        // Without a refusal this is over when the last connection has dropped its part.
         let refusal = all_taken.recv().await;
         while all_taken.recv().await.is_some() {}
         match refusal {
@@ -238,7 +238,7 @@ impl Node {
         }
     }
 
-    /// How long it runs.
+    /// Returns the time since the node was made.
     #[must_use]
     pub fn uptime(&self) -> Duration {
         Duration::from_millis(self.inner.hub.clock.now().mono - self.inner.started_ms)

@@ -1,4 +1,4 @@
-//! How a node is made.
+//! The builder of a node.
 
 use super::execute::{Bulkheads, Executor};
 use super::runtime::Runtime;
@@ -25,7 +25,7 @@ pub enum BuildError {
     /// `shards` is more than 64.
     #[error("shards must be between 1 and 64, or 0 for one per CPU")]
     Shards,
-    /// There is no runtime to run slow answers on: build within one, or name one.
+    /// There is no runtime to run slow answers on: build within one, or pass one.
     #[error("no tokio runtime: call build() inside of one, or give one with runtime()")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
     /// The thread of a shard, or the one that watches them, could not be started.
@@ -135,7 +135,7 @@ async fn expire(inner: Weak<Inner>) {
     const SHORTEST: Duration = Duration::from_millis(10);
     const REST: Duration = Duration::from_millis(1);
     const TURN_MS: u64 = 4;
-    /// Slices of a turn, in case that the clock stands still.
+    /// Slices of a turn, in case the clock does not move.
     const SLICES: usize = 64;
     /// Channels of a slice.
     const SLICE: usize = 256;

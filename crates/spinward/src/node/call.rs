@@ -1,4 +1,4 @@
-//! What a session needs from outside of its shard, and what comes back.
+//! Calls of a session to the outside of its shard, and their outcomes.
 
 use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions};
 use crate::handle::Handle;
@@ -26,7 +26,7 @@ pub(crate) struct Called {
     pub(crate) call: Call,
 }
 
-/// What is asked.
+/// A call.
 pub(crate) enum Call {
     Connect(Box<Connecting>),
     Refresh(Refreshing),
@@ -62,7 +62,7 @@ pub(crate) enum Call {
         channel: Arc<Channel>,
         info: Arc<ClientInfo>,
         join: bool,
-        /// The client is told of itself, before its next command is taken.
+        /// The client itself receives it, before its next command is taken.
         told: bool,
     },
     Connected,
@@ -97,7 +97,7 @@ pub(crate) enum Call {
     Position(Arc<Channel>),
 }
 
-/// What is answered.
+/// The outcome of a call.
 pub(crate) enum Outcome {
     Connect(Result<Box<Connected>, Refusal>),
     Refresh(Result<Box<Refreshed>, Refusal>),

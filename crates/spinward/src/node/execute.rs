@@ -67,8 +67,8 @@ impl Executor {
     }
 }
 
-/// Calls to broker and presence store that no command waits for. Each kind has a limit of its own, so that none
-/// takes the place of another, and none holds one place while it waits for another.
+/// Calls to broker and presence store that no command waits for. Each kind has its own limit, so that none takes the
+/// place of another, and none holds one place while it waits for another.
 pub(crate) struct Bulkheads {
     /// Presence entries to remove, and joins and leaves for other nodes.
     forgotten: Arc<Semaphore>,
@@ -78,7 +78,7 @@ pub(crate) struct Bulkheads {
 }
 
 impl Bulkheads {
-    /// Each for so many calls at once.
+    /// Each for `calls` calls at once.
     pub(crate) fn new(calls: usize) -> Self {
         let bulkhead = || Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
         Self { forgotten: bulkhead(), interest: bulkhead(), slices: bulkhead(), positions: bulkhead() }
@@ -114,7 +114,7 @@ impl Execute for Executor {
         let Called { handle, token, identity, call } = called;
         let client = identity.map(|identity| Client { identity, handle, hub: Arc::clone(&self.inner.hub) });
         // A subscriber that publishes gets its own publication before the reply: both go through the inbox. So does
-        // what a client hears of its own coming.
+        // the join that a client receives of itself.
         let queued = match &call {
             Call::Publish { request, .. } => request.subscribed,
             Call::JoinLeave { told, .. } => *told,
@@ -329,7 +329,7 @@ impl Inner {
         })
     }
 
-    /// What a client may ask of history at most.
+    /// Returns the limit of a client's history call, capped by the configuration.
     fn capped(&self, limit: i32) -> i64 {
         let max = i64::try_from(self.hub.config.history_max_publication_limit).unwrap_or(i64::MAX);
         let limit = i64::from(limit);
@@ -395,7 +395,7 @@ impl Inner {
         }
     }
 
-    /// Tells the subscribers of a channel that a client came or went. Returns whether `then` is told of it later.
+    /// Sends a join or leave to the subscribers of a channel. Returns true if `then` is notified of it later.
     fn join_leave(
         self: &Arc<Self>,
         channel: &str,

@@ -1,4 +1,4 @@
-//! Whether a node can do its work.
+//! The health of a node: whether it can do its work.
 
 use super::Node;
 use crate::hub::Hub;
@@ -18,13 +18,13 @@ pub struct Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardHealth {
-    /// Whether it runs.
+    /// State of the shard.
     pub state: ShardState,
     /// The time that its loop takes until it comes round, measured several times a second.
     pub lag: Duration,
 }
 
-/// Whether a shard runs.
+/// State of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShardState {
@@ -39,7 +39,7 @@ pub enum ShardState {
 }
 
 impl Health {
-    /// Whether the node takes connections, and all of its shards do their work.
+    /// Returns true if the node takes connections, and all of its shards do their work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.stopping && self.shards.iter().all(|shard| shard.state == ShardState::Responsive)

@@ -46,14 +46,14 @@ pub struct Node {
     pub(crate) threads: Arc<Threads>,
 }
 
-/// What the parts of a node hold on to.
+/// State shared by the parts of a node.
 pub(crate) struct Inner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) presence: Arc<dyn PresenceStore>,
     pub(crate) runtime: runtime::Runtime,
     pub(crate) bulkheads: execute::Bulkheads,
-    /// When the node was made, on the monotonic clock.
+    /// Time at which the node was made, on the monotonic clock.
     pub(crate) started_ms: u64,
 }
 

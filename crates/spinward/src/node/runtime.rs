@@ -1,9 +1,9 @@
-//! Where slow answers run.
+//! The runtime of slow answers.
 
 use std::future::Future;
 use std::time::Duration;
 
-/// What polls the futures that hooks, brokers and stores answer with.
+/// Polls the futures that hooks, brokers and stores answer with.
 #[derive(Clone)]
 pub(crate) enum Runtime {
     Tokio(tokio::runtime::Handle),
@@ -24,8 +24,8 @@ impl Runtime {
         }
     }
 
-    /// Waits for a future up to a limit, and drops it then; zero is no limit. A simulation has no limit: whoever
-    /// simulates decides when an answer comes.
+    /// Waits for a future up to a limit, and drops it then; zero means no limit. A simulation has no limit: its driver
+    /// decides when an answer comes.
     pub(crate) async fn within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         match self {
             Self::Tokio(_) if !limit.is_zero() => tokio::time::timeout(limit, future).await.ok(),

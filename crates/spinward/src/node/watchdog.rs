@@ -1,6 +1,6 @@
 //! The watchdog: asks every shard for a sign of life, and logs which one gives none.
 //!
-//! A thread of its own, since what keeps a shard from its turn may keep a runtime from its tasks as well.
+//! It has its own thread, since what keeps a shard from its turn may keep a runtime from its tasks as well.
 
 use crate::hub::Hub;
 use crate::hub::pulse::Pulse;
@@ -35,7 +35,7 @@ pub(super) fn spawn(hub: Arc<Hub>) -> std::io::Result<JoinHandle<()>> {
     })
 }
 
-/// What is known of the shards.
+/// State of the watchdog, about all shards.
 struct Watch {
     /// The longest lag of each shard since it has not responded; 0 where it does.
     deaf: Vec<u64>,
@@ -55,7 +55,7 @@ impl Watch {
         Self { deaf: vec![0; hub.inboxes.len()], limit, last: hub.clock.now().mono }
     }
 
-    /// Asks every shard, and says which of them have fallen silent or come back.
+    /// Asks every shard, and returns those that have fallen silent or come back.
     fn look(&mut self, pulse: &Pulse, now: u64) -> Vec<Change> {
         // A process that was stopped as a whole says nothing about its shards.
         let slept = now.saturating_sub(self.last) > self.limit / 2 + 2 * EVERY.as_millis() as u64;

@@ -20,7 +20,7 @@ const RECENT: usize = 4;
 /// Members from which on a list is worth keeping.
 const CROWD: usize = 16;
 
-/// A presence store in the memory of one node, for nodes that stand alone.
+/// A presence store in the memory of one node, for single-node deployments.
 ///
 /// Entries stay until they are removed. Adding, removing and counting cost the same however many are in a
 /// channel; only listing them does not.
@@ -50,7 +50,7 @@ type Channels = Map<Box<str>, Present>;
 
 struct Present {
     clients: Map<ClientId, Arc<ClientInfo>>,
-    /// How many connections each user has here; never 0.
+    /// Number of connections of each user here; never 0.
     users: Map<Arc<str>, u32>,
 }
 
@@ -213,7 +213,7 @@ mod tests {
         ClientId::from_random([number; 16])
     }
 
-    /// The tag tells infos of one connection apart.
+    /// The tag distinguishes infos of one connection.
     fn info(user: &str, number: u8, tag: u8) -> Arc<ClientInfo> {
         Arc::new(ClientInfo {
             user: user.into(),

@@ -1,4 +1,4 @@
-//! Who is in a channel right now.
+//! Presence: the current members of a channel.
 
 use crate::answer::Answer;
 use crate::hub::encoded::info_to_wire;
@@ -21,7 +21,7 @@ pub use memory::MemoryPresence;
 #[error("presence store failed: {0}")]
 pub struct PresenceError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// How many are in a channel.
+/// Number of members of a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PresenceStats {
     /// Connections.
@@ -98,7 +98,7 @@ pub struct Member {
 /// Calls for one connection are not ordered where the store answers later: a [`refresh`](Self::refresh) may arrive
 /// after the `remove` that followed it. The entry that it brings back is gone after its time to live.
 pub trait PresenceStore: Send + Sync + 'static {
-    /// Adds a connection, or says that it is still there.
+    /// Adds a connection, or renews the entry of one that is still there.
     fn add(
         &self,
         channel: &str,
@@ -109,7 +109,7 @@ pub trait PresenceStore: Send + Sync + 'static {
     fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>>;
     /// Everyone in a channel, in no order.
     fn members(&self, channel: &str) -> Answer<Result<Members, PresenceError>>;
-    /// How many are in a channel.
+    /// Returns the number of members of a channel.
     fn stats(&self, channel: &str) -> Answer<Result<PresenceStats, PresenceError>>;
     /// Called about once a second, on the node's runtime: drops what is kept only to answer the next question faster.
     /// Must not block.

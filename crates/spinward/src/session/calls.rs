@@ -132,7 +132,7 @@ impl Session {
         }
     }
 
-    /// What others see of this client has changed: presence is told, and leaves will.
+    /// Updates what others see of this client: in presence now, and in its leaves later.
     fn show_anew(&mut self, cx: &mut Cx<'_>) {
         let Some(identity) = self.identity.clone() else { return };
         let mut listed = Vec::new();
@@ -223,7 +223,7 @@ impl Session {
         let (number, listed) = (own.channel, own.is(Details::PRESENCE));
         own.expiry = Expiry::at(refreshed.expire_at);
         own.flags &= !(Details::REFRESHING | Details::BY_LOGIN);
-        // Without an info so far there may be none kept: what is published tells of the connection alone then.
+        // Without an info so far there may be none kept: what is published shows the connection alone then.
         let shown = own.info.as_deref().cloned();
         let shown = shown.or_else(|| identity.map(|identity| identity.client_info(Bytes::new())));
         if let (Some(chan_info), Some(shown)) = (refreshed.info, shown) {

@@ -123,7 +123,7 @@ impl Session {
             expires: ttl.is_some(),
             ttl: ttl.unwrap_or_default(),
             data: payload(data, self.protocol),
-            // The interval is told in whole seconds, rounded up so that a client does not give up early.
+            // The interval is sent in whole seconds, rounded up so that a client does not give up early.
             ping: u32::try_from(ping.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
             pong: !ping.is_zero() && !cx.config.pong_timeout.is_zero(),
             time: if cx.config.connect_include_server_time { cx.now.wall } else { 0 },
@@ -131,7 +131,7 @@ impl Session {
         }
     }
 
-    /// Everything that the reply tells is there.
+    /// Everything that the reply contains is ready.
     pub(super) fn finish_connect(&mut self, cx: &mut Cx<'_>) {
         let Some(busy) = self.busy.take() else { return };
         let Busy { id, what: Waiting::ConnectJoins { reply, .. }, .. } = *busy else { return };

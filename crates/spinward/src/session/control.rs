@@ -1,4 +1,4 @@
-//! What the server does to a connection unasked.
+//! Actions of the server on a connection that the client did not ask for.
 
 use super::expiry::Expiry;
 use super::subscribe::{Asked, Purpose};
@@ -21,7 +21,7 @@ impl Session {
         match control {
             Control::Disconnect(code) => self.close(cx, code),
             Control::Unsubscribe { channel: Some(channel), code } => {
-                // It is told even where there was none, as in Centrifugo v6.9.
+                // It is sent even if there was none, as in Centrifugo v6.9.
                 self.leave_channel(cx, &channel, &code);
                 self.tell_end(cx, &channel, &code);
             }

@@ -1,4 +1,4 @@
-//! Which commands are taken, and when.
+//! Dispatch of commands, and the phases in which they are accepted.
 
 use super::subscriptions::Details;
 use super::{Busy, Cx, Phase, Session, Waiting};
@@ -8,7 +8,7 @@ use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{HistoryRequest, PublishRequest, Reply, SubRefreshRequest};
 use spinward_wire::{Incoming, Request};
 
-/// What is wrong with a command that names no channel.
+/// Violation: a command that names no channel.
 pub(super) const NO_CHANNEL: &str = "a command without a channel";
 
 /// The likely cause of a first command without a known name.
@@ -64,7 +64,7 @@ impl Session {
     /// Refuses a command of a client that sends too many.
     pub(crate) fn on_too_many(&mut self, cx: &mut Cx<'_>, id: u32) {
         match self.phase {
-            // What is wrong besides goes first.
+            // Other errors of the command go first.
             Phase::New | Phase::Connecting => self.breach(cx, "a command before connect"),
             Phase::Connected if id == 0 => self.close(cx, DisconnectCode::TOO_MANY_REQUESTS),
             Phase::Connected => self.error(cx, id, &ErrorCode::TOO_MANY_REQUESTS),

@@ -1,4 +1,4 @@
-//! How a subscription is entered, told, or given up.
+//! The entering of a subscription: made, announced, or given up.
 
 use super::expiry::Expiry;
 use super::subscribe::{Asked, Join, Purpose, Stage};
@@ -63,7 +63,7 @@ impl Session {
         let mut seq = seq;
         let mut replaced = asked.replaces.take();
         if let Some(stand) = replaced.as_mut().and_then(|replaced| replaced.stand.take()) {
-            // What is on its way to this shard was for the one before, and is now for this one.
+            // Deliveries on their way to this shard were for the former subscription, and are now for this one.
             seq = seq.min(stand.seq);
             if options.positioning || options.recovery {
                 start.top = stand.position.unwrap_or(start.top);
@@ -148,7 +148,7 @@ impl Session {
     ) {
         let waits = |join: &Join| matches!(join.stage, Stage::Listing { token: own, .. } if own == token);
         let Some(at) = self.joins.iter().position(waits) else {
-            // The subscription ended meanwhile: what was added is taken back. A failure may have added it too.
+            // The subscription has ended since: what was added is removed. A failure may have added it too.
             if self.subscription(cx, &channel.name).is_none_or(|own| !own.is(Details::PRESENCE)) {
                 self.tell(cx, Call::PresenceRemove { channel, client });
             }
@@ -165,7 +165,7 @@ impl Session {
         }
     }
 
-    /// It is in: tells the client, then the channel.
+    /// The subscription is made: sends the reply to the client, then the join to the channel.
     pub(super) fn joined(
         &mut self,
         cx: &mut Cx<'_>,
@@ -193,8 +193,8 @@ impl Session {
         self.announce(cx, channel);
     }
 
-    /// Tells a channel that this client came. Its next command waits until that is queued, and where the client is
-    /// told as well, until it is told.
+    /// Announces this client's join in the channel. Its next command waits until that is queued, and if the client
+    /// receives the join itself, until it is sent.
     pub(super) fn announce(&mut self, cx: &mut Cx<'_>, channel: &str) {
         let Some(own) = self.subscription(cx, channel) else { return };
         let (true, Some(info)) = (own.is(Details::JOIN_LEAVE), own.info().cloned()) else { return };
@@ -296,7 +296,8 @@ impl Session {
         }
     }
 
-    /// What the client missed; under deltas the first whole and each next as a patch of the one before.
+    /// Returns the publications the client missed; under deltas the first is whole and each next a patch of the one
+    /// before.
     pub(super) fn publications(&self, start: &Start, delta: bool) -> Vec<message::Publication> {
         let mut base: Option<&Arc<Publication>> = None;
         let mut out = Vec::with_capacity(start.publications.len());
@@ -312,7 +313,7 @@ impl Session {
                     wire.data = json::escape_string(&wire.data);
                 }
                 if self.protocol == Protocol::Json || base.is_some() {
-                    // The reply says the epoch; deltas leave it at that, and versions out, as pushes do.
+                    // The reply has the epoch; deltas omit it, and versions, as pushes do.
                     (wire.epoch, wire.version) = (String::new(), 0);
                 }
                 base = Some(publication);

@@ -1,15 +1,15 @@
-//! When access ends. One small pure state, for connections and for subscriptions.
+//! The end of access. One small pure state, for connections and for subscriptions.
 
 use crate::clock::Now;
 
 /// The end of a login or of a subscription, in unix seconds.
 ///
-/// Nothing clears it but a refresh that the application accepted. What falls due is told by the wall clock;
-/// the timer that has it looked at runs on the monotonic one.
+/// Nothing clears it but a refresh that the application accepted. Expiry follows the wall clock; the timer that checks
+/// it runs on the monotonic one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Expiry(i64);
 
-/// Where a login or subscription stands.
+/// State of a login or subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Standing {
     Valid,
@@ -27,19 +27,19 @@ impl Expiry {
         Self(unix)
     }
 
-    /// Whether it had expired already when it was given.
+    /// Returns true if it had already expired when it was given.
     pub(crate) const fn is_past(self, now: Now) -> bool {
         self.0 != 0 && self.0 <= now.unix()
     }
 
-    /// Seconds that are left, from 1 to a year: what `ttl` tells the client. Absent when there is no end.
+    /// Seconds that are left, from 1 to a year: the `ttl` sent to the client. Absent when there is no end.
     pub(crate) fn ttl(self, now: Now) -> Option<u32> {
-        // A year is what Centrifugo v6.9 tells at most: a client refreshes then, whatever is left.
+        // A year is the most that Centrifugo v6.9 sends: a client refreshes then, whatever is left.
         const YEAR: u32 = 365 * 24 * 3600;
         self.left(now).map(|left| left.min(YEAR))
     }
 
-    /// Seconds that are left, at least 1. A subscribe reply tells all of them, as in Centrifugo v6.9.
+    /// Seconds that are left, at least 1. A subscribe reply contains all of them, as in Centrifugo v6.9.
     pub(crate) fn left(self, now: Now) -> Option<u32> {
         let left = self.0.saturating_sub(now.unix()).max(1);
         (self.0 != 0).then(|| u32::try_from(left).unwrap_or(u32::MAX))
@@ -55,7 +55,7 @@ impl Expiry {
         }
     }
 
-    /// When to look again, on the monotonic clock; `u64::MAX` is never.
+    /// Returns the time to look again, on the monotonic clock; `u64::MAX` is never.
     pub(crate) const fn deadline(self, now: Now, grace_ms: u64) -> u64 {
         if self.0 == 0 {
             return u64::MAX;
@@ -64,8 +64,8 @@ impl Expiry {
         if left <= 0 { now.mono } else { now.mono.saturating_add(left as u64) }
     }
 
-    /// When to ask next whether it may go on: at the end, and at every multiple of `every_ms` after it. So it does
-    /// not depend on what else happens meanwhile, however often that is.
+    /// Returns the next time to ask whether it may go on: at the end, and at every multiple of `every_ms` after it. So
+    /// it does not depend on what else happens in between, however often that is.
     pub(crate) const fn question(self, now: Now, every_ms: u64) -> u64 {
         let past = now.wall.saturating_sub(self.0.saturating_mul(1000));
         if self.0 == 0 || past < 0 {

@@ -6,8 +6,8 @@ use crate::hub::local::LocalChannel;
 use spinward_wire::filter::Filter;
 
 impl Session {
-    /// Whether the connection may have this filter beside those that it has. A refusal is logged, with the limit's
-    /// name.
+    /// Returns true if the connection may have this filter beside those that it has. A refusal is logged, with the
+    /// limit's name.
     pub(super) fn may_have_filter(&self, cx: &Cx<'_>, filter: &Filter) -> bool {
         let limit = cx.config.tags_filter_max_size;
         if limit == 0 {
@@ -24,7 +24,7 @@ impl Session {
 }
 
 impl Cx<'_> {
-    /// Whether another filter finds room in the channel that is being entered.
+    /// Returns true if there is room for another filter in the channel that is being entered.
     pub(super) fn has_room_for_filter(&self, stage: &Stage) -> bool {
         let Stage::Entering { local, .. } = stage else { return true };
         self.channels.get(*local).is_none_or(LocalChannel::has_room_for_filter)

@@ -36,7 +36,7 @@ pub(crate) use subscribe::read_filter;
 pub(crate) use subscription::Push as MayPush;
 use subscriptions::Subscriptions;
 
-/// What a session may use while it handles an event.
+/// Resources that a session may use while it handles an event.
 pub(crate) struct Cx<'a> {
     pub(crate) now: Now,
     pub(crate) handle: Handle,
@@ -51,7 +51,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) cost: usize,
     /// The session ended with this.
     pub(crate) closed: Option<DisconnectCode>,
-    /// What the client did against the protocol, where that ended it.
+    /// Protocol violation of the client, if that ended the session.
     pub(crate) breach: Option<&'static str>,
     /// A WebSocket ping is due.
     pub(crate) ping: bool,
@@ -64,8 +64,8 @@ enum Phase {
     /// The application is asked whether it may log in, or its subscriptions are being set up.
     Connecting,
     Connected,
-    /// The login ended in an error. What the client sends is not looked at any more; it may try again on another
-    /// connection, and this one ends when a login is due.
+    /// The login ended in an error. Further input of the client is ignored; it may try again on another connection, and
+    /// this one ends when a login is due.
     Refused,
     Closed,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Session {
     protocol: Protocol,
     transport: Transport,
     phase: Phase,
-    /// Expiry is not told to the client; the application is asked instead.
+    /// The client is not sent its TTL; the application is asked at expiry instead.
     server_side_refresh: bool,
     /// Pings are WebSocket frames, and the connect reply does not speak of them.
     frame_pings: bool,
@@ -92,7 +92,7 @@ pub(crate) struct Session {
     joins: Rare<Join>,
     /// Before login: when it must be done. After: when the next ping is due, `u64::MAX` for never.
     ping_at: u64,
-    /// When the outstanding ping must be answered; 0 if none is outstanding.
+    /// Time by which the outstanding ping must be answered; 0 if none is outstanding.
     pong_by: u64,
     /// Pings that are not answered yet.
     pongs_due: u8,
@@ -127,7 +127,7 @@ enum Waiting {
     History,
     Rpc,
     Message,
-    /// The client is told that it came itself.
+    /// The client receives its own join.
     Announced,
 }
 
@@ -268,7 +268,7 @@ impl Session {
         self.close(cx, DisconnectCode::BAD_REQUEST);
     }
 
-    /// Ends the connection. Whatever it holds is given back; nothing is sent to it any more.
+    /// Ends the connection. Everything it holds is given back; nothing more is sent to it.
     pub(crate) fn close(&mut self, cx: &mut Cx<'_>, code: DisconnectCode) {
         if self.phase == Phase::Closed {
             return;

@@ -1,4 +1,4 @@
-//! How a subscription begins: asked for, decided, entered, told.
+//! The beginning of a subscription: asked for, decided, entered, announced.
 
 use super::expiry::Expiry;
 use super::subscription::Replaced;
@@ -41,7 +41,7 @@ pub(super) enum Stage {
     Listing { token: u32, local: u32, result: Box<SubscribeResult> },
 }
 
-/// Who wants it.
+/// Origin of the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A subscribe command with this id.
@@ -52,7 +52,7 @@ pub(super) enum Purpose {
     Server,
 }
 
-/// What the client asked for.
+/// Request of the client.
 #[derive(Default)]
 pub(super) struct Asked {
     pub(super) recover: bool,
@@ -69,7 +69,7 @@ impl Session {
         if request.channel.is_empty() {
             return self.breach(cx, super::dispatch::NO_CHANNEL);
         }
-        // A shared poll is none of what is known here: the application judges it before all else.
+        // A shared poll is unknown here: the application judges it before all else.
         let polled = request.r#type == SHARED_POLL;
         // For kinds other than streams permission comes first, as in Centrifugo v6.9.
         if request.r#type == 0 && !matches!(request.delta.as_str(), "" | "fossil") {
@@ -149,7 +149,7 @@ impl Session {
         }
     }
 
-    /// Checks a granted subscription against what the session knows; gives its filter.
+    /// Checks a granted subscription against what the session knows. Returns its filter.
     fn admit(
         &self,
         cx: &Cx<'_>,
@@ -280,7 +280,7 @@ fn wish(options: &SubscribeOptions, asked: &Asked, limit: usize) -> Wish {
     }
 }
 
-/// What to read of a remote stream for a subscriber.
+/// Returns the slice to read of a remote stream for a subscriber.
 pub(crate) fn read_filter(wish: &Wish) -> crate::broker::HistoryFilter {
     use crate::broker::HistoryFilter;
     match &wish.recover {
@@ -289,7 +289,7 @@ pub(crate) fn read_filter(wish: &Wish) -> crate::broker::HistoryFilter {
             HistoryFilter { limit: if wish.filter.is_some() { -1 } else { 1 }, since: None, reverse: true }
         }
         Some(recover) => {
-            // One more than the limit tells that there are too many.
+            // One more than the limit shows that there are too many.
             let limit =
                 if recover.limit == 0 { -1 } else { i64::try_from(recover.limit + 1).unwrap_or(i64::MAX) };
             HistoryFilter { limit, since: Some(recover.since.clone()), reverse: false }

@@ -1,4 +1,4 @@
-//! What a connection knows of its subscriptions, and how they end.
+//! A connection's view of its subscriptions, and their end.
 
 use super::subscriptions::{Details, Subscription};
 use super::{Cx, Phase, Session};
@@ -10,7 +10,7 @@ use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use spinward_wire::message::{self, Unsubscribe};
 use std::sync::Arc;
 
-/// Whether something of a channel may be sent to a client.
+/// Permission to send something of a channel to a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Push {
     Yes,
@@ -22,7 +22,7 @@ pub(crate) enum Push {
 
 /// A subscription that another one takes the place of.
 pub(super) struct Replaced {
-    /// Where it stood, if the other one goes on from there.
+    /// Place of the replaced subscription, if the other one goes on from there.
     pub(super) stand: Option<Stand>,
     pub(super) own: Details,
 }
@@ -33,8 +33,8 @@ impl Session {
         self.subscriptions.get(cx.channels.find(channel)?)
     }
 
-    /// Whether the client knows of the subscription by this number of its channel, so that what happens in it
-    /// may be pushed: a connect reply comes before everything, a subscribe reply before what it begins.
+    /// Decides whether events of a channel, given by its number, may be pushed, so that the client knows of the
+    /// subscription first: a connect reply comes before everything, a subscribe reply before what it begins.
     pub(crate) fn may_push(&self, channel: u32) -> Push {
         if self.is_logging_in() || self.joins.iter().any(|join| join.is_listing(channel)) {
             Push::Wait
@@ -45,17 +45,17 @@ impl Session {
         }
     }
 
-    /// Whether the answers to its login are still being put together.
+    /// Returns true if the replies to its login are still being put together.
     pub(crate) fn is_logging_in(&self) -> bool {
         self.identity.is_some() && self.phase == Phase::Connecting
     }
 
-    /// Whether [`Session::may_push`] may be anything but yes to its subscriptions.
+    /// Returns true if [`Session::may_push`] may be anything but yes to its subscriptions.
     pub(crate) fn is_entering(&self) -> bool {
         !self.joins.is_empty() || self.phase == Phase::Connecting
     }
 
-    /// What the application is asked when a login is to go on.
+    /// Returns the question to the application whether a login may go on.
     pub(super) fn refreshing(&self, cx: &Cx<'_>, token: String) -> Refreshing {
         let name = |channel: u32| cx.channels.get(channel).map(|local| local.record.name.to_string());
         let special = |flag: u8| {
@@ -70,8 +70,8 @@ impl Session {
         }
     }
 
-    /// Ends the subscription to a channel, and any that is being entered. Says whether there was one that the
-    /// client knows of; it is not told. Who waits for one that is being entered is told that it is not to be.
+    /// Ends the subscription to a channel, and any that is being entered. Returns true if there was one that the client
+    /// knows of; the client is not notified. Waiters for one that is being entered learn that it will not come about.
     pub(super) fn leave_channel(&mut self, cx: &mut Cx<'_>, channel: &str, code: &UnsubscribeCode) -> bool {
         let mut known = true;
         while let Some(at) = self.joins.iter().position(|join| &*join.channel == channel) {
@@ -104,8 +104,8 @@ impl Session {
     }
 
     /// Takes back what others see of a subscription that ended, except for what the flags of the one that follows it
-    /// keep: its place in presence, and its membership as far as joins and leaves tell it. `token`: the session waits
-    /// for the leave to be queued.
+    /// keep: its place in presence, and its membership as joins and leaves show it. `token`: the session waits for the
+    /// leave to be queued.
     pub(super) fn withdraw(
         &self,
         cx: &mut Cx<'_>,
@@ -131,7 +131,7 @@ impl Session {
         let record = Arc::clone(&local.record);
         self.leave_record(cx, own.channel, &record);
         cx.metrics.subscriptions_down();
-        // One that leaves by its own command waits until the others are to be told.
+        // One that leaves by its own command waits until the leave is to be sent to the others.
         let announces = own.is(Details::JOIN_LEAVE) && own.info.is_some();
         let token = if announces && *code == UnsubscribeCode::CLIENT { self.announcing() } else { 0 };
         self.withdraw(cx, own, &record, 0, token);
@@ -150,7 +150,7 @@ impl Session {
         }
     }
 
-    /// The server ends a subscription: the client is told.
+    /// The server ends a subscription: the client is notified.
     pub(super) fn end_subscription(&mut self, cx: &mut Cx<'_>, channel: &str, code: &UnsubscribeCode) {
         if self.leave_channel(cx, channel, code) {
             self.tell_end(cx, channel, code);

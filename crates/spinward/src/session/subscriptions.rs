@@ -12,11 +12,11 @@ use std::sync::Arc;
 pub(super) struct Subscriptions {
     /// Numbers of the channels in the shard's table.
     channels: SmallVec<[u32; 4]>,
-    /// What is not plain of some.
+    /// Details of the subscriptions that are not plain.
     details: Rare<Details>,
 }
 
-/// What is not plain of a subscription.
+/// Details of a subscription that is not plain.
 #[derive(Default)]
 pub(super) struct Details {
     pub(super) channel: u32,
@@ -24,18 +24,18 @@ pub(super) struct Details {
     /// The last question whether it may go on. An answer to another one is about a subscription that is gone.
     pub(super) asked: u32,
     pub(super) expiry: Expiry,
-    /// What others see with it, where anything of it is seen.
+    /// Info that others see with it, if they see it at all.
     pub(super) info: Option<Arc<ClientInfo>>,
 }
 
 impl Details {
-    /// Made by the server: its loss is told by a disconnect, since the client cannot subscribe again.
+    /// Made by the server: its loss is reported by a disconnect, since the client cannot subscribe again.
     pub(super) const SERVER_SIDE: u8 = 1;
     /// Listed in the channel's presence.
     pub(super) const PRESENCE: u8 = 2;
-    /// The channel is told of its coming and going.
+    /// Its joins and leaves are announced in the channel.
     pub(super) const JOIN_LEAVE: u8 = 4;
-    /// The application is asked when it expires; the client is not told.
+    /// The application is asked when it expires; the client is not notified.
     pub(super) const SERVER_REFRESH: u8 = 8;
     /// The application is being asked.
     pub(super) const REFRESHING: u8 = 16;

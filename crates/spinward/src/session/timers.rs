@@ -1,4 +1,4 @@
-//! What happens to a connection by the clock alone.
+//! Timers of a connection.
 
 use super::expiry::Standing;
 use super::subscriptions::Details;
@@ -6,17 +6,17 @@ use super::{Cx, Phase, Session};
 use crate::node::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 
-/// How long to wait before the application is asked again whether an expired login may go on.
+/// Delay before the application is asked again whether an expired login may go on.
 const ASK_AGAIN_MS: u64 = 1_000;
 
 impl Session {
-    /// When to call [`Session::on_timer`], on the monotonic clock; `u64::MAX` is never.
+    /// Returns the time to call [`Session::on_timer`], on the monotonic clock; `u64::MAX` is never.
     pub(crate) fn deadline(&self, cx: &Cx<'_>) -> u64 {
         if self.phase == Phase::Closed {
             return u64::MAX;
         }
         let mut deadline = self.ping_at;
-        // While a command waits nothing is read, so a pong cannot arrive: its deadline stands still.
+        // While a command waits nothing is read, so a pong cannot arrive: its deadline is suspended.
         if self.pong_by != 0 && self.busy.is_none() {
             deadline = deadline.min(self.pong_by);
         }

@@ -1,11 +1,11 @@
-//! What clients did against the protocol, in the log: so many a second, whoever they are.
+//! Protocol violations in the log: limited to a number per second, over all clients.
 
 use crate::clock::Now;
 use crate::id::ClientId;
 use crate::log_rate::LogRate;
 use std::fmt::Display;
 
-/// How much was logged lately by one shard.
+/// Rate limit on the log lines of one shard.
 #[derive(Default)]
 pub(super) struct Breaches(LogRate);
 

@@ -30,9 +30,9 @@ pub(crate) trait Execute {
     fn execute(&mut self, called: Called) -> Option<Outcome>;
 }
 
-/// How long a closing connection may take to take leave.
+/// Time that a closing connection has to complete the closing handshake.
 pub(super) const CLOSE_MS: u64 = 2_000;
-/// How far the wall clock may move against the monotonic one before timers that follow it are set anew.
+/// Change of the wall clock against the monotonic one above which timers that follow it are set again.
 const STEP_MS: u64 = 1_000;
 /// Replies of one input message are sent in one frame up to about this size.
 pub(super) const FRAME_BYTES: usize = 32 << 10;
@@ -46,7 +46,7 @@ pub(crate) struct Core {
     pub(super) free: Vec<u32>,
     pub(super) channels: LocalTable,
     pub(super) wheel: Wheel,
-    /// What the wall clock was ahead of the monotonic one when timers were last set by it.
+    /// Lead of the wall clock over the monotonic one when timers were last set by it.
     ahead: i64,
     pub(super) calls: VecDeque<Called>,
     pub(super) fresh_calls: Vec<Called>,
@@ -61,19 +61,20 @@ pub(crate) struct Core {
     pub(super) due: Vec<u32>,
     /// Slots with something to send.
     pub(super) express: VecDeque<u32>,
-    /// Slots with something of a large fan-out to send. They have a queue of their own lest replies wait for them all.
+    /// Slots with something of a large fan-out to send. They have their own queue, so replies do not wait for all of
+    /// them.
     pub(super) bulk: VecDeque<u32>,
     /// Slots to be served, in turn.
     pub(super) runnable: VecDeque<u32>,
     /// Slots that may read again.
     pub(super) resumed: Vec<u32>,
     pub(super) limits: Limits,
-    /// Where connections are limited in how fast they may ask and send.
+    /// Rate limits of connections, if there are any.
     pub(super) rates: Option<Rates>,
     pub(super) breaches: Breaches,
     pub(super) probes: Probes,
     pub(super) refresh: Option<Refresh>,
-    /// What is to be done to many connections, each with what it counts for in the inbox. The first is under way.
+    /// Walks over many connections, each with its weight in the inbox. The first is under way.
     pub(super) walks: VecDeque<(Walk, usize)>,
     pub(super) unsent: Unsent,
     pub(super) shutting_down: bool,
@@ -170,7 +171,7 @@ impl Core {
 
     /// The command under way is done: what was received since is next, in its turn.
     pub(super) fn resume(&mut self, slot: u32) {
-        // What waited for the reply goes before anything that the next command brings.
+        // Output that waited for the reply goes before anything that the next command brings.
         self.emit(slot);
         self.release_held(slot);
         self.go_on(slot);
@@ -179,7 +180,7 @@ impl Core {
     pub(super) fn control(&mut self, handle: Handle, control: Control, now: Now, exec: &mut impl Execute) {
         let Some(slot) = self.resolve(handle) else { return };
         let was_busy = self.is_busy(slot);
-        // Who waits for it hears of it once the calls are made.
+        // The waiter is notified once the calls are made.
         let taken = if let Control::Subscribe { taken, .. } = &control { taken.clone() } else { None };
         self.with(slot, now, |session, cx| session.on_control(cx, control));
         self.settle(slot, now, exec);
@@ -234,8 +235,8 @@ impl Core {
         self.refresh_presence(now, exec);
     }
 
-    /// Expiry is told by the wall clock, and its timer runs on the other: once the one was set against the other
-    /// (a correction, a machine that slept), every timer is set anew, so that what is over by now ends now.
+    /// Expiry follows the wall clock, and its timer runs on the monotonic one: once the one was set against the other
+    /// (a correction, a machine that slept), every timer is set again, so that what has expired by then ends at once.
     fn follow_steps(&mut self, now: Now) {
         let ahead = ahead(now);
         if ahead.abs_diff(self.ahead) < STEP_MS {
@@ -254,7 +255,7 @@ impl Core {
         }
     }
 
-    /// When to call [`Core::tick`] next, on the monotonic clock.
+    /// Returns the time to call [`Core::tick`] next, on the monotonic clock.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let refresh = self.refresh.as_ref().map(Refresh::due);
         self.wheel.next_deadline().into_iter().chain(self.probes.next_deadline()).chain(refresh).min()
@@ -308,8 +309,8 @@ impl Core {
         }
     }
 
-    /// An event is handled: what it gave to send goes to the outbox, and the timer is set anew. If that is too much
-    /// for one that does not read, the connection ends.
+    /// An event is handled: its output goes to the outbox, and the timer is set again. If that is too much for one that
+    /// does not read, the connection ends.
     pub(super) fn settle_event(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
         self.emit(slot);
         if self.state(slot) == State::Open {
@@ -319,7 +320,7 @@ impl Core {
         }
     }
 
-    /// Sets the timer of a session, and says when it is due.
+    /// Sets the timer of a session, and returns its due time.
     pub(super) fn rearm(&mut self, slot: u32, now: Now) -> u64 {
         let mut deadline = u64::MAX;
         if self.slots[slot as usize].session.is_some() {
@@ -330,7 +331,7 @@ impl Core {
         deadline
     }
 
-    /// A client did something against the protocol: the log says what.
+    /// Logs a protocol violation of a client.
     pub(super) fn report(&mut self, slot: u32, cause: &dyn std::fmt::Display, code: u32, now: Now) {
         if let Some(session) = &self.slots[slot as usize].session {
             self.breaches.log(session.id(), cause, code, now);

@@ -1,4 +1,4 @@
-//! What is published, lost, or said of others: to the local subscribers of a channel.
+//! Delivery of publications, losses, joins and leaves to the local subscribers of a channel.
 
 use super::core::{Core, Execute};
 use super::slots::{Marks, State, Taken};

@@ -1,4 +1,4 @@
-//! What goes out to a connection, and how it takes leave.
+//! The output of a connection, and its closing.
 
 use super::core::{CLOSE_MS, Core, Execute, FRAME_BYTES};
 use super::slots::State;

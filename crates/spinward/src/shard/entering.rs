@@ -15,7 +15,7 @@ impl Core {
     pub(super) fn interest(&mut self, channel: u64, ok: bool, now: Now, exec: &mut impl Execute) {
         let Some(number) = self.channels.find_id(channel) else { return };
         let Some(local) = self.channels.get_mut(number) else { return };
-        // The answer may be to a request of others, who have left since: who waits now waits for its own.
+        // The answer may be to a request of others, who have left since: those that wait now wait for their own.
         let interest = local.record.lock().interest;
         let mine = if ok { interest == Interest::Held } else { interest == Interest::None };
         let Some(joining) = local.joining().filter(|_| mine) else { return };
@@ -45,8 +45,8 @@ impl Core {
         }
     }
 
-    /// A read of a remote stream is here: merged with what arrived meanwhile it is the start of those who
-    /// wait for it.
+    /// A read of a remote stream is here: merged with what has arrived since, it is the start of those that wait for
+    /// it.
     pub(super) fn slice(
         &mut self,
         channel: u64,
@@ -99,14 +99,14 @@ impl Core {
 
     /// A subscriber enters a channel of a remote broker at this place.
     ///
-    /// The channel itself stands where its last publication was: those that are in already still wait for what
-    /// the one that enters was given.
+    /// The channel itself is at its last publication: those that are in already still wait for what the one that enters
+    /// was given.
     pub(super) fn take_position(&mut self, number: u32, top: &Position, now: Now, exec: &mut impl Execute) {
         let Some(local) = self.channels.get_mut(number) else { return };
         match local.epoch() {
             Some(epoch) if *epoch == top.epoch => {}
             Some(_) => {
-                // What the others wait for belongs to a stream that is no more.
+                // The others wait for publications of a stream that no longer exists.
                 let others = local.positioned();
                 local.set_position(top.offset, &top.epoch);
                 self.tell_gap(number, others, now, exec);

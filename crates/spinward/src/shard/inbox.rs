@@ -31,7 +31,7 @@ pub(crate) enum Entry {
     Interest { channel: u64, ok: bool },
     /// The remote broker answered a read for subscribers that are joining a channel.
     Slice { channel: u64, read: u32, slice: Box<Result<crate::broker::History, crate::broker::BrokerError>> },
-    /// The remote broker told the top of a channel's stream, for comparison.
+    /// The remote broker reported the top of a channel's stream, for comparison.
     Position { channel: u64, top: Position },
     /// Do something to one connection.
     Control { handle: Handle, control: Box<Control> },
@@ -44,8 +44,8 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    /// What it counts for in the budget of an inbox, in bytes, about what it takes. What something else bounds
-    /// counts for nothing.
+    /// Weight in the byte budget of an inbox, about the memory it takes. Entries that are bounded otherwise count for
+    /// nothing.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Publication { delivery, .. } => delivery.weight(),
@@ -66,7 +66,7 @@ impl Entry {
 }
 
 impl Entry {
-    /// What it counts for in the budget of deliveries.
+    /// Weight in the budget of deliveries.
     pub(crate) const fn deliveries(&self) -> u32 {
         match self {
             Self::Publication { share, .. } | Self::JoinLeave { share, .. } => share.deliveries,
@@ -75,9 +75,9 @@ impl Entry {
     }
 }
 
-/// Deliveries that may wait in an inbox, about two milliseconds of work. What comes next waits behind them.
+/// Deliveries that may wait in an inbox, about two milliseconds of work. Further ones wait behind them.
 const DELIVERIES: usize = 4096;
-/// So many more for channels that have nothing under way.
+/// Additional deliveries for channels that have nothing under way.
 const RESERVE: usize = 2048;
 
 /// About what an entry takes beside its payload.
@@ -95,7 +95,7 @@ pub(crate) enum Control {
         channel: Arc<str>,
         options: Arc<crate::hooks::SubscribeOptions>,
         since: Option<Position>,
-        /// Who waits until that is done.
+        /// The waiter for its completion.
         taken: Option<Taken>,
     },
     /// Prolong or end its login.
@@ -106,8 +106,7 @@ pub(crate) enum Control {
     Enforce(Judge),
 }
 
-/// Held while something is not done yet: who waits for it hears when the last one is dropped, and before that
-/// perhaps why it is not done.
+/// Completion guard. Dropping the last clone wakes the waiter; a [`Refused`] sent first says why nothing was done.
 pub(crate) type Taken = mpsc::Sender<Refused>;
 
 /// The subscription would end in the past.
@@ -160,7 +159,7 @@ impl Inbox {
     }
 
     /// Appends an entry. The shard does not notice until [`Inbox::wake`]. Once the shard has ended, entries are
-    /// dropped, so that whoever waits for one hears that it is over. Returns whether it was queued.
+    /// dropped, so that their waiters learn that it is over. Returns true if it was queued.
     pub(crate) fn push(&self, entry: Entry) -> bool {
         let (weight, deliveries) = (entry.weight(), entry.deliveries());
         let mut queue = self.queue.lock();
@@ -183,19 +182,19 @@ impl Inbox {
         self.deliveries.fetch_add(deliveries as usize, Ordering::SeqCst);
     }
 
-    /// Whether one more publication, join or leave may be queued. `first`: nothing of its channel is under way.
+    /// Returns true if one more publication, join or leave may be queued. `first`: nothing of its channel is under way.
     pub(crate) fn takes(&self, first: bool) -> bool {
         let most = if first { DELIVERIES + RESERVE } else { DELIVERIES };
         self.is_closed() || self.deliveries.load(Ordering::SeqCst) < most && self.has_room()
     }
 
-    /// How many entries wait.
+    /// Returns the number of entries that wait.
     #[cfg(feature = "simulation")]
     pub(crate) fn len(&self) -> usize {
         self.queue.lock().entries.len()
     }
 
-    /// Whether the shard has ended.
+    /// Returns true if the shard has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }

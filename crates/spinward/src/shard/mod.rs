@@ -54,16 +54,16 @@ pub(crate) struct Accepted {
     /// Pings are WebSocket frames in place of protocol messages.
     pub(crate) frame_pings: bool,
     pub(crate) io: Io,
-    /// What was received behind the upgrade request.
+    /// Bytes received after the upgrade request.
     pub(crate) leftover: Bytes,
 }
 
-/// What carries the bytes of a connection.
+/// The carrier of a connection's bytes.
 pub(crate) enum Io {
     /// A plain TCP socket: the poller moves its bytes.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the poller is for Linux"))]
     Tcp(std::net::TcpStream),
-    /// Anything else: a task of its own moves its bytes.
+    /// Anything else: its own task moves its bytes.
     Stream(Box<dyn Stream>),
 }
 
@@ -71,19 +71,19 @@ pub(crate) enum Io {
 /// see [`Pace`].
 const ENTRIES_PER_TURN: usize = 512;
 const SENDS_PER_SLICE: usize = 256;
-/// What an entry costs beside what it brings about.
+/// Cost of an entry beside the cost of its effects.
 const ENTRY: usize = 256;
 #[cfg(target_os = "linux")]
 const READS_PER_TURN: usize = 256;
-/// After so many sends and more, a shard rests before it takes the next publications: what comes meanwhile goes
-/// out with one send for each connection and not with many. It rests about as long as the sends took, so a message
-/// that comes alone is never held up, and one in a stream not much longer than by what is sent before it.
+/// After so many sends and more, a shard rests before it takes the next publications: what comes in that time goes out
+/// with one send for each connection and not with many. It rests about as long as the sends took, so a message that
+/// comes alone is never held up, and one in a stream not much longer than by what is sent before it.
 const SENDS_BEFORE_REST: u32 = 128;
 const REST_PER_SEND: Duration = Duration::from_micros(5);
 const REST_AT_MOST: Duration = Duration::from_millis(4);
-/// How long a shard may go on with what was there before the node was to stop, in milliseconds.
+/// Milliseconds that a shard may go on with its work from before the node was to stop.
 const STOP_AFTER: u64 = 100;
-/// How much is read from a socket, or sent to one, at a time.
+/// Bytes read from a socket, or sent to one, at a time.
 const SCRATCH: usize = 64 << 10;
 
 /// The part of a shard that touches sockets, around its pure core.
@@ -105,7 +105,7 @@ pub(crate) struct Driver {
     resting: bool,
     /// The loop sleeps until then, on the monotonic clock, if nothing wakes it.
     asleep_until: u64,
-    /// When connections are closed, whatever is in the inbox before that. Known once the node stops.
+    /// Time at which connections are closed, whatever is in the inbox before that. Known once the node stops.
     stop_at: Option<u64>,
     stopping: bool,
 }
@@ -155,7 +155,7 @@ pub(crate) fn spawn(
     })
 }
 
-/// Closes the inbox of a shard when its thread ends, be it in a panic, and announces the end.
+/// Closes the inbox of a shard when its thread ends, even in a panic, and announces the end.
 struct Ending {
     hub: Arc<Hub>,
     shard: usize,
@@ -294,7 +294,7 @@ impl Driver {
         !self.entries.is_empty() || self.core.has_dirty() || self.core.runnable() > 0
     }
 
-    /// With nothing left to do, says how long to rest first, if at all.
+    /// With nothing left to do, returns the time to rest first, if at all.
     fn rest(&mut self, more: bool) -> Option<Duration> {
         if more || self.resting {
             return None;
@@ -394,7 +394,7 @@ impl Driver {
         }
     }
 
-    /// The connection is let go of.
+    /// Releases the connection.
     fn release(&mut self, slot: u32) {
         self.tasks.forget(slot);
         #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! What waits to be sent to one connection.
+//! Output that waits to be sent to one connection.
 
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ pub(crate) struct Outbox {
     partial: bool,
 }
 
-/// What so many bytes in so many pieces count for.
+/// Returns the weight of so many bytes in so many pieces.
 pub(super) fn weight(bytes: usize, pieces: usize) -> usize {
     bytes.max(pieces * PIECE)
 }
@@ -37,7 +37,7 @@ enum Queue {
 }
 
 impl Outbox {
-    /// Appends a piece. Says whether it is the only one.
+    /// Appends a piece. Returns true if it is the only one.
     ///
     /// Inlined, because it is done for every delivery.
     #[inline]
@@ -76,7 +76,7 @@ impl Outbox {
         self.bytes as usize
     }
 
-    /// What a reply among the pieces may take beyond the limit.
+    /// Returns the bytes that a reply among the pieces may take beyond the limit.
     pub(crate) const fn allowance(&self) -> usize {
         self.largest_reply as usize * KIB
     }
@@ -85,7 +85,7 @@ impl Outbox {
         self.bytes == 0
     }
 
-    /// How many pieces wait.
+    /// Returns the number of pieces that wait.
     pub(crate) fn pieces(&self) -> usize {
         match &self.queue {
             Queue::Empty => 0,

@@ -1,4 +1,4 @@
-//! How long one part of a turn may take before the others have theirs.
+//! Time limit of one part of a turn, so that the others have theirs.
 
 use crate::clock::Clock;
 
@@ -22,7 +22,7 @@ impl Pace {
         Self { clock: clock.clone(), until: clock.micros() + PART, left: LOOK }
     }
 
-    /// So much was done. Says whether the part may go on.
+    /// Counts work done. Returns true if the part may go on.
     pub(super) fn may_go_on(&mut self, done: usize) -> bool {
         if done < self.left {
             self.left -= done;

@@ -36,7 +36,7 @@ struct Socket {
 }
 
 impl Poller {
-    /// A poller, and the epoll instance that tells it what is ready.
+    /// A poller, and the epoll instance that reports what is ready.
     pub(super) fn new() -> std::io::Result<(Self, Poll)> {
         let poll = Poll::new()?;
         let poller = Self {
@@ -102,7 +102,7 @@ impl Poller {
         }
     }
 
-    /// A slot may read again. Says whether it is one of this poller's.
+    /// A slot may read again. Returns true if it is one of this poller's.
     pub(super) fn resume(&mut self, slot: u32) -> bool {
         let ours = self.socket(slot).is_some();
         self.queue(slot);
@@ -163,7 +163,7 @@ impl Driver {
                 }
             }
             self.poller.events = events;
-            // The edge is told once: come back until there is nothing left.
+            // The edge is reported once: come back until there is nothing left.
             if count < 1024 {
                 return;
             }
@@ -257,7 +257,7 @@ impl Driver {
         }
         if closing && !socket.shut {
             socket.shut = true;
-            // The peer reads the close frame, closes in turn, and is then let go of.
+            // The peer reads the close frame, closes in turn, and is then released.
             let _ = socket.stream.shutdown(Shutdown::Write);
             socket.readable = true;
             self.poller.queue(slot);

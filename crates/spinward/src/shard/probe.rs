@@ -12,15 +12,15 @@ use crate::publication::Position;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// How long what is on its way may take to arrive before it counts as lost.
+/// Time that publications on their way have to arrive before they count as lost.
 const ARRIVAL_MS: u64 = 1_000;
 
 /// Channels to look at, soonest first in each queue, since the delays are constant.
 #[derive(Default)]
 pub(super) struct Probes {
-    /// When to ask the broker about which channel.
+    /// Times at which to ask the broker about a channel.
     ask: VecDeque<(u64, u64)>,
-    /// When a channel must have reached the position that the broker told.
+    /// Times by which a channel must have reached the position that the broker reported.
     check: VecDeque<Check>,
 }
 
@@ -29,7 +29,7 @@ struct Check {
     due: u64,
     channel: u64,
     told: Position,
-    /// The epoch that the shard knew then. If it has moved on since, what was told is history.
+    /// The epoch that the shard knew then. If it has changed since, the report is obsolete.
     known: Option<Arc<str>>,
 }
 
@@ -83,7 +83,7 @@ impl Core {
         }
     }
 
-    /// The broker has told the top of a channel's stream. Publications up to it that this shard lacks may be on
+    /// The broker has reported the top of a channel's stream. Publications up to it that this shard lacks may be on
     /// their way.
     pub(super) fn position_told(&mut self, channel: u64, top: Position, now: Now) {
         let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else {

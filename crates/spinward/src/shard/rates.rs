@@ -1,4 +1,4 @@
-//! How fast one connection may ask, and send.
+//! Rate limits of one connection, on commands and bytes.
 //!
 //! Nothing is kept for connections of a node without such limits.
 
@@ -17,7 +17,7 @@ pub(super) struct Rates {
     slots: Vec<Option<Box<[u64]>>>,
 }
 
-/// Which buckets a command takes from, beside those of all commands.
+/// The buckets that a command takes from, beside those of all commands.
 struct Commands {
     total: Range<usize>,
     subscribe: Range<usize>,
@@ -94,7 +94,7 @@ impl Rates {
         }
     }
 
-    /// Whether a command may be taken now. If so it counts.
+    /// Returns true if a command may be taken now. If so it counts.
     pub(super) fn admits(&mut self, slot: u32, request: &Request, now: Now) -> bool {
         let commands = &self.commands;
         let own = match request {
@@ -123,7 +123,7 @@ impl Rates {
         true
     }
 
-    /// So many bytes were received. Says until when nothing more may be read, in milliseconds of the monotonic
+    /// Counts received bytes. Returns the time until which nothing more may be read, in milliseconds of the monotonic
     /// clock, if it was too much.
     pub(super) fn received(&mut self, slot: u32, count: usize, now: Now) -> Option<u64> {
         let used = self.slots.get_mut(slot as usize)?.as_mut()?;

@@ -10,7 +10,7 @@ use spinward_wire::ws::{self, Event, Payload};
 use spinward_wire::{Commands, Incoming, Request};
 
 impl Core {
-    /// Bytes of a connection that wants input. What cannot be handled in this turn is kept: see [`super::work`].
+    /// Bytes of a connection that wants input. Input that cannot be handled in this turn is kept: see [`super::work`].
     pub(crate) fn input(&mut self, slot: u32, bytes: &mut [u8], now: Now, exec: &mut impl Execute) {
         debug_assert!(self.slots[slot as usize].pending.is_none(), "read from while something waits");
         add(&self.metrics().bytes_received, bytes.len() as u64);

@@ -1,4 +1,4 @@
-//! The slots of a shard: connections from the moment they are there until the mover lets go of them.
+//! The slots of a shard: connections from the moment they are there until the mover releases them.
 
 use super::Accepted;
 use super::core::{Core, Execute};
@@ -25,7 +25,7 @@ pub(super) struct Slot {
     pub(super) held: Option<Box<Held>>,
 }
 
-/// What must not be sent before a reply that is being put together.
+/// Output that must not be sent before a reply that is being put together.
 #[derive(Default)]
 pub(super) struct Held {
     /// Frames in order, each with the number of its channel, or none where it is of the whole connection.
@@ -56,7 +56,7 @@ impl Slot {
         held.frames.push((channel, frame));
     }
 
-    /// What waits to be sent to the client, be it in the outbox or for a reply.
+    /// Returns the weight of the output that waits to be sent to the client, in the outbox or for a reply.
     pub(super) fn queued(&self) -> usize {
         #[cfg(feature = "planted-faults")]
         if crate::sim::planted::holds(crate::sim::planted::Fault::OutputUncounted) {
@@ -66,15 +66,15 @@ impl Slot {
         weight(self.outbox.len() + bytes, self.outbox.pieces() + frames)
     }
 
-    /// Whether more waits for the client than may. A message that waits alone is never too much, nor is a reply:
-    /// commands are not taken while much waits, so that no more than one reply is beyond the limit.
+    /// Returns true if more waits for the client than may. A message that waits alone is never too much, nor is a
+    /// reply: commands are not taken while much waits, so that no more than one reply is beyond the limit.
     pub(super) fn is_slow(&self, limit: usize) -> bool {
         let held = self.held.as_ref().map_or(0, |held| held.frames.len());
         self.outbox.pieces() + held > 1 && self.queued() > limit + self.outbox.allowance()
     }
 }
 
-/// Where something that is to be sent has gone.
+/// The destination of something that is to be sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
     /// Into an empty outbox.
@@ -103,7 +103,7 @@ impl Marks {
     /// Something that it sent was handled since its timer was last due.
     pub(super) const PROGRESS: u8 = 8;
 
-    /// Whether any of these holds.
+    /// Returns true if any of these marks is set.
     pub(super) const fn has(self, marks: u8) -> bool {
         self.0 & marks != 0
     }
@@ -123,7 +123,7 @@ pub(crate) enum State {
     Open,
     /// The close frame is on its way; what the peer still says is dropped.
     Closing,
-    /// The mover must let go of the connection.
+    /// The mover must release the connection.
     Gone,
 }
 
@@ -184,7 +184,7 @@ impl Core {
         self.slots.get(slot as usize).map_or(State::Free, |entry| entry.state)
     }
 
-    /// Whether the mover may read from the connection now.
+    /// Returns true if the mover may read from the connection now.
     pub(crate) fn wants_input(&self, slot: u32) -> bool {
         let Some(entry) = self.slots.get(slot as usize) else { return false };
         match entry.state {
@@ -199,12 +199,12 @@ impl Core {
         }
     }
 
-    /// A slot that may read again, though no readiness will be told.
+    /// A slot that may read again, though no readiness will be reported.
     pub(crate) fn take_resumed(&mut self) -> Option<u32> {
         self.resumed.pop()
     }
 
-    /// The next slot with something to send, or to let go of, among those that are not of a large fan-out alone.
+    /// The next slot with something to send, or to release, among those that are not of a large fan-out alone.
     pub(crate) fn take_express(&mut self) -> Option<u32> {
         // What was taken before is sent by now.
         self.release_sent();
@@ -227,7 +227,7 @@ impl Core {
         !self.express.is_empty() || self.has_bulk() || self.unsent.is_waiting()
     }
 
-    /// Whether sends of a large fan-out are still to be made.
+    /// Returns true if sends of a large fan-out are still to be made.
     pub(crate) fn has_bulk(&self) -> bool {
         !self.bulk.is_empty()
     }
@@ -257,7 +257,7 @@ impl Core {
         }
     }
 
-    /// The mover has let go of the connection: the slot is free.
+    /// The mover has released the connection: the slot is free.
     pub(crate) fn release(&mut self, slot: u32) {
         let entry = &mut self.slots[slot as usize];
         if entry.state == State::Free {

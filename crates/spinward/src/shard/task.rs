@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
-/// How much a task reads at a time. Its buffer lives as long as the connection.
+/// Bytes that a task reads at a time. Its buffer lives as long as the connection.
 const BUFFER: usize = 4 << 10;
-/// How much a task is given to write at a time.
+/// Bytes that a task is given to write at a time.
 const CHUNK: usize = 64 << 10;
 
 /// The tasks of a shard, by slot.
@@ -30,7 +30,7 @@ impl Tasks {
         tokio::task::spawn_local(carry(slot, stream, wake, Rc::clone(driver)));
     }
 
-    /// Has a task look at its slot. Says whether the slot has a task.
+    /// Has a task look at its slot. Returns true if the slot has a task.
     pub(super) fn wake(&self, slot: u32) -> bool {
         match self.0.get(slot as usize) {
             Some(Some(wake)) => {
@@ -48,7 +48,7 @@ impl Tasks {
     }
 }
 
-/// Carries bytes between a stream and its slot until the slot is to be let go of.
+/// Carries bytes between a stream and its slot until the slot is to be released.
 async fn carry(slot: u32, stream: Box<dyn Stream>, wake: Rc<Notify>, driver: Rc<RefCell<Driver>>) {
     let _guard = {
         let driver = driver.borrow();

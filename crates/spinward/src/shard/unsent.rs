@@ -1,4 +1,4 @@
-//! What was handed to connections and is not sent yet, so that publishers of a channel wait for its sends.
+//! Deliveries handed to connections and not sent yet, so that publishers of a channel wait for its sends.
 
 use super::core::Core;
 use crate::hub::directory::Channel;
@@ -38,7 +38,7 @@ impl Unsent {
         self.taken.bulk += 1;
     }
 
-    /// Whether anything waits for sends.
+    /// Returns true if anything waits for sends.
     pub(super) fn is_waiting(&self) -> bool {
         !self.queue.is_empty()
     }

@@ -17,7 +17,7 @@ const ASKED_PER_SLICE: usize = 256;
 /// Connections per slice where each is changed, which may queue replies, pushes and calls.
 const CHANGED_PER_SLICE: usize = 64;
 
-/// Held while something is under way; whoever waits for it continues when the last clone is dropped.
+/// Held while something is under way; its waiter continues when the last clone is dropped.
 pub(crate) type Doing = Arc<oneshot::Sender<Infallible>>;
 
 /// One thing to do to many connections of a shard.
@@ -64,7 +64,7 @@ impl Walk {
         ENTRY_BYTES + handles * size_of::<Handle>()
     }
 
-    /// Whether this walk, which has not begun, does everything that the other one would.
+    /// Returns true if this walk, which has not begun, does everything that the other one would.
     fn covers(&self, other: &Self) -> bool {
         match (&self.control, &other.control, &self.over, &other.over) {
             (Control::Enforce(judge), Control::Enforce(same), Over::All(_), Over::All(_)) => {
@@ -124,7 +124,7 @@ impl Core {
         }
     }
 
-    /// Whether the connection is there and not narrowed out.
+    /// Returns true if the connection is there and not narrowed out.
     fn is_meant(&self, handle: Handle, client: Option<&str>, except: Option<&[String]>) -> bool {
         let Some(session) = self.resolve(handle).and_then(|slot| self.slots[slot as usize].session.as_ref())
         else {

@@ -23,7 +23,7 @@ pub(crate) struct Wheel {
 struct Link {
     previous: u32,
     next: u32,
-    /// Tick of the deadline; 0 is none.
+    /// Tick of the deadline; 0 means no deadline.
     tick: u64,
 }
 
@@ -37,7 +37,7 @@ impl Wheel {
         }
     }
 
-    /// Sets the deadline of a slot, in place of any that it had. `u64::MAX` is none.
+    /// Sets the deadline of a slot, replacing any that it had. `u64::MAX` means no deadline.
     pub(crate) fn set(&mut self, slot: u32, deadline_ms: u64) {
         let index = slot as usize;
         if index >= self.links.len() {
@@ -100,7 +100,7 @@ impl Wheel {
         self.next_tick = now_tick + 1;
     }
 
-    /// When to call [`Wheel::expire`] next, in milliseconds; no later than the first deadline.
+    /// Returns the time to call [`Wheel::expire`] next, in milliseconds; no later than the first deadline.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         if self.armed == 0 {
             return None;

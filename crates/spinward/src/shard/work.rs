@@ -1,4 +1,4 @@
-//! How much of what a connection sent is handled at a time.
+//! Bounds on how much of a connection's input is handled at a time.
 //!
 //! A peer may send, in one frame, commands whose replies take gigabytes. Two bounds keep that from costing anybody
 //! else: a connection with much waiting to be sent is *paused*, so that it is neither read nor served until it has
@@ -10,27 +10,27 @@ use super::slots::{Marks, State};
 use crate::clock::Now;
 use spinward_wire::ws::Payload;
 
-/// What one connection may use of a turn. The unit is about the work of a byte received or sent.
+/// Work that one connection may use of a turn. The unit is about the work of a byte received or sent.
 pub(crate) const TURN: usize = 128 << 10;
-/// What a command costs beside its bytes and those of its reply.
+/// Cost of a command beside its bytes and those of its reply.
 pub(super) const COMMAND: usize = 2 << 10;
-/// What it costs to put something into the outbox of a subscriber.
+/// Cost of putting something into the outbox of a subscriber.
 pub(super) const DELIVERY: usize = 64;
-/// What it costs to read from a socket or to send to one, beside the bytes.
+/// Cost of reading from a socket or sending to one, beside the bytes.
 pub(super) const SYSTEM_CALL: usize = 2 << 10;
-/// What a frame costs beside its bytes.
+/// Cost of a frame beside its bytes.
 pub(super) const FRAME: usize = 64;
 
-/// What was received and has to wait: no more than one read and one message.
+/// Input that has to wait: no more than one read and one message.
 #[derive(Default)]
 pub(super) struct Pending {
     /// Commands of the message that was being handled.
     pub(super) message: Rest,
-    /// What came after that message.
+    /// Input that came after that message.
     pub(super) input: Rest,
 }
 
-/// Bytes that are used from the front. What is used is not moved: however often a message has to wait, it is copied
+/// Bytes that are used from the front. Used bytes are not moved: however often a message has to wait, it is copied
 /// once.
 #[derive(Default)]
 pub(super) struct Rest {
@@ -70,7 +70,7 @@ impl Rest {
 }
 
 impl Core {
-    /// Whether the next frame or command of a connection may be handled now.
+    /// Returns true if the next frame or command of a connection may be handled now.
     pub(super) fn may_go_on(&self, slot: u32) -> bool {
         let entry = &self.slots[slot as usize];
         entry.state == State::Open
@@ -87,12 +87,12 @@ impl Core {
         self.spent < TURN
     }
 
-    /// Whether so much waits to be sent to a connection that nothing more is taken from it.
+    /// Returns true if so much waits to be sent to a connection that nothing more is taken from it.
     pub(super) fn is_paused(&self, slot: u32) -> bool {
         self.slots[slot as usize].queued() > self.high_water
     }
 
-    /// The mover has sent so many bytes of an outbox.
+    /// The mover has sent `count` bytes of an outbox.
     pub(crate) fn sent(&mut self, slot: u32, count: usize) {
         let was_paused = self.is_paused(slot);
         self.slots[slot as usize].outbox.advance(count);
@@ -121,7 +121,7 @@ impl Core {
         }
     }
 
-    /// So many bytes of a connection were received: if that is more than it may send, it is not read for a while.
+    /// `count` bytes of a connection were received: if that is more than it may send, it is not read for a while.
     pub(super) fn throttle(&mut self, slot: u32, count: usize, now: Now) {
         if let Some(rates) = &mut self.rates
             && rates.received(slot, count, now).is_some()
@@ -145,8 +145,8 @@ impl Core {
         }
     }
 
-    /// Whether a connection has sent something that this shard has yet to take, though it gets on with it. Its pong
-    /// may be in there.
+    /// Returns true if a connection has sent something that this shard has yet to take, though it gets on with it. Its
+    /// pong may be in there.
     pub(super) fn is_behind(&mut self, slot: u32) -> bool {
         let marks = &mut self.slots[slot as usize].marks;
         let progress = marks.has(Marks::PROGRESS);
@@ -168,7 +168,7 @@ impl Core {
         pending.map_or((0, 0), |pending| (pending.message.len(), pending.input.len()))
     }
 
-    /// How many connections wait to be served.
+    /// Returns the number of connections that wait to be served.
     pub(crate) fn runnable(&self) -> usize {
         self.runnable.len()
     }

@@ -31,7 +31,7 @@ pub enum Fault {
     MergeRepeat,
     /// Two are swapped there.
     MergeSwap,
-    /// Whoever cannot be brought up to date is told that it is.
+    /// A subscriber that cannot be brought up to date gets a reply that says it was.
     FalseRecovered,
     /// A new stream of the memory broker gets the epoch of an old one.
     ReusedEpoch,
@@ -49,7 +49,7 @@ pub enum Fault {
     StepUnseen,
     /// Nobody waits for subscribers that are behind.
     Unbounded,
-    /// What waits to be sent is not counted.
+    /// Output that waits to be sent is not counted.
     OutputUncounted,
     /// A client whose output held it up is not served again once it has taken that.
     NeverResumed,
@@ -59,13 +59,13 @@ pub enum Fault {
     PendingDropped,
     /// A subscription goes on that lapsed with a refresh of the login.
     LapsedStays,
-    /// The application does not hear of a grant that failed.
+    /// A failed grant is not reported to the application.
     FailureUntold,
     /// A grant that failed is reported as a subscription.
     FailureSubscribes,
-    /// The application does not hear that its grant was replaced.
+    /// The replacement of a grant is not reported to the application.
     ReplacedUntold,
-    /// A refused refresh of a subscription is reported as one in force.
+    /// A refused refresh of a subscription is reported as one that took effect.
     RefusedProlongs,
 }
 
@@ -113,7 +113,7 @@ thread_local! {
     static HELD_ENTRY: RefCell<Option<(usize, u64, Arc<Delivery>)>> = const { RefCell::new(None) };
 }
 
-/// Chooses the fault of this thread, to happen once so many occasions have passed.
+/// Chooses the fault of this thread, to happen once `after` occasions have passed.
 pub fn plant(fault: Option<Fault>, after: u32) {
     CHOSEN.set(fault);
     AFTER.set(after);
@@ -122,13 +122,13 @@ pub fn plant(fault: Option<Fault>, after: u32) {
     HELD_ENTRY.take();
 }
 
-/// Whether the fault has happened.
+/// Returns true if the fault has happened.
 #[must_use]
 pub fn struck() -> bool {
     STRUCK.get()
 }
 
-/// Says once that this fault is to happen now.
+/// Returns true once, when this fault is to happen.
 pub(crate) fn strikes(fault: Fault) -> bool {
     if CHOSEN.get() != Some(fault) || STRUCK.get() {
         return false;
@@ -141,7 +141,7 @@ pub(crate) fn strikes(fault: Fault) -> bool {
     true
 }
 
-/// Says so from now on.
+/// Returns true from the moment that this fault is to happen.
 pub(crate) fn holds(fault: Fault) -> bool {
     CHOSEN.get() == Some(fault) && (STRUCK.get() || strikes(fault))
 }
@@ -221,7 +221,7 @@ pub(crate) fn on_entry(inbox: usize, channel: u64, delivery: Arc<Delivery>) -> V
     vec![delivery]
 }
 
-/// What history and ring gave together.
+/// Changes the result of merging history and ring.
 pub(crate) fn on_merged(publications: &mut Vec<Arc<Publication>>) {
     if !publications.is_empty() && strikes(Fault::MergeDrop) {
         publications.remove(publications.len() / 2);
@@ -235,7 +235,7 @@ pub(crate) fn on_merged(publications: &mut Vec<Arc<Publication>>) {
     }
 }
 
-/// Where a login stands.
+/// Changes the state of a login.
 pub(crate) fn on_login(standing: Standing) -> Standing {
     match standing {
         Standing::Over if holds(Fault::LoginOutlives) => Standing::Grace,
@@ -244,7 +244,7 @@ pub(crate) fn on_login(standing: Standing) -> Standing {
     }
 }
 
-/// Where a subscription stands.
+/// Changes the state of a subscription.
 pub(crate) fn on_subscription(standing: Standing) -> Standing {
     match standing {
         Standing::Over if holds(Fault::SubscriptionOutlives) => Standing::Grace,

@@ -1,4 +1,4 @@
-//! A list of futures, polled one at a time by whoever simulates.
+//! A list of futures, polled one at a time by the simulation.
 
 use crate::answer::BoxFuture;
 use parking_lot::Mutex;
@@ -32,25 +32,25 @@ impl Tasks {
         self.0.lock().push(Task { future: Some(Box::pin(future)), woken });
     }
 
-    /// How many could go on.
+    /// Returns the number of futures that could go on.
     #[must_use]
     pub fn ready(&self) -> usize {
         self.0.lock().iter().filter(|task| task.woken.0.load(Ordering::Relaxed)).count()
     }
 
-    /// How many are under way.
+    /// Returns the number of futures under way.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.lock().len()
     }
 
-    /// Whether none is under way.
+    /// Returns true if no future is under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Polls one of those that could go on: the one with this number among them. Says whether there was one.
+    /// Polls one of those that could go on: the one with this number among them. Returns true if there was one.
     pub fn poll(&self, number: usize) -> bool {
         let (mut future, woken) = {
             let mut tasks = self.0.lock();

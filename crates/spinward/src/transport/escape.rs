@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The bytes that a part of a URL stands for: `%C3%A9` for `\u{e9}`. `None` if an escape is broken. A plus is one;
-/// in a query it is a blank, which is the caller's to know.
+/// The bytes that a part of a URL represents: `%C3%A9` for `\u{e9}`. `None` if an escape is broken. A plus stays a
+/// plus; in a query it means a space, which the caller must handle.
 #[must_use]
 pub fn unescape(text: &str) -> Option<Cow<'_, [u8]>> {
     if !text.contains('%') {

@@ -1,4 +1,4 @@
-//! How many connections may come in.
+//! Rate limit on new connections.
 
 use crate::clock::Now;
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// 0 is no limit.
+    /// 0 means no limit.
     pub(crate) const fn new(rate: u32) -> Self {
         Self { rate, on_time: Mutex::new(0) }
     }

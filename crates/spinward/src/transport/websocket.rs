@@ -42,8 +42,8 @@ const FRAME_PINGS: &str = "cf_ws_frame_ping_pong";
 /// connection in without a token, a [`SocketAddr`], which is the peer's address, and an [`Extension`]. A request
 /// with more than 32 KiB of headers is refused with 431.
 ///
-/// A host with conditions of its own, such as on the origin, calls [`WebSocket::handshake`] first, so that a
-/// request that is not a handshake is refused as such.
+/// A host with its own conditions, such as on the origin, calls [`WebSocket::handshake`] first, so that a request that
+/// is not a handshake is refused as such.
 #[derive(Clone)]
 pub struct WebSocket {
     inner: Arc<Inner>,
@@ -127,7 +127,7 @@ impl WebSocket {
     }
 }
 
-/// Why a node does not take a connection.
+/// Reason that a node does not take a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
     /// [`connection_limit`](crate::Config::connection_limit).
@@ -278,7 +278,7 @@ impl<B> tower_service::Service<Request<B>> for WebSocket {
     }
 }
 
-/// Says no with the name of the status, as Centrifugo does. The log says why.
+/// Refuses with the name of the status, as Centrifugo does. The log has the reason.
 fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response =
         Response::new(Full::from(format!("{}\n", status.canonical_reason().unwrap_or_default())));
@@ -304,8 +304,8 @@ fn choose(headers: &HeaderMap, uri: &Uri) -> (Protocol, Option<&'static str>) {
     (if protobuf { Protocol::Protobuf } else { Protocol::Json }, chosen)
 }
 
-/// The first value of a parameter of the query, its escapes undone. Centrifugo's rules: a pair with a semicolon
-/// or a broken escape is none.
+/// The first value of a parameter of the query, its escapes undone. Centrifugo's rules: a pair with a semicolon or a
+/// broken escape is ignored.
 #[must_use]
 pub fn query_value<'a>(uri: &'a Uri, name: &str) -> Option<Cow<'a, [u8]>> {
     uri.query()?.split('&').filter(|pair| !pair.contains(';')).find_map(|pair| {

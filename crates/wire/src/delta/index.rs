@@ -1,4 +1,4 @@
-//! Where the source has a given window of bytes.
+//! Finds windows of bytes in the source.
 
 /// Bytes of a window. A copy of this length is always shorter than its bytes.
 pub(super) const WINDOW: usize = 16;
@@ -97,7 +97,7 @@ fn slot(window: &[u8; WINDOW], shift: u32) -> usize {
     ((mixed >> 64) as u64 >> shift) as usize
 }
 
-/// How many bytes two slices share at the front.
+/// Returns the number of bytes two slices share at the front.
 pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let len = a.len().min(b.len());
     let (a, b) = (&a[..len], &b[..len]);
@@ -108,7 +108,7 @@ pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     }
 }
 
-/// How many bytes two slices share at the back.
+/// Returns the number of bytes two slices share at the back.
 pub(super) fn common_suffix(a: &[u8], b: &[u8]) -> usize {
     let len = a.len().min(b.len());
     let (a, b) = (&a[a.len() - len..], &b[b.len() - len..]);
@@ -157,7 +157,7 @@ mod tests {
         let window = target[7..].first_chunk().unwrap();
         let found = index.longest(window, target, 7, 0);
         assert_eq!(found, Some(Match { source: 20, target: 3, len: 26 }));
-        // What is told already is not told again.
+        // Bytes that are already encoded are not encoded again.
         let found = index.longest(window, target, 7, 6);
         assert_eq!(found, Some(Match { source: 23, target: 6, len: 23 }));
         assert_eq!(index.longest(b"nowhere in there", target, 0, 0), None);

@@ -4,7 +4,7 @@ use super::DeltaError;
 
 const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
 
-/// Values by byte, 64 where the byte is no digit.
+/// Values by byte, 64 if the byte is not a digit.
 const VALUES: [u8; 256] = {
     let mut values = [64; 256];
     let mut digit = 0;

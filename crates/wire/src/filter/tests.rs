@@ -33,7 +33,7 @@ fn passed(node: &FilterNode) -> Vec<usize> {
     (1..).zip(publications).filter(|(_, tags)| filter.matches(tags)).map(|(number, _)| number).collect()
 }
 
-/// What Centrifugo v6.9 delivered.
+/// Recorded deliveries of Centrifugo v6.9.
 #[test]
 fn comparisons_pass_what_centrifugo_passes() {
     for (node, expected) in [
@@ -91,7 +91,7 @@ fn comparisons_pass_what_centrifugo_passes() {
     }
 }
 
-/// What Centrifugo v6.9 delivered.
+/// Recorded deliveries of Centrifugo v6.9.
 #[test]
 fn operations_pass_what_centrifugo_passes() {
     let (nine, a) = (leaf("eq", "9"), leaf("sw", "a"));
@@ -113,7 +113,7 @@ fn operations_pass_what_centrifugo_passes() {
     }
 }
 
-/// What Centrifugo v6.9 answers with error 107.
+/// Filters that Centrifugo v6.9 answers with error 107.
 #[test]
 fn what_is_refused() {
     use FilterError::{

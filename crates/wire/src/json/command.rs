@@ -6,7 +6,7 @@ use crate::command::{Incoming, Request};
 use crate::error::DecodeError;
 use crate::message::PingRequest;
 
-/// Reads the command at the beginning of a line. What follows it on the line is ignored, as by
+/// Reads the command at the beginning of a line. The rest of the line is ignored, as by
 /// Centrifugo v6.9.
 pub(crate) fn decode_command(line: &[u8]) -> Result<Incoming, DecodeError> {
     let text = lossy(line);

@@ -1,4 +1,4 @@
-//! Which JSON key is which field: the whole schema in one table.
+//! JSON keys of the fields: the whole schema in one table.
 
 use super::read::{Fields, Read, Reader};
 use super::write::Write;

@@ -4,33 +4,32 @@
 //! spelling of numbers. Two things are changed on the way into a JSON message, because the reader could
 //! not take it otherwise:
 //!
-//! - A raw newline separates messages, so it is left out. In valid JSON it can only stand between tokens.
-//! - A payload that is no JSON at all (bytes that came in over Protobuf or as `b64data`) becomes a string
-//!   literal with U+FFFD for what is no UTF-8.
+//! - A raw newline separates messages, so it is left out. In valid JSON it can only be between tokens.
+//! - A payload that is not JSON at all (bytes that came in over Protobuf or as `b64data`) becomes a string
+//!   literal with U+FFFD for what is not UTF-8.
 //!
-//! Centrifugo v6.9 leaves newlines out too; where a payload is no JSON, it closes the JSON connection with
-//! 3506. Who wants that asks [`is_valid`] before encoding.
+//! Centrifugo v6.9 leaves newlines out too; if a payload is not JSON, it closes the JSON connection with 3506. For the
+//! same behavior, ask [`is_valid`] before encoding.
 
 use super::scan::{skip_spaces, skip_value};
 use super::text::{append_lossy, escape_string};
 use bytes::Bytes;
 
-/// Whether `bytes` are one JSON value in UTF-8, with nothing but spaces around it. Any depth is fine and
-/// costs no stack.
+/// Returns true if `bytes` are one JSON value in UTF-8, with nothing but spaces around it. Any depth is fine and costs
+/// no stack.
 pub fn is_valid(bytes: &[u8]) -> bool {
     skip_value(bytes, 0).is_some_and(|end| skip_spaces(bytes, end) == bytes.len())
         && simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
-/// The payload as it may stand in a JSON message, see the module. No copy if nothing is to be changed.
+/// The payload as it may appear in a JSON message, see the module. No copy if nothing is to be changed.
 /// The encoders of this crate do it by themselves.
 pub fn payload(bytes: Bytes) -> Bytes {
     if is_valid(&bytes) { line_safe(bytes) } else { escape_string(&bytes) }
 }
 
-/// JSON without raw newlines, so that it may stand in newline framing. No copy if there are none. A
-/// carriage return stays, as in Centrifugo v6.9; for event streams see [`event_safe`]. What is no JSON may
-/// lose meaning.
+/// JSON without raw newlines, so that it may appear in newline framing. No copy if there are no newlines. A carriage
+/// return stays, as in Centrifugo v6.9; for event streams see [`event_safe`]. Text that is not JSON may lose meaning.
 pub fn line_safe(json: Bytes) -> Bytes {
     if memchr::memchr(b'\n', &json).is_none() {
         return json;
@@ -41,7 +40,7 @@ pub fn line_safe(json: Bytes) -> Bytes {
 }
 
 /// Turns carriage returns of encoded messages into spaces: in an event stream (SSE) they would end the
-/// line. In JSON they can only stand between tokens.
+/// line. In JSON they can only be between tokens.
 pub fn event_safe(messages: &mut [u8]) {
     let mut rest = messages;
     while let Some(at) = memchr::memchr(b'\r', rest) {
@@ -53,7 +52,7 @@ pub fn event_safe(messages: &mut [u8]) {
     }
 }
 
-/// Appends a payload as it may stand in a JSON message.
+/// Appends a payload as it may appear in a JSON message.
 pub(crate) fn append_payload(bytes: &[u8], out: &mut Vec<u8>) {
     if bytes.is_empty() {
         out.extend_from_slice(b"null");

@@ -18,13 +18,13 @@ pub(crate) struct Reader<'a> {
 
 /// A message by the JSON names of its fields.
 pub(crate) trait Fields {
-    /// Reads the value of `key`, or says that there is no such field.
+    /// Reads the value of `key`, or returns false if there is no such field.
     fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<bool, DecodeError>;
     /// Writes every field that is to be shown as `,"key":value`.
     fn write_fields(&self, out: &mut Vec<u8>);
 }
 
-/// What a field can be read into.
+/// A type that a field can be read into.
 pub(crate) trait Read {
     /// Reads one value over the present one.
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError>;
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
         Ok(raw)
     }
 
-    /// Takes `null` if it stands here.
+    /// Takes `null` if it is here.
     pub(crate) fn take_null(&mut self) -> bool {
         self.take_word(b"null")
     }
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The fault when something else than `expected` stands here.
+    /// The fault when something other than `expected` is here.
     fn fault(&self, expected: u8) -> DecodeError {
         match self.bytes().get(self.at) {
             Some(&byte) if byte != expected && b"{[\"tfn-0123456789".contains(&byte) => DecodeError::Type,
@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What lists and maps hold.
+/// A type that lists and maps hold.
 pub(crate) trait Element: Default {
     fn read_element(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError>;
 }
@@ -325,7 +325,7 @@ pub fn unescape_literal(literal: &str) -> Option<Cow<'_, str>> {
     Some(unescape(inner))
 }
 
-/// The text that a well-formed string literal stands for. A lone surrogate becomes U+FFFD.
+/// The text that a well-formed string literal represents. A lone surrogate becomes U+FFFD.
 fn unescape(inner: &str) -> Cow<'_, str> {
     let bytes = inner.as_bytes();
     let mut at = next_special(bytes, 0);

@@ -1,7 +1,7 @@
-//! Where a JSON value ends, without building it and without recursion.
+//! Finds the end of a JSON value, without building it and without recursion.
 
 /// Position after the value that begins at `at` (spaces before it are skipped), or `None` if there is no
-/// well-formed value. Takes the grammar of RFC 8259; says nothing of UTF-8.
+/// well-formed value. Takes the grammar of RFC 8259; does not check UTF-8.
 pub(crate) fn skip_value(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = at;
     let mut open = Nesting::default();
@@ -57,7 +57,7 @@ pub(crate) fn skip_value(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Position of the first byte from `at` that is no space of JSON.
+/// Position of the first byte from `at` that is not a JSON space.
 pub(crate) fn skip_spaces(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
         at += 1;
@@ -158,8 +158,8 @@ fn skip_digits(bytes: &[u8], at: usize) -> Option<usize> {
     (end > at).then_some(end)
 }
 
-/// Which containers are open, one bit each: set for an object, clear for an array. The first 64 need no
-/// allocation; beyond, eight levels cost one byte.
+/// The open containers, one bit each: set for an object, clear for an array. The first 64 need no allocation; beyond,
+/// eight levels cost one byte.
 #[derive(Default)]
 struct Nesting {
     depth: usize,

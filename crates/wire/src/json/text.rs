@@ -18,7 +18,7 @@ pub fn escape_string(bytes: &[u8]) -> Bytes {
     out.into()
 }
 
-/// Appends `bytes` as a string literal, with U+FFFD for every byte that is no UTF-8.
+/// Appends `bytes` as a string literal, with U+FFFD for every byte that is not UTF-8.
 pub(crate) fn append_lossy(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     if simdutf8::basic::from_utf8(bytes).is_ok() {

@@ -6,11 +6,11 @@ use super::text::append_string;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// What a field can be written from.
+/// A type that a field can be written from.
 pub(crate) trait Write {
     /// Appends the value.
     fn write(&self, out: &mut Vec<u8>);
-    /// Whether the field is left out, unless it is always shown.
+    /// Returns true if the field is left out, unless it is always shown.
     fn is_zero(&self) -> bool;
 }
 
@@ -121,7 +121,7 @@ impl<T: Element> Write for BTreeMap<String, T> {
     }
 }
 
-/// What lists and maps hold.
+/// A type that lists and maps hold.
 pub(crate) trait Element {
     fn write_element(&self, out: &mut Vec<u8>);
 }

@@ -1,4 +1,4 @@
-//! Strings that are no UTF-8.
+//! Strings that are not UTF-8.
 //!
 //! `prost` refuses them. A command refused is read once more here by its shape, with each wrong byte of a
 //! string replaced by U+FFFD, and then given to `prost` again.
@@ -8,7 +8,7 @@ use crate::error::DecodeError;
 use crate::framing::MAX_DEPTH;
 use crate::json;
 
-/// Which fields of a message are strings, and which are messages.
+/// The fields of a message that are strings, and those that are messages.
 struct Shape {
     strings: &'static [u64],
     messages: &'static [(u64, &'static Self)],

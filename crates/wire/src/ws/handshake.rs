@@ -12,10 +12,10 @@ pub const VERSION: &str = "13";
 /// Appended to the client's key before hashing (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Why a request is no WebSocket handshake.
+/// Reason that a request is not a WebSocket handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
-    /// The request is no GET.
+    /// The request is not a GET.
     #[error("a WebSocket handshake is a GET request")]
     Method,
     /// `Connection` does not list `upgrade`.

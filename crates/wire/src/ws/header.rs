@@ -24,8 +24,8 @@ pub(super) struct Header {
 }
 
 /// Parses the header at the front of `bytes` and returns it with its length, or `None` if more bytes are
-/// needed. Whatever is wrong is told at the first byte that shows it, so the verdict does not depend on how
-/// the bytes were split.
+/// needed. Errors are reported at the first byte that shows them, so the verdict does not depend on how the bytes were
+/// split.
 ///
 /// A length in a longer form than it needs is accepted, although RFC 6455 §5.2 asks for the shortest: clients
 /// in the field send such frames, and Centrifugo v6.9 takes them.

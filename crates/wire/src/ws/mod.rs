@@ -6,8 +6,8 @@
 //! load generators.
 //!
 //! The reader works in place: a message that lies whole in the input costs no copy and no allocation, and
-//! a connection with no message under way owns no heap. What the input ends inside of is kept by the
-//! reader, never more than the limits allow and never more than about twice what really arrived.
+//! a connection with no message under way owns no heap. An incomplete end of the input is kept by the reader, never
+//! more than the limits allow and never more than about twice what really arrived.
 //!
 //! Extensions are not negotiated yet. permessage-deflate (RFC 7692) enters at two places: the reserved
 //! bits that `header::parse` lets pass, and `reader::finish`, where a message is whole but not yet judged.
@@ -24,7 +24,7 @@ use std::ops::{Deref, DerefMut};
 pub use encode::{NO_STATUS, append_close, append_frame, append_header, append_masked_frame, header};
 pub use reader::Reader;
 
-/// What a frame carries (RFC 6455 §11.8). The values are those on the wire.
+/// Content of a frame (RFC 6455 §11.8). The values are those on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
@@ -43,8 +43,8 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    /// Whether frames of this kind steer the connection rather than carry a message: at most 125 bytes,
-    /// never fragmented, allowed between the fragments of a message.
+    /// Returns true if frames of this kind control the connection rather than carry a message: at most 125 bytes, never
+    /// fragmented, allowed between the fragments of a message.
     #[must_use]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
@@ -70,7 +70,7 @@ pub struct Limits {
     /// Payload bytes of a whole message, all fragments together. A message over it is refused (1009) as soon
     /// as the header that exceeds it is read.
     ///
-    /// The number of fragments has no limit of its own: an empty one costs its sender six bytes and the receiver
+    /// The number of fragments is not limited itself: an empty one costs its sender six bytes and the receiver
     /// nothing.
     pub message: u32,
 }
@@ -93,7 +93,7 @@ pub enum Event<'a> {
     Ping(Payload<'a>),
     /// A pong. Its payload is dropped.
     Pong,
-    /// The peer closes, with the code it gave. Whatever follows is dropped by the reader.
+    /// The peer closes, with the code it gave. Everything after it is dropped by the reader.
     Close(Option<u16>),
 }
 
@@ -152,7 +152,7 @@ impl Eq for Payload<'_> {}
 pub struct CloseError {
     /// 1002 protocol error, 1007 invalid UTF-8, or 1009 over a limit.
     pub code: u16,
-    /// What was wrong, for the close frame. Empty for a message over the size limit, as Centrifugo v6.9 has it.
+    /// Cause, for the close frame. Empty for a message over the size limit, as Centrifugo v6.9 has it.
     pub reason: &'static str,
 }
 

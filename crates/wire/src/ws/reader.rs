@@ -12,7 +12,7 @@ use super::{CloseError, Event, Limits, Opcode, Payload, mask};
 #[derive(Debug)]
 pub struct Reader {
     partial: Option<Box<Partial>>,
-    /// Whether the peer masks its frames, as clients must and servers must not.
+    /// Set when the peer masks its frames, as clients must and servers must not.
     want_mask: bool,
     ended: bool,
 }
@@ -31,8 +31,8 @@ impl Reader {
     }
 
     /// Consumes bytes from the front of `input`, unmasking them in place, up to the end of the next event or
-    /// of the input. Returns how many, and the event. What the input ends inside of is kept, so that `None`
-    /// always means the whole input was consumed.
+    /// of the input. Returns how many, and the event. An incomplete end of the input is kept, so that `None` always
+    /// means the whole input was consumed.
     ///
     /// The sequence of events does not depend on how the bytes are split over calls.
     ///
@@ -72,7 +72,7 @@ impl Reader {
         }
     }
 
-    /// Whether a message or a frame has begun and not ended.
+    /// Returns true if a message or a frame has begun and not ended.
     #[must_use]
     pub const fn is_partial(&self) -> bool {
         self.partial.is_some()
@@ -235,7 +235,7 @@ struct Frame {
     /// The key as it applies to the next byte.
     mask: [u8; 4],
     remaining: u64,
-    /// Whether an earlier input held the start of it.
+    /// Set when an earlier input held the start of it.
     resumed: bool,
 }
 
@@ -249,7 +249,7 @@ impl Frame {
     }
 }
 
-/// What has begun and not ended: a header, a frame, a message, or a frame within a message.
+/// Input that has begun and not ended: a header, a frame, a message, or a frame within a message.
 #[derive(Debug, Default)]
 struct Partial {
     header: HeaderStart,

@@ -1,6 +1,6 @@
 //! The request of an opening handshake, read from the bytes of a fresh connection.
 //!
-//! A general HTTP server stands between a client and the handshake more than it helps: it refuses HTTP/1.0 and
+//! A general HTTP server is more of an obstacle to the handshake than a help: it refuses HTTP/1.0 and
 //! query strings that every other server takes, and spells the names of response headers its own way. So a server
 //! that owns its sockets reads the first request itself and passes on to its HTTP server, byte for byte, all that
 //! is not plainly a handshake. [`read`] recognizes one, [`super::handshake::check`] judges it, [`response`] answers.
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 /// Most bytes of a request's head, from the first byte to the empty line.
 pub const MAX_HEAD: usize = 32 << 10;
 
-/// What the beginning of a connection holds.
+/// The beginning of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opening<'a> {
     /// It may become a handshake: more bytes are needed.
@@ -30,7 +30,7 @@ pub struct Head<'a> {
     pub http_10: bool,
     /// Names and values of the headers, as they came.
     pub headers: Vec<(&'a str, &'a [u8])>,
-    /// Bytes of the head. What follows belongs to the WebSocket.
+    /// Bytes of the head. Everything after it belongs to the WebSocket.
     pub len: usize,
 }
 

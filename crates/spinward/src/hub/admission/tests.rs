@@ -133,7 +133,7 @@ fn publishers_of_a_channel_go_on_in_order() {
     let channel = rig.channel("c", &[0], 1);
     while rig.publish(&channel, 100).is_none() {}
     let mut tickets: Vec<_> = (0..4).map(|_| rig.wait(&channel)).collect();
-    // Whoever gives up holds up nobody.
+    // A publisher that gives up holds up nobody.
     drop(tickets.remove(1));
     for count in 1..=3 {
         channel.lock().sent(1);

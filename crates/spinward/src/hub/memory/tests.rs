@@ -15,7 +15,7 @@ fn hub() -> Hub {
     Hub::new(Arc::new(Config::default()), clock, Entropy::seeded(7), None, 1)
 }
 
-/// A hub in which the ends of channels share so many places.
+/// A hub in which the ends of channels share `places` places.
 fn crowded(places: usize) -> Hub {
     let mut hub = hub();
     hub.engine = Engine::Memory(Memory::with_places(&Entropy::seeded(8), places));
@@ -134,7 +134,7 @@ fn a_history_that_is_over_is_not_taken_for_the_next_one() {
     hub.clock.advance(2_000);
     hub.catch_up();
     assert!(hub.is_empty());
-    // Two publications were lost for whoever comes back, though offset 0 looks as if nothing had happened.
+    // Two publications were lost for a returning client, though offset 0 looks as if nothing had happened.
     for since in [before.clone(), first.clone()] {
         let filter = HistoryFilter { since: Some(since.clone()), ..READ };
         let read = hub.history_memory(hub.memory(), "c", &filter, KEPT, hub.clock.now());
@@ -263,7 +263,7 @@ struct Given {
 proptest! {
     #![proptest_config(config())]
 
-    /// Whoever comes back with a position is recovered with exactly what was published since, or not at all; and
+    /// A client that returns with a position is recovered with exactly what was published since, or not at all; and
     /// always if the channel had no publication when the position was given, and has none since.
     #[test]
     fn nobody_is_brought_up_to_date_by_another_history(

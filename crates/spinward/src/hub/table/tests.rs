@@ -9,7 +9,7 @@ fn record(directory: &Directory, name: &str) -> Arc<Channel> {
     directory.with(name, |channel, _| Arc::clone(channel))
 }
 
-/// There may be millions of each. Who lets one grow should know that he does.
+/// There may be millions of each, so any growth should be deliberate.
 #[test]
 fn a_channel_and_its_subscribers_are_small() {
     assert!(size_of::<Channel>() <= 64, "{} bytes for the record of a channel", size_of::<Channel>());
