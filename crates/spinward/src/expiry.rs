@@ -67,7 +67,9 @@ impl<T> ExpiryQueue<T> {
             let Some(first) = self.heap.first().copied() else { break };
             due.push(self.take(first));
         }
-        self.give_back();
+        if !due.is_empty() {
+            self.give_back();
+        }
         due
     }
 

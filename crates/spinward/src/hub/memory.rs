@@ -27,6 +27,10 @@ const QUEUES: usize = 64;
 /// Channels that are taken out of a queue under one lock.
 const BATCH: usize = 32;
 
+/// Channels that are due which a publish looks at. A channel comes up twice, for its publications and for its
+/// position, so that publishers pay for what they bring, and no backlog grows however fast they are.
+const PAID: usize = 3;
+
 /// How long a stream without publications outlives its last use where its position could not be derived again.
 const LINGER_MS: u64 = 60_000;
 
@@ -98,23 +102,38 @@ impl Memory {
     /// Has the channel looked at when its stream is due. One that nobody needs is dropped. To be called after every
     /// use of a stream, once the subscriber that it was for is counted.
     pub(crate) fn settle(&self, channel: &Arc<Channel>, state: &mut State, now_ms: u64) {
+        self.settle_and_take(channel, state, now_ms, 0);
+    }
+
+    /// The same, and takes out at most `max` channels that are due, to be looked at once the record is unlocked.
+    fn settle_and_take(
+        &self,
+        channel: &Arc<Channel>,
+        state: &mut State,
+        now_ms: u64,
+        max: usize,
+    ) -> Vec<Arc<Channel>> {
         let used = state.subscribers > 0;
-        let Some(stream) = &mut state.stream else { return };
+        let Some(stream) = &mut state.stream else { return Vec::new() };
         if !used && stream.is_unwritten() {
             let era = epochs::era(stream.epoch());
             if era.is_some_and(|era| era >= self.epochs.first(&channel.name)) {
                 // Whoever comes back with its position finds the same history without it.
                 state.stream = None;
-                return self.queue(channel).lock().cancel(channel.id);
+                self.queue(channel).lock().cancel(channel.id);
+                return Vec::new();
             }
             stream.expire_by(now_ms.saturating_add(LINGER_MS));
         }
         // The position of a stream in use is looked at again when the last subscriber leaves.
         let due =
             stream.entries_expire_at().unwrap_or(NEVER).min(if used { NEVER } else { stream.expires_at() });
-        if due != NEVER {
-            self.queue(channel).lock().schedule(channel.id, due, || Arc::clone(channel));
+        if due == NEVER {
+            return Vec::new();
         }
+        let mut queue = self.queue(channel).lock();
+        queue.schedule(channel.id, due, || Arc::clone(channel));
+        if max > 0 { queue.pop_due(now_ms, max) } else { Vec::new() }
     }
 
     /// The last subscriber has left: the position is kept for its time from now on.
@@ -196,26 +215,27 @@ impl Hub {
             let key = &options.idempotency_key;
             let known =
                 (!key.is_empty()).then(|| memory.keys(channel).lock().get(name, key, now.mono)).flatten();
-            let (published, wake) = match known {
-                Some(published) => (published, None),
+            let (published, wake, due) = match known {
+                Some(published) => (published, None, Vec::new()),
                 None => {
                     if let Err(ticket) = self.admit(channel, state, &publication, permit.as_mut()) {
                         return Err(Held::new(ticket, publication, options));
                     }
-                    let done = self.store_and_deliver(memory, channel, state, publication, &options, now);
+                    let (published, wake) =
+                        self.store_and_deliver(memory, channel, state, publication, &options, now);
                     if !key.is_empty() {
-                        memory.keys(channel).lock().put(name, key, &done.0, now.mono);
+                        memory.keys(channel).lock().put(name, key, &published, now.mono);
                     }
-                    memory.settle(channel, state, now.mono);
-                    done
+                    (published, wake, memory.settle_and_take(channel, state, now.mono, PAID))
                 }
             };
-            Ok((published, wake, state.is_idle().then(|| Arc::clone(channel))))
+            Ok((published, wake, state.is_idle().then(|| Arc::clone(channel)), due))
         });
-        let (published, wake, unused) = done?;
+        let (published, wake, unused, due) = done?;
         if let Some(wake) = wake {
             wake.wake(&self.inboxes);
         }
+        self.expire_channels(memory, due, now);
         // It was made for the key alone, which does not need it any more.
         if let Some(channel) = unused {
             self.directory.release(&channel);
@@ -338,13 +358,17 @@ impl Hub {
                     break;
                 }
                 left -= due.len();
-                for channel in due {
-                    memory.expire(&channel, now.mono);
-                    self.directory.release(&channel);
-                }
+                self.expire_channels(memory, due, now);
             }
         }
         memory.next_due()
+    }
+
+    fn expire_channels(&self, memory: &Memory, due: Vec<Arc<Channel>>, now: Now) {
+        for channel in due {
+            memory.expire(&channel, now.mono);
+            self.directory.release(&channel);
+        }
     }
 }
 

@@ -213,6 +213,22 @@ fn a_crowd_of_channels_that_has_expired_gives_its_memory_back() {
     assert!(hub.queued() <= QUEUES * 2048, "{} bytes", hub.queued());
 }
 
+/// Whoever brings channels has those of before dropped: without any turn of expiry no backlog grows.
+#[test]
+fn publishers_pay_for_the_channels_that_they_bring() {
+    let hub = hub();
+    let mut most = 0;
+    for number in 0..100_000 {
+        hub.put(&format!("c{number}"), KEPT, "");
+        if number % 10 == 0 {
+            hub.clock.advance(1);
+        }
+        most = if number % 500 == 0 { most.max(hub.directory.size().0) } else { most };
+    }
+    // What is alive are those of one second.
+    assert!(most < 12_000, "{most} channels");
+}
+
 /// While anyone is there, a stream outlives its time, and what is kept of it does not.
 #[test]
 fn a_channel_in_use_keeps_its_position_alone() {
