@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
+// A batch of calls, each of which is answered at once, would otherwise keep a thread of the runtime for milliseconds.
+use tokio::task::coop::consume_budget;
 
 /// Selects connections of a user.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +61,7 @@ pub struct NodeInfo {
 }
 
 impl Node {
-    /// Publishes to a channel.
+    /// Publishes to a channel. A loop of such calls gives way to other tasks now and then.
     ///
     /// # Errors
     /// [`BrokerError::Stopped`] once the node is shut down; or the broker failed, which the memory broker never does.
@@ -69,6 +71,7 @@ impl Node {
         data: Bytes,
         options: PublishOptions,
     ) -> Result<Published, BrokerError> {
+        consume_budget().await;
         self.inner.publish(channel, data, options).wait().await
     }
 
@@ -82,6 +85,7 @@ impl Node {
         filter: HistoryFilter,
         options: HistoryOptions,
     ) -> Result<History, BrokerError> {
+        consume_budget().await;
         self.inner.history(channel, filter, options).wait().await
     }
 
@@ -104,6 +108,7 @@ impl Node {
     /// # Errors
     /// The presence store failed.
     pub async fn presence(&self, channel: &str) -> Result<Members, PresenceError> {
+        consume_budget().await;
         self.inner.presence.members(channel).wait().await
     }
 
@@ -266,5 +271,26 @@ mod tests {
         node.inner.hub.users.register("u", Handle::new(0, 0, 0), 0, false);
         let ended = tokio::time::timeout(Duration::from_secs(10), subscribe()).await;
         assert_eq!(ended, Ok(Err(SubscribeError::Stopped)));
+    }
+
+    #[tokio::test]
+    async fn a_loop_of_calls_gives_way_to_others() {
+        let config = crate::Config { shards: 1, ..crate::Config::default() };
+        let node = Node::builder(Nothing).config(config).build().unwrap();
+        let looping = tokio::spawn({
+            let node = node.clone();
+            async move {
+                for _ in 0..10_000 {
+                    node.publish("c", Bytes::new(), PublishOptions::default()).await.unwrap();
+                }
+            }
+        });
+        let mut turns = 0;
+        while !looping.is_finished() {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+        assert!(turns > 20, "{turns} turns of another task");
+        node.shutdown(Duration::from_secs(10)).await;
     }
 }
