@@ -29,7 +29,7 @@ pub(crate) struct Target {
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if shell::flag(arguments, "--list") {
         for row in rows::ALL {
-            println!("{:<26} {}{}", row.name, row.what, if row.usual { "" } else { " (when named)" });
+            println!("{:<26} {}", row.name, row.what);
         }
         return Ok(());
     }
@@ -38,10 +38,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         return Err(format!("no row {unknown}: see cargo xtask hostile --list").into());
     }
     let short = shell::flag(arguments, "--short");
-    let chosen: Vec<&Row> = rows::ALL
-        .iter()
-        .filter(|row| if named.is_empty() { row.usual || !short } else { named.contains(&row.name) })
-        .collect();
+    let chosen: Vec<&Row> =
+        rows::ALL.iter().filter(|row| named.is_empty() || named.contains(&row.name)).collect();
     crate::bench::build_load_generator()?;
     let binary = match shell::option(arguments, "--bin") {
         Some(file) => file.into(),

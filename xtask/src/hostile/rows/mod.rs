@@ -15,22 +15,11 @@ use crate::shell::Failure;
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) what: &'static str,
-    /// Part of a short run without names: it is known to hold.
-    pub(super) usual: bool,
     pub(super) run: fn(&Target) -> Result<Outcome, Failure>,
 }
 
 const fn row(name: &'static str, what: &'static str, run: fn(&Target) -> Result<Outcome, Failure>) -> Row {
-    Row { name, what, usual: true, run }
-}
-
-/// A row that does not hold yet.
-const fn pending(
-    name: &'static str,
-    what: &'static str,
-    run: fn(&Target) -> Result<Outcome, Failure>,
-) -> Row {
-    Row { name, what, usual: false, run }
+    Row { name, what, run }
 }
 
 /// All rows, in the order they run.
@@ -65,11 +54,7 @@ pub(super) const ALL: &[Row] = &[
         "subscribe and unsubscribe in a channel of 2,000 with join and leave",
         inbox::joins,
     ),
-    pending(
-        "publish-flood-client",
-        "10 clients that publish into a channel of 1,000",
-        inbox::client_publishes,
-    ),
+    row("publish-flood-client", "10 clients that publish into a channel of 1,000", inbox::client_publishes),
     row("publish-flood-api", "20,000 API calls that publish into a channel of 5,000", inbox::api_publishes),
     row("publish-flood-batch", "batches of 1,000 publications into a channel of 5,000", inbox::batches),
     row("revoke-batch", "batches of 1,000 revoke_token with 10,000 connections", inbox::revocations),
@@ -87,7 +72,7 @@ pub(super) const ALL: &[Row] = &[
     row("subscribe-cycle", "subscribe and unsubscribe, each time another channel", memory::subscribe_cycle),
     row("long-names", "history calls on names of 60 KB", memory::long_names),
     row("long-names-api", "API calls on names of 60 KB", memory::long_names_api),
-    pending("connect-names", "2,000 logins with name and version of 30 KB", memory::connect_names),
+    row("connect-names", "2,000 logins with name and version of 30 KB", memory::connect_names),
     row("ttl-channels", "channels with a TTL of 1 s, as many as the API takes", memory::ttl_channels),
     row("filter-churn", "2,000 filters of 50 KB, of subscribers who leave", memory::filter_churn),
     row("filter-cost", "200 filters of 500 comparisons each, asked 100 times a second", memory::filter_cost),
@@ -95,10 +80,6 @@ pub(super) const ALL: &[Row] = &[
     row("token-flood", "logins with bad tokens of 50 KB", logins::bad_tokens),
     row("login-storm", "200 clients that log in, leave and come again", logins::storm),
     row("log-pipe", "refused logins, and a log that nobody drains", logins::log_pipe),
-    pending(
-        "revocation-disk-full",
-        "a full disk under the revocation file, then space again",
-        files::disk_full,
-    ),
+    row("revocation-disk-full", "a full disk under the revocation file, then space again", files::disk_full),
     row("shutdown-deadline", "shutdown.timeout of 2 s under floods", outgoing::deadline),
 ];
