@@ -292,9 +292,10 @@ impl Core {
             if let Some(cause) = breach {
                 self.report(slot, &cause, code.code, now);
             }
-            // "Connection closed" is for the application alone: the peer has closed already, as in Centrifugo v6.9.
-            let frame =
-                (code != DisconnectCode::CONNECTION_CLOSED).then(|| (code.code as u16, code.reason.as_ref()));
+            // This code is for the application alone: the peer has closed already. As in Centrifugo v6.9, it is not
+            // sent with another reason either.
+            let frame = (code.code != DisconnectCode::CONNECTION_CLOSED.code)
+                .then(|| (code.code as u16, code.reason.as_ref()));
             self.start_closing(slot, frame, code == DisconnectCode::SLOW, now);
         }
     }
