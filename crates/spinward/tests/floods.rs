@@ -1,0 +1,116 @@
+//! Clients that ask for more than they have read, over sockets and over streams: they wait, and lose nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
+
+mod common;
+
+use common::{Client, connect};
+use spinward::answer::Answer;
+use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, RpcCall};
+use spinward::identity::Credentials;
+use spinward::wire::Protocol;
+use spinward::wire::message::{Command, RPCRequest};
+use spinward::{Config, Node};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+const COMMANDS: u32 = 3_000;
+const REPLY: usize = 4_000;
+
+/// Answers every call with 4 KB, every seventh of them later.
+struct Generous;
+
+impl Hooks for Generous {
+    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+        let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
+        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+    }
+
+    fn rpc(&self, _: &spinward::Client, call: RpcCall) -> Decision<bytes::Bytes> {
+        let reply = Ok(format!("\"{}\"", "x".repeat(REPLY)).into());
+        if call.method == "later" { Answer::later(async move { reply }) } else { Answer::Now(reply) }
+    }
+}
+
+fn node() -> Node {
+    let config = Config { shards: 1, queue_max_size: 64 << 10, ..Config::default() };
+    Node::builder(Generous).config(config).build().unwrap()
+}
+
+async fn serve(node: &Node) -> SocketAddr {
+    let app = axum::Router::new().route("/ws", axum::routing::any_service(node.websocket()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+fn call(id: u32) -> Command {
+    let method = if id % 7 == 0 { "later" } else { "now" };
+    let rpc = RPCRequest { method: method.to_owned(), data: "1".into() };
+    Command { id, rpc: Some(rpc), ..Command::default() }
+}
+
+/// Logs in, asks for 12 MB without reading any of it, and then reads.
+async fn ask_much<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) {
+    client.send(&[connect(1)]).await;
+    let commands: Vec<Command> = (2..COMMANDS + 2).map(call).collect();
+    for message in commands.chunks(500) {
+        client.send(message).await;
+    }
+    assert!(client.reply(1).await.connect.is_some());
+    for id in 2..COMMANDS + 2 {
+        let reply = client.next().await.expect("it is not closed");
+        assert_eq!(reply.id, id);
+        assert_eq!(reply.rpc.expect("an answer").data.len(), REPLY + 2);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_reads_gets_every_reply() {
+    let node = node();
+    let address = serve(&node).await;
+    let mut socket = Client::new(TcpStream::connect(address).await.unwrap(), Protocol::Json);
+    socket.upgrade("/ws", "").await;
+    ask_much(&mut socket).await;
+
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    node.serve_stream(theirs, Protocol::Protobuf, Handshake::default());
+    ask_much(&mut Client::new(ours, Protocol::Protobuf)).await;
+}
+
+#[tokio::test]
+async fn a_socket_that_fails_while_it_is_not_read_is_noticed() {
+    let node = node();
+    let address = serve(&node).await;
+    let mut client = Client::new(TcpStream::connect(address).await.unwrap(), Protocol::Json);
+    client.upgrade("/ws", "").await;
+    client.send(&[connect(1)]).await;
+    let commands: Vec<Command> = (2..COMMANDS + 2).map(call).collect();
+    for message in commands.chunks(500) {
+        client.send(message).await;
+    }
+    // Until the server has filled what the kernel holds, and stopped.
+    let mut sent = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = node.info().counters.bytes_sent;
+        if now > 0 && now == sent {
+            break;
+        }
+        sent = now;
+    }
+    assert!(sent < u64::from(COMMANDS) * REPLY as u64, "it has stopped before the end");
+    assert_eq!(node.info().counters.connections, 1);
+    // What it has not read makes of its close a reset.
+    drop(client);
+    for _ in 0..100 {
+        if node.info().counters.connections == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the connection is still there");
+}
