@@ -114,3 +114,41 @@ async fn a_socket_that_fails_while_it_is_not_read_is_noticed() {
     }
     panic!("the connection is still there");
 }
+
+/// Clients that are never done: the shard always has something to do for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_answered_while_others_flood() {
+    let node = node();
+    let address = serve(&node).await;
+    let flooders: Vec<_> = (0..4)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut client = Client::new(TcpStream::connect(address).await.unwrap(), Protocol::Json);
+                client.upgrade("/ws", "").await;
+                client.send(&[connect(1)]).await;
+                client.reply(1).await;
+                for round in 1.. {
+                    let ids = round * 1_000..(round + 1) * 1_000;
+                    // The next thousand are there before the replies to these.
+                    client.send(&ids.clone().map(call).collect::<Vec<_>>()).await;
+                    for id in ids.skip(500) {
+                        client.reply(id).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut client = Client::new(TcpStream::connect(address).await.unwrap(), Protocol::Json);
+    client.upgrade("/ws", "").await;
+    client.send(&[connect(1)]).await;
+    client.reply(1).await;
+    // Each within five seconds, or the test fails.
+    for id in 2..52 {
+        client.send(&[call(id)]).await;
+        client.reply(id).await;
+    }
+    for flooder in flooders {
+        assert!(!flooder.is_finished(), "it was flooding all the time");
+        flooder.abort();
+    }
+}

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use stream::Stream;
 use task::Tasks;
-use work::SYSTEM_CALL;
+use work::{DELIVERY, SYSTEM_CALL};
 
 /// A connection whose WebSocket handshake is done.
 pub(crate) struct Accepted {
@@ -97,12 +97,14 @@ pub(crate) struct Driver {
     #[cfg(target_os = "linux")]
     poller: poll::Poller,
     tasks: Tasks,
-    /// Publications were taken since there was nothing to do.
-    published: bool,
+    /// Deliveries of publications since there was nothing to do.
+    delivered: u32,
     /// Connections sent to since then.
     sends: u32,
     /// The inbox is not looked at.
     resting: bool,
+    /// Until then, in microseconds of the monotonic clock.
+    rest_until: u64,
     /// The loop sleeps until then, on the monotonic clock, if nothing wakes it.
     asleep_until: u64,
     /// Time at which connections are closed, whatever is in the inbox before that. Known once the node stops.
@@ -136,9 +138,10 @@ pub(crate) fn spawn(
             #[cfg(target_os = "linux")]
             poller,
             tasks: Tasks::default(),
-            published: false,
+            delivered: 0,
             sends: 0,
             resting: false,
+            rest_until: 0,
             asleep_until: 0,
             stop_at: None,
             stopping: false,
@@ -206,7 +209,10 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
             (more, driver_ref.resting, deadline)
         };
         if more {
-            // Tasks of this shard get their turn too.
+            // There may be something to do for as long as one client likes: sockets are looked at all the same, and
+            // tasks of this shard get their turn too.
+            #[cfg(target_os = "linux")]
+            driver.borrow_mut().poller.woken();
             tokio::task::yield_now().await;
             continue;
         }
@@ -299,14 +305,21 @@ impl Driver {
         if more || self.resting {
             return None;
         }
-        let (published, sends) = (std::mem::take(&mut self.published), std::mem::take(&mut self.sends));
+        // Replies are sends too, and nothing is gained by resting after them.
+        let sends = std::mem::take(&mut self.delivered).min(std::mem::take(&mut self.sends));
         // Publishers that wait bring nothing more until the shard goes on.
         let awaited = self.hub.admission.is_waiting();
-        self.resting = published && sends >= SENDS_BEFORE_REST && !awaited && !self.stopping;
-        self.resting.then(|| REST_AT_MOST.min(REST_PER_SEND * sends))
+        self.resting = sends >= SENDS_BEFORE_REST && !awaited && !self.stopping;
+        self.resting.then(|| {
+            let time = REST_AT_MOST.min(REST_PER_SEND * sends);
+            self.rest_until = self.hub.clock.micros() + time.as_micros() as u64;
+            time
+        })
     }
 
     fn take_entries(&mut self, now: Now, own: &Rc<RefCell<Self>>) {
+        // Where there is always something else to do, the end of the rest is not waited for.
+        self.resting = self.resting && self.hub.clock.micros() < self.rest_until;
         if self.entries.is_empty() && !self.resting {
             self.hub.inboxes[self.shard].drain(&mut self.entries);
         }
@@ -317,8 +330,11 @@ impl Driver {
                 Some(Entry::Accept(accepted)) => self.accept(*accepted, now, own),
                 Some(Entry::Shutdown) => self.stop(now),
                 Some(entry) => {
-                    self.published |= matches!(entry, Entry::Publication { .. });
+                    let published = matches!(entry, Entry::Publication { .. });
                     self.core.entry(entry, now, &mut self.exec);
+                    if published {
+                        self.delivered = self.delivered.saturating_add((self.core.spent / DELIVERY) as u32);
+                    }
                 }
             }
             if !pace.may_go_on(ENTRY + self.core.spent) {
@@ -383,7 +399,7 @@ impl Driver {
         let mut pace = Pace::new(&self.hub.clock);
         for _ in 0..SENDS_PER_SLICE {
             let Some(slot) = take(&mut self.core) else { return };
-            self.sends += 1;
+            self.sends = self.sends.saturating_add(1);
             if !self.tasks.wake(slot) {
                 #[cfg(target_os = "linux")]
                 self.flush_socket(slot);
