@@ -34,7 +34,7 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
     .into_iter()
     .collect();
     let blocks = blocks("configuration.md", "config");
-    assert_eq!(blocks.len(), 5);
+    assert_eq!(blocks.len(), 6);
     let mut loaded = Vec::new();
     for (_, language, block) in blocks {
         let format = match language.as_str() {
