@@ -5,6 +5,7 @@
 //! counted, and once there is room again the log says how many.
 
 use parking_lot::{Condvar, Mutex};
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -93,8 +94,10 @@ impl Queue {
 
     fn put(&self, line: &[u8]) {
         let mut state = self.0.state.lock();
-        // A line of any length is taken while there is no other.
-        if state.lines == MAX_LINES || (state.lines > 0 && state.bytes.len() + line.len() > MAX_BYTES) {
+        // A line of any length is taken while there is no other, and the line about dropped ones always.
+        let full =
+            state.lines >= MAX_LINES || (state.lines > 0 && state.bytes.len() + line.len() > MAX_BYTES);
+        if full && !WRITES.get() {
             state.untold += 1;
             drop(state);
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
@@ -105,6 +108,11 @@ impl Queue {
         drop(state);
         self.0.work.notify_one();
     }
+}
+
+std::thread_local! {
+    /// True on the thread that writes the lines.
+    static WRITES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The log's layer writes each line with one call.
@@ -121,6 +129,7 @@ impl Write for Queue {
 
 impl Shared {
     fn write_all(&self, mut destination: impl Destination) {
+        WRITES.set(true);
         let mut batch = Vec::new();
         // The last line was not written to its end.
         let mut torn = false;
@@ -154,7 +163,7 @@ impl Shared {
             let whole = written == batch.len();
             batch.clear();
             batch.shrink_to(KEPT);
-            // There is room again. While the destination fails, it would not take this line either.
+            // While the destination fails, it would not take this line either.
             let untold = if whole { std::mem::take(&mut self.state.lock().untold) } else { 0 };
             if untold > 0 {
                 tracing::error!(dropped = untold, "{untold} log lines dropped");

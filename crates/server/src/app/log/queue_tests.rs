@@ -98,11 +98,12 @@ fn the_number_of_dropped_lines_is_logged_once_there_is_room() {
     let dropped = test.queue.dropped();
     assert!(dropped > 0);
     let text = test.end();
-    assert!(
-        text.contains(&format!(" {dropped} log lines dropped")),
-        "{}",
-        &text[text.len().saturating_sub(200)..]
-    );
+    // Tests that run at the same time log by this subscriber too, and their lines may be dropped as well.
+    let logged: u64 = text
+        .split(" log lines dropped")
+        .filter_map(|before| before.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum();
+    assert!(logged >= dropped, "{logged} of {dropped}: {}", &text[text.len().saturating_sub(200)..]);
 }
 
 #[test]
