@@ -93,7 +93,7 @@ impl Api {
     /// Answers a POST below the prefix whose key is checked and whose body is read.
     ///
     /// # Errors
-    /// The call is malformed: [`malformed`] is the answer.
+    /// The call is malformed. The response is then the one of `malformed`.
     pub async fn serve(
         &self,
         settings: &HttpSettings,
