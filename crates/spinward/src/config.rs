@@ -48,7 +48,7 @@ pub struct Config {
     pub connect_include_server_time: bool,
     /// Rate limits of one connection, on commands and bytes.
     pub rate_limits: RateLimits,
-    /// Bytes that may wait for one shard before publishers are held back, and joins and leaves dropped.
+    /// Bytes that may wait for one shard. Publishers, joins and leaves wait while it is full.
     pub inbox_max_size: usize,
     /// Hooks and brokers may keep this many answers outstanding per shard; further commands wait.
     pub max_calls_in_flight: usize,
