@@ -49,7 +49,8 @@ struct State {
     lines: usize,
     /// Lines were taken and are not written yet.
     writing: bool,
-    reopen: bool,
+    /// Bytes and lines that belong to the destination as it is, before it is opened again.
+    reopen: Option<(usize, usize)>,
     /// Lines dropped of which the log has not told.
     untold: u64,
 }
@@ -78,7 +79,10 @@ impl Queue {
 
     /// Has the destination opened again, once what was logged before is written.
     pub(super) fn reopen(&self) {
-        self.0.state.lock().reopen = true;
+        let mut state = self.0.state.lock();
+        let before = (state.bytes.len(), state.lines);
+        state.reopen.get_or_insert(before);
+        drop(state);
         self.0.work.notify_one();
     }
 
@@ -87,7 +91,7 @@ impl Queue {
         let mut state = self.0.state.lock();
         self.0.idle.wait_while_for(
             &mut state,
-            |state| state.writing || state.lines > 0 || state.reopen,
+            |state| state.writing || state.lines > 0 || state.reopen.is_some(),
             limit,
         );
     }
@@ -137,14 +141,22 @@ impl Shared {
             let reopen = {
                 let mut state = self.state.lock();
                 state.writing = false;
-                while state.lines == 0 && !state.reopen {
+                while state.lines == 0 && state.reopen.is_none() {
                     self.idle.notify_all();
                     self.work.wait(&mut state);
                 }
                 state.writing = true;
-                state.lines = 0;
-                std::mem::swap(&mut state.bytes, &mut batch);
-                std::mem::take(&mut state.reopen)
+                let reopen = state.reopen.take();
+                if let Some((bytes, lines)) = reopen {
+                    // Later lines are for the destination that is opened then.
+                    let later = state.bytes.split_off(bytes);
+                    batch = std::mem::replace(&mut state.bytes, later);
+                    state.lines -= lines;
+                } else {
+                    state.lines = 0;
+                    std::mem::swap(&mut state.bytes, &mut batch);
+                }
+                reopen.is_some()
             };
             // The rest of a line that was cut off is lost; the next one begins on a line of its own.
             let mended = !torn || batch.is_empty() || write(&mut destination, b"\n") == 1;
