@@ -52,7 +52,7 @@ async fn serve(node: &Node) -> SocketAddr {
 }
 
 fn call(id: u32) -> Command {
-    let method = if id % 7 == 0 { "later" } else { "now" };
+    let method = if id.is_multiple_of(7) { "later" } else { "now" };
     let rpc = RPCRequest { method: method.to_owned(), data: "1".into() };
     Command { id, rpc: Some(rpc), ..Command::default() }
 }
