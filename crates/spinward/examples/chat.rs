@@ -9,7 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, Response};
 use axum::routing::{any_service, get};
 use spinward::answer::Answer;
-use spinward::broker::{HistoryOptions, PublishOptions};
+use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{
     Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, SubscribeOptions, Subscribing,
 };

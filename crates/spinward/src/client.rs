@@ -5,7 +5,7 @@ use crate::hooks::SubscribeOptions;
 use crate::hub::Hub;
 use crate::id::ClientId;
 use crate::identity::{Extension, Identity};
-use crate::shard::inbox::Control;
+use crate::mailbox::inbox::Control;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::any::Any;

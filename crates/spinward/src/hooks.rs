@@ -1,8 +1,8 @@
 //! The decisions that an application makes: who may connect, subscribe, publish.
 
 use crate::answer::Answer;
-use crate::broker::{HistoryOptions, PublishOptions};
 use crate::client::Client;
+use crate::engine::broker::{HistoryOptions, PublishOptions};
 use crate::id::ClientId;
 use crate::identity::{Credentials, Extension, Transport};
 use bytes::Bytes;

@@ -11,21 +11,21 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
-pub mod broker;
+mod channel;
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod enforce;
-mod expiry;
+pub mod engine;
 mod handle;
 pub mod hooks;
 mod hub;
 pub mod id;
 pub mod identity;
 mod log_rate;
+mod mailbox;
 mod metrics;
 mod node;
-pub mod presence;
 pub mod publication;
 mod rare;
 mod room;
@@ -33,7 +33,6 @@ mod session;
 mod shard;
 #[cfg(feature = "simulation")]
 pub mod sim;
-mod stream;
 pub mod transport;
 
 pub use answer::Answer;

@@ -11,21 +11,22 @@ mod tasks;
 
 pub use tasks::{Tasks, give_way};
 
-use crate::broker::Broker;
 use crate::clock::{Clock, Now};
 use crate::config::Config;
+use crate::engine::broker::Broker;
+use crate::engine::presence::{MemoryPresence, PresenceStore};
 use crate::hooks::{Handshake, Hooks};
 use crate::hub::{Engine, Hub};
 use crate::id::Entropy;
 use crate::identity::{Credentials, Transport};
+use crate::mailbox::inbox::Entry;
 use crate::node::execute::{Bulkheads, Executor};
 use crate::node::runtime::Runtime;
 use crate::node::{Inner, Node};
-use crate::presence::{MemoryPresence, PresenceStore};
 use crate::shard::core::Core;
-use crate::shard::inbox::Entry;
+use crate::shard::place;
 use crate::shard::slots::State;
-use crate::shard::{Accepted, Io, place};
+use crate::shard::{Accepted, Io};
 use bytes::Bytes;
 use spinward_wire::Protocol;
 use std::collections::VecDeque;

@@ -3,11 +3,11 @@
 mod common;
 use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
-use spinward::broker::*;
+use spinward::engine::broker::*;
+use spinward::engine::presence::{Member, Members, PresenceError, PresenceStats, PresenceStore};
 use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
 use spinward::id::ClientId;
 use spinward::identity::Credentials;
-use spinward::presence::{Member, Members, PresenceError, PresenceStats, PresenceStore};
 use spinward::wire::Protocol;
 use spinward::{ClientInfo, Config, Node, Position};
 use std::sync::Arc;

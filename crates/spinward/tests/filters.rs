@@ -6,7 +6,7 @@ mod common;
 
 use common::{Client, connect};
 use spinward::answer::Answer;
-use spinward::broker::PublishOptions;
+use spinward::engine::broker::PublishOptions;
 use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
-use spinward::broker::{
+use spinward::engine::broker::{
     Broker, BrokerError, BrokerSink, History, HistoryFilter, HistoryOptions, PublishOptions, Published,
 };
 use spinward::hooks::{

@@ -6,13 +6,15 @@ mod common;
 
 use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
-use spinward::broker::{BrokerError, PublishOptions};
 use spinward::enforce::{Judge, Verdict};
+use spinward::engine::broker::{BrokerError, PublishOptions};
+use spinward::engine::presence::{
+    Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore,
+};
 use spinward::hooks::{
     Connected, Connecting, Decision, Handshake, Hooks, Refusal, RpcCall, SubscribeOptions, Subscribing,
 };
 use spinward::identity::Credentials;
-use spinward::presence::{Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore};
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, RPCRequest};
 use spinward::{ClientFilter, ClientInfo, Config, Node, id::ClientId};

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
-use spinward::broker::HistoryOptions;
+use spinward::engine::broker::HistoryOptions;
 use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
@@ -66,8 +66,11 @@ fn join(node: &Node, protocol: Protocol) -> Client<tokio::io::DuplexStream> {
     Client::new(ours, protocol)
 }
 
-fn options() -> spinward::broker::PublishOptions {
-    spinward::broker::PublishOptions { history: HISTORY, ..spinward::broker::PublishOptions::default() }
+fn options() -> spinward::engine::broker::PublishOptions {
+    spinward::engine::broker::PublishOptions {
+        history: HISTORY,
+        ..spinward::engine::broker::PublishOptions::default()
+    }
 }
 
 #[tokio::test]

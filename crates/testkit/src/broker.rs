@@ -5,7 +5,7 @@ use crate::random::Random;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use spinward::answer::Answer;
-use spinward::broker::{
+use spinward::engine::broker::{
     Broker, BrokerError, BrokerEvent, BrokerSink, History, HistoryFilter, HistoryOptions, PublishOptions,
     Published,
 };

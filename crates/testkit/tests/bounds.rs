@@ -7,8 +7,8 @@
 
 use spinward::Config;
 use spinward::answer::Answer;
-use spinward::broker::{HistoryOptions, PublishOptions};
 use spinward::clock::{Clock, Now};
+use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{
     Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing,
     SubscribeOptions, Subscribing,

@@ -4,8 +4,8 @@
 
 use parking_lot::Mutex;
 use spinward::answer::Answer;
-use spinward::broker::PublishOptions;
 use spinward::clock::{Clock, Now};
+use spinward::engine::broker::PublishOptions;
 use spinward::hooks::{
     Connected, Connecting, Decision, Hooks, Publish, Publishing, SubscribeOptions, Subscribing,
 };

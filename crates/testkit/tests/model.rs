@@ -8,8 +8,8 @@
 use proptest::prelude::*;
 use spinward::Config;
 use spinward::answer::Answer;
-use spinward::broker::{HistoryOptions, PublishOptions};
 use spinward::clock::{Clock, Now};
+use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{Decision, Hooks, SubscribeOptions, Subscribing};
 use spinward::id::Entropy;
 use spinward::identity::Credentials;

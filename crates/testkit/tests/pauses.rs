@@ -4,9 +4,9 @@
 
 use spinward::Config;
 use spinward::answer::Answer;
-use spinward::broker::{HistoryOptions, PublishOptions};
 use spinward::clock::{Clock, Now};
 use spinward::config::{Bucket, RateLimits};
+use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{Connected, Connecting, Decision, HistoryAsked, Hooks, SubscribeOptions, Subscribing};
 use spinward::id::Entropy;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};

@@ -4,8 +4,8 @@
 
 use spinward::Config;
 use spinward::answer::Answer;
-use spinward::broker::PublishOptions;
 use spinward::clock::{Clock, Now};
+use spinward::engine::broker::PublishOptions;
 use spinward::hooks::{Connected, Connecting, Decision, Hooks, SubscribeOptions, Subscribing};
 use spinward::id::Entropy;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};

@@ -7,8 +7,8 @@
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use spinward::answer::Answer;
-use spinward::broker::{HistoryFilter, HistoryOptions, PublishOptions};
 use spinward::clock::Clock;
+use spinward::engine::broker::{HistoryFilter, HistoryOptions, PublishOptions};
 use spinward::hooks::{Connected, Connecting, Decision, Hooks, SubscribeOptions, Subscribing};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use spinward::Config;
 use spinward::answer::Answer;
-use spinward::broker::{HistoryOptions, PublishOptions};
 use spinward::clock::{Clock, Now};
+use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{Connected, Connecting, Decision, Hooks, SubscribeOptions, Subscribing};
 use spinward::id::Entropy;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};

@@ -61,13 +61,13 @@ pub struct Message {
     pub skip_history: bool,
     /// Labels.
     pub tags: Tags,
-    /// See [`spinward::broker::PublishOptions::idempotency_key`].
+    /// See [`spinward::engine::broker::PublishOptions::idempotency_key`].
     pub idempotency_key: String,
     /// It may be sent as a delta.
     pub delta: bool,
-    /// See [`spinward::broker::PublishOptions::version`].
+    /// See [`spinward::engine::broker::PublishOptions::version`].
     pub version: u64,
-    /// See [`spinward::broker::PublishOptions::version_epoch`].
+    /// See [`spinward::engine::broker::PublishOptions::version_epoch`].
     pub version_epoch: String,
 }
 

@@ -16,7 +16,7 @@ use command::{Command, Message, Since, Subscribe, Who};
 use globset::ErrorKind;
 use parking_lot::Mutex;
 use reply::{ApiError, Node as NodeFacts, Reply};
-use spinward::broker::{BrokerError, HistoryFilter, HistoryOptions, PublishOptions, Published};
+use spinward::engine::broker::{BrokerError, HistoryFilter, HistoryOptions, PublishOptions, Published};
 use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
 use spinward::{ClientFilter, Done, Node, NodeInfo, Position, ServerSubscribe};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Results of calls of the server API, and their JSON.
 
 use crate::policy::explain::Explanation;
-use spinward::broker::{History, Published};
-use spinward::presence::{Members, PresenceStats};
+use spinward::engine::broker::{History, Published};
+use spinward::engine::presence::{Members, PresenceStats};
 use spinward::wire::code::ErrorCode;
 use spinward::wire::json::{append_string, payload};
 use spinward::{ClientInfo, Publication};

@@ -28,8 +28,8 @@ use crate::policy::{
 use bytes::Bytes;
 use spinward::Client;
 use spinward::answer::Answer;
-use spinward::broker::{HistoryOptions, PublishOptions};
 use spinward::clock::Clock;
+use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{
     Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, Refreshed,
     Refreshing, Refusal, RpcCall, SubRefreshed, SubscribeFailure, SubscribeOptions, Subscribing,

@@ -1,34 +1,22 @@
 //! State shared by the shards of a node: the channel directory, the user registry, and a way into every shard.
 
-pub(crate) mod admission;
 mod comparisons;
-pub(crate) mod directory;
-pub(crate) mod encoded;
-pub(crate) mod epochs;
-mod filters;
-pub(crate) mod interest;
-pub(crate) mod join;
-pub(crate) mod local;
-mod memory;
 pub(crate) mod pulse;
-mod remote;
-mod subscribers;
-pub(crate) mod table;
 pub(crate) mod users;
 
-use crate::broker::{Broker, HistoryOptions};
+use crate::channel::directory::Directory;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::engine::broker::{Broker, HistoryOptions};
+pub(crate) use crate::engine::memory::Held;
+use crate::engine::memory::Memory;
 use crate::handle::Handle;
 use crate::id::{ClientId, Entropy};
 use crate::log_rate::LogRate;
+use crate::mailbox::admission::Admission;
+use crate::mailbox::inbox::{Control, Entry, Inbox};
 use crate::metrics::{Metrics, bump};
-use crate::shard::inbox::{Control, Entry, Inbox};
-use admission::Admission;
 use comparisons::Comparisons;
-use directory::Directory;
-pub(crate) use memory::Held;
-use memory::Memory;
 use parking_lot::Mutex;
 use pulse::Pulse;
 use std::sync::Arc;

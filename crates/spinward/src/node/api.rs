@@ -1,14 +1,14 @@
 //! The operations of a node that an application may call.
 
-use super::{Done, Node};
-use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
 use crate::enforce::Judge;
+use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
+use crate::engine::presence::{Members, PresenceError, PresenceStats};
 use crate::hooks::SubscribeOptions;
 use crate::hub::Engine;
+use crate::mailbox::inbox::{Control, Entry, Refused};
 use crate::metrics::Snapshot;
-use crate::presence::{Members, PresenceError, PresenceStats};
+use crate::node::{Done, Node};
 use crate::publication::Position;
-use crate::shard::inbox::{Control, Entry, Refused};
 use crate::shard::walk::Walk;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};

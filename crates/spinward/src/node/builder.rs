@@ -1,16 +1,16 @@
 //! The builder of a node.
 
-use super::execute::{Bulkheads, Executor};
-use super::runtime::Runtime;
-use super::threads::Threads;
-use super::{Inner, Node};
-use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::engine::broker::Broker;
+use crate::engine::presence::{MemoryPresence, PresenceStore};
 use crate::hooks::Hooks;
 use crate::hub::Hub;
 use crate::id::Entropy;
-use crate::presence::{MemoryPresence, PresenceStore};
+use crate::node::execute::{Bulkheads, Executor};
+use crate::node::runtime::Runtime;
+use crate::node::threads::Threads;
+use crate::node::{Inner, Node};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -170,7 +170,7 @@ async fn expire(inner: Weak<Inner>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{HistoryOptions, PublishOptions};
+    use crate::engine::broker::{HistoryOptions, PublishOptions};
 
     struct Nothing;
 

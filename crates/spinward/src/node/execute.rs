@@ -1,19 +1,19 @@
 //! Makes the calls of sessions: asks the application, the broker and the presence store.
 
-use super::Inner;
-use super::call::{Call, Called, Late, Outcome};
-use super::runtime::Runtime;
 use crate::answer::{Answer, BoxFuture};
-use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions};
 use crate::client::Client;
+use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions};
+use crate::engine::interest::Ask;
 use crate::handle::Handle;
 use crate::hooks::{HistoryAsked, PresenceAsked, Publish, Publishing, Refusal};
-use crate::hub::admission::Announcement;
-use crate::hub::interest::Ask;
 use crate::hub::{Engine, Held};
+use crate::mailbox::admission::Announcement;
+use crate::mailbox::call::{Call, Called, Late, Outcome};
+use crate::mailbox::inbox::Entry;
+use crate::node::Inner;
+use crate::node::runtime::Runtime;
 use crate::publication::{ClientInfo, Position};
 use crate::shard::core::Execute;
-use crate::shard::inbox::Entry;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -342,7 +342,7 @@ impl Inner {
         channel: &str,
         data: bytes::Bytes,
         options: PublishOptions,
-    ) -> Answer<Result<crate::broker::Published, BrokerError>> {
+    ) -> Answer<Result<crate::engine::broker::Published, BrokerError>> {
         if self.hub.is_stopping() {
             return Answer::Now(Err(BrokerError::Stopped));
         }
@@ -364,7 +364,7 @@ impl Inner {
         self: &Arc<Self>,
         channel: &str,
         held: Held,
-    ) -> Answer<Result<crate::broker::Published, BrokerError>> {
+    ) -> Answer<Result<crate::engine::broker::Published, BrokerError>> {
         let Held { ticket, data, options } = held;
         let Ok(ticket) = ticket else { return Answer::Now(Err(BrokerError::Overloaded)) };
         let (inner, channel) = (Arc::clone(self), channel.to_owned());
@@ -442,7 +442,7 @@ impl Inner {
         }
     }
 
-    fn ask_interest(self: &Arc<Self>, channel: Arc<crate::hub::directory::Channel>, ask: Ask) {
+    fn ask_interest(self: &Arc<Self>, channel: Arc<crate::channel::directory::Channel>, ask: Ask) {
         let Engine::Remote(broker) = &self.hub.engine else { return };
         let answer = match ask {
             Ask::Subscribe => broker.subscribe(&channel.name),
@@ -482,7 +482,7 @@ impl Inner {
         }
     }
 
-    fn compare_position(self: &Arc<Self>, channel: Arc<crate::hub::directory::Channel>) {
+    fn compare_position(self: &Arc<Self>, channel: Arc<crate::channel::directory::Channel>) {
         let filter = HistoryFilter { limit: 0, since: None, reverse: false };
         let options = self.hub.with_meta_ttl(HistoryOptions::default());
         let answer = self.history(&channel.name, filter, options);
@@ -505,7 +505,7 @@ impl Inner {
 
     fn read_slice(
         self: &Arc<Self>,
-        channel: Arc<crate::hub::directory::Channel>,
+        channel: Arc<crate::channel::directory::Channel>,
         handle: Handle,
         read: u32,
         filter: HistoryFilter,

@@ -1,7 +1,7 @@
 //! The health of a node: whether it can do its work.
 
-use super::Node;
 use crate::hub::Hub;
+use crate::node::Node;
 use std::time::Duration;
 
 /// The state of a node and of its shards, the threads that hold its connections.

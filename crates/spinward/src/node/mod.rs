@@ -2,7 +2,6 @@
 
 mod api;
 mod builder;
-pub(crate) mod call;
 mod done;
 pub(crate) mod execute;
 mod health;
@@ -15,9 +14,9 @@ pub use builder::{BuildError, NodeBuilder};
 pub use done::Done;
 pub use health::{Health, ShardHealth, ShardState};
 
+use crate::engine::presence::PresenceStore;
 use crate::hooks::Hooks;
 use crate::hub::Hub;
-use crate::presence::PresenceStore;
 use std::sync::Arc;
 use std::time::Duration;
 use threads::Threads;

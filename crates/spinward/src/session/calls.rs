@@ -3,13 +3,13 @@
 use super::expiry::Expiry;
 use super::subscriptions::Details;
 use super::{Cx, Session};
-use crate::broker::History;
+use crate::channel::delivery::{payload, to_wire};
+use crate::channel::directory::Channel;
+use crate::engine::broker::History;
+use crate::engine::presence::{Member, Members, PresenceStats};
 use crate::hooks::{FailureCause, Refreshed, Refusal, SubRefreshed};
-use crate::hub::directory::Channel;
-use crate::hub::encoded::{payload, to_wire};
 use crate::identity::Identity;
-use crate::node::call::{Call, Outcome};
-use crate::presence::{Member, Members, PresenceStats};
+use crate::mailbox::call::{Call, Outcome};
 use crate::publication::ClientInfo;
 use bytes::Bytes;
 use spinward_wire::append_presence_reply;

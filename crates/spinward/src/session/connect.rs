@@ -3,13 +3,13 @@
 use super::expiry::Expiry;
 use super::subscribe::{Asked, Purpose};
 use super::{Busy, Cx, Phase, Session, Waiting};
+use crate::channel::delivery::payload;
 use crate::hooks::{Connected, Connecting, FailureCause, Refusal};
-use crate::hub::encoded::payload;
 use crate::hub::users::Registered;
 use crate::identity::{Application, Identity};
-use crate::node::call::Call;
+use crate::mailbox::call::Call;
+use crate::mailbox::inbox::Control;
 use crate::publication::Position;
-use crate::shard::inbox::Control;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{ConnectRequest, ConnectResult, Reply};
 use std::sync::Arc;

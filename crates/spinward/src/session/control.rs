@@ -3,11 +3,11 @@
 use super::expiry::Expiry;
 use super::subscribe::{Asked, Purpose};
 use super::{Cx, Phase, Session};
+use crate::channel::delivery::payload;
 use crate::enforce::Verdict;
 use crate::hooks::{FailureCause, Refreshed, SubscribeOptions};
-use crate::hub::encoded::payload;
+use crate::mailbox::inbox::{Control, Refused};
 use crate::publication::Position;
-use crate::shard::inbox::{Control, Refused};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{Message, Push, Refresh};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,7 +3,7 @@
 use super::subscriptions::Details;
 use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::hooks::{HistoryAsked, PresenceAsked, Publishing, RpcCall};
-use crate::node::call::{Call, Outcome};
+use crate::mailbox::call::{Call, Outcome};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{HistoryRequest, PublishRequest, Reply, SubRefreshRequest};
 use spinward_wire::{Incoming, Request};

@@ -2,7 +2,7 @@
 
 use super::subscribe::Stage;
 use super::{Cx, Session};
-use crate::hub::local::LocalChannel;
+use crate::channel::local::LocalChannel;
 use spinward_wire::filter::Filter;
 
 impl Session {

@@ -15,16 +15,16 @@ mod subscription;
 mod subscriptions;
 mod timers;
 
+use crate::channel::table::LocalTable;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::hooks::{FailureCause, Handshake, Refusal, SubscribeFailure};
 use crate::hub::Hub;
-use crate::hub::table::LocalTable;
 use crate::id::ClientId;
 use crate::identity::{Identity, Transport};
+use crate::mailbox::call::{Call, Called};
 use crate::metrics::ShardMetrics;
-use crate::node::call::{Call, Called};
 use crate::rare::Rare;
 use expiry::Expiry;
 use spinward_wire::Protocol;
@@ -120,7 +120,7 @@ enum Waiting {
     },
     /// A subscription is being entered.
     Join,
-    SubRefresh(Arc<crate::hub::directory::Channel>),
+    SubRefresh(Arc<crate::channel::directory::Channel>),
     Publish,
     Presence,
     PresenceStats,

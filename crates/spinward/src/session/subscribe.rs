@@ -3,11 +3,11 @@
 use super::expiry::Expiry;
 use super::subscription::Replaced;
 use super::{Busy, Cx, Session, Waiting};
+use crate::channel::directory::Channel;
+use crate::channel::join::{Entered, Recover, Start, Ticket, Wish};
 use crate::hooks::{FailureCause, Refusal, SubscribeOptions, Subscribing};
 use crate::hub::Engine;
-use crate::hub::directory::Channel;
-use crate::hub::join::{Entered, Recover, Start, Ticket, Wish};
-use crate::node::call::Call;
+use crate::mailbox::call::Call;
 use crate::publication::Position;
 use spinward_wire::code::ErrorCode;
 use spinward_wire::filter::Filter;
@@ -281,8 +281,8 @@ fn wish(options: &SubscribeOptions, asked: &Asked, limit: usize) -> Wish {
 }
 
 /// Returns the slice to read of a remote stream for a subscriber.
-pub(crate) fn read_filter(wish: &Wish) -> crate::broker::HistoryFilter {
-    use crate::broker::HistoryFilter;
+pub(crate) fn read_filter(wish: &Wish) -> crate::engine::broker::HistoryFilter {
+    use crate::engine::broker::HistoryFilter;
     match &wish.recover {
         None => HistoryFilter { limit: 0, since: None, reverse: false },
         Some(recover) if recover.cache => {

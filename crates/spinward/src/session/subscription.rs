@@ -2,10 +2,10 @@
 
 use super::subscriptions::{Details, Subscription};
 use super::{Cx, Phase, Session};
+use crate::channel::directory::Channel;
+use crate::channel::local::Stand;
 use crate::hooks::Refreshing;
-use crate::hub::directory::Channel;
-use crate::hub::local::Stand;
-use crate::node::call::Call;
+use crate::mailbox::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use spinward_wire::message::{self, Unsubscribe};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use super::expiry::Standing;
 use super::subscriptions::Details;
 use super::{Cx, Phase, Session};
-use crate::node::call::Call;
+use crate::mailbox::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 
 /// Delay before the application is asked again whether an expired login may go on.

@@ -3,22 +3,22 @@
 //! Bytes, inbox entries and the time come in; bytes per slot come out, and calls to the outside, which go to
 //! the executor that is passed along. No I/O, no clock: a simulation steps several of these on one thread.
 
-use super::breaches::Breaches;
-use super::inbox::{Control, Entry};
-use super::probe::Probes;
-use super::rates::Rates;
-use super::refresh::Refresh;
-use super::slots::{Slot, State};
-use super::unsent::Unsent;
-use super::walk::Walk;
-use super::wheel::Wheel;
+use crate::channel::table::LocalTable;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::hub::Hub;
-use crate::hub::table::LocalTable;
-use crate::node::call::{Called, Outcome};
+use crate::mailbox::call::{Called, Outcome};
+use crate::mailbox::inbox::{Control, Entry};
 use crate::session::{Cx, Session};
+use crate::shard::breaches::Breaches;
+use crate::shard::probe::Probes;
+use crate::shard::rates::Rates;
+use crate::shard::refresh::Refresh;
+use crate::shard::slots::{Slot, State};
+use crate::shard::unsent::Unsent;
+use crate::shard::walk::Walk;
+use crate::shard::wheel::Wheel;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::ws::{self, Limits};
 use std::collections::VecDeque;

@@ -1,13 +1,13 @@
 //! Delivery of publications, losses, joins and leaves to the local subscribers of a channel.
 
-use super::core::{Core, Execute};
-use super::slots::{Marks, State, Taken};
-use super::work::DELIVERY;
+use crate::channel::delivery::{Delivery, On, frame, info_to_wire};
+use crate::channel::local::Verdict;
 use crate::clock::Now;
-use crate::hub::encoded::{Delivery, On, frame, info_to_wire};
-use crate::hub::local::Verdict;
 use crate::metrics::add;
 use crate::publication::ClientInfo;
+use crate::shard::core::{Core, Execute};
+use crate::shard::slots::{Marks, State, Taken};
+use crate::shard::work::DELIVERY;
 use bytes::Bytes;
 use spinward_wire::Protocol;
 use spinward_wire::code::DisconnectCode;

@@ -1,10 +1,10 @@
 //! The output of a connection, and its closing.
 
-use super::core::{CLOSE_MS, Core, Execute, FRAME_BYTES};
-use super::slots::State;
+use crate::channel::delivery::frame;
 use crate::clock::Now;
-use crate::hub::encoded::frame;
 use crate::session::MayPush;
+use crate::shard::core::{CLOSE_MS, Core, Execute, FRAME_BYTES};
+use crate::shard::slots::State;
 use bytes::Bytes;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::ws::{self};

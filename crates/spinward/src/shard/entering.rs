@@ -1,12 +1,12 @@
 //! Subscribers on their way into a channel of a remote broker.
 
-use super::core::{Core, Execute};
-use crate::broker::{BrokerError, History};
+use crate::channel::join::{Start, Ticket};
 use crate::clock::Now;
-use crate::hub::interest::Interest;
-use crate::hub::join::{Start, Ticket};
-use crate::node::call::{Call, Called};
+use crate::engine::broker::{BrokerError, History};
+use crate::engine::interest::Interest;
+use crate::mailbox::call::{Call, Called};
 use crate::publication::Position;
+use crate::shard::core::{Core, Execute};
 use spinward_wire::code::ErrorCode;
 use std::sync::Arc;
 

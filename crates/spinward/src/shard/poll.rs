@@ -1,10 +1,10 @@
 //! The poller: moves the bytes of plain TCP sockets, which own no buffer and no task.
 
-use super::pace::Pace;
-use super::slots::State;
-use super::work::SYSTEM_CALL;
-use super::{Driver, READS_PER_TURN, SCRATCH};
 use crate::metrics::add;
+use crate::shard::pace::Pace;
+use crate::shard::slots::State;
+use crate::shard::work::SYSTEM_CALL;
+use crate::shard::{Driver, READS_PER_TURN, SCRATCH};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 use std::collections::VecDeque;

@@ -4,11 +4,11 @@
 //! none does. One comparison serves all subscribers of the node, whichever shard asks for it; the memory broker loses
 //! nothing and is not asked.
 
-use super::core::{Core, Execute};
 use crate::clock::Now;
 use crate::handle::Handle;
-use crate::node::call::{Call, Called};
+use crate::mailbox::call::{Call, Called};
 use crate::publication::Position;
+use crate::shard::core::{Core, Execute};
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! Bytes of a connection: into frames, messages and commands.
 
-use super::core::{Core, Execute, FRAME_BYTES};
-use super::slots::{Marks, State};
-use super::work::{COMMAND, FRAME, Rest};
 use crate::clock::Now;
 use crate::metrics::add;
+use crate::shard::core::{Core, Execute, FRAME_BYTES};
+use crate::shard::slots::{Marks, State};
+use crate::shard::work::{COMMAND, FRAME, Rest};
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::ws::{self, Event, Payload};
 use spinward_wire::{Commands, Incoming, Request};

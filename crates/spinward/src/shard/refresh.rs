@@ -1,10 +1,10 @@
 //! Presence entries of stores that let them expire: refreshed in batches, each once per interval.
 
-use super::core::{Core, Execute};
-use super::slots::State;
 use crate::clock::Now;
 use crate::handle::Handle;
-use crate::node::call::{Call, Called};
+use crate::mailbox::call::{Call, Called};
+use crate::shard::core::{Core, Execute};
+use crate::shard::slots::State;
 use std::ops::Range;
 use std::time::Duration;
 

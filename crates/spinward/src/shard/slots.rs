@@ -1,12 +1,12 @@
 //! The slots of a shard: connections from the moment they are there until the mover releases them.
 
-use super::Accepted;
-use super::core::{Core, Execute};
-use super::outbox::{Outbox, weight};
-use super::work::Pending;
 use crate::clock::Now;
 use crate::handle::Handle;
 use crate::session::{MayPush, Session};
+use crate::shard::Accepted;
+use crate::shard::core::{Core, Execute};
+use crate::shard::outbox::{Outbox, weight};
+use crate::shard::work::Pending;
 use bytes::Bytes;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::ws;

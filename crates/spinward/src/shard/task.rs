@@ -1,9 +1,9 @@
 //! The task mover: moves the bytes of anything that can be read and written, by a task on the shard's runtime.
 
-use super::slots::State;
-use super::stream::Caught;
-use super::{Driver, Stream};
 use crate::hub::Hub;
+use crate::shard::slots::State;
+use crate::shard::stream::Caught;
+use crate::shard::{Driver, Stream};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Deliveries handed to connections and not sent yet, so that publishers of a channel wait for its sends.
 
-use super::core::Core;
-use crate::hub::directory::Channel;
+use crate::channel::directory::Channel;
+use crate::shard::core::Core;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -4,10 +4,10 @@
 //! every connection of a shard holds nothing else up. Walks run one after another, in the order in which they were
 //! asked for, so that a later one never overtakes an earlier one on the same connection.
 
-use super::core::{Core, Execute};
-use super::inbox::{Control, ENTRY_BYTES, Entry};
 use crate::clock::Now;
 use crate::handle::Handle;
+use crate::mailbox::inbox::{Control, ENTRY_BYTES, Entry};
+use crate::shard::core::{Core, Execute};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::oneshot;

@@ -5,9 +5,9 @@
 //! taken that, and one turn handles only so much for each connection. What has to wait is kept in the slot's
 //! [`Pending`], and the slot takes its place in a queue that each turn serves once around.
 
-use super::core::{Core, Execute};
-use super::slots::{Marks, State};
 use crate::clock::Now;
+use crate::shard::core::{Core, Execute};
+use crate::shard::slots::{Marks, State};
 use spinward_wire::ws::Payload;
 
 /// Work that one connection may use of a turn. The unit is about the work of a byte received or sent.

@@ -2,7 +2,7 @@
 //!
 //! Chosen per thread, since a simulation is one thread.
 
-use crate::hub::encoded::Delivery;
+use crate::channel::delivery::Delivery;
 use crate::publication::Publication;
 use crate::session::expiry::Standing;
 use bytes::Bytes;

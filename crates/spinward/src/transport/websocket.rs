@@ -4,10 +4,11 @@ use super::escape;
 use super::rate::Rate;
 use crate::hooks::Handshake;
 use crate::identity::{Credentials, Extension, Transport};
+use crate::mailbox::inbox::Entry;
 use crate::node::threads::Threads;
 use crate::node::{Inner, Node};
-use crate::shard::inbox::Entry;
-use crate::shard::{Accepted, Io, Stream, place};
+use crate::shard::place;
+use crate::shard::{Accepted, Io, Stream};
 use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,

@@ -3,13 +3,15 @@
 use super::{META_TTL, POSITION_CHECK, Scenario};
 use crate::random::Random;
 use spinward::answer::Answer;
-use spinward::broker::{HistoryOptions, PublishOptions};
+use spinward::engine::broker::{HistoryOptions, PublishOptions};
+use spinward::engine::presence::{
+    Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore,
+};
 use spinward::hooks::{
     Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing,
     SubscribeOptions, Subscribing,
 };
 use spinward::id::ClientId;
-use spinward::presence::{Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore};
 use spinward::sim::give_way;
 use spinward::{Client, ClientInfo, Config};
 use std::sync::Arc;

@@ -173,7 +173,7 @@ impl<T> ExpiryQueue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::tests::config;
+    use crate::engine::memory::stream::tests::config;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 

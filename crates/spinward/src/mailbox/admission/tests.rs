@@ -1,6 +1,6 @@
 use super::*;
-use crate::hub::directory::{Directory, Wake};
-use crate::hub::encoded::Delivery;
+use crate::channel::delivery::Delivery;
+use crate::channel::directory::{Directory, Wake};
 use crate::publication::Publication;
 use bytes::Bytes;
 

@@ -1,7 +1,7 @@
 //! Presence within one process: exact, never expiring.
 
-use super::{Member, Members, PresenceError, PresenceStats, PresenceStore};
 use crate::answer::Answer;
+use crate::engine::presence::{Member, Members, PresenceError, PresenceStats, PresenceStore};
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
 use crate::room::fewer;
@@ -204,7 +204,7 @@ fn give_back<K: Eq + std::hash::Hash, V>(map: &mut Map<K, V>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::tests::config;
+    use crate::engine::memory::stream::tests::config;
     use proptest::prelude::*;
     use spinward_wire::Protocol;
     use std::collections::{BTreeMap, BTreeSet};

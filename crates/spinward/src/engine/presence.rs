@@ -1,7 +1,7 @@
 //! Presence: the current members of a channel.
 
 use crate::answer::Answer;
-use crate::hub::encoded::info_to_wire;
+use crate::channel::delivery::info_to_wire;
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
 use bytes::Bytes;
@@ -13,8 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
 
-mod memory;
-pub use memory::MemoryPresence;
+pub use crate::engine::memory::presence::MemoryPresence;
 
 /// A presence store could not be reached, or failed.
 #[derive(Debug, Error)]
@@ -35,10 +34,10 @@ pub struct PresenceStats {
 /// Clones share the list, and what it was encoded to for clients: a store that gives out the same list again saves
 /// both.
 #[derive(Clone, Default)]
-pub struct Members(Arc<Snapshot>);
+pub struct Members(pub(in crate::engine) Arc<Snapshot>);
 
 #[derive(Default)]
-struct Snapshot {
+pub(in crate::engine) struct Snapshot {
     list: Vec<Arc<ClientInfo>>,
     json: OnceLock<Bytes>,
     protobuf: OnceLock<Bytes>,

@@ -1,14 +1,14 @@
 //! Entering a channel: the start of a subscriber, and what it is given of what it missed.
 
-use super::directory::{Channel, State};
-use super::interest::Ask;
-use super::memory::Memory;
-use super::{Engine, Hub};
-use crate::broker::{HistoryFilter, HistoryOptions};
+use crate::channel::directory::{Channel, State};
 use crate::clock::Now;
+use crate::engine::broker::{HistoryFilter, HistoryOptions};
+use crate::engine::interest::Ask;
+use crate::engine::memory::Memory;
+use crate::engine::memory::stream::Stream;
 use crate::handle::Handle;
+use crate::hub::{Engine, Hub};
 use crate::publication::{Position, Publication};
-use crate::stream::Stream;
 use spinward_wire::filter::Filter;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ impl Hub {
             state.set_shard(shard, true);
             self.came(state);
             let ask = state.interest.want();
-            let held = state.interest == super::interest::Interest::Held;
+            let held = state.interest == crate::engine::interest::Interest::Held;
             let entered = Entered {
                 record: Arc::clone(record),
                 seq: state.delivered,
@@ -299,7 +299,12 @@ impl Joining {
     /// Puts together what a read gave and what arrived since.
     ///
     /// `None`: something between the two is missing, so read again.
-    pub(crate) fn merge(&self, read: &Read, history: &crate::broker::History, wish: &Wish) -> Option<Start> {
+    pub(crate) fn merge(
+        &self,
+        read: &Read,
+        history: &crate::engine::broker::History,
+        wish: &Wish,
+    ) -> Option<Start> {
         let mut top = history.top.clone();
         let mut fresh = Vec::new();
         let other =
@@ -334,7 +339,7 @@ impl Joining {
 
 /// Judges whether a slice of a remote stream and what followed it bring a subscriber up to date.
 fn start_from_slice(
-    history: &crate::broker::History,
+    history: &crate::engine::broker::History,
     fresh: Vec<Arc<Publication>>,
     top: Position,
     wish: &Wish,

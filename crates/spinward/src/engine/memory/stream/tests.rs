@@ -1,7 +1,7 @@
 //! Tables of what Centrifugo v6.9 answers with its memory engine, and a comparison with a naive model.
 
 use super::*;
-use crate::broker::HistoryOptions;
+use crate::engine::broker::HistoryOptions;
 use bytes::Bytes;
 use proptest::prelude::*;
 

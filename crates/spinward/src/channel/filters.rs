@@ -139,7 +139,7 @@ fn rehash(filters: &[Option<Used>]) -> impl Fn(&u16) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::tests::config;
+    use crate::engine::memory::stream::tests::config;
     use proptest::prelude::*;
     use spinward_wire::message::FilterNode;
     use std::collections::BTreeMap;

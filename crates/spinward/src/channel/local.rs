@@ -1,10 +1,10 @@
 //! A channel in one shard: its subscribed connections, without a lock.
 
-use super::directory::Channel;
-use super::encoded::{Delivery, Form};
-use super::filters::Filters;
-use super::join::Joining;
-use super::subscribers::Subscribers;
+use crate::channel::delivery::{Delivery, Form};
+use crate::channel::directory::Channel;
+use crate::channel::filters::Filters;
+use crate::channel::join::Joining;
+use crate::channel::subscribers::Subscribers;
 use crate::publication::{Position, Publication, Tags};
 use crate::room::{fewer, make_room};
 use foldhash::fast::FixedState;

@@ -1,7 +1,7 @@
 use super::*;
-use crate::hub::directory::Directory;
-use crate::hub::local::Wants;
-use crate::stream::tests::config;
+use crate::channel::directory::Directory;
+use crate::channel::local::Wants;
+use crate::engine::memory::stream::tests::config;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

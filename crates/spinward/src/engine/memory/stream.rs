@@ -3,8 +3,8 @@
 //! What is read, recovered and suppressed here is what Centrifugo v6.9 with its memory engine does. Time is given by
 //! the caller; monotonic milliseconds everywhere but in the time stamp of a publication.
 
-use crate::broker::{BrokerError, History, HistoryFilter, PublishOptions};
-use crate::hub::epochs;
+use crate::engine::broker::{BrokerError, History, HistoryFilter, PublishOptions};
+use crate::engine::memory::epochs;
 use crate::publication::{Position, Publication};
 use std::collections::VecDeque;
 use std::mem::size_of;

@@ -1,12 +1,12 @@
 //! The channel directory: one record for each channel that has a subscriber on this node or a stream in it.
 
-use crate::hub::admission::{Admission, Block};
-use crate::hub::encoded::Delivery;
-use crate::hub::interest::Interest;
+use crate::channel::delivery::Delivery;
+use crate::engine::interest::Interest;
+use crate::engine::memory::stream::Stream;
+use crate::mailbox::admission::{Admission, Block};
+use crate::mailbox::inbox::{Entry, Inbox};
 use crate::publication::ClientInfo;
 use crate::room::fewer;
-use crate::shard::inbox::{Entry, Inbox};
-use crate::stream::Stream;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
@@ -256,7 +256,7 @@ impl Channel {
 pub(crate) struct Wake(u64);
 
 impl Wake {
-    pub(super) const NOBODY: Self = Self(0);
+    pub(crate) const NOBODY: Self = Self(0);
 
     pub(crate) fn wake(self, inboxes: &[Arc<Inbox>]) {
         Bits(self.0).for_each(|shard| {

@@ -1,10 +1,10 @@
 //! The way into a shard: one queue, first in, first out.
 
+use crate::channel::delivery::Delivery;
+use crate::channel::directory::{Channel, Share};
 use crate::enforce::Judge;
 use crate::handle::Handle;
-use crate::hub::directory::{Channel, Share};
-use crate::hub::encoded::Delivery;
-use crate::node::call::Outcome;
+use crate::mailbox::call::Outcome;
 use crate::publication::{ClientInfo, Position};
 use crate::room::fewer;
 use crate::shard::Accepted;
@@ -30,7 +30,11 @@ pub(crate) enum Entry {
     /// The remote broker answered whether it delivers a channel now.
     Interest { channel: u64, ok: bool },
     /// The remote broker answered a read for subscribers that are joining a channel.
-    Slice { channel: u64, read: u32, slice: Box<Result<crate::broker::History, crate::broker::BrokerError>> },
+    Slice {
+        channel: u64,
+        read: u32,
+        slice: Box<Result<crate::engine::broker::History, crate::engine::broker::BrokerError>>,
+    },
     /// The remote broker reported the top of a channel's stream, for comparison.
     Position { channel: u64, top: Position },
     /// Do something to one connection.

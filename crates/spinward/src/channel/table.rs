@@ -1,8 +1,8 @@
 //! The channels of one shard, and how they are found.
 
-use super::directory::{Channel, Names};
-use super::join::Ticket;
-use super::local::LocalChannel;
+use crate::channel::directory::{Channel, Names};
+use crate::channel::join::Ticket;
+use crate::channel::local::LocalChannel;
 use crate::room::fewer;
 use hashbrown::HashTable;
 use std::cmp::Reverse;

@@ -1,6 +1,6 @@
 //! Recently used idempotency keys, with the results of their publishes.
 
-use super::{IDEMPOTENCY_TTL, Published};
+use crate::engine::broker::{IDEMPOTENCY_TTL, Published};
 use crate::publication::Position;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -167,7 +167,7 @@ const TTL_MS: u64 = IDEMPOTENCY_TTL.as_millis() as u64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::tests::config;
+    use crate::engine::memory::stream::tests::config;
     use proptest::prelude::*;
     use std::collections::HashSet;
 

@@ -9,12 +9,12 @@
 //! its channel are made; lanes that wait for room in a shard are served in turn, one publication each. So a channel
 //! that is flooded waits for itself, and a channel that is not passes: for it there is a reserve of room.
 
-use super::directory::{Channel, Share, State};
+use crate::channel::directory::{Channel, Share, State};
 use crate::config::Config;
 use crate::handle::Handle;
-use crate::node::call::Outcome;
+use crate::mailbox::call::Outcome;
+use crate::mailbox::inbox::{ENTRY_BYTES, Entry, Inbox};
 use crate::publication::ClientInfo;
-use crate::shard::inbox::{ENTRY_BYTES, Entry, Inbox};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ const LEAST_BYTES: usize = 1 << 20;
 
 /// The lanes of a node.
 pub(crate) struct Admission {
-    pub(super) inboxes: Vec<Arc<Inbox>>,
+    pub(crate) inboxes: Vec<Arc<Inbox>>,
     /// Bytes that a publication of usual size has at most: it counts for one lot, and a larger one for more.
     lot: usize,
     /// Waiters in all lanes, to skip the search when there are none.
@@ -237,7 +237,7 @@ impl Admission {
     }
 
     /// Returns the number of lots that a payload of this size counts for in its channel.
-    pub(super) fn lots(&self, bytes: usize) -> u16 {
+    pub(crate) fn lots(&self, bytes: usize) -> u16 {
         u16::try_from(1 + bytes / self.lot).unwrap_or(MOST_LOTS).min(MOST_LOTS)
     }
 

@@ -1,7 +1,5 @@
 //! Brokers: storage of publications, and their transport between nodes.
 
-pub(crate) mod idempotency;
-
 use crate::answer::Answer;
 use crate::publication::{ClientInfo, Position, Publication, Tags};
 use bytes::Bytes;

@@ -1,16 +1,16 @@
 //! Calls of a session to the outside of its shard, and their outcomes.
 
-use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions};
+use crate::channel::directory::Channel;
+use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions};
+use crate::engine::interest::Ask;
+use crate::engine::presence::{Member, Members, PresenceStats};
 use crate::handle::Handle;
 use crate::hooks::{
     Connected, Connecting, FailureCause, HistoryAsked, PresenceAsked, Publishing, Refreshed, Refreshing,
     Refusal, RpcCall, SubRefreshed, SubscribeFailure, SubscribeOptions, Subscribing,
 };
-use crate::hub::directory::Channel;
-use crate::hub::interest::Ask;
 use crate::id::ClientId;
 use crate::identity::Identity;
-use crate::presence::{Member, Members, PresenceStats};
 use crate::publication::ClientInfo;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};

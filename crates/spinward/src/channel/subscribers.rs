@@ -3,7 +3,7 @@
 //! There may be millions of channels with a handful of subscribers, and some with a hundred thousand. So a handful is
 //! inside the channel itself, and in a crowd an index finds each, so that to leave costs the same everywhere.
 
-use super::local::More;
+use crate::channel::local::More;
 use crate::room::{fewer, make_room};
 use hashbrown::HashTable;
 
@@ -169,7 +169,7 @@ const fn hash(slot: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::tests::config;
+    use crate::engine::memory::stream::tests::config;
     use proptest::prelude::*;
 
     fn places(subscribers: &Subscribers) -> usize {

@@ -1,19 +1,25 @@
 //! The memory broker: streams in the channel records themselves, so that reading history and starting a
 //! subscription are one step under one lock.
 
-use super::admission::{Full, Permit, Ticket};
-use super::directory::{Channel, State, Wake};
-use super::encoded::Delivery;
-use super::epochs::{self, Epochs};
-use super::{Engine, Hub};
-use crate::broker::idempotency::Idempotency;
-use crate::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
+pub(crate) mod epochs;
+pub(crate) mod expiry;
+pub(crate) mod idempotency;
+pub(crate) mod presence;
+pub(crate) mod stream;
+
+use crate::channel::delivery::Delivery;
+use crate::channel::directory::{Channel, State, Wake};
 use crate::clock::Now;
-use crate::expiry::ExpiryQueue;
+use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
+use crate::engine::memory::expiry::ExpiryQueue;
+use crate::engine::memory::idempotency::Idempotency;
+use crate::engine::memory::stream::{NEVER, Outcome, Stream};
+use crate::hub::{Engine, Hub};
 use crate::id::Entropy;
+use crate::mailbox::admission::{Full, Permit, Ticket};
 use crate::publication::{Position, Publication};
-use crate::stream::{NEVER, Outcome, Stream};
 use bytes::Bytes;
+use epochs::Epochs;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,13 +1,12 @@
 //! Events from a remote broker.
 
-use super::Hub;
-use super::directory::{Channel, State, Wake};
-use super::encoded::Delivery;
-use super::interest::Ask;
-use crate::broker::{BrokerEvent, BrokerSink};
-use crate::publication::ClientInfo;
-use crate::publication::Position;
-use crate::shard::inbox::Entry;
+use crate::channel::delivery::Delivery;
+use crate::channel::directory::{Channel, State, Wake};
+use crate::engine::broker::{BrokerEvent, BrokerSink};
+use crate::engine::interest::Ask;
+use crate::hub::Hub;
+use crate::mailbox::inbox::Entry;
+use crate::publication::{ClientInfo, Position};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

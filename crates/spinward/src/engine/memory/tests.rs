@@ -1,8 +1,8 @@
 use super::*;
+use crate::channel::join::{Recover, Start, Wish};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::hub::join::{Recover, Start, Wish};
-use crate::stream::tests::config;
+use crate::engine::memory::stream::tests::config;
 use proptest::prelude::*;
 use std::time::Duration;
 

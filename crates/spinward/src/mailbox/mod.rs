@@ -1,0 +1,5 @@
+//! Messages between threads: a shard's inbox, its admission budget, and the calls of sessions.
+
+pub(crate) mod admission;
+pub(crate) mod call;
+pub(crate) mod inbox;
