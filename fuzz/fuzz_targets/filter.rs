@@ -91,7 +91,7 @@ fn size(node: &FilterNode) -> (usize, usize) {
     node.nodes.iter().map(size).fold((1, 1), |(depth, count), (d, c)| (depth.max(d + 1), count + c))
 }
 
-/// The rules, told once more and as plainly as possible.
+/// A second, plain implementation of the rules.
 fn valid(node: &FilterNode) -> bool {
     let (val, vals) = (!node.val.is_empty(), !node.vals.is_empty());
     match &*node.op {

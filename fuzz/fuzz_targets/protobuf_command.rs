@@ -43,7 +43,7 @@ fn journey<M: prost::Message + Clone + PartialEq + Default + std::fmt::Debug>(
     let binary = write(Protocol::Protobuf, message);
     assert_eq!(read(Protocol::Protobuf, &binary), [Ok(message.clone())]);
 
-    // JSON may change payloads that are no JSON, once.
+    // JSON may change payloads that are not JSON, once.
     let text = write(Protocol::Json, message);
     assert!(json::is_valid(&text) && !text.contains(&b'\n'), "{}", text.escape_ascii());
     match &read(Protocol::Json, &text)[..] {

@@ -1,4 +1,4 @@
-//! What several targets need.
+//! Shared parts of the targets.
 
 use spinward_wire::message::{Command, PingRequest};
 use spinward_wire::{Incoming, Request};

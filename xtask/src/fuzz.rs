@@ -35,7 +35,7 @@ const MAX_LEN: u32 = 4_096;
 /// Fuzzes every target for `seconds`; with `teeth`, checks that every target finds its planted fault.
 ///
 /// # Errors
-/// When the targets do not build, one of them fails, or with `teeth`, one of them does not.
+/// The targets do not build, one of them fails, or with `teeth`, one of them passes.
 pub(crate) fn run(seconds: u64, teeth: bool) -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask lies in the workspace")?;
     let fuzz = root.join("fuzz");
@@ -162,7 +162,7 @@ fn fuzz_one(
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .args(["-print_final_stats=1", "-timeout=10", "-rss_limit_mb=2048"])
         .arg(&corpus)
-        // Rust's and LLVM's copies of the same constants are no violation.
+        // Rust's and LLVM's copies of the same constants are not violations.
         .env("ASAN_OPTIONS", "detect_odr_violation=0");
     let dictionary = fuzz.join("dictionaries").join(format!("{target}.dict"));
     if dictionary.is_file() {
@@ -194,7 +194,7 @@ fn fuzz_one(
     }
 }
 
-/// What libFuzzer said of a run.
+/// Summary of a libFuzzer run.
 struct Report {
     executions: u64,
     edges: u64,

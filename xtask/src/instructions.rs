@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// Where counts are on record, below the root: a name and a count a line.
+/// Path of the recorded counts, below the root: a name and a count per line.
 const RECORD: &str = "xtask/instructions.txt";
-/// How far a count may be from the record, in percent. The memory allocator of the system and the processor's
+/// Tolerance between a count and the record, in percent. The memory allocator of the system and the processor's
 /// string instructions have their part in it.
 const TOLERANCE: f64 = 6.0;
 /// The programs with the cases.
 const PROGRAMS: &[&str] = &["spinward-loadgen", "spinward-server"];
 
-/// Counts, prints, and fails where a count is too far off. `--record` writes the record anew.
+/// Counts, prints, and fails where a count is too far off. `--record` replaces the record.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let file = shell::root().join(RECORD);
     let record = read(&std::fs::read_to_string(&file).unwrap_or_default())?;
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(format!(
-        "{}; if that is meant, write the record anew with `cargo xtask instructions --record`",
+        "{}; if that is meant, replace the record with `cargo xtask instructions --record`",
         wrong.join("; ")
     )
     .into())
@@ -60,7 +60,7 @@ fn percent(counted: u64, known: u64) -> f64 {
     (counted as f64 / known as f64 - 1.0) * 100.0
 }
 
-/// What is wrong with counts beside the record, in words.
+/// Describes each count that differs too much from the record.
 fn compare(counts: &BTreeMap<String, u64>, record: &BTreeMap<String, u64>) -> Vec<String> {
     let counted = counts.iter().filter_map(|(case, counted)| match record.get(case) {
         None => Some(format!("{case} is not on record")),

@@ -13,7 +13,7 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// Where cargo builds.
+/// Cargo's target directory.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
@@ -45,7 +45,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a program is there: it is run with the given argument, in silence.
+/// Returns true if a program can be run with these arguments. Its output is discarded.
 pub(crate) fn works(program: &str, arguments: &[&str]) -> bool {
     command(program, arguments)
         .stdin(Stdio::null())
@@ -68,7 +68,7 @@ pub(crate) fn option<'a>(arguments: &'a [String], name: &str) -> Option<&'a str>
     arguments.get(at + 1).map(String::as_str)
 }
 
-/// Whether an option without a value is there.
+/// Returns true if an option without a value is present.
 pub(crate) fn flag(arguments: &[String], name: &str) -> bool {
     arguments.iter().any(|a| a == name)
 }

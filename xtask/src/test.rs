@@ -52,7 +52,7 @@ const STEPS: &[Step] = &[
     extra("fuzz-teeth", "each target finds the fault planted for it", || fuzzed(60, true)),
 ];
 
-/// How long a step may take. The longest needs a fifth of it on two cores with nothing built.
+/// Time limit of a step. The longest needs a fifth of it on two cores with nothing built.
 const STEP_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Runs the steps named, or the usual ones. A failed step does not stop the others.
@@ -75,8 +75,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         let start = Instant::now();
         let (mut result, late) = limit::within(STEP_LIMIT, step.run);
         if late {
-            result =
-                Err(format!("ended after {} min: something stands still", STEP_LIMIT.as_secs() / 60).into());
+            result = Err(format!("ended after {} min: a test hangs", STEP_LIMIT.as_secs() / 60).into());
         }
         if let Err(error) = &result {
             println!("!!! {}: {error}", step.name);

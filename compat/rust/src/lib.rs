@@ -14,9 +14,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 pub const SECRET: &str = "secret";
-/// How long anything may take before a test fails.
+/// Time limit of any single step before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a whole test may take before its process ends.
+/// Time limit of a whole test before its process ends.
 const END_OF_PATIENCE: Duration = Duration::from_secs(180);
 
 /// The server binary: `SPINWARD_BIN`, or a release build of this repository.
@@ -161,7 +161,7 @@ pub fn url(address: SocketAddr) -> String {
 /// Waits until the client is connected.
 ///
 /// [`Client::ready`] is called only when every operation before has been applied: where one has not, version
-/// 0.1.0 of the SDK reads its own lock twice at once, and stands still, timeout or not, if its driver comes to
+/// 0.1.0 of the SDK reads its own lock twice at once, and hangs, timeout or not, if its driver comes to
 /// write in between.
 pub async fn connected(client: &Client) {
     until("connected", || client.state() != State::Connecting).await;
@@ -182,7 +182,7 @@ async fn until(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
-/// Ends the process if a test stands still: what blocks its thread is beyond every timeout of its runtime.
+/// Ends the process if a test hangs: a blocked thread is beyond every timeout of its runtime.
 pub struct Watchdog {
     /// Dropped with it, which the thread sees.
     _alive: mpsc::Sender<()>,
@@ -193,7 +193,7 @@ impl Watchdog {
         let (alive, ended) = mpsc::channel::<()>();
         std::thread::spawn(move || {
             if ended.recv_timeout(END_OF_PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{test} stands still: it has taken {END_OF_PATIENCE:?}");
+                eprintln!("{test} hangs: it has taken {END_OF_PATIENCE:?}");
                 std::process::exit(101);
             }
         });
@@ -224,7 +224,7 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What happened, in order.
+/// Events in order.
 pub struct Log<T>(Arc<(Mutex<Vec<T>>, Condvar)>);
 
 impl<T> Clone for Log<T> {

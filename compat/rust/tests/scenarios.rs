@@ -1,4 +1,4 @@
-//! What an application does, through the official Rust SDK, in both encodings of the protocol.
+//! Application scenarios, run through the official Rust SDK, in both encodings of the protocol.
 
 use centrifuge::{
     Client, ClientBuilder, DeltaType, Error, Filter, HistoryOptions, Protocol, StreamPosition, Subscription,

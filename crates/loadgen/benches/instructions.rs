@@ -1,4 +1,4 @@
-//! What codecs and fan-out cost, in instructions: see `spinward_testkit::counted`.
+//! Cost of codecs and fan-out, in instructions: see `spinward_testkit::counted`.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a bench may fail")]
 

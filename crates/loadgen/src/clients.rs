@@ -7,8 +7,8 @@
 //! | `reset` | forgets counts and numbers; `step` is the distance of a subscriber's numbers | `reset` |
 //! | `stats` | | `stats` |
 //! | `settle` | waits until `deliveries` have come, or none came for `quiet_ms` | `stats` |
-//! | `publish` | see [`publish`]; meanwhile everything goes on | `published` |
-//! | `steady` | see [`steady`]; meanwhile everything goes on | `steady` |
+//! | `publish` | see [`publish`]; everything else continues | `published` |
+//! | `steady` | see [`steady`]; everything else continues | `steady` |
 //! | `http` | see [`http`] | `http` |
 //! | `load` | each connection repeats one command after each reply, for `seconds` | `load` |
 //! | `stall`, `resume` | stops and goes on reading where `stall_every` says so | the same |
@@ -75,7 +75,7 @@ pub(crate) fn run() -> Result<(), Error> {
     }
 }
 
-/// What the set waits for before it answers.
+/// Condition that the set waits for before it answers.
 enum Goal {
     None,
     Connected { since: u64 },
@@ -86,7 +86,7 @@ enum Goal {
 struct Set {
     plan: Option<Plan>,
     conns: Vec<Option<Conn>>,
-    /// Where those left off whose socket is gone.
+    /// Last positions of connections whose socket is gone.
     positions: Vec<Option<Position>>,
     tally: Tally,
     /// Next connection to open.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
-/// What a set of connections has seen since the last reset.
+/// Counters of a set of connections since the last reset.
 pub(crate) struct Tally {
     pub(crate) deliveries: u64,
     /// Pushes that carry no number.
@@ -34,7 +34,7 @@ pub(crate) struct Tally {
     pub(crate) latency: Histogram,
     /// Distance of the numbers that one subscriber gets: the channels that are published to in turn.
     pub(crate) step: u64,
-    /// When the last delivery came.
+    /// Time of the last delivery.
     pub(crate) last: u64,
 }
 
@@ -67,7 +67,7 @@ impl Tally {
     }
 }
 
-/// How far a connection is.
+/// Progress of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Connecting,
@@ -85,7 +85,7 @@ pub(crate) struct Conn {
     encoding: Encoding,
     /// Start of a message that is not whole yet.
     spill: Vec<u8>,
-    /// What the socket did not take.
+    /// Bytes that the socket did not take.
     unsent: Vec<u8>,
     last_number: Option<u64>,
     /// Pushes are counted without a look at their numbers.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, channel};
 
-/// What went wrong, in words for the person or program at the other end.
+/// An error, described for the person or program at the other end.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Reads commands on a thread of its own; `wake` is called after each. The channel ends with the input.

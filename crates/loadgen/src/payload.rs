@@ -1,4 +1,4 @@
-//! What a measured publication carries: its number and the time it was due, at a fixed width, so that a
+//! Payload of a measured publication: its number and the time it was due, at a fixed width, so that a
 //! receiver finds them without parsing.
 //!
 //! `{"m":"@<19 digits>:<19 digits>@","p":"xxx…"}`. No other part of what a server sends in these runs

@@ -1,4 +1,4 @@
-//! What one set of connections is to be: where to, how many, which channels.
+//! Plan of one set of connections: address, number, channels.
 
 use crate::control::{Error, flag, number, text};
 use crate::protocol::{Encoding, Signer};
@@ -11,9 +11,9 @@ const PER_SOURCE: usize = 2_000;
 
 /// A set of connections, as the command `connect` describes it.
 pub(crate) struct Plan {
-    /// Where to connect to.
+    /// Address of the server.
     pub(crate) address: SocketAddr,
-    /// How many.
+    /// Number of connections.
     pub(crate) count: usize,
     /// Codec.
     pub(crate) encoding: Encoding,

@@ -10,28 +10,28 @@ use spinward_wire::message::{
     SubscribeRequest,
 };
 
-/// Which of the two codecs a connection speaks.
+/// Codec of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Json,
     Protobuf,
 }
 
-/// Where a subscription left off.
+/// Last position of a subscription.
 #[derive(Clone)]
 pub(crate) struct Position {
     pub(crate) epoch: Box<str>,
     pub(crate) offset: u64,
 }
 
-/// What a message from the server is, by a look at its first bytes.
+/// Kind of a message from the server, judged by its first bytes.
 pub(crate) enum Kind {
     Ping,
     Push,
     Reply,
 }
 
-/// What a reply says that the runs need.
+/// Fields of a reply that the runs need.
 #[derive(Default)]
 pub(crate) struct Answer {
     pub(crate) error: Option<u32>,
@@ -293,8 +293,11 @@ mod tests {
         let mut text = Vec::new();
         json(&mut text, &command);
         let read: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        let told = &read["subscribe"];
-        assert_eq!((told["delta"].as_str(), told["tf"]["val"].as_str()), (Some("fossil"), Some("3")));
+        let subscribe = &read["subscribe"];
+        assert_eq!(
+            (subscribe["delta"].as_str(), subscribe["tf"]["val"].as_str()),
+            (Some("fossil"), Some("3"))
+        );
         let back = Command::decode(&*command.encode_to_vec()).unwrap().subscribe.unwrap();
         assert_eq!((&*back.delta, back.tf.map(|tf| tf.val).as_deref()), ("fossil", Some("3")));
     }

@@ -35,7 +35,7 @@ struct Job {
     channel: String,
     channels: u64,
     key: String,
-    /// What follows the data in a request.
+    /// JSON that follows the data in a request.
     tags: String,
     raw: bool,
 }

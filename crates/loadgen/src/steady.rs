@@ -1,4 +1,4 @@
-//! Publishes every number exactly once, whatever the server does meanwhile: an answer that is an error or does not
+//! Publishes every number exactly once, whatever the server does in the meantime: an answer that is an error or does not
 //! come is followed by the same publication again, under the same idempotency key.
 //!
 //! One call at a time over one connection, which is opened again when the server has ended it. The time in a payload

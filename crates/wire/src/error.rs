@@ -9,13 +9,13 @@ pub enum DecodeError {
     #[error("the message is empty")]
     Empty,
     /// The text is not JSON, or ends too early.
-    #[error("the text is no JSON object")]
+    #[error("the text is not a JSON object")]
     Syntax,
     /// JSON of another type than the field has.
     #[error("a field has the wrong type")]
     Type,
     /// An integer that its field cannot hold, or one with a fraction or an exponent.
-    #[error("a number is no integer or out of range")]
+    #[error("a number is not an integer or is out of range")]
     Number,
     /// Typed messages nested deeper than [`crate::framing::MAX_DEPTH`]. Payloads may be as deep as they like.
     #[error("a message is nested too deep")]
@@ -24,6 +24,6 @@ pub enum DecodeError {
     #[error("the message ends before its length")]
     Length,
     /// The bytes are not a Protobuf message of this type.
-    #[error("the bytes are no Protobuf message")]
+    #[error("the bytes are not a Protobuf message")]
     Protobuf,
 }

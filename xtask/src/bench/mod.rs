@@ -16,7 +16,7 @@ use server::Target;
 
 const VALUED: &[&str] = &["--json", "--rounds", "--against", "--against-pid", "--against-bin"];
 
-/// What the rows need to know.
+/// Input of the rows.
 pub(crate) struct Bench {
     pub(crate) targets: Vec<Target>,
     /// Rounds of a row that takes seconds.

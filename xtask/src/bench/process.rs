@@ -1,4 +1,4 @@
-//! What the kernel tells about processes and the machine.
+//! Kernel statistics of processes and the machine.
 
 use crate::shell::{Failure, target, with_all_files};
 use serde_json::Value;
@@ -94,8 +94,8 @@ impl Machine {
         Ok(Self { total: f.iter().sum(), idle: idle + wait, steal })
     }
 
-    /// Why the time since `earlier` does not count, if it does not; `own` is what the processes of the
-    /// measurement took of it, in nanoseconds.
+    /// Returns the reason to discard the time since `earlier`, if there is one. `own` is the CPU time of the
+    /// measurement's own processes, in nanoseconds.
     pub(crate) fn disturbed(&self, earlier: &Self, own: f64) -> Option<String> {
         let total = (self.total - earlier.total).max(1.0);
         let steal = (self.steal - earlier.steal) / total;

@@ -5,10 +5,10 @@ use super::rig::{Round, Rounds, Sample};
 use crate::shell::Failure;
 use serde_json::{Value, json};
 
-/// What the budgets' absolute figures take a send of the floor to cost, in µs.
+/// Cost of one send of the floor that the absolute budgets assume, in µs.
 const FLOOR_US: f64 = 5.0;
 
-/// What a figure is read as before it is held against its budget.
+/// Interpretation of a figure before it is compared with its budget.
 #[derive(Clone, Copy)]
 pub(crate) enum Reading {
     /// As measured.

@@ -1,4 +1,4 @@
-//! What a row is measured with: clients of a server, the floor beside it, and the loop of rounds.
+//! Measurement of a row: clients of a server, the floor beside it, and the loop of rounds.
 
 use super::process::{Agent, Cpu, Machine, ticks};
 use super::server::Server;
@@ -152,7 +152,7 @@ pub(crate) struct Round {
 #[derive(Default)]
 pub(crate) struct Rounds {
     pub(crate) kept: Vec<Round>,
-    /// Why rounds were dropped.
+    /// Reasons for dropped rounds.
     pub(crate) dropped: Vec<String>,
     /// Too few were left: the figures come from disturbed rounds.
     pub(crate) disturbed: bool,

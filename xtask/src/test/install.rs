@@ -3,7 +3,7 @@
 use crate::shell::{self, Failure};
 use std::path::PathBuf;
 
-/// What the cryptography library and the fuzzer's runtime are compiled with.
+/// Compilers for the cryptography library and the fuzzer's runtime.
 pub(super) fn compilers() -> Result<(), Failure> {
     if shell::works("c++", &["--version"]) && shell::works("make", &["--version"]) {
         return Ok(());

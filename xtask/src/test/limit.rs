@@ -1,4 +1,4 @@
-//! Ends a step of the tests that stands still: one test that waits for ever must not cost all the others their
+//! Ends a step of the tests that hangs: one test that waits for ever must not cost all the others their
 //! verdict.
 
 use std::collections::{BTreeSet, HashMap};
@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// Between two looks at what is left, once a step has been told to end.
+/// Between two looks at what is left, once a step has been asked to end.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Does the work, which waits for programs that it has started. When it takes longer than the limit, what runs
@@ -54,7 +54,7 @@ fn end_descendants(print: bool) {
     }
     if !found.is_empty() {
         let ids = found.iter().map(u32::to_string);
-        // One that has ended by itself meanwhile is no failure.
+        // A process that has ended by itself in the meantime is not a failure.
         let _ = Command::new("kill").arg("-9").args(ids).status();
     }
 }
@@ -65,7 +65,7 @@ fn processes() -> Vec<(u32, u32)> {
     let of = |entry: std::fs::DirEntry| {
         let id = entry.file_name().to_str()?.parse().ok()?;
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name stands in parentheses and may hold anything; state and parent follow it.
+        // The name is in parentheses and may hold anything; state and parent follow it.
         let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
         Some((id, parent))
     };

@@ -114,7 +114,7 @@ impl Client {
         self.due = now + BACKOFF + (self.number as u64 % 100) * 2_000_000;
     }
 
-    /// Takes what its socket has; an end of the connection is no failure.
+    /// Takes what its socket has; an end of the connection is not a failure.
     pub(super) fn on_event(&mut self, world: &World<'_>, counts: &mut Counts, scratch: &mut [u8]) {
         let end = match self.step(world, counts, scratch) {
             Ok(true) => return,

@@ -46,10 +46,10 @@ pub enum EndpointFault {
     #[error("{{{{ and }}}} do not pair")]
     Braces,
     /// A place in the part of the address that says who is asked.
-    #[error("{{{{{0}}}}} stands in the scheme or has no name")]
+    #[error("{{{{{0}}}}} is in the scheme or has no name")]
     Place(String),
     /// No group of that name.
-    #[error("{{{{{0}}}}} is no named group of issuer_regex or audience_regex")]
+    #[error("{{{{{0}}}}} is not a named group of issuer_regex or audience_regex")]
     NoGroup(String),
     /// A group that can be anything.
     #[error(

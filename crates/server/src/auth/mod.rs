@@ -1,12 +1,11 @@
 //! Logging in with tokens.
 //!
-//! [`settings`] says what is expected, [`verify`] checks tokens against it, [`token`] is what comes out,
-//! [`reason`] is why nothing came out and what the client is told then, [`jwks`] fetches the keys of issuers
-//! that publish them, [`revoke`] takes back what was granted, [`origin`] says whose pages may ask, [`weak`] warns of secrets that
+//! [`settings`] holds the configured keys and expected claims, [`verify`] checks tokens against them, [`token`] is the
+//! verified result, [`reason`] lists the reasons for a refusal and the client's code for each, [`jwks`] fetches published
+//! key sets, [`revoke`] revokes tokens and users, [`origin`] checks the origins of pages, [`weak`] finds secrets that
 //! anyone can guess.
 //!
-//! Everything is told the time in Unix seconds. Nothing here shows a token or key in an error, a log or a
-//! `Debug` output.
+//! Times are arguments, in Unix seconds. No error, log line or `Debug` output contains a token or key.
 
 pub mod claims;
 pub mod endpoint;

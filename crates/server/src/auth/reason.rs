@@ -1,4 +1,4 @@
-//! Reasons to refuse a token, and what the client is told.
+//! Reasons to refuse a token, and the code that the client receives.
 //!
 //! A [`Refusal`] carries a [`Reason`] whose text never changes (logs, metrics and tools select by it), a
 //! sentence for people and the option or claim to change. None of them holds a token, a key or a signature.

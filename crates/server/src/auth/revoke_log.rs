@@ -193,7 +193,7 @@ pub(super) fn load(path: &Path, limit: usize, now: i64) -> Result<Loaded, StoreE
         }
         if !is_of_a_record(line) {
             let path = path.display();
-            return Err(StoreError::Failed(format!("{path}: line {} is no revocation", at + 1)));
+            return Err(StoreError::Failed(format!("{path}: line {} is not a revocation", at + 1)));
         }
         loaded.mended.push(at + 1);
         for record in whole_records(line) {

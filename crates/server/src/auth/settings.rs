@@ -103,7 +103,7 @@ impl Timed {
 /// A key set to fetch.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JwksSettings {
-    /// `http` or `https` address. `{{name}}` stands for the named group of the `issuer` or `audience`
+    /// `http` or `https` address. `{{name}}` is replaced by the named group of the `issuer` or `audience`
     /// expression; unless the group is a closed list of plain words, the settings are refused.
     pub endpoint: String,
     /// Accept groups that are not a closed list. Values are then still limited to plain words.

@@ -178,7 +178,7 @@ fn claims_of_connection_tokens_are_tolerated_as_centrifugo_does() {
         ("ok", r#"{"caps":{"admin":true}}"#.into()),
         ("ok", r#"{"caps":["sub"]}"#.into()),
         ("claim_type:caps", r#"{"caps":[{"channels":["a"],"allow":["everything"]}]}"#.into()),
-        // Which of two faults is told follows Centrifugo's order.
+        // Of two faults, the one reported follows Centrifugo's order.
         ("expired", format!(r#"{{"exp":{},"b64info":"!!!"}}"#, at(-5))),
         ("claim_type:channels", format!(r#"{{"exp":{},"channels":"x"}}"#, at(-5))),
         ("subscription_token_used_to_connect", format!(r#"{{"exp":{},"channel":"x"}}"#, at(-5))),
@@ -408,7 +408,7 @@ fn several_issuers_stay_apart() {
     assert_eq!(
         code(&any, r#"{"iss":"https://one"}"#),
         "signature_mismatch",
-        "a catch-all stands in for nobody"
+        "a catch-all does not replace a missing issuer"
     );
     assert_eq!(code(&signers()[1], r#"{"iss":"https://one"}"#), "no_key_for_alg");
     assert_eq!(code(&one, "{}"), "signature_mismatch");

@@ -2,7 +2,7 @@
 //!
 //! A pattern is a path such as `/users/:name` or `/rooms/room-:id/events`. In each segment there may be one
 //! variable, with literal text before and after it. A variable takes one character or more, never a `/`.
-//! Where several patterns match, the leftmost segment in which they differ decides: literal text before a
+//! Of several matching patterns, the leftmost segment in which they differ decides: literal text before a
 //! variable, more literal text before less.
 
 use std::cmp::Reverse;
@@ -47,7 +47,7 @@ impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The pattern is malformed: see [`PatternError`].
     pub fn parse(source: &str) -> Result<Self, PatternError> {
         let path = source.strip_prefix('/').ok_or(PatternError::NoSlash)?;
         if !source.is_ascii() {

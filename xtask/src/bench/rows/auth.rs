@@ -1,5 +1,5 @@
-//! What checking tokens and deciding about permissions costs. No server runs here: a program of the server's crate
-//! calls what a server calls.
+//! Cost of token checks and permission decisions. No server runs here: an example of the server's crate
+//! calls the same functions.
 
 use super::figure;
 use crate::bench::Bench;

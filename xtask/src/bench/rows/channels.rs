@@ -1,4 +1,4 @@
-//! What channels cost that hold something, and what they leave behind.
+//! Cost of channels that hold something, and memory that they leave behind.
 
 use super::memory::fresh;
 use super::{figure, unchanged};
@@ -81,7 +81,7 @@ pub(super) fn subscribed(bench: &mut Bench, row: &'static str) -> Result<(), Fai
         per_channel(sample, &bare, &full);
         connect(0, 0)?;
         std::thread::sleep(RETURN - SETTLE - SETTLE);
-        // What grows is told beside the connections alone: the crowds before have left their mark in `start`.
+        // Growth is measured from the connections alone: earlier connections are part of `start`.
         let before = Memory { heap: start.heap, rss: bare.rss };
         left(sample, &before, full.rss, &Memory::of(&rig.server)?);
         Ok(())

@@ -1,4 +1,4 @@
-//! What a delivery costs and how long it takes.
+//! Cost and latency of a delivery.
 
 use super::{figure, names, rigs, unchanged, usual, usual_floor};
 use crate::bench::Bench;

@@ -1,4 +1,4 @@
-//! What connections cost while nothing happens.
+//! Cost of idle connections.
 
 use super::{figure, names, rigs, unchanged, usual, usual_floor};
 use crate::bench::Bench;

@@ -1,4 +1,4 @@
-//! How soon a server answers, and how large its binary is.
+//! Start-up time and size of the binary.
 
 use super::{figure, names, unchanged};
 use crate::bench::Bench;

@@ -28,7 +28,7 @@ pub(super) fn storm(target: &Target) -> Result<Outcome, Failure> {
 pub(super) fn log_pipe(target: &Target) -> Result<Outcome, Failure> {
     let launch = Launch { piped: true, ..Launch::default() };
     let arena = Arena::launch(target, &json!({"log": {"level": "debug"}}), launch)?;
-    // Requests that are no handshake are logged without a limit a second: they fill the pipe.
+    // Requests that are not handshakes are logged without a limit a second: they fill the pipe.
     let fill = json!({
         "opening": "tcp", "count": 4, "outstanding": 20,
         "unit": {"kind": "raw", "lines": 20, "line": "GET /connection/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"},

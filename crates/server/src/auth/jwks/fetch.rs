@@ -26,7 +26,7 @@ pub enum FetchError {
     Client,
 }
 
-/// A client that goes where it is told and nowhere else: no redirects, no proxies.
+/// An HTTP client that follows no redirects and uses no proxies.
 pub(super) fn client(settings: &FetchSettings) -> Result<Client, FetchError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &settings.headers {

@@ -194,7 +194,7 @@ fn wait(mut done: watch::Receiver<u64>, number: u64, next: Round) -> Wait {
     })
 }
 
-/// A fetch under way. However it ends, even by a panic or with the runtime, those who wait are told.
+/// A fetch under way. However it ends, even by a panic or with the runtime, waiters are notified.
 struct Running {
     shared: Arc<Shared>,
     slot: Arc<Slot>,
