@@ -7,97 +7,97 @@ use crate::secret::Secret;
 options! {
     /// Admin web interface.
     pub struct Admin {
-        /// Serve it.
+        /// Enables the admin interface.
         enabled: bool;
-        /// Path; empty serves it at the root.
+        /// URL path; empty means the root.
         handler_prefix: String;
-        /// Password.
+        /// Password of the administrator.
         password: Secret;
-        /// Key of session tokens.
+        /// Secret that signs session tokens.
         secret: Secret;
-        /// Let everybody in. Insecure.
+        /// Disables the login. Insecure.
         insecure: bool;
-        /// Folder with another interface to serve.
+        /// Directory with a custom interface.
         web_path: String;
-        /// Address of another interface to pass requests on to.
+        /// URL of a custom interface; requests are proxied to it.
         web_proxy_address: String;
-        /// Serve it on the external port although an internal one is set.
+        /// Serves the endpoint on the external port even if an internal port is set.
         external: bool => since("3.0.0");
     }
 
-    /// Metrics.
+    /// Prometheus metrics.
     pub struct Prometheus {
-        /// Serve them.
+        /// Enables the metrics endpoint.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/metrics";
-        /// Measure HTTP requests too.
+        /// Adds metrics of HTTP requests.
         instrument_http_handlers: bool => planned;
-        /// Measure how many publications are recovered.
+        /// Adds a histogram of the number of recovered publications.
         recovered_publications_histogram: bool => planned;
-        /// Use native histograms.
+        /// Uses native histograms.
         native_histograms: bool => planned;
     }
 
-    /// Health.
+    /// Health endpoint.
     pub struct Health {
-        /// Serve it, and with it `/livez` and `/readyz`.
+        /// Enables the health endpoint, with `/livez` and `/readyz`.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/health";
-        /// Time after which a thread that holds connections counts as unresponsive if it does not come round.
+        /// Time after which a thread that serves connections counts as unresponsive.
         unresponsive_after: Duration = Duration::secs(5) => ours;
     }
 
-    /// Description of the HTTP API.
+    /// OpenAPI description of the HTTP API.
     pub struct Swagger {
-        /// Serve it.
+        /// Enables the endpoint.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/swagger";
     }
 
-    /// Profiling.
+    /// Profiling endpoints.
     pub struct Debug {
-        /// Serve it. Never to the public.
+        /// Enables the endpoints. They must not be public.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/debug/pprof";
     }
 
-    /// Endpoint that tells clients how to connect.
+    /// Endpoint with connection parameters for clients.
     pub struct ConnectInit {
-        /// Serve it.
+        /// Enables the endpoint.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/connection/init";
     }
 
-    /// OpenTelemetry.
+    /// OpenTelemetry tracing.
     pub struct OpenTelemetry {
-        /// Export traces.
+        /// Enables the export of traces.
         enabled: bool;
-        /// Trace calls of the server API.
+        /// Traces calls of the server API.
         api: bool;
-        /// Trace consumers.
+        /// Traces consumers.
         consuming: bool;
-        /// Authenticate by Google Cloud's default credentials.
+        /// Authenticates with the application default credentials of Google Cloud.
         google_cloud_adc_auth: bool;
     }
 
-    /// Graphite.
+    /// Export of metrics to Graphite.
     pub struct Graphite {
-        /// Export metrics.
+        /// Enables the export.
         enabled: bool;
-        /// Host.
+        /// Host of the Graphite server.
         host: String = "localhost";
-        /// Port.
+        /// Port of the Graphite server.
         port: u16 = 2003u16;
         /// Prefix of metric names.
         prefix: String = "centrifugo";
         /// Export interval.
         interval: Duration = Duration::secs(10);
-        /// Send labels as tags.
+        /// Sends labels as tags.
         tags: bool;
     }
 }

@@ -7,39 +7,39 @@ use crate::secret::Secret;
 options! {
     /// HTTP server API.
     pub struct HttpApi {
-        /// Do not serve it.
+        /// Disables the HTTP API.
         disabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/api";
-        /// Key that callers must present.
+        /// API key of callers.
         key: Secret;
-        /// Form of errors: empty for a body with status 200, `transport` for HTTP statuses.
+        /// Error mode: empty reports errors in the body with status 200, `transport` uses HTTP statuses.
         error_mode: String => one_of(&["", "transport"]) since("5.1.0");
-        /// Serve it on the external port although an internal one is set.
+        /// Serves the API on the external port even if an internal port is set.
         external: bool => since("3.0.0");
-        /// Serve it without a key. Insecure.
+        /// Accepts calls without a key. Insecure.
         insecure: bool;
-        /// Do not accept the key as a query parameter, where it ends up in logs of proxies.
+        /// Rejects keys in the query string, which may end up in logs of proxies.
         disable_query_key: bool => ours;
     }
 
     /// gRPC server API.
     pub struct GrpcApi {
-        /// Serve it.
+        /// Enables the gRPC API.
         enabled: bool;
-        /// Form of errors: empty for errors in the message, `transport` for gRPC statuses.
+        /// Error mode: empty reports errors in the message, `transport` uses gRPC statuses.
         error_mode: String => one_of(&["", "transport"]) since("5.1.0");
-        /// Address to listen on; empty listens on all.
+        /// Address to listen on; empty means all addresses.
         address: String;
-        /// Port.
+        /// Port to listen on.
         port: u16 = 10000u16;
-        /// Key that callers must present; empty asks for none.
+        /// API key of callers; empty accepts calls without a key.
         key: Secret;
-        /// TLS.
+        /// TLS of the server.
         tls: Tls;
-        /// Serve reflection.
+        /// Enables gRPC reflection.
         reflection: bool;
-        /// Most bytes in a message; 0 takes 4 MiB.
+        /// Maximum message size in bytes; 0 means 4 MiB.
         max_receive_message_size: u32;
     }
 }

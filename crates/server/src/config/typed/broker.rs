@@ -9,21 +9,21 @@ use std::collections::BTreeMap;
 options! {
     /// Broker and presence manager in one.
     pub struct Engine {
-        /// Engine for messages and presence.
+        /// Engine type.
         r#type: String = "memory" => one_of(&["memory", "redis"]);
-        /// Redis.
+        /// Redis connection.
         redis: RedisEngine => planned;
     }
 
     /// Message broker.
     pub struct Broker {
-        /// Use this broker instead of the engine's.
+        /// Uses this broker instead of the engine's.
         enabled: bool;
-        /// Type of broker.
+        /// Broker type.
         r#type: String = "memory" => one_of(&["memory", "nats", "redis", "redisnats", "postgres"]);
-        /// Redis.
+        /// Redis connection.
         redis: RedisBroker => planned;
-        /// NATS.
+        /// NATS broker.
         nats: NatsBroker => planned;
         /// PostgreSQL.
         postgres: PostgresBroker => planned since("6.8.0");
@@ -31,11 +31,11 @@ options! {
         redisnats: RedisNatsBroker => planned;
     }
 
-    /// NATS.
+    /// NATS broker.
     pub struct NatsBroker {
         /// Subject prefix.
         prefix: String = "centrifugo";
-        /// Address. It may hold a password, and is treated as secret.
+        /// Server URL. It may contain a password and is treated as a secret.
         url: Secret = "nats://localhost:4222";
         /// Connect timeout.
         dial_timeout: Duration = Duration::secs(1);
@@ -43,15 +43,15 @@ options! {
         write_timeout: Duration = Duration::secs(1);
         /// TLS.
         tls: Tls;
-        /// Let clients subscribe to patterns.
+        /// Allows subscriptions to subject patterns.
         allow_wildcards: bool;
-        /// Take what other programs publish.
+        /// Raw mode, for messages of other programs.
         raw_mode: NatsRawMode => since("5.4.0");
     }
 
-    /// Subjects shared with other programs.
+    /// Raw mode, for messages of other programs.
     pub struct NatsRawMode {
-        /// Use channel names as subjects, and payloads as they are.
+        /// Uses channel names as subjects and payloads without an envelope.
         enabled: bool;
         /// Replacements in channel names.
         channel_replacements: BTreeMap<String, String>;
@@ -61,84 +61,84 @@ options! {
 
     /// History in Redis, delivery by NATS.
     pub struct RedisNatsBroker {
-        /// Redis.
+        /// Redis connection.
         redis: RedisBroker;
-        /// NATS.
+        /// NATS broker.
         nats: NatsBroker;
     }
 
-    /// PostgreSQL as a broker.
+    /// PostgreSQL broker.
     pub struct PostgresBroker {
-        /// The store.
+        /// Storage options.
         #[serde(flatten)]
         store: PostgresStore;
     }
 
-    /// PostgreSQL as a store of streams.
+    /// PostgreSQL storage of streams.
     pub struct PostgresStore {
         /// Connection string.
         dsn: Secret;
         /// TLS.
         tls: Tls;
-        /// Most connections.
+        /// Maximum number of connections.
         pool_size: u32 = 16u32;
-        /// Number of shards that channels are spread over.
+        /// Number of shards that channels are distributed over.
         num_shards: u32 = 8u32;
         /// Interval between removals of old rows.
         cleanup_interval: Duration = Duration::secs(60);
-        /// Time to keep results for repeated calls.
+        /// Time that results of idempotent calls are kept.
         idempotent_result_ttl: Duration = Duration::secs(300);
-        /// Store data as bytes instead of JSON.
+        /// Stores data as bytes instead of JSON.
         binary_data: bool;
-        /// Time to keep rows of streams.
+        /// Time that stream rows are kept.
         stream_retention: Duration = Duration::secs(24 * 3600);
-        /// Wake by NOTIFY instead of polling alone.
+        /// Uses LISTEN/NOTIFY in addition to polling.
         use_notify: bool;
-        /// Connection string for NOTIFY, if another.
+        /// Connection string for LISTEN/NOTIFY; empty means `dsn`.
         notify_dsn: Secret;
         /// Table prefix.
         table_prefix: String = "cf";
-        /// Do not create tables.
+        /// Skips the creation of tables.
         skip_schema_init: bool;
-        /// Reading of new rows.
+        /// Outbox reader.
         outbox: Outbox;
-        /// For how many days ahead partitions are made.
+        /// Days ahead for which partitions are created.
         partition_lookahead_days: u32 = 2u32;
-        /// For how many days partitions are kept.
+        /// Days that partitions are kept.
         partition_retention_days: u32 = 7u32;
     }
 
-    /// Reading of new rows.
+    /// Outbox reader.
     pub struct Outbox {
         /// Poll interval.
         poll_interval: Duration = Duration::millis(100);
-        /// Most rows at once.
+        /// Maximum number of rows per poll.
         batch_size: u32 = 1000u32;
     }
 
     /// Presence manager.
     pub struct PresenceManager {
-        /// Use this presence manager instead of the engine's.
+        /// Uses this presence manager instead of the engine's.
         enabled: bool;
-        /// Type of presence manager.
+        /// Presence manager type.
         r#type: String = "memory" => one_of(&["memory", "redis"]);
-        /// Redis.
+        /// Redis connection.
         redis: RedisPresenceManager => planned;
     }
 
     /// Broker of map subscriptions.
     pub struct MapBroker {
-        /// Type of map broker.
+        /// Map broker type.
         r#type: String = "memory" => one_of(&["memory", "redis", "postgres"]);
-        /// Redis.
+        /// Redis connection.
         redis: RedisMapBroker;
         /// PostgreSQL.
         postgres: PostgresMapBroker;
     }
 
-    /// PostgreSQL as a map broker.
+    /// PostgreSQL map broker.
     pub struct PostgresMapBroker {
-        /// The store.
+        /// Storage options.
         #[serde(flatten)]
         store: PostgresStore;
         /// Interval between checks for expired entries.
@@ -147,41 +147,41 @@ options! {
 
     /// Communication between nodes.
     pub struct Controller {
-        /// Use this controller instead of the engine's.
+        /// Uses this controller instead of the engine's.
         enabled: bool;
-        /// Type of controller.
+        /// Controller type.
         r#type: String => one_of(&["", "postgres"]);
         /// PostgreSQL.
         postgres: PostgresController;
     }
 
-    /// PostgreSQL as a controller.
+    /// PostgreSQL controller.
     pub struct PostgresController {
         /// Connection string.
         dsn: Secret;
         /// TLS.
         tls: Tls;
-        /// Most connections.
+        /// Maximum number of connections.
         pool_size: u32 = 8u32;
-        /// Number of shards that messages are spread over.
+        /// Number of shards that messages are distributed over.
         num_shards: u32 = 1u32;
         /// Table prefix.
         table_prefix: String = "cf";
         /// Poll interval.
         poll_interval: Duration = Duration::millis(50);
-        /// Wake by NOTIFY instead of polling alone.
+        /// Uses LISTEN/NOTIFY in addition to polling.
         use_notify: bool;
-        /// Connection string for NOTIFY, if another.
+        /// Connection string for LISTEN/NOTIFY; empty means `dsn`.
         notify_dsn: Secret;
-        /// For how many days partitions are kept.
+        /// Days that partitions are kept.
         partition_retention_days: u32 = 1u32;
-        /// For how many days ahead partitions are made.
+        /// Days ahead for which partitions are created.
         partition_lookahead_days: u32 = 2u32;
         /// Interval between removals of old partitions.
         partition_cleanup_interval: Duration = Duration::secs(60);
-        /// Most messages at once.
+        /// Maximum number of messages per poll.
         batch_size: u32 = 1000u32;
-        /// Do not create tables.
+        /// Skips the creation of tables.
         skip_schema_init: bool;
     }
 }

@@ -8,94 +8,94 @@ use crate::secret::Secret;
 options! {
     /// Channels.
     pub struct Channel {
-        /// Events of channels that go to the application's back end.
+        /// Channel events that are sent to the application backend.
         proxy: ChannelProxy => planned;
         /// Options of channels without a namespace.
         without_namespace: ChannelOptions;
         /// Namespaces.
         namespaces: Vec<ChannelNamespace>;
-        /// Time to keep offset and epoch of a channel, in whole seconds.
+        /// Time that offset and epoch of a channel are kept, in whole seconds.
         history_meta_ttl: Duration = Duration::secs(720 * 3600);
-        /// Required form of publications; empty takes any JSON and refuses nothing at all.
+        /// Required format of publications; empty accepts everything.
         publication_data_format: String => one_of(&["", "json", "json_object", "binary"]) since("6.5.2");
-        /// Most bytes in a channel's name.
+        /// Maximum length of a channel name in bytes.
         max_length: u32 = 255u32;
-        /// Prefix of private channel names; empty for none.
+        /// Prefix of private channels; empty means none.
         private_prefix: String = "$";
-        /// Separator between the namespace and the rest of a name.
+        /// Separator between namespace and name.
         namespace_boundary: String = ":";
         /// Separator before the list of users in a name.
         user_boundary: String = "#";
         /// Separator between users in a name.
         user_separator: String = ",";
-        /// Names that begin with `/` belong to the namespace whose `pattern` they match.
+        /// Assigns names that begin with `/` to the namespace whose `pattern` they match.
         patterns: bool => ours;
     }
 
     /// Default proxies of channel events.
     pub struct ChannelProxy {
-        /// Asked about subscribes.
+        /// Subscribe proxy.
         subscribe: Proxy;
-        /// Asked about publishes.
+        /// Publish proxy.
         publish: Proxy;
-        /// Asked about expiring subscriptions.
+        /// Subscription refresh proxy.
         sub_refresh: Proxy => since("4.1.1");
-        /// Asked about subscribes, and feeds the subscription.
+        /// Subscribe stream proxy, which feeds the subscription.
         subscribe_stream: Proxy => since("5.1.0");
-        /// Asked about publishes into maps.
+        /// Map publish proxy.
         map_publish: Proxy => since("6.8.0");
-        /// Asked about removals from maps.
+        /// Map remove proxy.
         map_remove: Proxy => since("6.8.0");
-        /// Asked for the state of shared poll channels.
+        /// Shared poll refresh proxy.
         shared_poll_refresh: Proxy => since("6.8.0");
     }
 
-    /// A namespace.
+    /// Channel namespace.
     pub struct ChannelNamespace {
-        /// Its name: two or more letters, digits, `-`, `_` or `.`.
+        /// Name of the namespace: two or more letters, digits, `-`, `_` or `.`.
         name: String;
         /// Pattern of its channels, such as `/users/:name`, in place of a name and boundary; needs `channel.patterns`.
         pattern: String => ours;
-        /// Its options.
+        /// Channel options.
         #[serde(flatten)]
         options: ChannelOptions;
     }
 
     /// Options of channels.
     pub struct ChannelOptions {
-        /// Keep a list of who is in the channel.
+        /// Enables presence.
         presence: bool;
-        /// Make join and leave events.
+        /// Enables join and leave events.
         join_leave: bool;
-        /// Send join and leave events to every subscriber, asked for or not.
+        /// Sends join and leave events to every subscriber, even if it did not ask for them.
         force_push_join_leave: bool => since("4.0.0");
-        /// Prefix of the map channels that mirror the connections in a channel.
+        /// Prefix of map channels with the connections of a channel.
         map_clients_presence_channel_prefix: String => planned since("6.8.0");
-        /// Prefix of the map channels that mirror the users in a channel.
+        /// Prefix of map channels with the users of a channel.
         map_users_presence_channel_prefix: String => planned since("6.8.0");
-        /// Most publications kept; needs `history_ttl`.
+        /// Maximum number of publications kept; needs `history_ttl`.
         history_size: u32;
-        /// Time to keep publications, in whole seconds; needs `history_size`.
+        /// Time that publications are kept, in whole seconds; needs `history_size`.
         history_ttl: Duration;
-        /// Time to keep offset and epoch; 0 takes `channel.history_meta_ttl`.
+        /// Time that offset and epoch are kept; 0 means `channel.history_meta_ttl`.
         history_meta_ttl: Duration;
-        /// Watch the position of every subscriber.
+        /// Enables positioning for every subscriber.
         force_positioning: bool;
-        /// Watch the position of subscribers that ask for it.
+        /// Enables positioning for subscribers that ask for it.
         allow_positioning: bool => since("4.0.0");
-        /// Let every subscriber recover; needs history.
+        /// Enables recovery for every subscriber; needs history.
         force_recovery: bool;
-        /// Let subscribers that ask for it recover.
+        /// Enables recovery for subscribers that ask for it; needs history.
         allow_recovery: bool => since("4.0.0");
         /// Recovery mode: all missed publications (`stream`, the default) or the latest (`cache`).
         force_recovery_mode: String => one_of(&["", "stream", "cache"]) since("5.4.0");
-        /// Give the latest publication at the first subscribe; needs `force_recovery` in `cache` mode.
+        /// Sends the latest publication on the first subscribe; needs `force_recovery` in `cache` mode.
         auto_cache_recover: bool => since("6.8.3");
-        /// Delta encodings that subscribers may agree on; `fossil` is the only one.
+        /// Delta types that subscribers may negotiate; only `fossil` exists.
         allowed_delta_types: Vec<String> => one_of(&["fossil"]) since("5.4.0");
-        /// Let subscribers filter publications by tags.
+        /// Allows subscribers to filter publications by tags.
         allow_tags_filter: bool => since("6.4.0");
-        /// Let each publication be sent as a delta.
+        /// Enables delta compression for all publications.
         delta_publish: bool => since("5.4.0");
         /// With `allow_subscribe_for_client`: anonymous clients may subscribe too.
         allow_subscribe_for_anonymous: bool => since("4.0.0");
@@ -119,53 +119,53 @@ options! {
         allow_history_for_subscriber: bool => since("4.0.0");
         /// Clients with a user may ask for history.
         allow_history_for_client: bool => since("4.0.0");
-        /// Names with a list of users admit those users and nobody else.
+        /// Limits channels with a list of users in the name to these users.
         allow_user_limited_channels: bool => since("4.0.0");
-        /// Expression that names must match, after the namespace.
+        /// Regular expression that names must match, after the namespace.
         channel_regex: String => since("4.0.0");
-        /// Required form of publications; empty takes `channel.publication_data_format`.
+        /// Required format of publications; empty means `channel.publication_data_format`.
         publication_data_format: String => one_of(&["", "json", "json_object", "binary"]) since("6.5.2");
-        /// Ask the back end about subscribes.
+        /// Enables the subscribe proxy.
         subscribe_proxy_enabled: bool => essential since("2.6.0");
-        /// Proxy to ask about subscribes.
+        /// Name of the subscribe proxy.
         subscribe_proxy_name: String = "default" => since("3.1.0");
-        /// Ask the back end about publishes.
+        /// Enables the publish proxy.
         publish_proxy_enabled: bool => essential since("2.6.0");
-        /// Proxy to ask about publishes.
+        /// Name of the publish proxy.
         publish_proxy_name: String = "default" => since("3.1.0");
-        /// Ask the back end about expiring subscriptions.
+        /// Enables the subscription refresh proxy.
         sub_refresh_proxy_enabled: bool => essential since("4.1.1");
-        /// Proxy to ask about expiring subscriptions.
+        /// Name of the subscription refresh proxy.
         sub_refresh_proxy_name: String = "default" => since("4.1.1");
-        /// Let a stream of the back end feed each subscription.
+        /// Enables the subscribe stream proxy.
         subscribe_stream_proxy_enabled: bool => essential since("5.1.0");
-        /// Proxy that feeds subscriptions.
+        /// Name of the subscribe stream proxy.
         subscribe_stream_proxy_name: String = "default" => since("5.1.0");
-        /// Let publications of the subscriber go into the stream.
+        /// Sends publications of the subscriber to the stream.
         subscribe_stream_proxy_bidirectional: bool => planned since("5.1.0");
-        /// The kind of the channels; empty is `stream`.
+        /// Subscription type; empty means `stream`.
         subscription_type: String => one_of(&["", "stream", "map", "map_clients", "map_users", "shared_poll"]) since("6.8.0");
-        /// Maps.
+        /// Map channel options.
         map: MapOptions => planned since("6.8.0");
-        /// Shared poll.
+        /// Shared poll options.
         shared_poll: SharedPollOptions => planned since("6.8.0");
     }
 
-    /// Options of map channels.
+    /// Map channel options.
     pub struct MapOptions {
-        /// Lifetime of entries, and whether they can be recovered.
+        /// Lifetime and recovery of entries.
         mode: String => one_of(&["", "ephemeral", "recoverable", "persistent"]);
         /// Lifetime of an entry.
         key_ttl: Duration;
-        /// Most changes kept for recovery.
+        /// Maximum number of changes kept for recovery.
         stream_size: u32;
-        /// Time to keep changes.
+        /// Time that changes are kept.
         stream_ttl: Duration;
-        /// Time to keep offset and epoch.
+        /// Time that offset and epoch are kept.
         meta_ttl: Duration;
-        /// Remove a client's entry when it unsubscribes.
+        /// Removes a client's entry when it unsubscribes.
         remove_client_on_unsubscribe: bool;
-        /// Force the key of what a client publishes.
+        /// Key of entries published by clients.
         client_key: String => one_of(&["", "client_id", "user_id"]);
         /// Clients with a user may publish entries.
         allow_publish_for_client: bool;
@@ -179,55 +179,55 @@ options! {
         allow_remove_for_subscriber: bool;
         /// Anonymous clients may remove entries too.
         allow_remove_for_anonymous: bool;
-        /// Ask the back end about publishes.
+        /// Enables the publish proxy.
         publish_proxy_enabled: bool;
-        /// Proxy to ask about publishes.
+        /// Name of the publish proxy.
         publish_proxy_name: String = "default";
-        /// Ask the back end about removals.
+        /// Enables the remove proxy.
         remove_proxy_enabled: bool;
-        /// Proxy to ask about removals.
+        /// Name of the remove proxy.
         remove_proxy_name: String = "default";
-        /// Entries on a page when a client does not say.
+        /// Default number of entries per page.
         default_page_size: u32;
-        /// Fewest entries on a page.
+        /// Minimum number of entries per page.
         min_page_size: u32;
-        /// Most entries on a page.
+        /// Maximum number of entries per page.
         max_page_size: u32;
-        /// Most changes sent when a client goes live.
+        /// Maximum number of changes sent when a client goes live.
         live_transition_max_publication_limit: u32;
-        /// Time a client may take to read all pages.
+        /// Maximum time to read all pages.
         subscribe_catch_up_timeout: Duration;
     }
 
-    /// Options of shared poll channels.
+    /// Shared poll options of channels.
     pub struct SharedPollOptions {
-        /// Proxy to ask; empty is the default one.
+        /// Name of the proxy; empty means the default proxy.
         proxy_name: String;
-        /// Interval between requests to the back end.
+        /// Interval between requests to the backend.
         refresh_interval: Duration;
-        /// Most keys in one question.
+        /// Maximum number of keys per request.
         refresh_batch_size: u32;
-        /// Most keys that a connection may track.
+        /// Maximum number of tracked keys per connection.
         max_keys_per_connection: u32;
-        /// Use of versions in answers.
+        /// Use of versions in responses.
         mode: String => one_of(&["", "versionless", "versioned"]);
-        /// Time to keep a channel after its last subscriber.
+        /// Time that a channel is kept after its last subscriber.
         channel_shutdown_delay: Duration;
-        /// Time to track a key beyond the expiry of its signature.
+        /// Time that a key is tracked beyond the expiry of its signature.
         track_expired_extra_delay: Duration;
-        /// Allow publications beside polling.
+        /// Allows publications in addition to polling.
         publish_enabled: bool;
     }
 
-    /// Keys and limits of shared poll subscriptions.
+    /// Shared poll: keys and limits.
     pub struct SharedPoll {
-        /// Key of signatures of tracked keys.
+        /// HMAC key for signatures of tracked keys.
         hmac_secret_key: Secret;
-        /// Key that is being replaced, still accepted.
+        /// Previous key, still accepted during a rotation.
         hmac_previous_secret_key: Secret;
-        /// Until when the key before is accepted, in Unix seconds; 0 sets no end.
+        /// Time until which the previous key is accepted, in Unix seconds; 0 means no end.
         hmac_previous_secret_key_valid_until: i64;
-        /// Most questions to the back end at once; 0 takes a built-in limit.
+        /// Maximum number of concurrent requests to the backend; 0 means a built-in limit.
         concurrency_limit: u32;
     }
 }

@@ -8,11 +8,11 @@ use crate::secret::Secret;
 options! {
     /// A consumer.
     pub struct Consumer {
-        /// Its name: two or more letters, digits or `_`.
+        /// Name of the consumer: two or more letters, digits or `_`.
         name: String;
-        /// Run it.
+        /// Enables the consumer.
         enabled: bool;
-        /// Source of the calls.
+        /// Type of the queue.
         r#type: String => one_of(&[
             "postgresql", "kafka", "nats_jetstream", "redis_stream", "google_pub_sub", "aws_sqs", "azure_service_bus",
         ]);
@@ -32,45 +32,45 @@ options! {
         azure_service_bus: AzureConsumer => since("6.2.0");
     }
 
-    /// A table of PostgreSQL.
+    /// PostgreSQL outbox table.
     pub struct PostgresConsumer {
         /// Connection string.
         dsn: Secret;
-        /// Table to read.
+        /// Name of the outbox table.
         outbox_table_name: String;
         /// Number of partitions.
         num_partitions: u32 = 1u32;
-        /// Most rows at once.
+        /// Maximum number of rows per poll and partition.
         partition_select_limit: u32 = 100u32;
         /// Poll interval.
         partition_poll_interval: Duration = Duration::millis(300);
-        /// Channel of NOTIFY to listen to.
+        /// Channel for LISTEN/NOTIFY; empty polls only.
         partition_notification_channel: String;
-        /// Connection string for NOTIFY, if another.
+        /// Connection string for LISTEN/NOTIFY; empty means `dsn`.
         partition_notification_dsn: Secret;
         /// TLS.
         tls: Tls;
-        /// Try to lock instead of waiting for the lock.
+        /// Uses a lock attempt instead of waiting for the lock.
         use_try_lock: bool;
     }
 
-    /// Topics of Kafka.
+    /// Kafka topics.
     pub struct KafkaConsumer {
-        /// Addresses.
+        /// Broker addresses.
         brokers: Vec<String>;
         /// Topics.
         topics: Vec<String>;
         /// Consumer group.
         consumer_group: String;
-        /// Most records at once.
+        /// Maximum number of records per poll.
         max_poll_records: u32 = 100u32;
-        /// Most bytes in an answer.
+        /// Maximum response size in bytes; 0 means the client library's default.
         fetch_max_bytes: i32;
-        /// Time the broker may wait for data.
+        /// Maximum time that the broker waits for data.
         fetch_max_wait: Duration = Duration::millis(500);
-        /// Read records of open transactions.
+        /// Reads records of uncommitted transactions.
         fetch_read_uncommitted: bool;
-        /// Most records waiting for a partition.
+        /// Maximum number of queued records per partition.
         partition_queue_max_size: u32 = 1000u32;
         /// Connect timeout.
         dial_timeout: Duration = Duration::secs(3);
@@ -78,218 +78,218 @@ options! {
         tls: Tls;
         /// SASL mechanism.
         sasl_mechanism: String;
-        /// User.
+        /// User name.
         sasl_user: String;
         /// Password.
         sasl_password: Secret;
-        /// Role to take in AWS.
+        /// ARN of the AWS role to assume.
         assume_role_arn: String;
-        /// Id of a static member of the group.
+        /// Instance id of a static group member.
         instance_id: String;
-        /// Header with the name of the method.
+        /// Header with the API method.
         method_header: String = "centrifugo-method";
-        /// Records as plain publications.
+        /// Publication data mode: records are publications instead of API calls.
         publication_data_mode: HeaderDataMode;
     }
 
-    /// Messages as plain publications, told about by headers.
+    /// Publication data mode, with parameters in headers.
     pub struct HeaderDataMode {
-        /// Take messages as data of publications.
+        /// Treats messages as publication data.
         enabled: bool;
         /// Header with the channels.
         channels_header: String = "centrifugo-channels";
         /// Header with the idempotency key.
         idempotency_key_header: String = "centrifugo-idempotency-key";
-        /// Header that asks for delta.
+        /// Header that enables delta compression.
         delta_header: String = "centrifugo-delta";
         /// Header with the version.
         version_header: String = "centrifugo-version";
-        /// Header with the epoch of versions.
+        /// Header with the version epoch.
         version_epoch_header: String = "centrifugo-version-epoch";
-        /// Prefix of headers that hold tags.
+        /// Prefix of headers with tags.
         tags_header_prefix: String = "centrifugo-tag-";
     }
 
-    /// Subjects of NATS JetStream.
+    /// NATS JetStream subjects.
     pub struct NatsConsumer {
-        /// Address. It may hold a password, and is treated as secret.
+        /// Server URL. It may contain a password and is treated as a secret.
         url: Secret = "nats://127.0.0.1:4222";
-        /// File with credentials.
+        /// Path of a credentials file.
         credentials_file: String;
-        /// User.
+        /// User name.
         username: String;
         /// Password.
         password: Secret;
         /// Token.
         token: Secret;
-        /// Stream.
+        /// Name of the stream.
         stream_name: String;
-        /// Use a consumer that exists already.
+        /// Uses an existing consumer.
         use_existing_consumer: bool;
         /// Subjects.
         subjects: Vec<String>;
         /// Name of the durable consumer.
         durable_consumer_name: String;
-        /// Position to start from.
+        /// Deliver policy: position to start from.
         deliver_policy: String = "new";
-        /// Most messages without acknowledgement.
+        /// Maximum number of unacknowledged messages.
         max_ack_pending: u32 = 100u32;
-        /// Header with the name of the method.
+        /// Header with the API method.
         method_header: String = "centrifugo-method";
-        /// Messages as plain publications.
+        /// Publication data mode: messages are publications instead of API calls.
         publication_data_mode: HeaderDataMode;
         /// TLS.
         tls: Tls;
     }
 
-    /// Streams of Redis.
+    /// Redis streams.
     pub struct RedisConsumer {
-        /// The connection.
+        /// Connection options.
         #[serde(flatten)]
         connection: RedisConnection;
-        /// Streams.
+        /// Names of the streams.
         streams: Vec<String>;
         /// Consumer group.
         consumer_group: String;
-        /// After how long a message goes to another consumer.
+        /// Time after which an unacknowledged message is delivered to another consumer.
         visibility_timeout: Duration = Duration::secs(30);
-        /// Number of workers that read at once.
+        /// Number of concurrent workers.
         num_workers: u32 = 1u32;
         /// Field with the payload.
         payload_value: String = "payload";
-        /// Field with the name of the method.
+        /// Field with the API method.
         method_value: String = "method";
-        /// Messages as plain publications.
+        /// Publication data mode: messages are publications instead of API calls.
         publication_data_mode: ValueDataMode;
     }
 
-    /// Messages as plain publications, told about by fields.
+    /// Publication data mode, with parameters in fields.
     pub struct ValueDataMode {
-        /// Take messages as data of publications.
+        /// Treats messages as publication data.
         enabled: bool;
         /// Field with the channels.
         channels_value: String = "centrifugo-channels";
         /// Field with the idempotency key.
         idempotency_key_value: String = "centrifugo-idempotency-key";
-        /// Field that asks for delta.
+        /// Field that enables delta compression.
         delta_value: String = "centrifugo-delta";
         /// Field with the version.
         version_value: String = "centrifugo-version";
-        /// Field with the epoch of versions.
+        /// Field with the version epoch.
         version_epoch_value: String = "centrifugo-version-epoch";
-        /// Prefix of fields that hold tags.
+        /// Prefix of fields with tags.
         tags_value_prefix: String = "centrifugo-tag-";
     }
 
-    /// Subscriptions of Google Pub/Sub.
+    /// Google Pub/Sub subscriptions.
     pub struct GoogleConsumer {
-        /// Project.
+        /// Project id.
         project_id: String;
-        /// Subscriptions.
+        /// Names of the subscriptions.
         subscriptions: Vec<String>;
-        /// Most messages without acknowledgement.
+        /// Maximum number of unacknowledged messages.
         max_outstanding_messages: u32 = 100u32;
-        /// Most bytes without acknowledgement.
+        /// Maximum size of unacknowledged messages in bytes.
         max_outstanding_bytes: u32 = 1_000_000u32;
         /// Authentication mechanism.
         auth_mechanism: String;
-        /// File with credentials.
+        /// Path of a credentials file.
         credentials_file: String;
-        /// Attribute with the name of the method.
+        /// Attribute with the API method.
         method_attribute: String = "centrifugo-method";
-        /// Messages as plain publications.
+        /// Publication data mode: messages are publications instead of API calls.
         publication_data_mode: AttributeDataMode;
     }
 
-    /// Messages as plain publications, told about by attributes.
+    /// Publication data mode, with parameters in attributes.
     pub struct AttributeDataMode {
-        /// Take messages as data of publications.
+        /// Treats messages as publication data.
         enabled: bool;
         /// Attribute with the channels.
         channels_attribute: String = "centrifugo-channels";
         /// Attribute with the idempotency key.
         idempotency_key_attribute: String = "centrifugo-idempotency-key";
-        /// Attribute that asks for delta.
+        /// Attribute that enables delta compression.
         delta_attribute: String = "centrifugo-delta";
         /// Attribute with the version.
         version_attribute: String = "centrifugo-version";
-        /// Attribute with the epoch of versions.
+        /// Attribute with the version epoch.
         version_epoch_attribute: String = "centrifugo-version-epoch";
-        /// Prefix of attributes that hold tags.
+        /// Prefix of attributes with tags.
         tags_attribute_prefix: String = "centrifugo-tag-";
     }
 
-    /// Queues of AWS SQS.
+    /// AWS SQS queues.
     pub struct SqsConsumer {
-        /// Addresses of queues.
+        /// URLs of the queues.
         queues: Vec<String>;
-        /// Messages come through SNS.
+        /// Unwraps the envelope of messages that come through SNS.
         sns_envelope: bool;
         /// Region.
         region: String;
-        /// Most messages at once.
+        /// Maximum number of messages per receive.
         max_number_of_messages: i32 = 10i32;
-        /// Time the queue may wait for messages. Centrifugo's name, misspelled as it is.
+        /// Wait time of long polling. The spelling of the name is Centrifugo's.
         wait_time_time: Duration = Duration::secs(20);
-        /// After how long a message goes to another consumer.
+        /// Time after which an unacknowledged message is delivered to another consumer.
         visibility_timeout: Duration = Duration::secs(30);
         /// Number of concurrent readers.
         max_concurrency: u32 = 1u32;
-        /// Profile of credentials.
+        /// Credentials profile.
         credentials_profile: String;
-        /// Role to take.
+        /// ARN of the role to assume.
         assume_role_arn: String;
-        /// Attribute with the name of the method.
+        /// Attribute with the API method.
         method_attribute: String = "centrifugo-method";
-        /// Address of LocalStack.
+        /// URL of LocalStack, for tests.
         localstack_endpoint: String;
-        /// Messages as plain publications.
+        /// Publication data mode: messages are publications instead of API calls.
         publication_data_mode: AttributeDataMode;
     }
 
-    /// Queues of Azure Service Bus.
+    /// Azure Service Bus queues.
     pub struct AzureConsumer {
         /// Connection string.
         connection_string: Secret;
-        /// Authenticate by identity.
+        /// Authenticates with an Azure identity.
         use_azure_identity: bool;
         /// Host of the namespace.
         fully_qualified_namespace: String;
-        /// Tenant.
+        /// Tenant id.
         tenant_id: String;
-        /// Client.
+        /// Client id.
         client_id: String;
-        /// Secret of the client.
+        /// Client secret.
         client_secret: Secret;
-        /// Queues.
+        /// Names of the queues.
         queues: Vec<String>;
-        /// Use sessions.
+        /// Uses sessions.
         use_sessions: bool;
-        /// Number of messages handled at once.
+        /// Maximum number of concurrent calls.
         max_concurrent_calls: u32 = 1u32;
-        /// Most messages at once.
+        /// Maximum number of messages per receive.
         max_receive_messages: u32 = 1u32;
-        /// Property with the name of the method.
+        /// Property with the API method.
         method_property: String = "centrifugo-method";
-        /// Messages as plain publications.
+        /// Publication data mode: messages are publications instead of API calls.
         publication_data_mode: PropertyDataMode;
     }
 
-    /// Messages as plain publications, told about by properties.
+    /// Publication data mode, with parameters in properties.
     pub struct PropertyDataMode {
-        /// Take messages as data of publications.
+        /// Treats messages as publication data.
         enabled: bool;
         /// Property with the channels.
         channels_property: String = "centrifugo-channels";
         /// Property with the idempotency key.
         idempotency_key_property: String = "centrifugo-idempotency-key";
-        /// Property that asks for delta.
+        /// Property that enables delta compression.
         delta_property: String = "centrifugo-delta";
         /// Property with the version.
         version_property: String = "centrifugo-version";
-        /// Property with the epoch of versions.
+        /// Property with the version epoch.
         version_epoch_property: String = "centrifugo-version-epoch";
-        /// Prefix of properties that hold tags.
+        /// Prefix of properties with tags.
         tags_property_prefix: String = "centrifugo-tag-";
     }
 }

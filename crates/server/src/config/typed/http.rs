@@ -5,71 +5,71 @@ use crate::config::catalogue::{Pem, options};
 options! {
     /// HTTP server.
     pub struct HttpServer {
-        /// Address to listen on; empty, `0.0.0.0` and `::` listen on all of both families.
+        /// Address to listen on; empty, `0.0.0.0` and `::` mean all IPv4 and IPv6 addresses.
         address: String;
-        /// Port of clients, and of everything else unless `internal_port` is set.
+        /// Port of the client endpoints, and of all others unless `internal_port` is set.
         port: u16 = 8000u16;
-        /// Address for the internal endpoints; empty takes `address`.
+        /// Address of the internal endpoints; empty means `address`.
         internal_address: String;
-        /// Port for the internal endpoints: API, admin, metrics, health, debug. Empty takes `port`.
+        /// Port of the internal endpoints: API, admin, metrics, health, debug. Empty means `port`.
         internal_port: String;
-        /// Addresses and networks (`10.0.0.0/8`) of proxies, whose headers about the client are believed.
+        /// Addresses and networks (`10.0.0.0/8`) of trusted proxies, whose headers about the client are used.
         trusted_proxies: Vec<String> => ours;
-        /// Header in which trusted proxies note the address of the client: `X-Forwarded-For`, `Forwarded`, `X-Real-IP` or another one.
+        /// Header in which trusted proxies send the client's address: `X-Forwarded-For`, `Forwarded`, `X-Real-IP` or another one.
         client_ip_header: String = "X-Forwarded-For" => ours;
         /// TLS of the server.
         tls: Tls => essential;
         /// Certificates by ACME.
         tls_autocert: TlsAutocert => essential;
-        /// Use TLS on the external port alone.
+        /// Uses TLS on the external port only.
         tls_external: bool => essential;
         /// TLS of the internal port.
         internal_tls: Tls => essential;
         /// HTTP/3.
         http3: Http3 => planned;
-        /// Accept HTTP/2 without TLS on the external port; needs an internal port of its own.
+        /// Accepts HTTP/2 without TLS on the external port; needs a separate internal port.
         h2c_external: bool => planned since("6.5.0");
     }
 
-    /// TLS of one server or client.
+    /// TLS options of a server or client.
     pub struct Tls {
-        /// Use TLS.
+        /// Enables TLS.
         enabled: bool;
-        /// Certificate chain.
+        /// Certificate chain in PEM.
         cert_pem: Pem;
-        /// Private key.
+        /// Private key in PEM.
         key_pem: Pem;
-        /// Authorities by which a client checks the server.
+        /// Certificate authorities for the server's certificate, in PEM.
         server_ca_pem: Pem;
-        /// Authorities by which a server checks its clients.
+        /// Certificate authorities for client certificates, in PEM; if set, clients must have one.
         client_ca_pem: Pem;
-        /// Accept any certificate. Insecure.
+        /// Skips the verification of certificates. Insecure.
         insecure_skip_verify: bool;
-        /// Host name to check the server's certificate against.
+        /// Host name expected in the server's certificate.
         server_name: String;
     }
 
     /// Certificates by ACME.
     pub struct TlsAutocert {
-        /// Get certificates by ACME.
+        /// Enables ACME.
         enabled: bool;
-        /// Hosts to get certificates for; empty allows any.
+        /// Hosts to request certificates for; empty allows any.
         host_whitelist: Vec<String>;
-        /// Folder to keep certificates in.
+        /// Directory for certificates.
         cache_dir: String;
-        /// Address that the authority may write to.
+        /// E-mail address of the ACME account.
         email: String;
-        /// Host name for clients that send none.
+        /// Host name for clients without SNI.
         server_name: String;
-        /// Answer HTTP challenges.
+        /// Enables HTTP-01 challenges.
         http: bool;
-        /// Address to answer HTTP challenges on.
+        /// Address to listen on for HTTP-01 challenges.
         http_addr: String = ":80";
     }
 
     /// HTTP/3.
     pub struct Http3 {
-        /// Serve HTTP/3.
+        /// Enables HTTP/3.
         enabled: bool;
     }
 }

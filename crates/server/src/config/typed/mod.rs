@@ -37,49 +37,49 @@ options! {
         http_server: HttpServer;
         /// Log destination and level.
         log: Log;
-        /// Broker and presence manager in one.
+        /// Engine: broker and presence manager in one.
         engine: Engine;
-        /// Message broker, when chosen apart from the engine.
+        /// Message broker, if separate from the engine.
         broker: Broker;
-        /// Presence manager, when chosen apart from the engine.
+        /// Presence manager, if separate from the engine.
         presence_manager: PresenceManager;
         /// Broker of map subscriptions.
         map_broker: MapBroker => planned since("6.8.0");
-        /// Communication between nodes, when not through the engine.
+        /// Controller for communication between nodes, if separate from the engine.
         controller: Controller => planned since("6.8.0");
         /// Keys and limits of shared poll subscriptions.
         shared_poll: SharedPoll => planned since("6.8.0");
-        /// Client connections: who may connect, tokens, limits, timers.
+        /// Client connections: origins, tokens, limits, timers.
         client: Client;
-        /// Channels: the grammar of their names, and namespaces.
+        /// Channels: name rules and namespaces.
         channel: Channel;
-        /// RPC calls of clients.
+        /// RPC calls from clients.
         rpc: Rpc;
-        /// Named proxies that namespaces refer to.
+        /// Named proxies for namespaces.
         proxies: Vec<NamedProxy> => planned;
         /// HTTP server API.
         http_api: HttpApi;
         /// gRPC server API.
         grpc_api: GrpcApi => planned;
-        /// Consumers, which take API calls from queues.
+        /// Consumers: API calls from queues.
         consumers: Vec<Consumer> => planned since("5.2.0");
         /// WebSocket transport.
         websocket: WebSocket;
-        /// Server-sent events, with emulation for what clients send.
+        /// Server-sent events (SSE), bidirectional through emulation.
         sse: Sse => planned since("4.0.0");
-        /// HTTP streaming, with emulation for what clients send.
+        /// HTTP streaming, bidirectional through emulation.
         http_stream: HttpStream => planned since("4.0.0");
         /// WebTransport over HTTP/3.
         webtransport: WebTransport => planned since("4.0.0");
-        /// Server-sent events in one direction.
+        /// Unidirectional server-sent events (SSE).
         uni_sse: UniSse => planned since("3.0.0");
-        /// HTTP streaming in one direction.
+        /// Unidirectional HTTP streaming.
         uni_http_stream: UniHttpStream => planned since("3.0.0");
-        /// WebSocket in one direction.
+        /// Unidirectional WebSocket.
         uni_websocket: UniWebSocket => planned since("3.0.0");
-        /// gRPC stream in one direction.
+        /// Unidirectional gRPC stream.
         uni_grpc: UniGrpc => planned since("3.0.0");
-        /// Endpoint to which clients of emulated transports send.
+        /// Emulation endpoint: receives the commands of SSE and HTTP streaming clients.
         emulation: Emulation => planned since("4.0.0");
         /// Admin web interface.
         admin: Admin => planned;
@@ -87,57 +87,57 @@ options! {
         prometheus: Prometheus;
         /// Health endpoint.
         health: Health;
-        /// Description of the HTTP API: a page, and beside it `openapi.json`.
+        /// OpenAPI description of the HTTP API: a page and `openapi.json`.
         swagger: Swagger;
         /// Profiling endpoints.
         debug: Debug => planned;
-        /// Endpoint that tells clients how to connect.
+        /// Endpoint with connection parameters for clients.
         init: ConnectInit => since("6.9.0");
         /// OpenTelemetry tracing.
         opentelemetry: OpenTelemetry => planned since("5.0.0");
         /// Export of metrics to Graphite.
         graphite: Graphite => planned;
-        /// Usage statistics. Spinward sends none, whatever is set here.
+        /// Usage statistics. Spinward never sends any.
         usage_stats: UsageStats;
         /// This node.
         node: Node;
         /// Graceful shutdown.
         shutdown: Shutdown;
-        /// File to write the process id to; empty writes none.
+        /// Path of a file for the process id; empty writes no file.
         pid_file: String;
-        /// Centrifugo's switch for unreleased features. Spinward has none behind it.
+        /// Centrifugo's switch for unreleased features. It has no effect in Spinward.
         enable_unreleased_features: bool;
-        /// Threads that serve connections, 1 to 64; 0 takes the number of CPUs.
+        /// Number of threads that serve connections, 1 to 64; 0 means the number of CPUs.
         shards: u16 => ours between(0, 64);
-        /// Refuse to start while any insecure option is set or the token secret is weak.
+        /// Refuses to start with an insecure option or a weak secret.
         production: bool => ours;
     }
 
     /// Logs.
     pub struct Log {
-        /// Least severe level that is written; none writes nothing.
+        /// Minimum level of log lines; `none` turns logging off.
         level: String = "info" => one_of(&["trace", "debug", "info", "warn", "error", "fatal", "none"]);
-        /// File to write to instead of standard output.
+        /// Path of a log file; empty logs to standard error.
         file: String;
     }
 
     /// This node.
     pub struct Node {
-        /// Name shown in `info`; empty makes one of host name and port.
+        /// Node name, shown in `info`; empty derives it from host name and port.
         name: String;
-        /// Interval between updates of the metrics in node information.
+        /// Interval between updates of the metrics in `info`.
         info_metrics_aggregate_interval: Duration = Duration::secs(60);
     }
 
     /// Graceful shutdown.
     pub struct Shutdown {
-        /// Most time to spend on closing connections.
+        /// Maximum duration of a graceful shutdown.
         timeout: Duration = Duration::secs(30);
     }
 
     /// Usage statistics.
     pub struct UsageStats {
-        /// Send none.
+        /// Disables usage statistics.
         disabled: bool => since("3.2.1");
     }
 }

@@ -7,42 +7,42 @@ use crate::secret::Secret;
 use std::collections::BTreeMap;
 
 options! {
-    /// A proxy with a name.
+    /// Named proxy.
     pub struct NamedProxy {
-        /// Its name: two or more letters, digits, `-`, `_` or `.`; not `default`.
+        /// Name of the proxy: two or more letters, digits, `-`, `_` or `.`; not `default`.
         name: String;
-        /// The proxy.
+        /// Proxy options.
         #[serde(flatten)]
         proxy: Proxy;
     }
 
-    /// Proxy that events are sent to.
+    /// Proxy: an endpoint of the application backend that receives events.
     pub struct Proxy {
-        /// Address of the back end: `http://…`, `https://…` or `grpc://…`.
+        /// URL of the backend: `http://…`, `https://…` or `grpc://…`.
         endpoint: String;
         /// Request timeout.
         timeout: Duration = Duration::secs(1);
-        /// Headers of the client's request to pass on.
+        /// Headers of the client's request to forward.
         http_headers: Vec<String>;
-        /// gRPC metadata of the client to pass on.
+        /// gRPC metadata of the client to forward.
         grpc_metadata: Vec<String>;
-        /// Headers that the client set by its connect command to pass on; clients choose them freely.
+        /// Headers of the connect command to forward; clients choose them freely.
         emulated_headers: Vec<String> => since("6.9.0");
-        /// Send data as base64.
+        /// Sends data as base64.
         binary_encoding: bool;
-        /// Send the connection's meta.
+        /// Sends the connection's meta.
         include_connection_meta: bool;
-        /// Over HTTP.
+        /// HTTP options.
         http: ProxyHttp;
-        /// Over gRPC.
+        /// gRPC options.
         grpc: ProxyGrpc;
     }
 
-    /// Proxy over HTTP.
+    /// HTTP options of a proxy.
     pub struct ProxyHttp {
-        /// TLS towards the back end.
+        /// TLS options for the backend.
         tls: Tls;
-        /// Headers to send with each request.
+        /// Headers added to each request.
         static_headers: BTreeMap<String, Secret>;
         /// Maps HTTP statuses to client errors or disconnects.
         status_to_code_transforms: Vec<StatusTransform>;
@@ -50,35 +50,35 @@ options! {
 
     /// Mapping of an HTTP status.
     pub struct StatusTransform {
-        /// The status.
+        /// HTTP status.
         status_code: u16;
-        /// Error to give.
+        /// Client error for this status.
         to_error: ErrorCode;
-        /// Disconnect to give.
+        /// Disconnect for this status.
         to_disconnect: super::DisconnectCode;
     }
 
-    /// An error for a client.
+    /// Client error.
     pub struct ErrorCode {
-        /// Its code.
+        /// Code.
         code: u32;
-        /// Its message, in ASCII, at most 123 bytes.
+        /// Message, in ASCII, at most 123 bytes.
         message: String;
-        /// True if the client may try again.
+        /// True if the client may retry.
         temporary: bool;
     }
 
-    /// Proxy over gRPC.
+    /// gRPC options of a proxy.
     pub struct ProxyGrpc {
-        /// TLS towards the back end.
+        /// TLS options for the backend.
         tls: Tls;
         /// Metadata key of the credentials.
         credentials_key: String;
-        /// The credentials.
+        /// Value of the credentials.
         credentials_value: Secret;
-        /// Compress messages.
+        /// Compresses messages.
         compression: bool;
-        /// Metadata to send with each call.
+        /// Metadata added to each call.
         static_metadata: BTreeMap<String, Secret>;
     }
 }

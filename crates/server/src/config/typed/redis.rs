@@ -6,39 +6,39 @@ use crate::config::duration::Duration;
 use crate::secret::Secret;
 
 options! {
-    /// A connection to Redis.
+    /// Redis connection.
     pub struct RedisConnection {
-        /// Addresses; several make shards. They may hold passwords, and are treated as secret.
+        /// Server addresses; several addresses are shards. They may contain passwords and are treated as secrets.
         address: Vec<Secret> = [Secret::from("redis://127.0.0.1:6379")];
         /// Connect timeout.
         connect_timeout: Duration = Duration::secs(1);
         /// Read and write timeout.
         io_timeout: Duration = Duration::secs(4);
-        /// Number of the database.
+        /// Database number.
         db: u32;
-        /// User.
+        /// User name.
         user: String;
         /// Password.
         password: Secret;
-        /// Name that the connection gives itself.
+        /// Client name of connections.
         client_name: String;
-        /// Use version 2 of the protocol.
+        /// Uses protocol version 2 (RESP2).
         force_resp2: bool;
-        /// Addresses of a cluster's nodes.
+        /// Addresses of Redis Cluster nodes.
         cluster_address: Vec<Secret>;
         /// TLS.
         tls: Tls;
-        /// Addresses of sentinels.
+        /// Addresses of Redis Sentinel nodes.
         sentinel_address: Vec<Secret>;
-        /// User for the sentinels.
+        /// User name for Sentinel.
         sentinel_user: String;
-        /// Password for the sentinels.
+        /// Password for Sentinel.
         sentinel_password: Secret;
-        /// Name of the primary that sentinels watch.
+        /// Name of the primary in Sentinel.
         sentinel_master_name: String;
-        /// Name that connections to sentinels give themselves.
+        /// Client name of connections to Sentinel.
         sentinel_client_name: String;
-        /// TLS towards the sentinels.
+        /// TLS options for Sentinel.
         sentinel_tls: Tls;
         /// Reading from replicas.
         replica_client: ReplicaClient;
@@ -46,70 +46,70 @@ options! {
 
     /// Reading from replicas.
     pub struct ReplicaClient {
-        /// Read from replicas.
+        /// Enables reads from replicas.
         enabled: bool;
     }
 
-    /// Redis with a prefix.
+    /// Redis connection with a key prefix.
     pub struct Redis {
-        /// Prefix of keys and channels.
+        /// Prefix of keys and Pub/Sub channels.
         prefix: String = "centrifugo";
-        /// The connection.
+        /// Connection options.
         #[serde(flatten)]
         connection: RedisConnection;
     }
 
-    /// Redis as a broker.
+    /// Redis broker.
     pub struct RedisBroker {
-        /// The connection and its prefix.
+        /// Connection and prefix.
         #[serde(flatten)]
         redis: Redis;
-        /// Keep history in lists instead of streams.
+        /// Keeps history in lists instead of streams.
         history_use_lists: bool;
     }
 
-    /// Storage of presence in Redis.
+    /// Presence in Redis.
     pub struct RedisPresence {
-        /// Lifetime of an entry without renewal.
+        /// Lifetime of a presence entry that is not refreshed.
         presence_ttl: Duration = Duration::secs(60);
-        /// Let Redis expire entries by itself.
+        /// Uses the TTL of hash fields to expire entries (Redis 7.4 and later).
         presence_hash_field_ttl: bool;
-        /// Count users beside connections.
+        /// Keeps a user mapping, so that presence stats do not read all entries.
         presence_user_mapping: bool;
     }
 
-    /// Redis as an engine.
+    /// Redis engine.
     pub struct RedisEngine {
-        /// As a broker.
+        /// Broker options.
         #[serde(flatten)]
         broker: RedisBroker;
-        /// For presence.
+        /// Presence options.
         #[serde(flatten)]
         presence: RedisPresence;
     }
 
-    /// Redis as a presence manager.
+    /// Redis presence manager.
     pub struct RedisPresenceManager {
-        /// The connection and its prefix.
+        /// Connection and prefix.
         #[serde(flatten)]
         redis: Redis;
-        /// For presence.
+        /// Presence options.
         #[serde(flatten)]
         presence: RedisPresence;
     }
 
-    /// Redis as a map broker.
+    /// Redis map broker.
     pub struct RedisMapBroker {
-        /// The connection and its prefix.
+        /// Connection and prefix.
         #[serde(flatten)]
         redis: Redis;
         /// Interval between removals of expired entries.
         cleanup_interval: Duration = Duration::secs(1);
-        /// Most entries removed at once.
+        /// Maximum number of entries removed at once.
         cleanup_batch_size: u32 = 100u32;
-        /// Time to keep results for repeated calls.
+        /// Time that results of idempotent calls are kept.
         idempotent_result_ttl: Duration = Duration::secs(300);
-        /// Do not use publish and subscribe.
+        /// Disables Pub/Sub.
         skip_pub_sub: bool;
     }
 }

@@ -4,42 +4,42 @@ use super::Proxy;
 use crate::config::catalogue::options;
 
 options! {
-    /// RPC calls.
+    /// RPC calls from clients.
     pub struct Rpc {
-        /// Default proxy of calls.
+        /// Default proxy for RPC calls.
         proxy: Proxy => planned;
         /// Options of methods without a namespace.
         without_namespace: RpcOptions => planned;
         /// Namespaces of methods.
         namespaces: Vec<RpcNamespace> => planned;
-        /// A method that the server answers itself.
+        /// Ping method, answered by the server itself.
         ping: RpcPing;
-        /// Separator between the namespace and the rest of a method's name.
+        /// Separator between namespace and name of a method.
         namespace_boundary: String = ":";
     }
 
-    /// A namespace of methods.
+    /// RPC namespace.
     pub struct RpcNamespace {
-        /// Its name: two or more letters, digits, `-`, `_` or `.`.
+        /// Name of the namespace: two or more letters, digits, `-`, `_` or `.`.
         name: String;
-        /// Its options.
+        /// RPC options.
         #[serde(flatten)]
         options: RpcOptions;
     }
 
-    /// Options of methods.
+    /// RPC options.
     pub struct RpcOptions {
-        /// Pass calls on.
+        /// Sends calls to the proxy.
         proxy_enabled: bool;
-        /// Proxy that gets them.
+        /// Name of the proxy.
         proxy_name: String = "default";
     }
 
-    /// A method that the server answers itself.
+    /// Ping method, answered by the server itself.
     pub struct RpcPing {
-        /// Answer it.
+        /// Enables the method.
         enabled: bool;
-        /// Its name.
+        /// Name of the method.
         method: String = "ping";
     }
 }

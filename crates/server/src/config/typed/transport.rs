@@ -7,151 +7,151 @@ use crate::config::duration::Duration;
 options! {
     /// WebSocket.
     pub struct WebSocket {
-        /// Do not serve it.
+        /// Disables the transport.
         disabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/connection/websocket";
-        /// Options of both kinds of WebSocket.
+        /// WebSocket options.
         #[serde(flatten)]
         socket: Socket;
     }
 
-    /// Options of both kinds of WebSocket.
+    /// WebSocket options.
     pub struct Socket {
-        /// Compress messages.
+        /// Enables compression (permessage-deflate).
         compression: bool => planned;
-        /// Fewest bytes of a message that is compressed.
+        /// Minimum size of compressed messages in bytes.
         compression_min_size: u32 => planned;
         /// Compression level, -2 to 9.
         compression_level: i32 = 1i32 => planned between(-2, 9);
-        /// Centrifugo's read buffer. Spinward sizes its own.
+        /// Size of Centrifugo's read buffer. It has no effect in Spinward.
         read_buffer_size: u32;
-        /// Centrifugo's pool of write buffers. Spinward keeps no buffer of an idle connection.
+        /// Centrifugo's pool of write buffers. It has no effect: idle connections hold no buffers.
         use_write_buffer_pool: bool;
-        /// Centrifugo's write buffer. Spinward sizes its own.
+        /// Size of Centrifugo's write buffer. It has no effect in Spinward.
         write_buffer_size: u32;
         /// Write timeout.
         write_timeout: Duration = Duration::millis(1000);
-        /// Most bytes in a message of a client.
+        /// Maximum size of a message from a client, in bytes.
         message_size_limit: u32 = 65_536u32;
-        /// Most bytes of a message after decompression; 0 takes a built-in limit.
+        /// Maximum size of a decompressed message in bytes; 0 means a built-in limit.
         decompressed_message_size_limit: u32 => planned;
     }
 
     /// Server-sent events.
     pub struct Sse {
-        /// Serve it.
+        /// Enables the transport.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/connection/sse";
-        /// Most bytes in the body of a request.
+        /// Maximum size of a request body in bytes.
         max_request_body_size: u32 = 65_536u32;
     }
 
     /// HTTP streaming.
     pub struct HttpStream {
-        /// Serve it.
+        /// Enables the transport.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/connection/http_stream";
-        /// Most bytes in the body of a request.
+        /// Maximum size of a request body in bytes.
         max_request_body_size: u32 = 65_536u32;
     }
 
     /// WebTransport.
     pub struct WebTransport {
-        /// Serve it.
+        /// Enables the transport.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/connection/webtransport";
-        /// Most bytes in a message of a client.
+        /// Maximum size of a message from a client, in bytes.
         message_size_limit: u32 = 65_536u32;
     }
 
-    /// Server-sent events in one direction.
+    /// Unidirectional server-sent events (SSE).
     pub struct UniSse {
-        /// Serve it.
+        /// Enables the transport.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/connection/uni_sse";
-        /// Most bytes in the body of a request.
+        /// Maximum size of a request body in bytes.
         max_request_body_size: u32 = 65_536u32;
-        /// HTTP answers for connects that fail.
+        /// HTTP responses to failed connects.
         connect_code_to_http_response: ConnectCodeToHttp;
     }
 
-    /// HTTP streaming in one direction.
+    /// Unidirectional HTTP streaming.
     pub struct UniHttpStream {
-        /// Serve it.
+        /// Enables the transport.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/connection/uni_http_stream";
-        /// Most bytes in the body of a request.
+        /// Maximum size of a request body in bytes.
         max_request_body_size: u32 = 65_536u32;
-        /// HTTP answers for connects that fail.
+        /// HTTP responses to failed connects.
         connect_code_to_http_response: ConnectCodeToHttp;
     }
 
-    /// HTTP answers for connects that fail.
+    /// HTTP responses to failed connects.
     pub struct ConnectCodeToHttp {
-        /// Use the list.
+        /// Enables the mapping.
         enabled: bool;
-        /// Maps codes to HTTP answers.
+        /// Mappings of codes to HTTP responses.
         transforms: Vec<HttpTransform>;
     }
 
-    /// HTTP answer for a code.
+    /// HTTP response to a code.
     pub struct HttpTransform {
         /// Code of a failed connect.
         code: u32;
-        /// The answer.
+        /// HTTP response.
         to: HttpAnswer;
     }
 
-    /// An HTTP answer.
+    /// HTTP response.
     pub struct HttpAnswer {
-        /// Its status.
+        /// Status.
         status_code: u16;
-        /// Its body.
+        /// Body.
         body: String;
     }
 
-    /// WebSocket in one direction.
+    /// Unidirectional WebSocket.
     pub struct UniWebSocket {
-        /// Serve it.
+        /// Enables the transport.
         enabled: bool;
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/connection/uni_websocket";
-        /// Options of both kinds of WebSocket.
+        /// WebSocket options.
         #[serde(flatten)]
         socket: Socket;
-        /// Close without a closing handshake.
+        /// Closes without a closing handshake.
         disable_closing_handshake: bool;
-        /// Do not push the disconnect before closing.
+        /// Omits the disconnect push before closing.
         disable_disconnect_push: bool;
-        /// Put several messages into one frame.
+        /// Puts several messages into one frame.
         join_push_messages: bool;
     }
 
-    /// gRPC stream in one direction.
+    /// Unidirectional gRPC stream.
     pub struct UniGrpc {
-        /// Serve it.
+        /// Enables the transport.
         enabled: bool;
-        /// Address to listen on; empty listens on all.
+        /// Address to listen on; empty means all addresses.
         address: String;
-        /// Port.
+        /// Port to listen on.
         port: u16 = 11000u16;
-        /// Most bytes in a message; 0 takes 4 MiB.
+        /// Maximum message size in bytes; 0 means 4 MiB.
         max_receive_message_size: u32;
-        /// TLS.
+        /// TLS of the server.
         tls: Tls;
     }
 
-    /// Endpoint to which clients of emulated transports send.
+    /// Emulation endpoint: receives the commands of SSE and HTTP streaming clients.
     pub struct Emulation {
-        /// Path.
+        /// URL path.
         handler_prefix: String = "/emulation";
-        /// Most bytes in the body of a request.
+        /// Maximum size of a request body in bytes.
         max_request_body_size: u32 = 65_536u32;
     }
 }
