@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+mod capacity;
 mod channel;
 pub mod client;
 pub mod clock;
@@ -22,13 +23,12 @@ pub mod hooks;
 mod hub;
 pub mod id;
 pub mod identity;
+mod lazy_vec;
 mod log_rate;
 mod mailbox;
 mod metrics;
 mod node;
 pub mod publication;
-mod rare;
-mod room;
 mod session;
 mod shard;
 #[cfg(feature = "simulation")]

@@ -1,9 +1,7 @@
-//! Channels: the directory that all shards share, and the part of a channel that each shard keeps for itself.
+//! Channels: the directory and the records that all shards share, and under `local` what each shard keeps for itself.
 
 pub(crate) mod delivery;
 pub(crate) mod directory;
-mod filters;
-pub(crate) mod join;
 pub(crate) mod local;
-mod subscribers;
-pub(crate) mod table;
+pub(crate) mod params;
+pub(crate) mod record;

@@ -1,10 +1,11 @@
 //! Events from a remote broker.
 
 use crate::channel::delivery::Delivery;
-use crate::channel::directory::{Channel, State, Wake};
+use crate::channel::record::{Channel, ChannelState};
 use crate::engine::broker::{BrokerEvent, BrokerSink};
 use crate::engine::interest::Ask;
 use crate::hub::Hub;
+use crate::mailbox::fan_out::Wake;
 use crate::mailbox::inbox::Entry;
 use crate::publication::{ClientInfo, Position};
 use std::sync::Arc;
@@ -39,15 +40,17 @@ const UNSENT_LOTS: usize = 256;
 impl Hub {
     /// The broker reported the top of a channel's stream: passes it on to the shards with subscribers.
     pub(crate) fn position_told(&self, record: &Channel, top: &Position) {
-        let shards = record.lock().shards();
-        shards.for_each(|shard| self.send(shard, Entry::Position { channel: record.id, top: top.clone() }));
+        let shards = record.lock().shards;
+        shards
+            .iter()
+            .for_each(|shard| self.send(shard, Entry::Position { channel: record.id, top: top.clone() }));
     }
 
     /// Joins and leaves of other nodes do not wait: without room, the clients here do not receive them.
     fn deliver_join_leave(
         &self,
         record: &Arc<Channel>,
-        state: &mut State,
+        state: &mut ChannelState,
         info: &Arc<ClientInfo>,
         join: bool,
     ) -> Wake {
@@ -63,7 +66,7 @@ impl Hub {
             let mut state = record.lock();
             let wanted = state.subscribers > 0;
             let next = state.interest.answered(ok, wanted);
-            if asked == Ask::Subscribe && state.has_shards() {
+            if asked == Ask::Subscribe && !state.shards.is_empty() {
                 for inbox in &self.inboxes {
                     inbox.push(Entry::Interest { channel: record.id, ok });
                 }

@@ -1,6 +1,7 @@
 //! State shared by the shards of a node: the channel directory, the user registry, and a way into every shard.
 
 mod comparisons;
+pub(crate) mod enter;
 pub(crate) mod pulse;
 pub(crate) mod users;
 
@@ -160,9 +161,9 @@ impl Hub {
     }
 
     /// Waits until every shard can take more.
-    pub(crate) async fn room(&self) {
+    pub(crate) async fn wait_for_capacity(&self) {
         for inbox in &self.inboxes {
-            inbox.room().await;
+            inbox.wait_for_capacity().await;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which connections a user has on this node.
 
+use crate::capacity::reduced;
 use crate::handle::Handle;
-use crate::room::fewer;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -111,8 +111,8 @@ impl Users {
         };
         if empty {
             entry.remove();
-            if let Some(room) = fewer(part.len(), part.capacity()) {
-                part.shrink_to(room, |other| self.hasher.hash_one(&*other.name));
+            if let Some(capacity) = reduced(part.len(), part.capacity()) {
+                part.shrink_to(capacity, |other| self.hasher.hash_one(&*other.name));
             }
             self.count.fetch_sub(1, Ordering::Relaxed);
         }

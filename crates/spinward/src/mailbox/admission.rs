@@ -9,10 +9,11 @@
 //! its channel are made; lanes that wait for room in a shard are served in turn, one publication each. So a channel
 //! that is flooded waits for itself, and a channel that is not passes: for it there is a reserve of room.
 
-use crate::channel::directory::{Channel, Share, State};
+use crate::channel::record::{Channel, ChannelState};
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::mailbox::call::Outcome;
+use crate::mailbox::fan_out::Share;
 use crate::mailbox::inbox::{ENTRY_BYTES, Entry, Inbox};
 use crate::publication::ClientInfo;
 use foldhash::fast::FixedState;
@@ -182,11 +183,11 @@ impl Lanes {
         shards.find(|shard| self.by_shard.get(*shard).is_some_and(|listed| !listed.is_empty()))
     }
 
-    fn turn(&self, state: &State) -> Turn {
+    fn turn(&self, state: &ChannelState) -> Turn {
         if !state.has_unsent() {
             return Turn::Free;
         }
-        self.contended(state.shards()).map_or(Turn::Free, Turn::Behind)
+        self.contended(state.shards.iter()).map_or(Turn::Free, Turn::Behind)
     }
 
     /// Takes the first of a lane out.
@@ -248,7 +249,7 @@ impl Admission {
 
     /// Returns true if something may be queued in a channel now. Those that already wait there come first, and where
     /// others wait for room in a shard, a channel with something under way queues behind them.
-    pub(crate) fn admits(&self, channel: &Channel, state: &State, share: Share) -> bool {
+    pub(crate) fn admits(&self, channel: &Channel, state: &ChannelState, share: Share) -> bool {
         if state.blocked(self, share).is_some() {
             return false;
         }
@@ -257,7 +258,7 @@ impl Admission {
         }
         let lanes = self.lanes.lock();
         !lanes.by_channel.contains_key(&channel.id)
-            && (!state.has_unsent() || lanes.contended(share.shards()).is_none())
+            && (!state.has_unsent() || lanes.contended(share.shards.iter()).is_none())
     }
 
     /// Puts a publisher into the lane of a channel. The record stays locked from the moment at which the
@@ -265,7 +266,7 @@ impl Admission {
     pub(crate) fn wait(
         self: &Arc<Self>,
         channel: &Arc<Channel>,
-        state: &mut State,
+        state: &mut ChannelState,
         bytes: usize,
     ) -> Result<Ticket, Full> {
         let (granted, ticket) = oneshot::channel();
@@ -277,7 +278,7 @@ impl Admission {
     pub(crate) fn announce(
         self: &Arc<Self>,
         channel: &Arc<Channel>,
-        state: &mut State,
+        state: &mut ChannelState,
         announcement: Announcement,
     ) -> bool {
         let share = state.share(self, 0);
@@ -296,7 +297,7 @@ impl Admission {
     fn enqueue(
         self: &Arc<Self>,
         channel: &Arc<Channel>,
-        state: &mut State,
+        state: &mut ChannelState,
         waiter: Waiter,
     ) -> Result<(), Full> {
         let mut lanes = self.lanes.lock();
@@ -328,7 +329,7 @@ impl Admission {
     fn advance(
         self: &Arc<Self>,
         channel: &Arc<Channel>,
-        state: &mut State,
+        state: &mut ChannelState,
         lanes: &mut Lanes,
         turn: Turn,
     ) -> Vec<Permit> {
@@ -429,7 +430,7 @@ impl Admission {
 
 impl Permit {
     /// Gives the reservation back under the lock of the record, for what is queued right after.
-    pub(crate) fn spend(&mut self, channel: &Arc<Channel>, state: &mut State) {
+    pub(crate) fn spend(&mut self, channel: &Arc<Channel>, state: &mut ChannelState) {
         if Arc::ptr_eq(channel, &self.channel) && !self.spent {
             self.spent = true;
             state.release(&self.admission, self.share);
@@ -446,7 +447,7 @@ impl Drop for Permit {
         // It may have been given back without anything queued.
         if self.admission.is_waiting() {
             self.admission.channel_has_room(&self.channel);
-            self.share.shards().for_each(|shard| self.admission.shard_has_room(shard));
+            self.share.shards.iter().for_each(|shard| self.admission.shard_has_room(shard));
         }
     }
 }
@@ -455,7 +456,7 @@ impl Drop for Permit {
 fn grant(
     admission: &Arc<Admission>,
     channel: &Arc<Channel>,
-    state: &mut State,
+    state: &mut ChannelState,
     share: Share,
     waiter: Waiter,
 ) -> Option<Permit> {

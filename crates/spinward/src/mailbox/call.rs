@@ -1,6 +1,6 @@
 //! Calls of a session to the outside of its shard, and their outcomes.
 
-use crate::channel::directory::Channel;
+use crate::channel::record::Channel;
 use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions};
 use crate::engine::interest::Ask;
 use crate::engine::presence::{Member, Members, PresenceStats};

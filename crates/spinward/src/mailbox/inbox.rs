@@ -1,14 +1,15 @@
 //! The way into a shard: one queue, first in, first out.
 
+use crate::capacity::reduced;
 use crate::channel::delivery::Delivery;
-use crate::channel::directory::{Channel, Share};
+use crate::channel::record::Channel;
 use crate::enforce::Judge;
 use crate::handle::Handle;
 use crate::mailbox::call::Outcome;
+use crate::mailbox::fan_out::Share;
+use crate::mailbox::walk::Walk;
 use crate::publication::{ClientInfo, Position};
-use crate::room::fewer;
 use crate::shard::Accepted;
-use crate::shard::walk::Walk;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
@@ -268,8 +269,8 @@ impl Inbox {
         std::mem::swap(&mut queue.entries, into);
         queue.lately = into.len().max(queue.lately - queue.lately.div_ceil(8));
         let (lately, capacity) = (queue.lately, queue.entries.capacity());
-        if let Some(room) = fewer(lately, capacity) {
-            queue.entries.shrink_to(room);
+        if let Some(capacity) = reduced(lately, capacity) {
+            queue.entries.shrink_to(capacity);
         }
     }
 
@@ -292,7 +293,7 @@ impl Inbox {
     }
 
     /// Waits until there is room.
-    pub(crate) async fn room(&self) {
+    pub(crate) async fn wait_for_capacity(&self) {
         while !self.has_room() {
             let notified = self.room.notified();
             if self.has_room() {
@@ -323,10 +324,12 @@ mod tests {
         let mut entries = VecDeque::new();
         inbox.drain(&mut entries);
         assert!(!inbox.has_room(), "what is drained is not handled yet");
-        let (room, ()) =
-            tokio::join!(tokio::time::timeout(std::time::Duration::from_secs(10), inbox.room()), async {
+        let (room, ()) = tokio::join!(
+            tokio::time::timeout(std::time::Duration::from_secs(10), inbox.wait_for_capacity()),
+            async {
                 entries.iter().for_each(|entry| inbox.done(entry.weight(), 0));
-            });
+            }
+        );
         assert_eq!(room, Ok(()));
         assert_eq!(inbox.bytes.load(Ordering::Relaxed), 0);
     }
@@ -360,7 +363,7 @@ mod tests {
         inbox.push(subscribe(before));
         assert!(!inbox.has_room());
         let (room, (), over) = tokio::join!(
-            tokio::time::timeout(std::time::Duration::from_secs(10), inbox.room()),
+            tokio::time::timeout(std::time::Duration::from_secs(10), inbox.wait_for_capacity()),
             async { inbox.close() },
             tokio::time::timeout(std::time::Duration::from_secs(10), all_before.recv()),
         );

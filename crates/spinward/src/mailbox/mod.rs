@@ -2,4 +2,6 @@
 
 pub(crate) mod admission;
 pub(crate) mod call;
+pub(crate) mod fan_out;
 pub(crate) mod inbox;
+pub(crate) mod walk;

@@ -6,10 +6,10 @@ use crate::engine::presence::{Members, PresenceError, PresenceStats};
 use crate::hooks::SubscribeOptions;
 use crate::hub::Engine;
 use crate::mailbox::inbox::{Control, Entry, Refused};
+use crate::mailbox::walk::Walk;
 use crate::metrics::Snapshot;
 use crate::node::{Done, Node};
 use crate::publication::Position;
-use crate::shard::walk::Walk;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::sync::Arc;
@@ -123,8 +123,8 @@ impl Node {
     /// Waits until the shards can take more. Applications that call [`Client::send`](crate::Client::send) and its
     /// like again and again wait here in between, since those calls hold nobody back. Publishing waits by itself,
     /// and what is done to the connections of a user is awaited by its [`Done`].
-    pub async fn ready(&self) {
-        self.inner.hub.room().await;
+    pub async fn wait_for_capacity(&self) {
+        self.inner.hub.wait_for_capacity().await;
     }
 
     /// Closes connections of a user.

@@ -1,6 +1,6 @@
 //! The end of what the shards were asked to do.
 
-use crate::shard::walk::Doing;
+use crate::mailbox::walk::Doing;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;

@@ -442,7 +442,7 @@ impl Inner {
         }
     }
 
-    fn ask_interest(self: &Arc<Self>, channel: Arc<crate::channel::directory::Channel>, ask: Ask) {
+    fn ask_interest(self: &Arc<Self>, channel: Arc<crate::channel::record::Channel>, ask: Ask) {
         let Engine::Remote(broker) = &self.hub.engine else { return };
         let answer = match ask {
             Ask::Subscribe => broker.subscribe(&channel.name),
@@ -482,7 +482,7 @@ impl Inner {
         }
     }
 
-    fn compare_position(self: &Arc<Self>, channel: Arc<crate::channel::directory::Channel>) {
+    fn compare_position(self: &Arc<Self>, channel: Arc<crate::channel::record::Channel>) {
         let filter = HistoryFilter { limit: 0, since: None, reverse: false };
         let options = self.hub.with_meta_ttl(HistoryOptions::default());
         let answer = self.history(&channel.name, filter, options);
@@ -505,7 +505,7 @@ impl Inner {
 
     fn read_slice(
         self: &Arc<Self>,
-        channel: Arc<crate::channel::directory::Channel>,
+        channel: Arc<crate::channel::record::Channel>,
         handle: Handle,
         read: u32,
         filter: HistoryFilter,

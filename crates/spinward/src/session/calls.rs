@@ -1,13 +1,13 @@
 //! Answers to commands that the application or a store decided.
 
 use super::expiry::Expiry;
-use super::subscriptions::Details;
+use super::subscribe::list::Details;
 use super::{Cx, Session};
 use crate::channel::delivery::{payload, to_wire};
-use crate::channel::directory::Channel;
+use crate::channel::record::Channel;
 use crate::engine::broker::History;
 use crate::engine::presence::{Member, Members, PresenceStats};
-use crate::hooks::{FailureCause, Refreshed, Refusal, SubRefreshed};
+use crate::hooks::{FailureCause, Refreshed, Refreshing, Refusal, SubRefreshed};
 use crate::identity::Identity;
 use crate::mailbox::call::{Call, Outcome};
 use crate::publication::ClientInfo;
@@ -98,6 +98,21 @@ impl Session {
         };
         self.reply(cx, &Reply { id, refresh: Some(refresh), ..Reply::default() });
         self.tell(cx, Call::Refreshed);
+    }
+
+    /// Returns the question to the application whether a login may go on.
+    pub(super) fn refreshing(&self, cx: &Cx<'_>, token: String) -> Refreshing {
+        let name = |channel: u32| cx.channels.get(channel).map(|local| local.record.name.to_string());
+        let special = |flag: u8| {
+            let with_flag = self.subscriptions.special().iter().filter(move |own| own.is(flag));
+            with_flag.filter_map(|own| name(own.channel)).collect()
+        };
+        Refreshing {
+            token,
+            server_side_channels: special(Details::SERVER_SIDE),
+            by_login: special(Details::BY_LOGIN),
+            channels: self.subscriptions.channels().iter().filter_map(|channel| name(*channel)).collect(),
+        }
     }
 
     /// The login goes on, perhaps with less.
@@ -240,7 +255,7 @@ impl Session {
     pub(super) fn on_unasked_outcome(&mut self, cx: &mut Cx<'_>, _token: u32, outcome: Outcome) {
         match outcome {
             Outcome::Panicked => self.close(cx, DisconnectCode::SERVER_ERROR),
-            // Asked again at the next look, as after an error.
+            // Requested again at the next look, as after an error.
             Outcome::TimedOut => self.refreshing = false,
             Outcome::Refresh(outcome) if self.refreshing => {
                 self.refreshing = false;
@@ -250,7 +265,7 @@ impl Session {
                         self.tell(cx, Call::Refreshed);
                     }
                     Err(Refusal::Disconnect(code)) => self.close(cx, code),
-                    // Asked again at the next look, until the grace is over.
+                    // Requested again at the next look, until the grace is over.
                     Err(Refusal::Error(_)) => {}
                 }
             }

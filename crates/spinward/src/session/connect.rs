@@ -1,7 +1,7 @@
 //! Logging in.
 
 use super::expiry::Expiry;
-use super::subscribe::{Asked, Purpose};
+use super::subscribe::{Purpose, Requested};
 use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::channel::delivery::payload;
 use crate::hooks::{Connected, Connecting, FailureCause, Refusal};
@@ -82,22 +82,22 @@ impl Session {
         let reply = Box::new(self.connect_result(cx, &connected.data));
         let left = connected.subscriptions.len();
         let token = self.token();
-        self.busy = Some(Box::new(Busy { token, id, what: Waiting::ConnectJoins { reply, left } }));
+        self.busy = Some(Box::new(Busy { token, id, what: Waiting::ConnectSubscriptions { reply, left } }));
         if left == 0 {
             return self.finish_connect(cx);
         }
         let mut subscriptions = connected.subscriptions.into_iter();
         for (channel, options) in subscriptions.by_ref() {
-            let asked = match request.subs.get(&channel) {
-                Some(sub) => Asked {
+            let requested = match request.subs.get(&channel) {
+                Some(sub) => Requested {
                     recover: sub.recover,
                     since: Position { offset: sub.offset, epoch: sub.epoch.as_str().into() },
                     delta: sub.delta == "fossil",
-                    ..Asked::default()
+                    ..Requested::default()
                 },
-                None => Asked::default(),
+                None => Requested::default(),
             };
-            self.enter(cx, channel.into(), Purpose::Connect, Box::new(options), asked);
+            self.enter(cx, channel.into(), Purpose::Connect, Box::new(options), requested);
             if self.phase == Phase::Closed {
                 break;
             }
@@ -134,7 +134,7 @@ impl Session {
     /// Everything that the reply contains is ready.
     pub(super) fn finish_connect(&mut self, cx: &mut Cx<'_>) {
         let Some(busy) = self.busy.take() else { return };
-        let Busy { id, what: Waiting::ConnectJoins { reply, .. }, .. } = *busy else { return };
+        let Busy { id, what: Waiting::ConnectSubscriptions { reply, .. }, .. } = *busy else { return };
         self.phase = Phase::Connected;
         self.start_pings(cx);
         let channels: Vec<String> = reply.subs.keys().cloned().collect();

@@ -1,7 +1,7 @@
 //! Actions of the server on a connection that the client did not ask for.
 
 use super::expiry::Expiry;
-use super::subscribe::{Asked, Purpose};
+use super::subscribe::{Purpose, Requested};
 use super::{Cx, Phase, Session};
 use crate::channel::delivery::payload;
 use crate::enforce::Verdict;
@@ -91,23 +91,23 @@ impl Session {
             return self.grant_failed(cx, channel, true, FailureCause::Disconnected);
         }
         // One that is on its way in goes on.
-        if self.joins.iter().any(|join| join.channel == channel) {
+        if self.entering.iter().any(|entering| entering.channel == channel) {
             let code = ErrorCode::ALREADY_SUBSCRIBED;
             return self.grant_failed(cx, channel, true, FailureCause::Error(code));
         }
-        let mut asked = Asked::default();
+        let mut requested = Requested::default();
         let before = self.make_way(cx, &channel).map(|(record, mut replaced)| {
             if since.is_some() {
-                replaced.stand = None;
+                replaced.cursor = None;
             }
             let number = replaced.own.channel;
-            asked.replaces = Some(Box::new(replaced));
+            requested.replaces = Some(Box::new(replaced));
             (number, record)
         });
         if let Some(since) = since {
-            (asked.recover, asked.since) = (true, since);
+            (requested.recover, requested.since) = (true, since);
         }
-        self.enter(cx, channel, Purpose::Server, Box::new(options.clone()), asked);
+        self.enter(cx, channel, Purpose::Server, Box::new(options.clone()), requested);
         // The node counted both.
         if let Some((number, record)) = before {
             self.leave_record(cx, number, &record);

@@ -1,6 +1,6 @@
 //! Dispatch of commands, and the phases in which they are accepted.
 
-use super::subscriptions::Details;
+use super::subscribe::list::Details;
 use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::hooks::{HistoryAsked, PresenceAsked, Publishing, RpcCall};
 use crate::mailbox::call::{Call, Outcome};
@@ -26,25 +26,25 @@ impl Session {
             return match self.phase {
                 _ if id == 0 => self.on_pong(cx),
                 // A first command of the old protocol has its method as a number or a name, which says nothing here.
-                Phase::New => self.breach(cx, OLD_SDK),
-                _ => self.breach(cx, "a command that does not exist"),
+                Phase::New => self.violation(cx, OLD_SDK),
+                _ => self.violation(cx, "a command that does not exist"),
             };
         };
         match (&request, self.phase) {
             (_, Phase::Closed) => return,
             (Request::Connect(_), Phase::New) | (_, Phase::Connected) => {}
             (_, Phase::New | Phase::Connecting | Phase::Refused) => {
-                return self.breach(cx, "a command before connect");
+                return self.violation(cx, "a command before connect");
             }
         }
         if id == 0 && !matches!(request, Request::Send(_)) {
-            return self.breach(cx, "a command without an id");
+            return self.violation(cx, "a command without an id");
         }
         cx.metrics.command(&request);
         match request {
             Request::Connect(request) if self.phase == Phase::New => self.connect(cx, id, request),
-            Request::Connect(_) => self.breach(cx, "a second connect"),
-            Request::Ping => self.breach(cx, "a ping command, which this protocol has no more"),
+            Request::Connect(_) => self.violation(cx, "a second connect"),
+            Request::Ping => self.violation(cx, "a ping command, which this protocol has no more"),
             Request::Subscribe(request) => self.subscribe(cx, id, request),
             Request::Unsubscribe(request) => self.unsubscribe(cx, id, &request.channel),
             Request::Publish(request) => self.publish(cx, id, request),
@@ -65,7 +65,7 @@ impl Session {
     pub(crate) fn on_too_many(&mut self, cx: &mut Cx<'_>, id: u32) {
         match self.phase {
             // Other errors of the command go first.
-            Phase::New | Phase::Connecting => self.breach(cx, "a command before connect"),
+            Phase::New | Phase::Connecting => self.violation(cx, "a command before connect"),
             Phase::Connected if id == 0 => self.close(cx, DisconnectCode::TOO_MANY_REQUESTS),
             Phase::Connected => self.error(cx, id, &ErrorCode::TOO_MANY_REQUESTS),
             Phase::Refused | Phase::Closed => {}
@@ -121,7 +121,7 @@ impl Session {
     fn on_pong(&mut self, cx: &mut Cx<'_>) {
         // A pong that nobody asked for is a client that does not follow the protocol.
         if self.pongs_due == 0 || self.phase != Phase::Connected {
-            return self.breach(cx, "an empty command, which is a pong, to no ping");
+            return self.violation(cx, "an empty command, which is a pong, to no ping");
         }
         self.pongs_due -= 1;
         self.pong_by = 0;
@@ -129,7 +129,7 @@ impl Session {
 
     fn publish(&mut self, cx: &mut Cx<'_>, id: u32, request: PublishRequest) {
         if request.channel.is_empty() {
-            return self.breach(cx, NO_CHANNEL);
+            return self.violation(cx, NO_CHANNEL);
         }
         let own = self.subscription(cx, &request.channel);
         let chan_info = own.and_then(|own| own.info().cloned());
@@ -141,7 +141,7 @@ impl Session {
 
     fn presence(&mut self, cx: &mut Cx<'_>, id: u32, channel: String, stats: bool) {
         if channel.is_empty() {
-            return self.breach(cx, NO_CHANNEL);
+            return self.violation(cx, NO_CHANNEL);
         }
         let subscribed = self.subscription(cx, &channel).is_some();
         let what = if stats { Waiting::PresenceStats } else { Waiting::Presence };
@@ -150,7 +150,7 @@ impl Session {
 
     fn history(&mut self, cx: &mut Cx<'_>, id: u32, request: HistoryRequest) {
         if request.channel.is_empty() {
-            return self.breach(cx, NO_CHANNEL);
+            return self.violation(cx, NO_CHANNEL);
         }
         let subscribed = self.subscription(cx, &request.channel).is_some();
         let HistoryRequest { channel, limit, since, reverse } = request;
@@ -160,7 +160,7 @@ impl Session {
 
     fn refresh(&mut self, cx: &mut Cx<'_>, id: u32, token: String) {
         if token.is_empty() {
-            return self.breach(cx, "a refresh command without a token");
+            return self.violation(cx, "a refresh command without a token");
         }
         let request = self.refreshing(cx, token);
         self.ask(cx, id, Waiting::Refresh, Call::Refresh(request));
@@ -168,13 +168,13 @@ impl Session {
 
     fn sub_refresh(&mut self, cx: &mut Cx<'_>, id: u32, request: SubRefreshRequest) {
         if request.channel.is_empty() {
-            return self.breach(cx, NO_CHANNEL);
+            return self.violation(cx, NO_CHANNEL);
         }
         let Some(own) = self.subscription(cx, &request.channel) else {
             return self.error(cx, id, &ErrorCode::PERMISSION_DENIED);
         };
         if own.is(Details::SERVER_SIDE) || own.is(Details::SERVER_REFRESH) {
-            return self.breach(cx, "a sub_refresh command for a subscription that the server prolongs");
+            return self.violation(cx, "a sub_refresh command for a subscription that the server prolongs");
         }
         if request.token.is_empty() {
             return self.error(cx, id, &ErrorCode::BAD_REQUEST);
@@ -190,7 +190,7 @@ impl Session {
 
     fn unsubscribe(&mut self, cx: &mut Cx<'_>, id: u32, channel: &str) {
         if channel.is_empty() {
-            return self.breach(cx, NO_CHANNEL);
+            return self.violation(cx, NO_CHANNEL);
         }
         self.leave_channel(cx, channel, &spinward_wire::code::UnsubscribeCode::CLIENT);
         self.reply(cx, &Reply { id, unsubscribe: Some(Default::default()), ..Reply::default() });

@@ -7,15 +7,13 @@ mod calls;
 mod connect;
 mod control;
 mod dispatch;
-mod enter;
 pub(crate) mod expiry;
-mod filters;
+mod may_push;
 mod subscribe;
-mod subscription;
-mod subscriptions;
 mod timers;
 
-use crate::channel::table::LocalTable;
+use crate::channel::local::table::LocalTable;
+use crate::channel::record::Channel;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::handle::Handle;
@@ -23,18 +21,17 @@ use crate::hooks::{FailureCause, Handshake, Refusal, SubscribeFailure};
 use crate::hub::Hub;
 use crate::id::ClientId;
 use crate::identity::{Identity, Transport};
+use crate::lazy_vec::LazyVec;
 use crate::mailbox::call::{Call, Called};
 use crate::metrics::ShardMetrics;
-use crate::rare::Rare;
 use expiry::Expiry;
+pub(crate) use may_push::MayPush;
 use spinward_wire::Protocol;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use spinward_wire::message::{self, Push, Reply};
 use std::sync::Arc;
-use subscribe::Join;
-pub(crate) use subscribe::read_filter;
-pub(crate) use subscription::Push as MayPush;
-use subscriptions::Subscriptions;
+use subscribe::Entering;
+use subscribe::list::Subscriptions;
 
 /// Resources that a session may use while it handles an event.
 pub(crate) struct Cx<'a> {
@@ -52,7 +49,7 @@ pub(crate) struct Cx<'a> {
     /// The session ended with this.
     pub(crate) closed: Option<DisconnectCode>,
     /// Protocol violation of the client, if that ended the session.
-    pub(crate) breach: Option<&'static str>,
+    pub(crate) violation: Option<&'static str>,
     /// A WebSocket ping is due.
     pub(crate) ping: bool,
 }
@@ -89,7 +86,7 @@ pub(crate) struct Session {
     /// The command under way, while something outside is asked about it.
     busy: Option<Box<Busy>>,
     subscriptions: Subscriptions,
-    joins: Rare<Join>,
+    entering: LazyVec<Entering>,
     /// Before login: when it must be done. After: when the next ping is due, `u64::MAX` for never.
     ping_at: u64,
     /// Time by which the outstanding ping must be answered; 0 if none is outstanding.
@@ -109,7 +106,7 @@ struct Busy {
 enum Waiting {
     Connect(Box<message::ConnectRequest>),
     /// Subscriptions of the connect reply are being set up.
-    ConnectJoins {
+    ConnectSubscriptions {
         reply: Box<message::ConnectResult>,
         left: usize,
     },
@@ -119,8 +116,8 @@ enum Waiting {
         request: Box<message::SubscribeRequest>,
     },
     /// A subscription is being entered.
-    Join,
-    SubRefresh(Arc<crate::channel::directory::Channel>),
+    Enter,
+    SubRefresh(Arc<Channel>),
     Publish,
     Presence,
     PresenceStats,
@@ -155,7 +152,7 @@ impl Session {
             handshake: Some(handshake),
             busy: None,
             subscriptions: Subscriptions::default(),
-            joins: Rare::default(),
+            entering: LazyVec::default(),
             ping_at: if stale == 0 { u64::MAX } else { now.mono + stale },
             pong_by: 0,
             pongs_due: 0,
@@ -263,8 +260,8 @@ impl Session {
     }
 
     /// Ends the connection of a client that does not keep to the protocol.
-    fn breach(&mut self, cx: &mut Cx<'_>, cause: &'static str) {
-        cx.breach = Some(cause);
+    fn violation(&mut self, cx: &mut Cx<'_>, cause: &'static str) {
+        cx.violation = Some(cause);
         self.close(cx, DisconnectCode::BAD_REQUEST);
     }
 
@@ -293,7 +290,7 @@ impl Session {
         while let Some(subscription) = self.subscriptions.pop() {
             self.leave(cx, subscription, &UnsubscribeCode::DISCONNECTED);
         }
-        while let Some(join) = self.joins.pop() {
+        while let Some(join) = self.entering.pop() {
             self.abandon(cx, join, FailureCause::Disconnected);
         }
     }

@@ -1,7 +1,7 @@
 //! Timers of a connection.
 
 use super::expiry::Standing;
-use super::subscriptions::Details;
+use super::subscribe::list::Details;
 use super::{Cx, Phase, Session};
 use crate::mailbox::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
@@ -79,7 +79,7 @@ impl Session {
             self.ping_at = cx.now.mono + millis(cx.config.ping_interval);
             let timeout = millis(cx.config.pong_timeout);
             if timeout != 0 {
-                // More than one may be outstanding where a command takes long: each is answered in the end.
+                // Special than one may be outstanding where a command takes long: each is answered in the end.
                 self.pongs_due = self.pongs_due.saturating_add(1);
                 if self.pong_by == 0 {
                     self.pong_by = cx.now.mono + timeout;

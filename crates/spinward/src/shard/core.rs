@@ -3,21 +3,21 @@
 //! Bytes, inbox entries and the time come in; bytes per slot come out, and calls to the outside, which go to
 //! the executor that is passed along. No I/O, no clock: a simulation steps several of these on one thread.
 
-use crate::channel::table::LocalTable;
+use crate::channel::local::table::LocalTable;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::hub::Hub;
 use crate::mailbox::call::{Called, Outcome};
 use crate::mailbox::inbox::{Control, Entry};
+use crate::mailbox::walk::Walk;
 use crate::session::{Cx, Session};
-use crate::shard::breaches::Breaches;
 use crate::shard::probe::Probes;
 use crate::shard::rates::Rates;
 use crate::shard::refresh::Refresh;
 use crate::shard::slots::{Slot, State};
 use crate::shard::unsent::Unsent;
-use crate::shard::walk::Walk;
+use crate::shard::violations::ViolationLog;
 use crate::shard::wheel::Wheel;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::ws::{self, Limits};
@@ -71,7 +71,7 @@ pub(crate) struct Core {
     pub(super) limits: Limits,
     /// Rate limits of connections, if there are any.
     pub(super) rates: Option<Rates>,
-    pub(super) breaches: Breaches,
+    pub(super) violations: ViolationLog,
     pub(super) probes: Probes,
     pub(super) refresh: Option<Refresh>,
     /// Walks over many connections, each with its weight in the inbox. The first is under way.
@@ -103,7 +103,7 @@ impl Core {
             resumed: Vec::new(),
             limits: Limits { message: config.message_size_limit },
             rates: Rates::new(&config.rate_limits),
-            breaches: Breaches::default(),
+            violations: ViolationLog::default(),
             probes: Probes::default(),
             refresh: presence_refresh.map(|interval| Refresh::new(interval, now)),
             walks: VecDeque::new(),
@@ -276,12 +276,12 @@ impl Core {
             metrics: &self.hub.metrics.shards[usize::from(self.shard)],
             cost: 0,
             closed: None,
-            breach: None,
+            violation: None,
             ping: false,
         };
         let before = cx.out.len();
         f(&mut session, &mut cx);
-        let (closed, breach, ping) = (cx.closed.take(), cx.breach, cx.ping);
+        let (closed, violation, ping) = (cx.closed.take(), cx.violation, cx.ping);
         self.spent += cx.cost + cx.out.len() - before;
         self.slots[slot as usize].session = Some(session);
         self.calls.extend(self.fresh_calls.drain(..));
@@ -289,7 +289,7 @@ impl Core {
             self.send_control(slot, ws::Opcode::Ping, b"");
         }
         if let Some(code) = closed {
-            if let Some(cause) = breach {
+            if let Some(cause) = violation {
                 self.report(slot, &cause, code.code, now);
             }
             // This code is for the application alone: the peer has closed already. As in Centrifugo v6.9, it is not
@@ -335,7 +335,7 @@ impl Core {
     /// Logs a protocol violation of a client.
     pub(super) fn report(&mut self, slot: u32, cause: &dyn std::fmt::Display, code: u32, now: Now) {
         if let Some(session) = &self.slots[slot as usize].session {
-            self.breaches.log(session.id(), cause, code, now);
+            self.violations.log(session.id(), cause, code, now);
         }
     }
 

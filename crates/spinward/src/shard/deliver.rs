@@ -22,14 +22,14 @@ impl Core {
     pub(super) fn deliver(&mut self, channel: u64, delivery: &Delivery, now: Now, exec: &mut impl Execute) {
         let Some(number) = self.channels.find_id(channel) else { return };
         let Some(local) = self.channels.get_mut(number) else { return };
-        if let Some(joining) = local.joining() {
-            joining.keep(&delivery.publication, delivery.epoch.as_ref());
+        if let Some(entrants) = local.entrants() {
+            entrants.keep(&delivery.publication, delivery.epoch.as_ref());
         }
         match local.judge(delivery) {
             Verdict::Repeated => return,
             Verdict::Deliver => {}
             Verdict::Gap(gap) => {
-                let lost = local.losers(delivery, gap);
+                let lost = local.with_gap(delivery, gap);
                 self.tell_gap(number, lost, now, exec);
             }
         }
@@ -97,7 +97,7 @@ impl Core {
         let Some(number) = self.channels.find_id(channel) else { return };
         let Some(local) = self.channels.get(number) else { return };
         let name = local.record.name.clone();
-        let wanting = local.told_of_joins();
+        let wanting = local.receiving_joins();
         self.spent += wanting.len() * DELIVERY;
         let mut frames: [Option<Bytes>; 2] = [None, None];
         for slot in wanting {

@@ -1,10 +1,9 @@
 //! A shard: one thread that holds connections, with everything that they need in its own memory.
 
-mod breaches;
 pub(crate) mod core;
 mod deliver;
 mod emit;
-mod entering;
+mod enter;
 pub(crate) mod outbox;
 mod pace;
 #[cfg(target_os = "linux")]
@@ -17,6 +16,7 @@ pub(crate) mod slots;
 mod stream;
 mod task;
 mod unsent;
+mod violations;
 pub(crate) mod walk;
 mod wheel;
 pub(crate) mod work;

@@ -1,6 +1,6 @@
 //! Deliveries handed to connections and not sent yet, so that publishers of a channel wait for its sends.
 
-use crate::channel::directory::Channel;
+use crate::channel::record::Channel;
 use crate::shard::core::Core;
 use std::collections::VecDeque;
 use std::sync::Arc;

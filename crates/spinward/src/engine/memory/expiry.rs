@@ -1,6 +1,6 @@
 //! Due times of channels: one queue in place of a timer for each.
 
-use crate::room::fewer;
+use crate::capacity::reduced;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -115,11 +115,11 @@ impl<T> ExpiryQueue<T> {
     }
 
     fn give_back(&mut self) {
-        if let Some(room) = fewer(self.heap.len(), self.heap.capacity()) {
-            self.entries.shrink_to(room);
-            self.heap.shrink_to(room);
+        if let Some(capacity) = reduced(self.heap.len(), self.heap.capacity()) {
+            self.entries.shrink_to(capacity);
+            self.heap.shrink_to(capacity);
             let (entries, hasher) = (&self.entries, &self.hasher);
-            self.numbers.shrink_to(room, |n| hasher.hash_one(entries[*n as usize].id));
+            self.numbers.shrink_to(capacity, |n| hasher.hash_one(entries[*n as usize].id));
         }
     }
 

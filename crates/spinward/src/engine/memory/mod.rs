@@ -8,7 +8,7 @@ pub(crate) mod presence;
 pub(crate) mod stream;
 
 use crate::channel::delivery::Delivery;
-use crate::channel::directory::{Channel, State, Wake};
+use crate::channel::record::{Channel, ChannelState};
 use crate::clock::Now;
 use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
 use crate::engine::memory::expiry::ExpiryQueue;
@@ -17,6 +17,7 @@ use crate::engine::memory::stream::{NEVER, Outcome, Stream};
 use crate::hub::{Engine, Hub};
 use crate::id::Entropy;
 use crate::mailbox::admission::{Full, Permit, Ticket};
+use crate::mailbox::fan_out::Wake;
 use crate::publication::{Position, Publication};
 use bytes::Bytes;
 use epochs::Epochs;
@@ -76,7 +77,12 @@ impl Memory {
     }
 
     /// The stream of a channel, made if need be; one whose position has expired is replaced by a new one.
-    pub(crate) fn stream<'a>(&self, channel: &Channel, state: &'a mut State, now_ms: u64) -> &'a mut Stream {
+    pub(crate) fn stream<'a>(
+        &self,
+        channel: &Channel,
+        state: &'a mut ChannelState,
+        now_ms: u64,
+    ) -> &'a mut Stream {
         self.drop_expired(channel, state, now_ms);
         state.stream.get_or_insert_with(|| {
             let first = self.epochs.first(&channel.name);
@@ -87,7 +93,7 @@ impl Memory {
 
     /// Drops a stream whose position has expired. While anyone is subscribed the position is in use: a new one must
     /// not begin behind their backs.
-    fn drop_expired(&self, channel: &Channel, state: &mut State, now_ms: u64) {
+    fn drop_expired(&self, channel: &Channel, state: &mut ChannelState, now_ms: u64) {
         let unused = state.subscribers == 0;
         if let Some(stream) = state.stream.take_if(|stream| unused && stream.expires_at() <= now_ms)
             && !stream.is_unwritten()
@@ -107,7 +113,7 @@ impl Memory {
 
     /// Has the channel looked at when its stream is due. One that nobody needs is dropped. To be called after every
     /// use of a stream, once the subscriber that it was for is counted.
-    pub(crate) fn settle(&self, channel: &Arc<Channel>, state: &mut State, now_ms: u64) {
+    pub(crate) fn settle(&self, channel: &Arc<Channel>, state: &mut ChannelState, now_ms: u64) {
         self.settle_and_take(channel, state, now_ms, 0);
     }
 
@@ -115,7 +121,7 @@ impl Memory {
     fn settle_and_take(
         &self,
         channel: &Arc<Channel>,
-        state: &mut State,
+        state: &mut ChannelState,
         now_ms: u64,
         max: usize,
     ) -> Vec<Arc<Channel>> {
@@ -143,7 +149,7 @@ impl Memory {
     }
 
     /// The last subscriber has left: the position is kept for its time from now on.
-    pub(crate) fn left(&self, channel: &Arc<Channel>, state: &mut State, now_ms: u64) {
+    pub(crate) fn left(&self, channel: &Arc<Channel>, state: &mut ChannelState, now_ms: u64) {
         if let Some(stream) = &mut state.stream {
             stream.touch_again(now_ms);
             self.settle(channel, state, now_ms);
@@ -253,7 +259,7 @@ impl Hub {
     fn admit(
         &self,
         channel: &Arc<Channel>,
-        state: &mut State,
+        state: &mut ChannelState,
         publication: &Publication,
         permit: Option<&mut Permit>,
     ) -> Result<(), Result<Ticket, Full>> {
@@ -272,7 +278,7 @@ impl Hub {
         &self,
         memory: &Memory,
         channel: &Arc<Channel>,
-        state: &mut State,
+        state: &mut ChannelState,
         mut publication: Publication,
         options: &PublishOptions,
         now: Now,
@@ -299,7 +305,7 @@ impl Hub {
     fn deliver(
         &self,
         channel: &Arc<Channel>,
-        state: &mut State,
+        state: &mut ChannelState,
         epoch: Option<Arc<str>>,
         publication: Publication,
     ) -> Wake {

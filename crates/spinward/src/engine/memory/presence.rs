@@ -1,10 +1,10 @@
 //! Presence within one process: exact, never expiring.
 
 use crate::answer::Answer;
+use crate::capacity::reduced;
 use crate::engine::presence::{Member, Members, PresenceError, PresenceStats, PresenceStore};
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
-use crate::room::fewer;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -196,8 +196,8 @@ fn count(len: usize) -> u32 {
 }
 
 fn give_back<K: Eq + std::hash::Hash, V>(map: &mut Map<K, V>) {
-    if let Some(room) = fewer(map.len(), map.capacity()) {
-        map.shrink_to(room);
+    if let Some(capacity) = reduced(map.len(), map.capacity()) {
+        map.shrink_to(capacity);
     }
 }
 

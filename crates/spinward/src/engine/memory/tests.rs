@@ -1,5 +1,6 @@
 use super::*;
-use crate::channel::join::{Recover, Start, Wish};
+use crate::channel::local::start::StartState;
+use crate::channel::params::{Recover, SubscribeParams};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::memory::stream::tests::config;
@@ -40,10 +41,10 @@ impl Hub {
         self.history_memory(self.memory(), name, &READ, KEPT, self.clock.now()).unwrap().top
     }
 
-    fn come(&self, name: &str, since: Option<Position>) -> (Arc<Channel>, Start) {
+    fn come(&self, name: &str, since: Option<Position>) -> (Arc<Channel>, StartState) {
         let recover = since.map(|since| Recover { since, cache: false, limit: 0 });
-        let wish = Wish { positioned: true, history: KEPT, recover, filter: None };
-        let entered = self.enter_memory(self.memory(), name, 0, &wish, self.clock.now());
+        let params = SubscribeParams { positioned: true, history: KEPT, recover, filter: None };
+        let entered = self.enter_memory(self.memory(), name, 0, &params, self.clock.now());
         (entered.record, entered.start)
     }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::channel::delivery::Delivery;
-use crate::channel::directory::{Directory, Wake};
+use crate::channel::directory::Directory;
+use crate::mailbox::fan_out::Wake;
 use crate::publication::Publication;
 use bytes::Bytes;
 
@@ -18,7 +19,7 @@ impl Rig {
 
     fn channel(&self, name: &str, shards: &[u8], subscribers: u32) -> Arc<Channel> {
         self.directory.with(name, |channel, state| {
-            shards.iter().for_each(|shard| state.set_shard(*shard, true));
+            shards.iter().for_each(|shard| state.shards.set(*shard, true));
             state.subscribers = subscribers;
             Arc::clone(channel)
         })

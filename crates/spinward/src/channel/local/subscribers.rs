@@ -3,8 +3,8 @@
 //! There may be millions of channels with a handful of subscribers, and some with a hundred thousand. So a handful is
 //! inside the channel itself, and in a crowd an index finds each, so that to leave costs the same everywhere.
 
-use crate::channel::local::More;
-use crate::room::{fewer, make_room};
+use crate::capacity::{reduced, reserve_one};
+use crate::channel::local::special::Special;
 use hashbrown::HashTable;
 
 /// Most subscribers that need nothing outside of the channel.
@@ -18,12 +18,12 @@ pub(super) enum Subscribers {
     Many(Box<Many>),
 }
 
-/// More subscribers, or some that are not plain.
+/// Special subscribers, or some that are not plain.
 pub(super) struct Many {
     slots: Vec<u32>,
     /// In a crowd, the places in the list by slot.
     index: Option<Box<HashTable<u32>>>,
-    more: Option<Box<More>>,
+    special: Option<Box<Special>>,
 }
 
 impl Subscribers {
@@ -36,28 +36,28 @@ impl Subscribers {
         }
     }
 
-    pub(super) fn more(&self) -> Option<&More> {
+    pub(super) fn special(&self) -> Option<&Special> {
         match self {
             Self::Few { .. } => None,
-            Self::Many(many) => many.more.as_deref(),
+            Self::Many(many) => many.special.as_deref(),
         }
     }
 
-    pub(super) fn more_mut(&mut self) -> Option<&mut More> {
+    pub(super) fn special_mut(&mut self) -> Option<&mut Special> {
         self.split().1
     }
 
-    pub(super) fn split(&mut self) -> (&[u32], Option<&mut More>) {
+    pub(super) fn split(&mut self) -> (&[u32], Option<&mut Special>) {
         match self {
             Self::Few { len, slots } => (&slots[..usize::from(*len)], None),
-            Self::Many(many) => (&many.slots, many.more.as_deref_mut()),
+            Self::Many(many) => (&many.slots, many.special.as_deref_mut()),
         }
     }
 
     /// Returns the rarely used state, creating it if needed.
-    pub(super) fn make_more(&mut self) -> &mut More {
+    pub(super) fn make_special(&mut self) -> &mut Special {
         let many = self.many();
-        many.more.get_or_insert_with(|| Box::new(More::of_plain(many.slots.len())))
+        many.special.get_or_insert_with(|| Box::new(Special::of_plain(many.slots.len())))
     }
 
     fn many(&mut self) -> &mut Many {
@@ -65,7 +65,7 @@ impl Subscribers {
             Self::Many(many) => many,
             Self::Few { .. } => {
                 let slots = self.slots().to_vec();
-                *self = Self::Many(Box::new(Many { slots, index: None, more: None }));
+                *self = Self::Many(Box::new(Many { slots, index: None, special: None }));
                 self.many()
             }
         }
@@ -101,7 +101,7 @@ impl Subscribers {
             Self::Many(many) => {
                 many.remove(place);
                 // Well below, so that one who comes and goes does not have the list made again and again.
-                if many.more.is_none() && many.slots.len() <= FEW / 2 {
+                if many.special.is_none() && many.slots.len() <= FEW / 2 {
                     let mut few = Self::NONE;
                     many.slots.iter().for_each(|slot| few.push(*slot));
                     *self = few;
@@ -115,7 +115,7 @@ impl Subscribers {
 impl Many {
     fn push(&mut self, slot: u32) {
         let place = self.slots.len() as u32;
-        make_room(&mut self.slots, 4);
+        reserve_one(&mut self.slots, 4);
         self.slots.push(slot);
         let slots = &self.slots;
         if let Some(index) = &mut self.index {
@@ -152,10 +152,10 @@ impl Many {
         if self.slots.len() < SEARCHED / 2 {
             self.index = None;
         }
-        if let Some(room) = fewer(self.slots.len(), self.slots.capacity()) {
-            self.slots.shrink_to(room);
+        if let Some(capacity) = reduced(self.slots.len(), self.slots.capacity()) {
+            self.slots.shrink_to(capacity);
             if let Some(index) = &mut self.index {
-                index.shrink_to(room, |place| hash(self.slots[*place as usize]));
+                index.shrink_to(capacity, |place| hash(self.slots[*place as usize]));
             }
         }
     }
@@ -190,8 +190,8 @@ mod tests {
             let (mut subscribers, mut model) = (Subscribers::NONE, Vec::new());
             for (at, (come, from, count)) in crowds.into_iter().enumerate() {
                 if special == Some(at) {
-                    let more = subscribers.make_more();
-                    prop_assert_eq!(more.wants(), model.len());
+                    let special = subscribers.make_special();
+                    prop_assert_eq!(special.len(), model.len());
                 }
                 for slot in from..from + count {
                     let known = model.iter().position(|other| *other == slot);

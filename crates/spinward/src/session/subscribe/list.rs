@@ -1,48 +1,49 @@
 //! The list of what one connection is subscribed to.
 
-use super::expiry::Expiry;
+use crate::capacity::grown;
+use crate::lazy_vec::LazyVec;
 use crate::publication::ClientInfo;
-use crate::rare::Rare;
-use crate::room::grown;
+use crate::session::expiry::Expiry;
+use crate::session::{Cx, Session};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The subscriptions of one connection. Most are plain, of which there is the number of the channel alone.
 #[derive(Default)]
-pub(super) struct Subscriptions {
+pub(in crate::session) struct Subscriptions {
     /// Numbers of the channels in the shard's table.
     channels: SmallVec<[u32; 4]>,
     /// Details of the subscriptions that are not plain.
-    details: Rare<Details>,
+    details: LazyVec<Details>,
 }
 
 /// Details of a subscription that is not plain.
 #[derive(Default)]
-pub(super) struct Details {
-    pub(super) channel: u32,
-    pub(super) flags: u8,
+pub(in crate::session) struct Details {
+    pub(in crate::session) channel: u32,
+    pub(in crate::session) flags: u8,
     /// The last question whether it may go on. An answer to another one is about a subscription that is gone.
-    pub(super) asked: u32,
-    pub(super) expiry: Expiry,
+    pub(in crate::session) asked: u32,
+    pub(in crate::session) expiry: Expiry,
     /// Info that others see with it, if they see it at all.
-    pub(super) info: Option<Arc<ClientInfo>>,
+    pub(in crate::session) info: Option<Arc<ClientInfo>>,
 }
 
 impl Details {
     /// Made by the server: its loss is reported by a disconnect, since the client cannot subscribe again.
-    pub(super) const SERVER_SIDE: u8 = 1;
+    pub(in crate::session) const SERVER_SIDE: u8 = 1;
     /// Listed in the channel's presence.
-    pub(super) const PRESENCE: u8 = 2;
+    pub(in crate::session) const PRESENCE: u8 = 2;
     /// Its joins and leaves are announced in the channel.
-    pub(super) const JOIN_LEAVE: u8 = 4;
+    pub(in crate::session) const JOIN_LEAVE: u8 = 4;
     /// The application is asked when it expires; the client is not notified.
-    pub(super) const SERVER_REFRESH: u8 = 8;
+    pub(in crate::session) const SERVER_REFRESH: u8 = 8;
     /// The application is being asked.
-    pub(super) const REFRESHING: u8 = 16;
+    pub(in crate::session) const REFRESHING: u8 = 16;
     /// It rests on the login.
-    pub(super) const BY_LOGIN: u8 = 32;
+    pub(in crate::session) const BY_LOGIN: u8 = 32;
 
-    pub(super) const fn is(&self, flag: u8) -> bool {
+    pub(in crate::session) const fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
@@ -53,51 +54,51 @@ impl Details {
 
 /// One of the subscriptions.
 #[derive(Clone, Copy)]
-pub(super) struct Subscription<'a> {
-    pub(super) channel: u32,
+pub(in crate::session) struct Subscription<'a> {
+    pub(in crate::session) channel: u32,
     details: Option<&'a Details>,
 }
 
 impl<'a> Subscription<'a> {
-    pub(super) fn is(self, flag: u8) -> bool {
+    pub(in crate::session) fn is(self, flag: u8) -> bool {
         self.details.is_some_and(|details| details.is(flag))
     }
 
-    pub(super) fn info(self) -> Option<&'a Arc<ClientInfo>> {
+    pub(in crate::session) fn info(self) -> Option<&'a Arc<ClientInfo>> {
         self.details?.info.as_ref()
     }
 }
 
 impl Subscriptions {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::session) fn len(&self) -> usize {
         self.channels.len()
     }
 
     /// Numbers of their channels.
-    pub(super) fn channels(&self) -> &[u32] {
+    pub(in crate::session) fn channels(&self) -> &[u32] {
         &self.channels
     }
 
-    pub(super) fn contains(&self, channel: u32) -> bool {
+    pub(in crate::session) fn contains(&self, channel: u32) -> bool {
         self.channels.contains(&channel)
     }
 
-    pub(super) fn get(&self, channel: u32) -> Option<Subscription<'_>> {
+    pub(in crate::session) fn get(&self, channel: u32) -> Option<Subscription<'_>> {
         let details = || self.details.iter().find(|details| details.channel == channel);
         self.contains(channel).then(|| Subscription { channel, details: details() })
     }
 
     /// Those that are not plain.
-    pub(super) fn special(&self) -> &[Details] {
+    pub(in crate::session) fn special(&self) -> &[Details] {
         &self.details
     }
 
-    pub(super) fn special_mut(&mut self) -> &mut [Details] {
+    pub(in crate::session) fn special_mut(&mut self) -> &mut [Details] {
         &mut self.details
     }
 
     /// Adds one that is not there.
-    pub(super) fn add(&mut self, own: Details) {
+    pub(in crate::session) fn add(&mut self, own: Details) {
         let len = self.channels.len();
         if len == self.channels.capacity() {
             self.channels.reserve_exact(grown(len, 4) - len);
@@ -109,7 +110,7 @@ impl Subscriptions {
     }
 
     /// Notes under which number it was asked whether one may go on.
-    pub(super) fn set_asked(&mut self, channel: u32, asked: u32) {
+    pub(in crate::session) fn set_asked(&mut self, channel: u32, asked: u32) {
         if let Some(own) = self.details.iter_mut().find(|own| own.channel == channel) {
             own.asked = asked;
         } else if self.contains(channel) {
@@ -118,14 +119,14 @@ impl Subscriptions {
     }
 
     /// Takes one out.
-    pub(super) fn take(&mut self, channel: u32) -> Option<Details> {
+    pub(in crate::session) fn take(&mut self, channel: u32) -> Option<Details> {
         let at = self.channels.iter().position(|own| *own == channel)?;
         self.channels.swap_remove(at);
         Some(self.take_details(channel))
     }
 
     /// Takes the last one out.
-    pub(super) fn pop(&mut self) -> Option<Details> {
+    pub(in crate::session) fn pop(&mut self) -> Option<Details> {
         let channel = self.channels.pop()?;
         Some(self.take_details(channel))
     }
@@ -135,6 +136,13 @@ impl Subscriptions {
             Some(at) => self.details.swap_remove(at),
             None => Details { channel, ..Details::default() },
         }
+    }
+}
+
+impl Session {
+    /// The subscription to a channel, if there is one.
+    pub(in crate::session) fn subscription(&self, cx: &Cx<'_>, channel: &str) -> Option<Subscription<'_>> {
+        self.subscriptions.get(cx.channels.find(channel)?)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Tags filters of a connection: how much they may hold together.
 
-use super::subscribe::Stage;
-use super::{Cx, Session};
 use crate::channel::local::LocalChannel;
+use crate::session::subscribe::Stage;
+use crate::session::{Cx, Session};
 use spinward_wire::filter::Filter;
 
 impl Session {
     /// Returns true if the connection may have this filter beside those that it has. A refusal is logged, with the
     /// limit's name.
-    pub(super) fn may_have_filter(&self, cx: &Cx<'_>, filter: &Filter) -> bool {
+    pub(in crate::session) fn may_have_filter(&self, cx: &Cx<'_>, filter: &Filter) -> bool {
         let limit = cx.config.tags_filter_max_size;
         if limit == 0 {
             return true;
@@ -25,8 +25,8 @@ impl Session {
 
 impl Cx<'_> {
     /// Returns true if there is room for another filter in the channel that is being entered.
-    pub(super) fn has_room_for_filter(&self, stage: &Stage) -> bool {
+    pub(in crate::session) fn takes_filter(&self, stage: &Stage) -> bool {
         let Stage::Entering { local, .. } = stage else { return true };
-        self.channels.get(*local).is_none_or(LocalChannel::has_room_for_filter)
+        self.channels.get(*local).is_none_or(LocalChannel::takes_filter)
     }
 }

@@ -1,9 +1,10 @@
 //! The channels of one shard, and how they are found.
 
-use crate::channel::directory::{Channel, Names};
-use crate::channel::join::Ticket;
+use crate::capacity::reduced;
+use crate::channel::directory::Names;
 use crate::channel::local::LocalChannel;
-use crate::room::fewer;
+use crate::channel::local::entrants::Entrant;
+use crate::channel::record::Channel;
 use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,7 +19,7 @@ pub(crate) struct LocalTable {
     /// By name and by record id: both have the same hash.
     numbers: HashTable<u32>,
     names: Names,
-    /// The last number of a read for subscribers that are joining.
+    /// The last number of a read for subscribers that are entrants.
     read: u32,
 }
 
@@ -28,10 +29,10 @@ impl LocalTable {
     }
 
     /// Has a subscriber that is joining wait for a read: says its number if it is a new one.
-    pub(crate) fn read(&mut self, channel: u32, ticket: Ticket) -> Option<u32> {
+    pub(crate) fn read(&mut self, channel: u32, entrant: Entrant) -> Option<u32> {
         self.read = self.read.wrapping_add(1);
         let number = self.read;
-        self.get_mut(channel)?.start_joining().read(ticket, number)
+        self.get_mut(channel)?.open_entrants().read(entrant, number)
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&LocalChannel> {
@@ -98,14 +99,14 @@ impl LocalTable {
         while self.channels.last().is_some_and(Option::is_none) {
             self.channels.pop();
         }
-        if let Some(room) = fewer(self.channels.len(), self.channels.capacity()) {
-            self.channels.shrink_to(room);
+        if let Some(capacity) = reduced(self.channels.len(), self.channels.capacity()) {
+            self.channels.shrink_to(capacity);
             let len = self.channels.len();
             self.free.retain(|number| (number.0 as usize) < len);
-            self.free.shrink_to(room);
+            self.free.shrink_to(capacity);
         }
-        if let Some(room) = fewer(self.numbers.len(), self.numbers.capacity()) {
-            self.numbers.shrink_to(room, rehash(&self.channels, &self.names));
+        if let Some(capacity) = reduced(self.numbers.len(), self.numbers.capacity()) {
+            self.numbers.shrink_to(capacity, rehash(&self.channels, &self.names));
         }
     }
 }

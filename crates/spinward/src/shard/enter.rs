@@ -1,6 +1,7 @@
 //! Subscribers on their way into a channel of a remote broker.
 
-use crate::channel::join::{Start, Ticket};
+use crate::channel::local::entrants::Entrant;
+use crate::channel::local::start::StartState;
 use crate::clock::Now;
 use crate::engine::broker::{BrokerError, History};
 use crate::engine::interest::Interest;
@@ -18,28 +19,28 @@ impl Core {
         // The answer may be to a request of others, who have left since: those that wait now wait for their own.
         let interest = local.record.lock().interest;
         let mine = if ok { interest == Interest::Held } else { interest == Interest::None };
-        let Some(joining) = local.joining().filter(|_| mine) else { return };
-        let waiting = std::mem::take(&mut joining.waiting);
-        for ticket in waiting {
-            if ok && ticket.wish.positioned {
-                self.read_slice(number, ticket, exec);
+        let Some(entrants) = local.entrants().filter(|_| mine) else { return };
+        let waiting = std::mem::take(&mut entrants.waiting);
+        for entrant in waiting {
+            if ok && entrant.params.positioned {
+                self.read_slice(number, entrant, exec);
             } else if ok {
                 // A plain subscription starts with the next publication: there is nothing to read.
                 let seen = self.channels.get(number).map_or(0, |local| local.seen);
-                self.entered(ticket, Ok(Start::default()), seen, now, exec);
+                self.entered(entrant, Ok(StartState::default()), seen, now, exec);
             } else {
-                self.entered(ticket, Err(ErrorCode::INTERNAL), 0, now, exec);
+                self.entered(entrant, Err(ErrorCode::INTERNAL), 0, now, exec);
             }
         }
-        self.stop_joining_if_done(number);
+        self.close_entrants_if_done(number);
     }
 
-    pub(super) fn read_slice(&mut self, number: u32, ticket: Ticket, exec: &mut impl Execute) {
-        let filter = crate::session::read_filter(&ticket.wish);
-        let options = self.hub.with_meta_ttl(ticket.wish.history);
-        let handle = ticket.handle;
+    pub(super) fn read_slice(&mut self, number: u32, entrant: Entrant, exec: &mut impl Execute) {
+        let filter = entrant.params.history_filter();
+        let options = self.hub.with_meta_ttl(entrant.params.history);
+        let handle = entrant.handle;
         let Some(record) = self.channels.get(number).map(|local| Arc::clone(&local.record)) else { return };
-        if let Some(read) = self.channels.read(number, ticket) {
+        if let Some(read) = self.channels.read(number, entrant) {
             let call = Call::Slice { channel: record, read, filter, options };
             exec.execute(Called { handle, token: 0, identity: None, call });
         }
@@ -59,15 +60,15 @@ impl Core {
         let Some(number) = self.channels.find_id(channel) else { return };
         let Some(local) = self.channels.get_mut(number) else { return };
         let seen = local.seen;
-        let Some(joining) = local.joining() else { return };
-        let Some(mut read) = joining.take_read(read) else { return };
-        for mut ticket in std::mem::take(&mut read.tickets) {
+        let Some(entrants) = local.entrants() else { return };
+        let Some(mut read) = entrants.take_read(read) else { return };
+        for mut entrant in std::mem::take(&mut read.entrants) {
             let start = match &slice {
                 Ok(history) => self
                     .channels
                     .get_mut(number)
-                    .and_then(|local| local.joining())
-                    .and_then(|joining| joining.merge(&read, history, &ticket.wish))
+                    .and_then(|local| local.entrants())
+                    .and_then(|entrants| entrants.merge(&read, history, &entrant.params))
                     .map(Ok),
                 Err(BrokerError::UnrecoverablePosition) => None,
                 Err(_) => Some(Err(ErrorCode::INTERNAL)),
@@ -78,23 +79,23 @@ impl Core {
                         self.take_position(number, &start.top, now, exec);
                         self.watch(number, now);
                     }
-                    self.entered(ticket, start, seen, now, exec);
+                    self.entered(entrant, start, seen, now, exec);
                 }
-                None if ticket.tries + 1 < TRIES => {
-                    ticket.tries += 1;
+                None if entrant.tries + 1 < TRIES => {
+                    entrant.tries += 1;
                     if let Err(BrokerError::UnrecoverablePosition) = &slice
-                        && let Some(recover) = &mut ticket.wish.recover
+                        && let Some(recover) = &mut entrant.params.recover
                     {
                         // The position is of another epoch: read where the stream is now, without it.
                         recover.since = Position { offset: u64::MAX, epoch: "".into() };
                         recover.cache = false;
                     }
-                    self.read_slice(number, ticket, exec);
+                    self.read_slice(number, entrant, exec);
                 }
-                None => self.entered(ticket, Err(ErrorCode::INTERNAL), 0, now, exec),
+                None => self.entered(entrant, Err(ErrorCode::INTERNAL), 0, now, exec),
             }
         }
-        self.stop_joining_if_done(number);
+        self.close_entrants_if_done(number);
     }
 
     /// A subscriber enters a channel of a remote broker at this place.
@@ -116,24 +117,24 @@ impl Core {
         }
     }
 
-    pub(super) fn stop_joining_if_done(&mut self, number: u32) {
+    pub(super) fn close_entrants_if_done(&mut self, number: u32) {
         if let Some(local) = self.channels.get_mut(number)
-            && local.joining().is_some_and(|joining| joining.is_done())
+            && local.entrants().is_some_and(|entrants| entrants.is_done())
         {
-            local.stop_joining();
+            local.close_entrants();
         }
     }
 
     pub(super) fn entered(
         &mut self,
-        ticket: Ticket,
-        start: Result<Start, ErrorCode>,
+        entrant: Entrant,
+        start: Result<StartState, ErrorCode>,
         seq: u64,
         now: Now,
         exec: &mut impl Execute,
     ) {
-        let Some(slot) = self.resolve(ticket.handle) else { return };
-        self.with(slot, now, |session, cx| session.on_entered(cx, ticket.join, start, seq));
+        let Some(slot) = self.resolve(entrant.handle) else { return };
+        self.with(slot, now, |session, cx| session.on_entered(cx, entrant.number, start, seq));
         self.settle(slot, now, exec);
         self.resume(slot);
         self.settle_event(slot, now, exec);

@@ -2,7 +2,7 @@
 
 /// Returns the capacity to keep, if the container has far too much: twice what it needs, and only below an eighth, so
 /// that the cost of a removal stays constant on average. Small containers are left alone.
-pub(crate) fn fewer(len: usize, capacity: usize) -> Option<usize> {
+pub(crate) fn reduced(len: usize, capacity: usize) -> Option<usize> {
     (capacity > 16 && len < capacity / 8).then_some(2 * len)
 }
 
@@ -13,7 +13,7 @@ pub(crate) fn grown(len: usize, step: usize) -> usize {
 }
 
 /// Makes room for one more.
-pub(crate) fn make_room<T>(list: &mut Vec<T>, step: usize) {
+pub(crate) fn reserve_one<T>(list: &mut Vec<T>, step: usize) {
     if list.len() == list.capacity() {
         list.reserve_exact(grown(list.len(), step) - list.len());
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::channel::directory::Directory;
-use crate::channel::local::Wants;
+use crate::channel::local::special::SubscriberFlags;
 use crate::engine::memory::stream::tests::config;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ fn record(directory: &Directory, name: &str) -> Arc<Channel> {
 fn a_channel_and_its_subscribers_are_small() {
     assert!(size_of::<Channel>() <= 64, "{} bytes for the record of a channel", size_of::<Channel>());
     assert!(size_of::<Option<LocalChannel>>() <= 48, "{} bytes for a channel", size_of::<LocalChannel>());
-    assert_eq!(size_of::<Wants>(), 4);
+    assert_eq!(size_of::<SubscriberFlags>(), 4);
 }
 
 #[test]

@@ -1,18 +1,18 @@
 //! A list that few have anything in.
 
-use crate::room::make_room;
+use crate::capacity::reserve_one;
 use std::ops::{Deref, DerefMut};
 
 /// A list that most of its owners have nothing in: the size of a pointer, and no heap until then.
-pub(crate) struct Rare<T>(
+pub(crate) struct LazyVec<T>(
     #[allow(clippy::box_collection, reason = "few have any, and everyone pays for the size")]
     Option<Box<Vec<T>>>,
 );
 
-impl<T> Rare<T> {
+impl<T> LazyVec<T> {
     pub(crate) fn push(&mut self, one: T) {
         let list = self.0.get_or_insert_default();
-        make_room(list, 1);
+        reserve_one(list, 1);
         list.push(one);
     }
 
@@ -32,7 +32,7 @@ impl<T> Rare<T> {
     }
 }
 
-impl<T> Deref for Rare<T> {
+impl<T> Deref for LazyVec<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -40,13 +40,13 @@ impl<T> Deref for Rare<T> {
     }
 }
 
-impl<T> DerefMut for Rare<T> {
+impl<T> DerefMut for LazyVec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         self.0.as_deref_mut().map_or(&mut [], Vec::as_mut_slice)
     }
 }
 
-impl<T> Default for Rare<T> {
+impl<T> Default for LazyVec<T> {
     fn default() -> Self {
         Self(None)
     }

@@ -1,7 +1,7 @@
 //! Tags filters of the subscribers to a channel in one shard: each is held once, as long as somebody uses it.
 
+use crate::capacity::reduced;
 use crate::publication::Tags;
-use crate::room::fewer;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use spinward_wire::filter::Filter;
@@ -39,7 +39,7 @@ impl Filters {
     }
 
     /// Whether another filter finds room.
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_capacity(&self) -> bool {
         self.numbers.len() < Self::MOST
     }
 
@@ -63,7 +63,7 @@ impl Filters {
             self.used_mut(number)?.users += 1;
             return Some(number);
         }
-        if !self.has_room() {
+        if !self.has_capacity() {
             return None;
         }
         let used = Some(Used { filter, hash, users: 1, passes: false });
@@ -99,14 +99,14 @@ impl Filters {
         while self.filters.last().is_some_and(Option::is_none) {
             self.filters.pop();
         }
-        if let Some(room) = fewer(self.filters.len(), self.filters.capacity()) {
-            self.filters.shrink_to(room);
+        if let Some(capacity) = reduced(self.filters.len(), self.filters.capacity()) {
+            self.filters.shrink_to(capacity);
             let len = self.filters.len();
             self.free.retain(|at| usize::from(at.0) < len);
-            self.free.shrink_to(room);
+            self.free.shrink_to(capacity);
         }
-        if let Some(room) = fewer(self.numbers.len(), self.numbers.capacity()) {
-            self.numbers.shrink_to(room, rehash(&self.filters));
+        if let Some(capacity) = reduced(self.numbers.len(), self.numbers.capacity()) {
+            self.numbers.shrink_to(capacity, rehash(&self.filters));
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
         for value in 0..Filters::MOST {
             assert_eq!(filters.add(filter(value)), Some(value as u16 + 1));
         }
-        assert_eq!((filters.has_room(), filters.add(filter(Filters::MOST))), (false, None));
+        assert_eq!((filters.has_capacity(), filters.add(filter(Filters::MOST))), (false, None));
         assert_eq!(filters.add(filter(7)), Some(8), "one that is there finds room");
         filters.remove(9);
         assert_eq!(filters.add(filter(Filters::MOST)), Some(9));

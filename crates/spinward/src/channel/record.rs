@@ -1,0 +1,94 @@
+//! The record of a channel: what all shards share of it, under its lock.
+
+use crate::engine::interest::Interest;
+use crate::engine::memory::stream::Stream;
+use parking_lot::{Mutex, MutexGuard};
+
+/// The record of a channel.
+pub(crate) struct Channel {
+    /// Never reused, so that an inbox entry of an earlier record is not taken for one of this. Its low bits are
+    /// those of the name's hash, so that one table finds a channel by either; the others count.
+    pub(crate) id: u64,
+    pub(crate) name: Box<str>,
+    state: Mutex<ChannelState>,
+}
+
+/// Fields guarded by the lock of a record. Holding it orders what happens in the channel.
+#[derive(Default)]
+pub(crate) struct ChannelState {
+    /// Shards that hold subscribers.
+    pub(crate) shards: ShardSet,
+    /// Subscribers on this node.
+    pub(crate) subscribers: u32,
+    /// Taken out of the directory.
+    pub(super) dead: bool,
+    pub(crate) interest: Interest,
+    /// What was queued in inboxes, or is reserved, and is not sent yet: lots, for each shard.
+    pub(crate) unsent: u16,
+    /// Counts deliveries: tells a subscriber what came before it.
+    pub(crate) delivered: u64,
+    /// The stream that the memory broker keeps here. Most channels have none, and every one pays for the size.
+    pub(crate) stream: Option<Box<Stream>>,
+}
+
+impl Channel {
+    /// A record that nothing uses yet.
+    pub(super) fn new(id: u64, name: &str) -> Self {
+        Self { id, name: name.into(), state: Mutex::default() }
+    }
+
+    /// Locks the record.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ChannelState> {
+        self.state.lock()
+    }
+}
+
+impl ChannelState {
+    /// Returns true if nothing uses the record.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.subscribers == 0 && self.shards.is_empty() && self.interest.is_none() && self.stream.is_none()
+    }
+
+    /// Returns true if something is queued and not sent yet.
+    pub(crate) const fn has_unsent(&self) -> bool {
+        self.unsent > 0
+    }
+
+    /// So many lots were sent by a shard.
+    pub(crate) fn sent(&mut self, lots: u16) {
+        self.unsent = self.unsent.saturating_sub(lots);
+    }
+}
+
+/// A set of shards, by number: a node has at most 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShardSet(u64);
+
+impl ShardSet {
+    pub(crate) const EMPTY: Self = Self(0);
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Returns the number of shards in the set.
+    pub(crate) const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Adds a shard, or takes it out.
+    pub(crate) const fn set(&mut self, shard: u8, present: bool) {
+        let bit = 1 << shard;
+        self.0 = if present { self.0 | bit } else { self.0 & !bit };
+    }
+
+    /// The numbers of the shards, in order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> + use<> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let shard = left.trailing_zeros();
+            left &= left.checked_sub(1)?;
+            Some(shard as usize)
+        })
+    }
+}
