@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use spinward_server::channel::Registry;
 use spinward_server::policy::{
-    Action, Capabilities, PublishFacts, Request, Rules, SubscribeFacts, SubscriptionToken, Verdict, Wishes,
+    Capabilities, Facts, PublishFacts, Request, Rules, SubscribeFacts, SubscriptionToken, Verdict, Wishes,
     decide,
 };
 use spinward_testkit::counted::{self, Case, measured};
@@ -30,11 +30,11 @@ fn rules(channel: Value) -> Rules {
     Rules::new(Registry::new(serde_json::from_value(channel).unwrap()).unwrap())
 }
 
-fn subscribe<'a>() -> Action<'a> {
-    Action::Subscribe(SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() })
+fn subscribe<'a>() -> SubscribeFacts<'a> {
+    SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() }
 }
 
-fn decided(rules: &Rules, request: &Request<'_>) -> bool {
+fn decided<'a, A: Facts<'a>>(rules: &Rules, request: &Request<'a, A>) -> bool {
     measured(|| matches!(decide(black_box(rules), black_box(request)).verdict, Verdict::Allow(_)))
 }
 
@@ -57,8 +57,8 @@ fn flag() {
 
 fn publish() {
     let rules = namespaces(&json!({"allow_publish_for_subscriber": true}));
-    let action = Action::Publish(PublishFacts { kind: 0, data: b"{}" });
-    let request = Request { subscribed: true, ..Request::new(action, "ns19:room", "user-7", NOW) };
+    let facts = PublishFacts { kind: 0, data: b"{}" };
+    let request = Request { subscribed: true, ..Request::new(facts, "ns19:room", "user-7", NOW) };
     assert!(decided(&rules, &request));
 }
 

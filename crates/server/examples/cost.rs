@@ -26,7 +26,7 @@ use spinward_server::auth::{
     ConnectToken, IssuerSettings, Jwks, KeySettings, Timed, TokenSettings, Verifier,
 };
 use spinward_server::channel::Registry;
-use spinward_server::policy::{Action, Capabilities, Request, Rules, SubscribeFacts, Verdict, decide};
+use spinward_server::policy::{Capabilities, Request, Rules, SubscribeFacts, Verdict, decide};
 use spinward_server::secret::Secret;
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -223,7 +223,7 @@ fn decisions() -> Value {
     ];
     let mut found = Map::new();
     for (name, channel, capabilities, allowed) in cases {
-        let mut request = Request::new(Action::Subscribe(SubscribeFacts::default()), channel, "42", NOW);
+        let mut request = Request::new(SubscribeFacts::default(), channel, "42", NOW);
         request.capabilities = capabilities;
         assert_eq!(matches!(decide(&rules, &request).verdict, Verdict::Allow(_)), allowed, "{name}");
         let taken = measure(&mut [&mut || {

@@ -8,9 +8,9 @@ pub mod reply;
 pub mod table;
 
 use crate::auth::revoke::{Revocation, StoreError};
-use crate::policy::api::{Call, check};
+use crate::policy::api::{self, check};
 use crate::policy::server_side::{ServerSide, server_side};
-use crate::policy::{Grant, HistoryGrant, PublishGrant, Rules, Source, Verdict};
+use crate::policy::{HistoryGrant, PublishGrant, Rules, Source};
 use crate::session::{Explainer, Taken, options};
 use command::{Command, Message, Since, Subscribe, Who};
 use globset::ErrorKind;
@@ -89,8 +89,10 @@ impl Api {
             }
             Command::Subscribe(subscribe) => self.subscribe(rules, &subscribe).await,
             Command::Unsubscribe { who, channel } => {
-                allowed(rules, &channel, &Call::Unsubscribe)?;
                 let channel = (!channel.is_empty()).then_some(channel.as_str());
+                if let Some(channel) = channel {
+                    allowed(rules, channel, api::Unsubscribe)?;
+                }
                 if let Some(filter) = filter(&who, Vec::new()) {
                     self.node.unsubscribe(&who.user, &filter, channel, UnsubscribeCode::SERVER).await;
                 }
@@ -115,17 +117,15 @@ impl Api {
                 Ok(Reply::Empty)
             }
             Command::Presence { channel } => {
-                allowed(rules, &channel, &Call::Presence)?;
+                allowed(rules, &channel, api::Presence)?;
                 self.node.presence(&channel).await.map(Reply::Presence).map_err(|_| ApiError::INTERNAL)
             }
             Command::PresenceStats { channel } => {
-                allowed(rules, &channel, &Call::PresenceStats)?;
+                allowed(rules, &channel, api::Presence)?;
                 self.node.presence_stats(&channel).await.map(Reply::Stats).map_err(|_| ApiError::INTERNAL)
             }
             Command::History { channel, limit, since, reverse } => {
-                let Grant::History(grant) = allowed(rules, &channel, &Call::History)? else {
-                    return Err(ApiError::INTERNAL);
-                };
+                let grant = allowed(rules, &channel, api::History)?;
                 let filter = HistoryFilter { limit: i64::from(limit), since: since.map(position), reverse };
                 // Not the caller's fault there, as in Centrifugo v6.9.
                 if filter.is_backwards_from_nothing() {
@@ -138,7 +138,7 @@ impl Api {
                     .map_err(|error| failed(&error))
             }
             Command::HistoryRemove { channel } => {
-                allowed(rules, &channel, &Call::HistoryRemove)?;
+                allowed(rules, &channel, api::History)?;
                 self.node
                     .remove_history(&channel)
                     .await
@@ -171,7 +171,7 @@ impl Api {
             }
             Command::OtherKind { whole: false, .. } => Err(ApiError::BAD_REQUEST),
             Command::OtherKind { channel, .. } => {
-                allowed(rules, &channel, &Call::Publish { data: b"{}", skip_history: false, delta: false })?;
+                allowed(rules, &channel, api::Publish { data: b"{}", skip_history: false, delta: false })?;
                 // The channel is one of streams, which have no keys.
                 Err(ApiError::BAD_REQUEST)
             }
@@ -205,9 +205,8 @@ impl Api {
 
     async fn publish(&self, rules: &Rules, channel: &str, message: &Message) -> Result<Published, ApiError> {
         let data = message.data.clone().ok_or(ApiError::BAD_REQUEST)?;
-        let call = Call::Publish { data: &data, skip_history: message.skip_history, delta: message.delta };
-        let Grant::Publish(grant) = allowed(rules, channel, &call)? else { return Err(ApiError::INTERNAL) };
-        let PublishGrant { history: kept, delta } = grant;
+        let call = api::Publish { data: &data, skip_history: message.skip_history, delta: message.delta };
+        let PublishGrant { history: kept, delta } = allowed(rules, channel, call)?;
         let options = PublishOptions {
             history: history(kept),
             info: None,
@@ -235,12 +234,8 @@ impl Api {
             info: (!info.is_empty()).then_some(info),
             data: (!data.is_empty()).then_some(data),
         };
-        let decision = server_side(rules, &subscribe.channel, &wanted);
-        let grant = match decision.verdict {
-            Verdict::Allow(Grant::Subscribe(grant)) => grant,
-            Verdict::Error(code) => return Err(ApiError::from(&code)),
-            Verdict::Allow(_) | Verdict::Disconnect(_) => return Err(ApiError::BAD_REQUEST),
-        };
+        let grant = server_side(rules, &subscribe.channel, &wanted)
+            .map_err(|refused| ApiError::from(&refused.code))?;
         if let Some(filter) = filter(&subscribe.who, Vec::new()) {
             let made = ServerSubscribe {
                 options: options(&grant),
@@ -327,12 +322,8 @@ async fn all(revoking: &mut Vec<Done>) {
 }
 
 /// Returns the grant for a call in the channel, or the reason why there is none.
-fn allowed(rules: &Rules, channel: &str, call: &Call<'_>) -> Result<Grant<'static>, ApiError> {
-    match check(rules, channel, call).verdict {
-        Verdict::Allow(grant) => Ok(grant),
-        Verdict::Error(code) => Err(ApiError::from(&code)),
-        Verdict::Disconnect(_) => Err(ApiError::BAD_REQUEST),
-    }
+fn allowed<C: api::Call>(rules: &Rules, channel: &str, call: C) -> Result<C::Grant, ApiError> {
+    check(rules, channel, call).map_err(|refused| ApiError::from(&refused.code))
 }
 
 /// `None`: nobody is meant, since WebSocket connections have no session.

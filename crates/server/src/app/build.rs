@@ -19,7 +19,7 @@ use crate::config::catalogue::Section;
 use crate::config::typed::{ClientRateLimit, RateLimit};
 use crate::http::open_files_limit;
 use crate::policy::Rules;
-use crate::session::{Explainer, InForce, Keys, Refusals, ServerHooks, Settings, Shared, Taken};
+use crate::session::{Explainer, InForce, Keys, NoProxies, Refusals, ServerHooks, Settings, Shared, Taken};
 use serde_json::Value;
 use spinward::clock::Clock;
 use spinward::config::{Bucket, RateLimits};
@@ -199,6 +199,7 @@ pub(crate) fn in_force(config: &Config, jwks: &Jwks) -> Result<InForce, BuildErr
         keys: keys(config, jwks)?,
         settings: settings(config),
         origins: Origins::new(config.client.allowed_origins.iter().map(String::as_str))?,
+        proxies: Arc::new(NoProxies),
     })
 }
 

@@ -167,6 +167,7 @@ impl Routes {
         if trusted {
             kept.push(self.admission.address_header().clone());
         }
+        kept.extend_from_slice(in_force.proxies.headers());
         kept
     }
 

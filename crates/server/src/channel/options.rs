@@ -76,12 +76,18 @@ pub struct Options {
     pub subscription_type: SubscriptionType,
     /// The application's back end is asked about each subscribe.
     pub subscribe_proxy_enabled: bool,
+    /// Proxy that is asked about subscribes.
+    pub subscribe_proxy_name: String,
     /// The application's back end is asked about each publish.
     pub publish_proxy_enabled: bool,
+    /// Proxy that is asked about publishes.
+    pub publish_proxy_name: String,
     /// The application's back end is asked when a subscription expires; the client does not learn of the expiry.
     pub sub_refresh_proxy_enabled: bool,
     /// The application's back end streams the channel to each subscriber.
     pub subscribe_stream_proxy_enabled: bool,
+    /// Proxy that streams.
+    pub subscribe_stream_proxy_name: String,
     /// That stream also takes publications.
     pub subscribe_stream_proxy_bidirectional: bool,
     /// The pattern that names of this namespace match, such as `/users/:name`; needs `channel.patterns`. A

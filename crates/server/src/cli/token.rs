@@ -11,7 +11,7 @@ use crate::auth::sign::Signer;
 use crate::config::typed::TokenIssuer;
 use crate::config::{Config, Duration};
 use crate::policy::explain::explain;
-use crate::policy::{Action, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide};
+use crate::policy::{Reply, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide_after};
 use crate::session::{CAPS_IGNORED, of_connection, of_subscription, personal_channel};
 use clap::Args;
 use serde_json::{Value, json};
@@ -251,19 +251,19 @@ fn decided(
 ) -> Result<String, Failure> {
     let facts =
         SubscribeFacts { token: SubscriptionToken::Verified(token.facts()), wishes: Wishes::default() };
-    told(config, &Request::new(Action::Subscribe(facts), channel, user, now))
+    told(config, &Request::new(facts, channel, user, now))
 }
 
 /// Returns the server's decision about a subscription of a connection with this token.
 fn permission(config: &Config, token: &ConnectToken, channel: &str, now: i64) -> Result<String, Failure> {
-    let mut request = Request::new(Action::Subscribe(SubscribeFacts::default()), channel, &token.user, now);
+    let mut request = Request::new(SubscribeFacts::default(), channel, &token.user, now);
     request.capabilities = token.caps.as_ref();
     told(config, &request)
 }
 
-fn told(config: &Config, request: &Request<'_>) -> Result<String, Failure> {
+fn told(config: &Config, request: &Request<'_, SubscribeFacts<'_>>) -> Result<String, Failure> {
     let rules = crate::app::rules(config)?;
-    let decision = decide(&rules, request);
+    let decision = decide_after(&rules, request, &Reply::NoProxy);
     let text = explain(&rules, request, &decision).to_string();
     if matches!(decision.verdict, Verdict::Allow(_)) { Ok(text) } else { Err(text.into()) }
 }

@@ -1,10 +1,14 @@
 //! The decision. From top to bottom in the order in which the rules are asked.
 
+use super::ask::{Ask, Never, ProxyKind, Reply};
 use super::caps::Allow;
 use super::decision::{
-    Decision, Grant, HistoryGrant, PublishGrant, Source, SubRefreshGrant, SubscribeGrant, Verdict,
+    Decision, HistoryGrant, PublishGrant, Source, SubRefreshGrant, SubscribeGrant, Verdict,
 };
-use super::request::{Action, PublishFacts, Request, SubscribeFacts, SubscriptionToken, TokenClaims};
+use super::facts::Facts;
+use super::request::{
+    PublishFacts, Request, SubRefreshFacts, SubscribeFacts, SubscriptionToken, TokenClaims, Wishes,
+};
 use super::rule::{Outcome, Rule, Trail};
 use crate::channel::options::DeltaType;
 use crate::channel::{Namespace, Options, Registry, Resolved, SubscriptionType};
@@ -30,49 +34,59 @@ impl Rules {
     }
 }
 
-/// Decides a request of a client.
+/// Decides a request of a client, or says which proxy has to be asked.
 ///
 /// Pure: the same rules and the same request give the same decision, and nothing else is looked at.
 #[must_use]
-pub fn decide<'a>(rules: &Rules, request: &Request<'a>) -> Decision<'a> {
-    let mut case = Case { rules, request, trail: Trail::new() };
-    let result = match &request.action {
-        Action::Subscribe(facts) => case.subscribe(facts),
-        Action::SubRefresh(token) => case.sub_refresh(token),
-        Action::Publish(facts) => case.publish(facts),
-        Action::Presence | Action::PresenceStats => case.presence(),
-        Action::History => case.history(),
-    };
-    let (verdict, rule) = match result {
+pub fn decide<'a, A: Facts<'a>>(rules: &Rules, request: &Request<'a, A>) -> Decision<A::Grant> {
+    decided(Case { rules, request, reply: None, trail: Trail::new() })
+}
+
+/// Decides a request about which [`decide`] has asked a proxy, with the proxy's reply. By the same rules this asks no
+/// proxy again.
+#[must_use]
+pub fn decide_after<'a, A: Facts<'a>>(
+    rules: &Rules,
+    request: &Request<'a, A>,
+    reply: &'a Reply<A::Result>,
+) -> Decision<A::Grant> {
+    decided(Case { rules, request, reply: Some(reply.as_ref()), trail: Trail::new() })
+}
+
+fn decided<'a, A: Facts<'a>>(mut case: Case<'_, 'a, A>) -> Decision<A::Grant> {
+    let (verdict, rule) = match A::decide(&mut case) {
         Ok((grant, rule)) => (Verdict::Allow(grant), rule),
-        Err(Refused { rule, code: Code::Error(code) }) => (Verdict::Error(code), rule),
-        Err(Refused { rule, code: Code::Disconnect(code) }) => (Verdict::Disconnect(code), rule),
+        Err(Stopped { rule, verdict: Verdict::Error(code) }) => (Verdict::Error(code), rule),
+        Err(Stopped { rule, verdict: Verdict::Disconnect(code) }) => (Verdict::Disconnect(code), rule),
+        Err(Stopped { rule, verdict: Verdict::Ask(ask) }) => (Verdict::Ask(ask), rule),
+        Err(Stopped { verdict: Verdict::Allow(never), .. }) => match never {},
     };
     Decision { verdict, rule, trail: case.trail }
 }
 
 /// A request under way.
-struct Case<'r, 'a> {
-    rules: &'r Rules,
-    request: &'r Request<'a>,
-    trail: Trail,
+pub struct Case<'r, 'a, A: Facts<'a>> {
+    pub(super) rules: &'r Rules,
+    pub(super) request: &'r Request<'a, A>,
+    /// The reply of the proxy, until it is used.
+    pub(super) reply: Option<Reply<&'a A::Result>>,
+    pub(super) trail: Trail,
 }
 
-/// A rule said no.
-struct Refused {
+/// A rule said no, or has a proxy asked.
+pub struct Stopped {
     rule: Rule,
-    code: Code,
+    verdict: Verdict<Never>,
 }
 
-enum Code {
-    Error(ErrorCode),
-    Disconnect(DisconnectCode),
-}
+/// Grant and the rule that gave it, or the end of the case.
+pub type Granted<G> = Result<(G, Rule), Stopped>;
 
-type Granted<'a> = Result<(Grant<'a>, Rule), Refused>;
+type Code = Verdict<Never>;
 
-impl<'a> Case<'_, 'a> {
-    fn subscribe(&mut self, facts: &SubscribeFacts<'a>) -> Granted<'a> {
+impl<'a> Case<'_, 'a, SubscribeFacts<'a>> {
+    pub(super) fn subscribe(&mut self) -> Granted<SubscribeGrant<'a>> {
+        let facts = &self.request.action;
         self.name_required()?;
         let resolved = self.rules.registry.resolve(self.request.channel);
         let kind = self.known_type(&resolved, facts.wishes.kind)?;
@@ -86,26 +100,28 @@ impl<'a> Case<'_, 'a> {
         let limit = self.rules.channel_limit;
         let room = limit == 0 || self.request.subscriptions < limit;
         self.require(Rule::ChannelLimit, room, || Code::Error(ErrorCode::LIMIT_EXCEEDED))?;
-        let options = self.namespace(&resolved)?.options();
+        let namespace = self.namespace(&resolved)?;
+        let options = namespace.options();
         let same = kind.is_none_or(|kind| kind == options.subscription_type);
         self.require(Rule::SubscriptionType, same, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
 
-        let (grant, rule) = self.subscription(&resolved, options, &facts.token)?;
+        let (grant, rule) = self.subscription(&resolved, namespace, &facts.token)?;
         let grant = self.wishes(grant, options, facts)?;
         // A type that does not exist is the server's fault there, and found last.
         self.require(Rule::KnownSubscriptionType, kind.is_some(), || {
             Code::Disconnect(DisconnectCode::SERVER_ERROR)
         })?;
-        Ok((Grant::Subscribe(grant.settled(options)), rule))
+        Ok((grant.settled(options), rule))
     }
 
     /// Decides if the client may subscribe, and as what.
     fn subscription(
         &mut self,
         resolved: &Resolved<'_>,
-        options: &Options,
+        namespace: &Arc<Namespace>,
         token: &SubscriptionToken<'a>,
-    ) -> Result<(SubscribeGrant<'a>, Rule), Refused> {
+    ) -> Granted<SubscribeGrant<'a>> {
+        let options = namespace.options();
         let by = |source| SubscribeGrant::of(options, source);
         if resolved.name.private {
             let brought = !matches!(token, SubscriptionToken::None);
@@ -137,10 +153,15 @@ impl<'a> Case<'_, 'a> {
             }
         };
 
-        // There is nothing to ask yet; a namespace that wants to be asked about must not fall through to
-        // options that would let the client in. Centrifugo v6.9 answers 108 where its proxy is missing.
-        self.back_end(Rule::SubscribeProxy, options.subscribe_proxy_enabled, limited)?;
-        self.back_end(Rule::SubscribeStreamProxy, options.subscribe_stream_proxy_enabled, limited)?;
+        // A namespace that has a proxy asked must not fall through to options that would let the client in.
+        let (kind, enabled) = (ProxyKind::Subscribe, options.subscribe_proxy_enabled);
+        if let Some(result) = self.proxy(kind, enabled, limited, namespace)? {
+            return Ok((by(Source::SubscribeProxy).with_result(result), kind.rule()));
+        }
+        let (kind, enabled) = (ProxyKind::SubscribeStream, options.subscribe_stream_proxy_enabled);
+        if let Some(result) = self.proxy(kind, enabled, limited, namespace)? {
+            return Ok((by(Source::StreamProxy).with_result(result), kind.rule()));
+        }
 
         if limited {
             self.trail.push(Rule::Capability, Outcome::UserLimited);
@@ -167,8 +188,12 @@ impl<'a> Case<'_, 'a> {
         mut grant: SubscribeGrant<'a>,
         options: &Options,
         facts: &SubscribeFacts<'_>,
-    ) -> Result<SubscribeGrant<'a>, Refused> {
-        let wishes = facts.wishes;
+    ) -> Result<SubscribeGrant<'a>, Stopped> {
+        let mut wishes = facts.wishes;
+        if matches!(grant.source, Source::SubscribeProxy | Source::StreamProxy) {
+            // The proxy's result alone decides on these, as in Centrifugo v6.9.
+            wishes = Wishes { positioned: false, recoverable: false, join_leave: false, ..wishes };
+        }
         if wishes.positioned || wishes.recoverable {
             // The subscription that is being made counts as made.
             let history = Access::history(options).any(self, true, grant.allow);
@@ -195,8 +220,11 @@ impl<'a> Case<'_, 'a> {
         }
         Ok(grant)
     }
+}
 
-    fn sub_refresh(&mut self, token: &SubscriptionToken<'a>) -> Granted<'a> {
+impl<'a> Case<'_, 'a, SubRefreshFacts<'a>> {
+    pub(super) fn sub_refresh(&mut self) -> Granted<SubRefreshGrant<'a>> {
+        let token = &self.request.action.token;
         self.name_required()?;
         let subscribed = self.request.subscribed;
         self.require(Rule::Subscribed, subscribed, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
@@ -214,14 +242,18 @@ impl<'a> Case<'_, 'a> {
             None => SubRefreshGrant::TokenExpired,
         };
         self.trail.push(Rule::SubscriptionToken, Outcome::Allow);
-        Ok((Grant::SubRefresh(grant), Rule::SubscriptionToken))
+        Ok((grant, Rule::SubscriptionToken))
     }
+}
 
-    fn publish(&mut self, facts: &PublishFacts<'_>) -> Granted<'a> {
+impl<'a> Case<'_, 'a, PublishFacts<'a>> {
+    pub(super) fn publish(&mut self) -> Granted<PublishGrant> {
+        let facts = &self.request.action;
         self.name_required()?;
         self.name_fits()?;
         let resolved = self.rules.registry.resolve(self.request.channel);
-        let options = self.namespace(&resolved)?.options();
+        let namespace = self.namespace(&resolved)?;
+        let options = namespace.options();
         // Other numbers than that of keyed publications mean nothing, as in Centrifugo v6.9.
         let kind = match SubscriptionType::from_wire(facts.kind) {
             Some(SubscriptionType::Map) => SubscriptionType::Map,
@@ -231,41 +263,52 @@ impl<'a> Case<'_, 'a> {
         self.require(Rule::SubscriptionType, same, || Code::Error(ErrorCode::PERMISSION_DENIED))?;
         let fits = options.publication_data_format.admits(facts.data);
         self.require(Rule::DataFormat, fits, || Code::Error(ErrorCode::BAD_REQUEST))?;
-        self.back_end(Rule::PublishProxy, options.publish_proxy_enabled, false)?;
-        self.back_end(Rule::SubscribeStreamProxy, options.subscribe_stream_proxy_enabled, false)?;
+        let (kind, enabled) = (ProxyKind::Publish, options.publish_proxy_enabled);
+        if let Some(result) = self.proxy(kind, enabled, false, namespace)? {
+            let grant = PublishGrant::of(options);
+            let grant = if result.skip_history { grant.without_history() } else { grant };
+            return Ok((grant, kind.rule()));
+        }
+        // A publication into a stream has no channel to go to here.
+        if options.subscribe_stream_proxy_enabled {
+            return Err(self.refuse(Rule::SubscribeStreamProxy, Code::Error(ErrorCode::NOT_AVAILABLE)));
+        }
+        self.trail.push(Rule::SubscribeStreamProxy, Outcome::Off);
         let rule = self.access(&Access::publish(options))?;
-        Ok((Grant::Publish(PublishGrant::of(options)), rule))
+        Ok((PublishGrant::of(options), rule))
     }
+}
 
-    fn presence(&mut self) -> Granted<'a> {
+impl<'a, A: Facts<'a>> Case<'_, 'a, A> {
+    pub(super) fn presence(&mut self) -> Granted<()> {
         self.name_required()?;
         self.name_fits()?;
         let resolved = self.rules.registry.resolve(self.request.channel);
         let options = self.namespace(&resolved)?.options();
         self.require(Rule::PresenceOn, options.presence, || Code::Error(ErrorCode::NOT_AVAILABLE))?;
         let rule = self.access(&Access::presence(options))?;
-        Ok((Grant::Presence, rule))
+        Ok(((), rule))
     }
 
-    fn history(&mut self) -> Granted<'a> {
+    pub(super) fn history(&mut self) -> Granted<HistoryGrant> {
         self.name_required()?;
         self.name_fits()?;
         let resolved = self.rules.registry.resolve(self.request.channel);
         let options = self.namespace(&resolved)?.options();
         self.require(Rule::HistoryOn, options.has_history(), || Code::Error(ErrorCode::NOT_AVAILABLE))?;
         let rule = self.access(&Access::history(options))?;
-        Ok((Grant::History(HistoryGrant::of(options)), rule))
+        Ok((HistoryGrant::of(options), rule))
     }
 
-    fn name_required(&mut self) -> Result<(), Refused> {
+    fn name_required(&mut self) -> Result<(), Stopped> {
         let named = !self.request.channel.is_empty();
         self.require(Rule::ChannelRequired, named, || Code::Disconnect(DisconnectCode::BAD_REQUEST))
     }
 
     /// The name is short enough for a node to keep.
-    fn name_fits(&self) -> Result<(), Refused> {
+    fn name_fits(&self) -> Result<(), Stopped> {
         if self.request.channel.len() > self.rules.registry.longest_name() {
-            return Err(Refused { rule: Rule::ChannelLength, code: Code::Error(ErrorCode::BAD_REQUEST) });
+            return Err(Stopped { rule: Rule::ChannelLength, verdict: Code::Error(ErrorCode::BAD_REQUEST) });
         }
         Ok(())
     }
@@ -276,7 +319,7 @@ impl<'a> Case<'_, 'a> {
         &mut self,
         resolved: &Resolved<'_>,
         number: i32,
-    ) -> Result<Option<SubscriptionType>, Refused> {
+    ) -> Result<Option<SubscriptionType>, Stopped> {
         let rule = Rule::KnownSubscriptionType;
         let kind = SubscriptionType::from_wire(number);
         let polled = |namespace: &Arc<Namespace>| {
@@ -290,7 +333,7 @@ impl<'a> Case<'_, 'a> {
         Ok(kind)
     }
 
-    fn namespace<'n>(&mut self, resolved: &Resolved<'n>) -> Result<&'n Arc<Namespace>, Refused> {
+    fn namespace<'n>(&mut self, resolved: &Resolved<'n>) -> Result<&'n Arc<Namespace>, Stopped> {
         let Some(namespace) = resolved.namespace else {
             return Err(self.refuse(Rule::Namespace, Code::Error(ErrorCode::UNKNOWN_CHANNEL)));
         };
@@ -306,7 +349,7 @@ impl<'a> Case<'_, 'a> {
         token: &SubscriptionToken<'a>,
         invalid: impl Fn() -> Code,
         expired_is_error: bool,
-    ) -> Result<Option<TokenClaims<'a>>, Refused> {
+    ) -> Result<Option<TokenClaims<'a>>, Stopped> {
         let code = match token {
             SubscriptionToken::Verified(claims) => return Ok(Some(*claims)),
             SubscriptionToken::None => {
@@ -322,7 +365,7 @@ impl<'a> Case<'_, 'a> {
     }
 
     /// Checks that a good token is for this request. One for another is an attempt, hence the end.
-    fn claims(&mut self, claims: &TokenClaims<'_>) -> Result<(), Refused> {
+    fn claims(&mut self, claims: &TokenClaims<'_>) -> Result<(), Stopped> {
         let invalid = || Code::Disconnect(DisconnectCode::INVALID_TOKEN);
         self.require(Rule::TokenChannel, claims.channel == self.request.channel, invalid)?;
         self.require(Rule::TokenUser, claims.user == self.request.user, invalid)?;
@@ -333,13 +376,32 @@ impl<'a> Case<'_, 'a> {
         self.require(Rule::TokenExpireAt, ahead, || Code::Error(ErrorCode::EXPIRED))
     }
 
-    fn back_end(&mut self, rule: Rule, enabled: bool, limited: bool) -> Result<(), Refused> {
-        match (enabled, limited) {
-            (false, _) => self.trail.push(rule, Outcome::Off),
-            (true, true) => self.trail.push(rule, Outcome::UserLimited),
-            (true, false) => return Err(self.refuse(rule, Code::Error(ErrorCode::NOT_AVAILABLE))),
+    /// Has a proxy decide where one is configured. Returns its result, if it has been asked and allows the request.
+    fn proxy(
+        &mut self,
+        kind: ProxyKind,
+        enabled: bool,
+        limited: bool,
+        namespace: &Arc<Namespace>,
+    ) -> Result<Option<&'a A::Result>, Stopped> {
+        let rule = kind.rule();
+        if !enabled || limited {
+            self.trail.push(rule, if enabled { Outcome::UserLimited } else { Outcome::Off });
+            return Ok(None);
         }
-        Ok(())
+        match self.reply.take() {
+            None => {
+                self.trail.push(rule, Outcome::Ask);
+                Err(Stopped { rule, verdict: Verdict::Ask(Ask::new(kind, Arc::clone(namespace))) })
+            }
+            Some(Reply::Result(result)) => {
+                self.trail.push(rule, Outcome::Allow);
+                Ok(Some(result))
+            }
+            Some(Reply::Error(code)) => Err(self.refuse(rule, Code::Error(code))),
+            Some(Reply::Disconnect(code)) => Err(self.refuse(rule, Code::Disconnect(code))),
+            Some(Reply::NoProxy) => Err(self.refuse(rule, Code::Error(ErrorCode::NOT_AVAILABLE))),
+        }
     }
 
     /// The place of expressions in the order. There are none yet.
@@ -348,7 +410,7 @@ impl<'a> Case<'_, 'a> {
     }
 
     /// Publish, presence and history are allowed alike.
-    fn access(&mut self, access: &Access) -> Result<Rule, Refused> {
+    fn access(&mut self, access: &Access) -> Result<Rule, Stopped> {
         if self.option(access.client_rule, access.client, access.anonymous) {
             return Ok(access.client_rule);
         }
@@ -405,11 +467,11 @@ impl<'a> Case<'_, 'a> {
         self.trail.push(rule, if granted { Outcome::Pass } else { Outcome::Off });
     }
 
-    fn nothing_allows(&mut self) -> Refused {
+    fn nothing_allows(&mut self) -> Stopped {
         self.refuse(Rule::NothingAllows, Code::Error(ErrorCode::PERMISSION_DENIED))
     }
 
-    fn require(&mut self, rule: Rule, holds: bool, code: impl FnOnce() -> Code) -> Result<(), Refused> {
+    fn require(&mut self, rule: Rule, holds: bool, code: impl FnOnce() -> Code) -> Result<(), Stopped> {
         if holds {
             self.trail.push(rule, Outcome::Pass);
             Ok(())
@@ -418,9 +480,9 @@ impl<'a> Case<'_, 'a> {
         }
     }
 
-    fn refuse(&mut self, rule: Rule, code: Code) -> Refused {
+    fn refuse(&mut self, rule: Rule, code: Code) -> Stopped {
         self.trail.push(rule, Outcome::Refuse);
-        Refused { rule, code }
+        Stopped { rule, verdict: code }
     }
 }
 
@@ -469,7 +531,7 @@ impl Access {
     }
 
     /// Returns true if anything allows it, with the subscription taken for granted; leaves no trail.
-    fn any(&self, case: &Case<'_, '_>, subscribed: bool, token: Allow) -> bool {
+    fn any<'a, A: Facts<'a>>(&self, case: &Case<'_, 'a, A>, subscribed: bool, token: Allow) -> bool {
         let known = !case.request.user.is_empty() || self.anonymous;
         (self.client || self.subscriber && subscribed) && known
             || token.contains(self.allow)

@@ -1,5 +1,6 @@
 //! Parts of a decision.
 
+use super::ask::{Ask, SubscribeResult};
 use super::caps::Allow;
 use super::request::{Override, TokenClaims};
 use super::rule::{Rule, Trail};
@@ -11,22 +12,22 @@ use std::time::Duration;
 
 /// A verdict and how it came about.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Decision<'a> {
+pub struct Decision<G> {
     /// The verdict.
-    pub verdict: Verdict<'a>,
+    pub verdict: Verdict<G>,
     /// The rule that decided.
     pub rule: Rule,
     /// Every rule that was asked, in order.
     pub trail: Trail,
 }
 
-impl<'a> Decision<'a> {
+impl<G> Decision<G> {
     /// Returns the grant, if there is one.
     #[must_use]
-    pub const fn grant(&self) -> Option<&Grant<'a>> {
+    pub const fn grant(&self) -> Option<&G> {
         match &self.verdict {
             Verdict::Allow(grant) => Some(grant),
-            Verdict::Error(_) | Verdict::Disconnect(_) => None,
+            Verdict::Ask(_) | Verdict::Error(_) | Verdict::Disconnect(_) => None,
         }
     }
 
@@ -34,25 +35,52 @@ impl<'a> Decision<'a> {
     #[must_use]
     pub const fn code(&self) -> Option<u32> {
         match &self.verdict {
-            Verdict::Allow(_) => None,
+            Verdict::Allow(_) | Verdict::Ask(_) => None,
             Verdict::Error(code) => Some(code.code),
             Verdict::Disconnect(code) => Some(code.code),
         }
     }
+
+    /// Changes the grant, if there is one.
+    pub fn map<H>(self, f: impl FnOnce(G) -> H) -> Decision<H> {
+        Decision { verdict: self.verdict.map(f), rule: self.rule, trail: self.trail }
+    }
 }
 
-/// Yes, or no.
+/// Answer to a request. `G` is the grant of this kind of request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict<'a> {
+pub enum Verdict<G> {
     /// It is allowed, like so.
-    Allow(Grant<'a>),
+    Allow(G),
+    /// A proxy of the application decides: ask it, and then [`decide_after`](super::decide_after).
+    Ask(Ask),
     /// The command is answered with this error.
     Error(ErrorCode),
     /// The connection is closed with this code.
     Disconnect(DisconnectCode),
 }
 
-/// Permission that was granted.
+impl<G> Verdict<G> {
+    fn map<H>(self, f: impl FnOnce(G) -> H) -> Verdict<H> {
+        match self {
+            Self::Allow(grant) => Verdict::Allow(f(grant)),
+            Self::Ask(ask) => Verdict::Ask(ask),
+            Self::Error(code) => Verdict::Error(code),
+            Self::Disconnect(code) => Verdict::Disconnect(code),
+        }
+    }
+}
+
+/// Refusal of a request of the application itself, which needs no permission but can name a channel that will not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The rule that refuses it.
+    pub rule: Rule,
+    /// The error that the application gets.
+    pub code: ErrorCode,
+}
+
+/// The grant of an [`Action`](super::Action), whichever it is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Grant<'a> {
     /// A subscription.
@@ -65,8 +93,6 @@ pub enum Grant<'a> {
     Presence,
     /// A look at history.
     History(HistoryGrant),
-    /// The end of subscriptions.
-    Unsubscribe,
 }
 
 /// Amount of history that a channel keeps.
@@ -98,6 +124,12 @@ pub struct PublishGrant {
 impl PublishGrant {
     pub(super) const fn of(options: &Options) -> Self {
         Self { history: HistoryGrant::of(options), delta: options.delta_publish }
+    }
+
+    pub(super) const fn without_history(mut self) -> Self {
+        self.history.size = 0;
+        self.history.ttl = Duration::ZERO;
+        self
     }
 }
 
@@ -187,6 +219,19 @@ impl<'a> SubscribeGrant<'a> {
         self.data = claims.data;
         self.allow = claims.allow;
         self.with_override(&claims.overrides)
+    }
+
+    pub(super) fn with_result(mut self, result: &'a SubscribeResult) -> Self {
+        self.expire_at = result.expire_at;
+        self.info = result.info.as_ref();
+        self.data = result.data.as_ref();
+        let mut overrides = result.overrides;
+        if self.source == Source::StreamProxy {
+            // A stream is not recovered, whatever its proxy says: as in Centrifugo v6.9.
+            overrides.force_recovery = None;
+            overrides.force_positioning = None;
+        }
+        self.with_override(&overrides)
     }
 
     pub(super) fn with_override(mut self, overrides: &Override) -> Self {

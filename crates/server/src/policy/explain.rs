@@ -1,9 +1,13 @@
 //! A decision in words: what was decided, by which rule, and what to change.
 
+use super::ask::Ask;
 use super::decide::Rules;
-use super::decision::{Decision, Grant, SubscribeGrant, Verdict};
+use super::decision::{
+    Decision, Grant, HistoryGrant, PublishGrant, SubRefreshGrant, SubscribeGrant, Verdict,
+};
+use super::facts::Facts;
 use super::request::{Action, Request, SubscriptionToken};
-use super::rule::{Outcome, Rule, Step};
+use super::rule::{Outcome, Rule, Step, Trail};
 use crate::channel::{NameFault, RecoveryMode};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -22,7 +26,7 @@ pub struct Explanation {
     pub user: String,
     /// Place of the channel's options in the configuration; `None` if there is no such namespace.
     pub namespace: Option<String>,
-    /// `allow`, `error` or `disconnect`.
+    /// `allow`, `ask`, `error` or `disconnect`.
     pub verdict: &'static str,
     /// The code that the client gets.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,18 +62,32 @@ pub struct ExplainedStep {
 
 /// Puts a decision of [`super::decide()`] into words.
 #[must_use]
-pub fn explain(rules: &Rules, request: &Request<'_>, decision: &Decision<'_>) -> Explanation {
+pub fn explain<'a, A: Facts<'a>>(
+    rules: &Rules,
+    request: &Request<'a, A>,
+    decision: &Decision<A::Grant>,
+) -> Explanation {
     let namespace = rules.registry.resolve(request.channel).namespace;
-    let words =
-        Words { rules, request, path: namespace.map_or_else(|| "the namespace".to_owned(), |n| n.path()) };
+    let words = Words {
+        rules,
+        request: &request.with(request.action.action()),
+        path: namespace.map_or_else(|| "the namespace".to_owned(), |n| n.path()),
+        rule: decision.rule,
+        trail: &decision.trail,
+    };
     let (verdict, code, message, granted) = match &decision.verdict {
-        Verdict::Allow(grant) => ("allow", None, None, describe(grant)),
+        Verdict::Allow(grant) => ("allow", None, None, grant.in_words()),
+        Verdict::Ask(_) => ("ask", None, None, Vec::new()),
         Verdict::Error(error) => ("error", Some(error.code), Some(error.message.to_string()), Vec::new()),
         Verdict::Disconnect(end) => ("disconnect", Some(end.code), Some(end.reason.to_string()), Vec::new()),
     };
-    let change = if code.is_some() { words.changes(decision) } else { Vec::new() };
+    let reason = match &decision.verdict {
+        Verdict::Ask(ask) => words.question(ask),
+        _ => words.reason(code.is_some()),
+    };
+    let change = if code.is_some() { words.changes() } else { Vec::new() };
     Explanation {
-        action: request.action.name(),
+        action: words.request.action.name(),
         channel: request.channel.to_owned(),
         user: request.user.to_owned(),
         namespace: namespace.map(|n| n.path()),
@@ -78,10 +96,18 @@ pub fn explain(rules: &Rules, request: &Request<'_>, decision: &Decision<'_>) ->
         message,
         rule: decision.rule.id().into(),
         fault: None,
-        reason: words.reason(decision),
+        reason,
         change,
         trail: decision.trail.steps().iter().map(ExplainedStep::from).collect(),
         granted,
+    }
+}
+
+/// A grant that can be put into words.
+pub trait InWords {
+    /// Returns one line for each thing that is granted and worth telling.
+    fn in_words(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -133,13 +159,19 @@ struct Words<'a> {
     rules: &'a Rules,
     request: &'a Request<'a>,
     path: String,
+    rule: Rule,
+    trail: &'a Trail,
 }
 
 impl Words<'_> {
-    fn reason(&self, decision: &Decision<'_>) -> String {
-        let Self { rules, request, path } = self;
-        let refused = decision.code().is_some();
-        match (decision.rule, refused) {
+    fn question(&self, ask: &Ask) -> String {
+        let option = option_of(self.rule).unwrap_or_default();
+        format!("{}.{option} is on: the server asks the proxy {:?}", self.path, ask.name())
+    }
+
+    fn reason(&self, refused: bool) -> String {
+        let Self { rules, request, path, .. } = self;
+        match (self.rule, refused) {
             (Rule::ChannelRequired, _) => "the channel name is empty".to_owned(),
             (Rule::ChannelLength, _) => {
                 let (length, registry) = (request.channel.len(), &rules.registry);
@@ -205,11 +237,11 @@ impl Words<'_> {
             (Rule::SubscribeProxy | Rule::SubscribeStreamProxy | Rule::PublishProxy, _) => {
                 format!(
                     "{path}.{} is on, and this server has no proxy to ask",
-                    option_of(decision.rule).unwrap_or_default()
+                    option_of(self.rule).unwrap_or_default()
                 )
             }
             (Rule::Insecure, _) => "client.insecure is on".to_owned(),
-            (Rule::NothingAllows, _) => self.nothing(decision),
+            (Rule::NothingAllows, _) => self.nothing(),
             (Rule::TagsFilter, _) => {
                 format!("the client asks for a tags filter, and {path}.allow_tags_filter is off")
             }
@@ -220,10 +252,10 @@ impl Words<'_> {
         }
     }
 
-    fn changes(&self, decision: &Decision<'_>) -> Vec<String> {
+    fn changes(&self) -> Vec<String> {
         let Self { request, path, .. } = self;
         let token = |say: &str| vec![format!("make a subscription token {say}")];
-        match decision.rule {
+        match self.rule {
             Rule::ChannelLength => vec!["raise channel.max_length".to_owned()],
             Rule::Namespace => match self.rules.registry.syntax().parse(request.channel) {
                 name if name.pattern => {
@@ -251,10 +283,10 @@ impl Words<'_> {
             Rule::SubscriptionToken => token("that is good now"),
             Rule::TagsFilter => vec![format!("set {path}.allow_tags_filter to true")],
             Rule::SubscribeProxy | Rule::SubscribeStreamProxy | Rule::PublishProxy => {
-                vec![format!("set {path}.{} to false", option_of(decision.rule).unwrap_or_default())]
+                vec![format!("set {path}.{} to false", option_of(self.rule).unwrap_or_default())]
             }
             Rule::NothingAllows => {
-                decision.trail.steps().iter().filter_map(|step| self.would_allow(*step)).collect()
+                self.trail.steps().iter().filter_map(|step| self.would_allow(*step)).collect()
             }
             _ => Vec::new(),
         }
@@ -362,8 +394,8 @@ impl Words<'_> {
         }
     }
 
-    fn nothing(&self, decision: &Decision<'_>) -> String {
-        match decision.trail.outcome(Rule::UserLimited) {
+    fn nothing(&self) -> String {
+        match self.trail.outcome(Rule::UserLimited) {
             Some(Outcome::NotListed) if self.request.user.is_empty() => {
                 "the channel is for listed users, and the anonymous user is on no list".to_owned()
             }
@@ -392,17 +424,34 @@ const fn option_of(rule: Rule) -> Option<&'static str> {
     })
 }
 
-fn describe(grant: &Grant<'_>) -> Vec<String> {
-    match grant {
-        Grant::Subscribe(grant) => describe_subscription(grant),
-        Grant::Publish(grant) if grant.history.size > 0 => {
-            vec![format!("history of {} publications for {:?}", grant.history.size, grant.history.ttl)]
+impl InWords for () {}
+impl InWords for HistoryGrant {}
+impl InWords for SubRefreshGrant<'_> {}
+
+impl InWords for PublishGrant {
+    fn in_words(&self) -> Vec<String> {
+        if self.history.size == 0 {
+            return Vec::new();
         }
-        Grant::SubRefresh(_)
-        | Grant::Publish(_)
-        | Grant::Presence
-        | Grant::History(_)
-        | Grant::Unsubscribe => Vec::new(),
+        vec![format!("history of {} publications for {:?}", self.history.size, self.history.ttl)]
+    }
+}
+
+impl InWords for SubscribeGrant<'_> {
+    fn in_words(&self) -> Vec<String> {
+        describe_subscription(self)
+    }
+}
+
+impl InWords for Grant<'_> {
+    fn in_words(&self) -> Vec<String> {
+        match self {
+            Self::Subscribe(grant) => grant.in_words(),
+            Self::SubRefresh(grant) => grant.in_words(),
+            Self::Publish(grant) => grant.in_words(),
+            Self::Presence => Vec::new(),
+            Self::History(grant) => grant.in_words(),
+        }
     }
 }
 

@@ -6,10 +6,13 @@ use bytes::Bytes;
 use std::fmt;
 
 /// Request of a client, and the facts known about it.
+///
+/// The type of its action is that of the grant: a [`SubscribeFacts`] is granted a subscription and nothing else. An
+/// [`Action`] is any of them.
 #[derive(Clone, Debug)]
-pub struct Request<'a> {
+pub struct Request<'a, A = Action<'a>> {
     /// Requested action.
-    pub action: Action<'a>,
+    pub action: A,
     /// In which channel.
     pub channel: &'a str,
     /// As which user; empty is anonymous.
@@ -28,10 +31,10 @@ pub struct Request<'a> {
     pub now: i64,
 }
 
-impl<'a> Request<'a> {
+impl<'a, A> Request<'a, A> {
     /// A request of a connection that has nothing but a user id.
     #[must_use]
-    pub const fn new(action: Action<'a>, channel: &'a str, user: &'a str, now: i64) -> Self {
+    pub const fn new(action: A, channel: &'a str, user: &'a str, now: i64) -> Self {
         Self {
             action,
             channel,
@@ -42,6 +45,21 @@ impl<'a> Request<'a> {
             capabilities: None,
             subscription_allow: Allow::NONE,
             now,
+        }
+    }
+
+    /// The same request for another action.
+    pub(super) const fn with<B>(&self, action: B) -> Request<'a, B> {
+        Request {
+            action,
+            channel: self.channel,
+            user: self.user,
+            client: self.client,
+            subscribed: self.subscribed,
+            subscriptions: self.subscriptions,
+            capabilities: self.capabilities,
+            subscription_allow: self.subscription_allow,
+            now: self.now,
         }
     }
 }
@@ -103,6 +121,24 @@ pub struct Wishes<'a> {
     /// The number of the subscription type; 0 is a stream.
     pub kind: i32,
 }
+
+/// The facts of a subscription refresh.
+#[derive(Clone, Debug, Default)]
+pub struct SubRefreshFacts<'a> {
+    /// State of the subscription token.
+    pub token: SubscriptionToken<'a>,
+}
+
+/// The facts of a presence request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PresenceFacts {
+    /// Only the numbers are asked for.
+    pub stats: bool,
+}
+
+/// The facts of a history request: none but the channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryFacts;
 
 /// The facts of a publish.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

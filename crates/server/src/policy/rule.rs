@@ -114,12 +114,6 @@ rules! {
     WishDelta = "wish_delta";
     /// It asks for a tags filter.
     TagsFilter = "allow_tags_filter";
-
-    // The application itself asks, through a token, a connect or the server API.
-    /// The application made the subscription.
-    ServerSide = "server_side_subscription";
-    /// The server API asks, and its key was good.
-    ServerApi = "server_api";
 }
 
 impl fmt::Display for Rule {
@@ -152,6 +146,8 @@ outcomes! {
     Allow = "allow";
     /// The rule refuses it: decided.
     Refuse = "refuse";
+    /// A proxy of the application decides.
+    Ask = "ask";
     /// The rule does not concern this request: its option is off, or what it looks at is not there.
     Off = "off";
     /// The option is on, but the user is anonymous and the option for anonymous users off.

@@ -3,10 +3,11 @@
 //!
 //! The application needs no permission. What it can get wrong is the channel.
 
-use super::decide::{Rules, decide};
-use super::decision::{Decision, Grant, Source, SubscribeGrant, Verdict};
-use super::request::{Override, Request};
-use super::rule::{Outcome, Rule, Trail};
+use super::api::options;
+use super::decide::Rules;
+use super::decision::{Decision, Refused, Source, SubscribeGrant, Verdict};
+use super::request::Override;
+use super::rule::Rule;
 use crate::channel::SubscriptionType;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
@@ -39,29 +40,18 @@ impl ServerSide<'_> {
 ///
 /// Refusals: no channel name, or one that is too long for any use 107, unknown namespace 102, a namespace of another
 /// kind than streams 107.
-#[must_use]
-pub fn server_side<'a>(rules: &Rules, channel: &str, wanted: &ServerSide<'a>) -> Decision<'a> {
-    let mut trail = Trail::new();
-    let mut refuse = |rule, code| {
-        trail.push(rule, Outcome::Refuse);
-        Decision { verdict: Verdict::Error(code), rule, trail }
-    };
-    if channel.is_empty() {
-        return refuse(Rule::ChannelRequired, ErrorCode::BAD_REQUEST);
-    }
-    if channel.len() > rules.registry.longest_name() {
-        return refuse(Rule::ChannelLength, ErrorCode::BAD_REQUEST);
-    }
-    let resolved = rules.registry.resolve(channel);
-    let Some(namespace) = resolved.namespace else {
-        return refuse(Rule::Namespace, ErrorCode::UNKNOWN_CHANNEL);
-    };
-    let options = namespace.options();
+///
+/// # Errors
+/// These.
+pub fn server_side<'a>(
+    rules: &Rules,
+    channel: &str,
+    wanted: &ServerSide<'a>,
+) -> Result<SubscribeGrant<'a>, Refused> {
+    let options = options(&rules.registry, channel)?;
     if options.subscription_type != SubscriptionType::Stream {
-        return refuse(Rule::SubscriptionType, ErrorCode::BAD_REQUEST);
+        return Err(Refused { rule: Rule::SubscriptionType, code: ErrorCode::BAD_REQUEST });
     }
-    trail.push(Rule::Namespace, Outcome::Pass);
-    trail.push(Rule::ServerSide, Outcome::Allow);
     let grant = SubscribeGrant {
         expire_at: wanted.expire_at,
         info: wanted.info,
@@ -73,8 +63,11 @@ pub fn server_side<'a>(rules: &Rules, channel: &str, wanted: &ServerSide<'a>) ->
         // The push about such a subscription has no place for a publication.
         grant.auto_cache_recover = false;
     }
-    Decision { verdict: Verdict::Allow(Grant::Subscribe(grant)), rule: Rule::ServerSide, trail }
+    Ok(grant)
 }
+
+/// A personal channel, and the subscription to it or the reason why there is none.
+pub type Personal = (String, Result<SubscribeGrant<'static>, Refused>);
 
 /// The name that a user's personal channel would have is not that user's alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -98,11 +91,7 @@ pub enum PersonalFault {
 ///
 /// # Errors
 /// The name would be another's, too.
-pub fn personal(
-    rules: &Rules,
-    namespace: &str,
-    user: &str,
-) -> Result<Option<(String, Decision<'static>)>, PersonalFault> {
+pub fn personal(rules: &Rules, namespace: &str, user: &str) -> Result<Option<Personal>, PersonalFault> {
     if user.is_empty() {
         return Ok(None);
     }
@@ -117,27 +106,26 @@ pub fn personal(
     if read_as_users && !users.iter().eq([user]) {
         return Err(PersonalFault::Users);
     }
-    let decision = server_side(rules, &channel, &ServerSide::new(Source::UserPersonal));
-    Ok(Some((channel, decision)))
+    let granted = server_side(rules, &channel, &ServerSide::new(Source::UserPersonal));
+    Ok(Some((channel, granted)))
 }
 
-/// Decides a channel that a unidirectional client names as it connects. The request is a plain subscribe.
+/// Turns the decision of a plain subscribe into that of a channel that a client names as it connects.
 ///
 /// The client gets what it could subscribe to by itself without a token. An unknown namespace ends the
 /// connection (3501); any other error is not told to anyone: the channel is left out.
 #[must_use]
-pub fn requested<'a>(rules: &Rules, request: &Request<'a>) -> Decision<'a> {
-    let mut decision = decide(rules, request);
-    match &mut decision.verdict {
-        Verdict::Allow(Grant::Subscribe(grant)) => {
-            *grant = SubscribeGrant { source: Source::UniConnect, ..unfiltered(*grant) };
+pub fn requested(decision: Decision<SubscribeGrant<'_>>) -> Decision<SubscribeGrant<'_>> {
+    let verdict = match decision.verdict {
+        Verdict::Allow(grant) => {
+            Verdict::Allow(SubscribeGrant { source: Source::UniConnect, ..unfiltered(grant) })
         }
-        Verdict::Error(code) if *code == ErrorCode::UNKNOWN_CHANNEL => {
-            decision.verdict = Verdict::Disconnect(DisconnectCode::BAD_REQUEST);
+        Verdict::Error(code) if code == ErrorCode::UNKNOWN_CHANNEL => {
+            Verdict::Disconnect(DisconnectCode::BAD_REQUEST)
         }
-        Verdict::Allow(_) | Verdict::Error(_) | Verdict::Disconnect(_) => {}
-    }
-    decision
+        other => other,
+    };
+    Decision { verdict, ..decision }
 }
 
 /// A connect may ask for deltas in the channels that it names. There is no place to ask for a filter.

@@ -3,16 +3,14 @@
 use super::explain::no_token;
 use super::personal::{PERSONAL, personal_channel};
 use super::presented::presented;
+use super::proxy::kept;
 use super::revocation::{NO_TOKEN, of_connection};
 use super::{InForce, Inner, State, options};
 use crate::admission::{Login, Permit};
 use crate::auth::claims::ConnectToken;
 use crate::auth::reason::{self, Outcome, Use};
 use crate::policy::server_side::{ServerSide, requested, server_side};
-use crate::policy::{
-    Action, Decision as Decided, Grant, Request, Rule, Rules, Source, SubscribeFacts, SubscriptionToken,
-    Verdict, Wishes, decide,
-};
+use crate::policy::{Refused, Request, Rule, Rules, Source, SubscribeFacts, Verdict, decide};
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{
@@ -27,7 +25,7 @@ impl Inner {
         let in_force = self.in_force.get();
         let presented = match presented(&in_force, &request.token, &request.handshake.headers) {
             Ok(Some(presented)) => presented,
-            Ok(None) => return Answer::Now(self.connect_without_token(&in_force, &request)),
+            Ok(None) => return self.connect_without_token(&in_force, &request),
             Err(refusal) => {
                 return Answer::Now(Err(self.refused(&in_force, Use::Connect, ("", ""), &refusal)));
             }
@@ -43,14 +41,12 @@ impl Inner {
             });
             Answer::Now(match token {
                 Ok(token) => {
-                    inner.connect_with(&in_force, token, counted(&request.handshake), &request.channels).map(
-                        |connected| Connected {
-                            // The client has no token that it could renew, so it does not learn of the end: it is
-                            // closed then, and comes back with what the cookie or header holds by that time.
-                            server_side_refresh: presented.is_ambient(),
-                            ..connected
-                        },
-                    )
+                    inner.connect_with(&in_force, token, &request).map(|connected| Connected {
+                        // The client has no token that it could renew, so it does not learn of the end: it is
+                        // closed then, and comes back with what the cookie or header holds by that time.
+                        server_side_refresh: presented.is_ambient(),
+                        ..connected
+                    })
                 }
                 Err(refusal) => {
                     Err(inner.refused(&in_force, Use::Connect, ("", ""), &presented.place(refusal)))
@@ -60,7 +56,11 @@ impl Inner {
     }
 
     /// Anonymous means that there is no credential at all, or a token without a user; never one that failed.
-    fn connect_without_token(&self, in_force: &InForce, request: &Connecting) -> Result<Connected, Refusal> {
+    fn connect_without_token(&self, in_force: &InForce, request: &Connecting) -> Decision<Connected> {
+        Answer::Now(self.known_without_token(in_force, request))
+    }
+
+    fn known_without_token(&self, in_force: &InForce, request: &Connecting) -> Result<Connected, Refusal> {
         let settings = &in_force.settings;
         let from_header = (!settings.user_header.is_empty())
             .then(|| request.handshake.headers.get(&settings.user_header))
@@ -77,7 +77,7 @@ impl Inner {
             return self.connected_without_token(in_force, user, connected, request);
         }
         if settings.insecure || settings.anonymous_without_token {
-            let state = State { counted: counted(&request.handshake), ..State::default() };
+            let state = State::of(in_force, &request.handshake);
             return self.connected(in_force, String::new(), state, Connected::default(), &request.channels);
         }
         Err(self.refused(in_force, Use::Connect, ("", ""), &no_token()))
@@ -93,7 +93,7 @@ impl Inner {
         if let Err(refusal) = self.check_user(&user) {
             return Err(self.refused(in_force, Use::Connect, (&user, ""), &refusal));
         }
-        let state = State { iat: Some(NO_TOKEN), counted: counted(&request.handshake), ..State::default() };
+        let state = State { iat: Some(NO_TOKEN), ..State::of(in_force, &request.handshake) };
         self.connected(in_force, user, state, connected, &request.channels)
     }
 
@@ -101,8 +101,7 @@ impl Inner {
         &self,
         in_force: &InForce,
         token: ConnectToken,
-        counted: Option<Arc<Permit>>,
-        wanted: &[String],
+        request: &Connecting,
     ) -> Result<Connected, Refusal> {
         let rules = &in_force.rules;
         if token.caps_ignored {
@@ -117,18 +116,13 @@ impl Inner {
                 info: sub.info.as_ref(),
                 data: sub.data.as_ref(),
             };
-            let decided = server_side(rules, channel, &wanted);
-            let rule = decided.rule.id();
-            subscriptions.push((
-                channel.clone(),
-                granted(decided).inspect_err(|refusal| {
-                    let whose = (token.user.as_str(), channel.as_str());
-                    self.refusals.permission("connect", whose, rule, code_of(refusal), || {
-                        "name another channel in the claims subs or channels, or configure its namespace"
-                            .to_owned()
-                    });
-                })?,
-            ));
+            let granted = server_side(rules, channel, &wanted).map_err(|refused| {
+                self.refused_channel((&token.user, channel), refused, || {
+                    "name another channel in the claims subs or channels, or configure its namespace"
+                        .to_owned()
+                })
+            })?;
+            subscriptions.push((channel.clone(), options(&granted)));
         }
         let channels = token.subs.keys().cloned().collect();
         let connected = Connected {
@@ -146,9 +140,9 @@ impl Inner {
             channels,
             jti: token.jti.map(Into::into),
             iat: token.iat,
-            counted,
+            ..State::of(in_force, &request.handshake)
         };
-        self.connected(in_force, token.user, state, connected, wanted)
+        self.connected(in_force, token.user, state, connected, &request.channels)
     }
 
     /// Adds what every login gets, and of the channels that the client named those that it may subscribe to.
@@ -163,16 +157,15 @@ impl Inner {
         let (rules, settings) = (&in_force.rules, &in_force.settings);
         let personal = personal_channel(in_force, &user)
             .map_err(|refusal| self.refused(in_force, Use::Connect, (&user, ""), &refusal))?;
-        if let Some((channel, decided)) = personal
+        if let Some((channel, granted)) = personal
             && !connected.subscriptions.iter().any(|(name, _)| *name == channel)
         {
-            let rule = decided.rule.id();
-            let options = granted(decided).inspect_err(|refusal| {
-                self.refusals.permission("connect", (&user, &channel), rule, code_of(refusal), || {
+            let granted = granted.map_err(|refused| {
+                self.refused_channel((&user, &channel), refused, || {
                     format!("set {PERSONAL}.personal_channel_namespace to a namespace of streams")
-                });
+                })
             })?;
-            connected.subscriptions.push((channel, options));
+            connected.subscriptions.push((channel, options(&granted)));
             connected.single_connection = settings.single_connection;
         }
         let mut granted_too = Vec::new();
@@ -181,16 +174,16 @@ impl Inner {
             if channel.is_empty() || connected.subscriptions.iter().any(|(name, _)| name == channel) {
                 continue;
             }
-            let subscribe = SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() };
-            let mut asked = Request::new(Action::Subscribe(subscribe), channel, &user, self.now());
+            let mut asked = Request::new(SubscribeFacts::default(), channel, &user, self.now());
             asked.capabilities = state.capabilities.as_ref();
-            let decided = requested(rules, &asked);
+            let decided = requested(decide(rules, &asked));
             match decided.verdict {
-                Verdict::Allow(Grant::Subscribe(grant)) => {
+                Verdict::Allow(grant) => {
                     let by_login = decided.rule == Rule::Capability;
                     granted_too.push((channel.clone(), SubscribeOptions { by_login, ..options(&grant) }));
                 }
-                Verdict::Allow(_) | Verdict::Error(_) => {}
+                // Such a channel is left out, and one that a proxy would decide as well.
+                Verdict::Ask(_) | Verdict::Error(_) => {}
                 Verdict::Disconnect(code) => return Err(code.into()),
             }
         }
@@ -253,6 +246,7 @@ impl Inner {
             jti: token.jti.map(Into::into),
             iat: token.iat,
             counted: state.as_ref().and_then(|state| state.counted.clone()),
+            headers: state.as_ref().and_then(|state| state.headers.clone()),
         };
         let extension = if state.is_some() { Some(Arc::new(fresh) as Extension) } else { fresh.extension() };
         let expire_at = token.expire_at.unwrap_or(0);
@@ -277,8 +271,7 @@ impl Inner {
     ) -> Vec<String> {
         let now = self.now();
         let is_over = |channel: &&String| {
-            let subscribe = SubscribeFacts { token: SubscriptionToken::None, wishes: Wishes::default() };
-            let mut asked = Request::new(Action::Subscribe(subscribe), channel, client.user(), now);
+            let mut asked = Request::new(SubscribeFacts::default(), channel, client.user(), now);
             asked.capabilities = token.caps.as_ref();
             let decision = decide(rules, &asked);
             let over = decision.grant().is_none();
@@ -289,6 +282,17 @@ impl Inner {
         };
         let named = |channel: &&String| token.subs.contains_key(*channel);
         request.by_login.iter().filter(|channel| !named(channel) && is_over(channel)).cloned().collect()
+    }
+
+    /// Tells the operator why a channel that comes with a login cannot be had, and returns the refusal of the login.
+    fn refused_channel(
+        &self,
+        whose: (&str, &str),
+        Refused { rule, code }: Refused,
+        change: impl FnOnce() -> String,
+    ) -> Refusal {
+        self.refusals.permission("connect", whose, rule.id(), code.code, change);
+        code.into()
     }
 
     /// Tells why, and gives what the client is told.
@@ -312,6 +316,14 @@ impl Inner {
     }
 }
 
+impl State {
+    /// The part of the state that comes from the handshake.
+    fn of(in_force: &InForce, handshake: &Handshake) -> Self {
+        let headers = kept(&*in_force.proxies, &handshake.headers);
+        Self { counted: counted(handshake), headers, ..Self::default() }
+    }
+}
+
 /// Returns the permit that a connection counts by after its login.
 fn counted(handshake: &Handshake) -> Option<Arc<Permit>> {
     handshake.extension.as_ref()?.downcast_ref::<Login>()?.connection()
@@ -326,20 +338,4 @@ fn explained(reason: &str, refusal: &reason::Refusal) -> String {
     }
     text.truncate(end);
     text
-}
-
-fn granted(decided: Decided<'_>) -> Result<SubscribeOptions, Refusal> {
-    match decided.verdict {
-        Verdict::Allow(Grant::Subscribe(grant)) => Ok(options(&grant)),
-        Verdict::Allow(_) => Err(ErrorCode::INTERNAL.into()),
-        Verdict::Error(code) => Err(code.into()),
-        Verdict::Disconnect(code) => Err(code.into()),
-    }
-}
-
-const fn code_of(refusal: &Refusal) -> u32 {
-    match refusal {
-        Refusal::Error(code) => code.code,
-        Refusal::Disconnect(code) => code.code,
-    }
 }

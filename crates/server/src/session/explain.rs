@@ -10,7 +10,9 @@ use crate::auth::reason::{Outcome, Reason, Refusal, Use};
 use crate::auth::revoke::Subject;
 use crate::auth::token::{ConnectToken, SubscribeToken};
 use crate::policy::explain::{Explanation, explain};
-use crate::policy::{Action, PublishFacts, Request, SubscribeFacts, Wishes, decide};
+use crate::policy::{
+    Action, PublishFacts, Reply, Request, SubscribeFacts, Verdict, Wishes, decide, decide_after,
+};
 use http::HeaderMap;
 use spinward::clock::Clock;
 use std::fmt;
@@ -159,7 +161,12 @@ impl Explainer {
             request.subscription_allow = token.allow;
         }
         let rules = &in_force.rules;
-        let decision = decide(rules, &request);
+        let mut decision = decide(rules, &request);
+        if let Verdict::Ask(ask) = &decision.verdict
+            && !in_force.proxies.has(ask)
+        {
+            decision = decide_after(rules, &request, &Reply::NoProxy);
+        }
         if let Some(refusal) = answer(&token, &decision) {
             return refused(question, user, refusal, Use::Subscribe);
         }

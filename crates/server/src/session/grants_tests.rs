@@ -57,7 +57,7 @@ impl Rig {
     fn peer(&self) -> Peer<DuplexStream> {
         let (far, near) = tokio::io::duplex(1 << 16);
         let handshake = Handshake {
-            headers: http::HeaderMap::new(),
+            headers: HeaderMap::new(),
             uri: http::Uri::from_static("/connection/websocket"),
             credentials: None,
             peer: None,
@@ -81,7 +81,7 @@ impl Rig {
             channel: String::new(),
             action: Asked::Connect,
             token: hs256(KEY, claims),
-            headers: http::HeaderMap::new(),
+            headers: HeaderMap::new(),
             subscription_token: String::new(),
             subscribed: false,
         };

@@ -1,6 +1,6 @@
 //! The active rules and keys, and their exchange by a reload.
 
-use super::{Keys, Settings};
+use super::{Keys, Proxies, Settings};
 use crate::auth::origin::Origins;
 use crate::policy::Rules;
 use parking_lot::RwLock;
@@ -17,6 +17,8 @@ pub struct InForce {
     pub settings: Settings,
     /// Origins that browsers may connect from.
     pub origins: Origins,
+    /// Proxies of the application.
+    pub proxies: Arc<dyn Proxies>,
 }
 
 /// A value that everybody who holds this sees exchanged at once.

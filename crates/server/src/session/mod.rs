@@ -6,6 +6,7 @@ mod held;
 mod in_force;
 mod personal;
 mod presented;
+mod proxy;
 mod refusals;
 mod revocation;
 mod subscribe;
@@ -14,6 +15,7 @@ pub use explain::{Asked, Explainer, Question};
 pub use in_force::{InForce, Shared};
 pub(crate) use personal::personal_channel;
 pub use personal::personal_rule;
+pub use proxy::{NoProxies, Proxies, Sender};
 pub(crate) use refusals::CAPS_IGNORED;
 pub use refusals::Refusals;
 pub use revocation::{Taken, of_connection, of_subscription};
@@ -22,10 +24,11 @@ use crate::admission::Permit;
 use crate::auth::reason::Use;
 use crate::auth::verify::Verifier;
 use crate::policy::{
-    self, Action, Capabilities, Grant, HistoryGrant, PublishFacts, Request, Rules, Source, SubscribeGrant,
-    Verdict, decide,
+    self, Capabilities, Facts, HistoryFacts, HistoryGrant, PresenceFacts, PublishFacts, PublishGrant,
+    PublishResult, Reply, Request, Rules, Source, SubscribeGrant, Verdict, decide, decide_after,
 };
 use bytes::Bytes;
+use http::HeaderMap;
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::clock::Clock;
@@ -95,6 +98,8 @@ struct State {
     iat: Option<i64>,
     /// Permit that it counts by, where connections of an address are limited.
     counted: Option<Arc<Permit>>,
+    /// Headers of the handshake that proxies pass on.
+    headers: Option<Box<HeaderMap>>,
 }
 
 impl State {
@@ -104,7 +109,8 @@ impl State {
             || !self.channels.is_empty()
             || self.jti.is_some()
             || self.iat.is_some()
-            || self.counted.is_some();
+            || self.counted.is_some()
+            || self.headers.is_some();
         needed.then(|| Arc::new(self) as Extension)
     }
 }
@@ -122,48 +128,114 @@ impl Inner {
         self.clock.now().unix()
     }
 
-    /// Decides a request that needs no token.
-    fn decide(
+    /// A request of a connection, of which `state` is the state.
+    fn request<'a, A>(
         &self,
-        client: &Client,
-        channel: &str,
-        subscribed: bool,
-        action: Action<'_>,
-    ) -> Result<Grant<'static>, Refusal> {
-        let state = client.extension::<State>();
-        let in_force = self.in_force.get();
-        let rules = &in_force.rules;
+        client: &'a Client,
+        state: Option<&'a State>,
+        (channel, subscribed): (&'a str, bool),
+        action: A,
+    ) -> Request<'a, A> {
         let mut request = Request::new(action, channel, client.user(), self.now());
         request.subscribed = subscribed;
-        request.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
+        request.capabilities = state.and_then(|state| state.capabilities.as_ref());
         request.subscription_allow = self.taken.held().allow(client.id(), channel);
-        let decision = decide(rules, &request);
-        match decision.verdict {
-            Verdict::Allow(Grant::Publish(grant)) => Ok(Grant::Publish(grant)),
-            Verdict::Allow(Grant::History(grant)) => Ok(Grant::History(grant)),
-            Verdict::Allow(_) => Ok(Grant::Presence),
-            Verdict::Error(ref code) => {
-                self.refused_by_rule(rules, &request, &decision, code.code);
-                Err(code.clone().into())
-            }
-            Verdict::Disconnect(ref code) => {
-                self.refused_by_rule(rules, &request, &decision, code.code);
-                Err(code.clone().into())
-            }
+        request
+    }
+
+    /// Decides a request that no proxy is asked about.
+    fn decide<'a, A: Facts<'a>>(
+        &self,
+        client: &'a Client,
+        state: Option<&'a State>,
+        place: (&'a str, bool),
+        action: A,
+    ) -> Result<A::Grant, Refusal> {
+        let in_force = self.in_force.get();
+        let request = self.request(client, state, place, action);
+        self.granted(&in_force.rules, &request, decide(&in_force.rules, &request))
+    }
+
+    /// Returns the grant of a decision. A refusal is told to the operator.
+    fn granted<'a, A: Facts<'a>>(
+        &self,
+        rules: &Rules,
+        request: &Request<'a, A>,
+        decision: policy::Decision<A::Grant>,
+    ) -> Result<A::Grant, Refusal> {
+        if let Some(code) = decision.code() {
+            self.refused_by_rule(rules, request, &decision, code);
         }
+        self.settled(rules, request, decision)
+    }
+
+    /// The same for a decision of which the operator knows.
+    fn settled<'a, A: Facts<'a>>(
+        &self,
+        rules: &Rules,
+        request: &Request<'a, A>,
+        decision: policy::Decision<A::Grant>,
+    ) -> Result<A::Grant, Refusal> {
+        match decision.verdict {
+            Verdict::Allow(grant) => Ok(grant),
+            Verdict::Error(code) => Err(code.into()),
+            Verdict::Disconnect(code) => Err(code.into()),
+            // The caller has nobody to ask.
+            Verdict::Ask(_) => self.granted(rules, request, decide_after(rules, request, &Reply::NoProxy)),
+        }
+    }
+
+    /// Decides a publish, by the rules or by a proxy that they have asked.
+    fn publish(self: &Arc<Self>, client: &Client, request: Publishing) -> Decision<Publish> {
+        let in_force = self.in_force.get();
+        let state = client.extension::<State>();
+        let decided = {
+            let asked = self.publishing(client, state.as_deref(), &request);
+            let decision = decide(&in_force.rules, &asked);
+            match decision.verdict {
+                Verdict::Ask(ask) => Err(ask),
+                _ => Ok(self.granted(&in_force.rules, &asked, decision)),
+            }
+        };
+        let ask = match decided {
+            Ok(granted) => return Answer::Now(granted.map(|grant| publication(grant, request.data))),
+            Err(ask) => ask,
+        };
+        let reply = in_force.proxies.publish(&ask, &Sender::new(client, state.as_deref()), &request);
+        let (inner, client) = (Arc::clone(self), client.clone());
+        reply.then(move |reply| {
+            let asked = inner.publishing(&client, state.as_deref(), &request);
+            let decision = decide_after(&in_force.rules, &asked, &reply);
+            let granted = inner.granted(&in_force.rules, &asked, decision);
+            let data = match reply {
+                Reply::Result(PublishResult { data: Some(data), .. }) => data,
+                _ => request.data,
+            };
+            Answer::Now(granted.map(|grant| publication(grant, data)))
+        })
+    }
+
+    fn publishing<'a>(
+        &self,
+        client: &'a Client,
+        state: Option<&'a State>,
+        request: &'a Publishing,
+    ) -> Request<'a, PublishFacts<'a>> {
+        let facts = PublishFacts { kind: request.kind, data: &request.data };
+        self.request(client, state, (&request.channel, request.subscribed), facts)
     }
 }
 
 impl Inner {
     /// Tells the operator why a request was refused, and what would have to change.
-    fn refused_by_rule(
+    fn refused_by_rule<'a, A: Facts<'a>>(
         &self,
         rules: &Rules,
-        request: &Request<'_>,
-        decision: &policy::Decision<'_>,
+        request: &Request<'a, A>,
+        decision: &policy::Decision<A::Grant>,
         code: u32,
     ) {
-        let (action, whose) = (request.action.name(), (request.user, request.channel));
+        let (action, whose) = (request.action.action().name(), (request.user, request.channel));
         self.refusals.permission(action, whose, decision.rule.id(), code, || {
             policy::explain::explain(rules, request, decision).change.join("; or ")
         });
@@ -196,33 +268,19 @@ impl Hooks for ServerHooks {
     }
 
     fn publish(&self, client: &Client, request: Publishing) -> Decision<Publish> {
-        let facts = PublishFacts { kind: request.kind, data: &request.data };
-        let decided = self.0.decide(client, &request.channel, request.subscribed, Action::Publish(facts));
-        Answer::Now(match decided {
-            Ok(Grant::Publish(grant)) => {
-                let options = PublishOptions {
-                    history: history(grant.history),
-                    delta: grant.delta,
-                    ..PublishOptions::default()
-                };
-                Ok(Publish { data: request.data, options })
-            }
-            Ok(_) => Err(ErrorCode::INTERNAL.into()),
-            Err(refusal) => Err(refusal),
-        })
+        self.0.publish(client, request)
     }
 
     fn presence(&self, client: &Client, request: PresenceAsked) -> Decision<()> {
-        let action = if request.stats { Action::PresenceStats } else { Action::Presence };
-        Answer::Now(self.0.decide(client, &request.channel, request.subscribed, action).map(|_| ()))
+        let (state, facts) = (client.extension::<State>(), PresenceFacts { stats: request.stats });
+        let place = (request.channel.as_str(), request.subscribed);
+        Answer::Now(self.0.decide(client, state.as_deref(), place, facts))
     }
 
     fn history(&self, client: &Client, request: HistoryAsked) -> Decision<HistoryOptions> {
-        Answer::Now(match self.0.decide(client, &request.channel, request.subscribed, Action::History) {
-            Ok(Grant::History(grant)) => Ok(history(grant)),
-            Ok(_) => Err(ErrorCode::INTERNAL.into()),
-            Err(refusal) => Err(refusal),
-        })
+        let state = client.extension::<State>();
+        let place = (request.channel.as_str(), request.subscribed);
+        Answer::Now(self.0.decide(client, state.as_deref(), place, HistoryFacts).map(history))
     }
 
     fn rpc(&self, _: &Client, call: RpcCall) -> Decision<Bytes> {
@@ -286,6 +344,12 @@ pub fn options(grant: &SubscribeGrant<'_>) -> SubscribeOptions {
         server_side_refresh: grant.server_side_refresh,
         by_login: grant.source == Source::ConnectionCapability,
     }
+}
+
+/// Returns a publication as it is granted.
+fn publication(grant: PublishGrant, data: Bytes) -> Publish {
+    let history = history(grant.history);
+    Publish { data, options: PublishOptions { history, delta: grant.delta, ..PublishOptions::default() } }
 }
 
 fn history(grant: HistoryGrant) -> HistoryOptions {

@@ -2,8 +2,7 @@
 
 use super::{InForce, Refusals};
 use crate::auth::reason::{Reason, Refusal, Use};
-use crate::policy::Decision;
-use crate::policy::server_side::{PersonalFault, personal};
+use crate::policy::server_side::{Personal, PersonalFault, personal};
 use spinward::enforce::{Judge, Verdict};
 use spinward::wire::code::DisconnectCode;
 use std::sync::Arc;
@@ -15,10 +14,7 @@ pub(super) const PERSONAL: &str = "client.subscribe_to_user_personal_channel";
 ///
 /// # Errors
 /// The id of the user makes it no channel of that user alone.
-pub(crate) fn personal_channel(
-    in_force: &InForce,
-    user: &str,
-) -> Result<Option<(String, Decision<'static>)>, Refusal> {
+pub(crate) fn personal_channel(in_force: &InForce, user: &str) -> Result<Option<Personal>, Refusal> {
     let Some(namespace) = &in_force.settings.personal else { return Ok(None) };
     personal(&in_force.rules, namespace, user).map_err(|fault| {
         let syntax = in_force.rules.registry.syntax();

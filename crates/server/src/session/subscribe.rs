@@ -1,19 +1,48 @@
 //! Subscribing, and staying subscribed.
 
+use super::proxy::Sender;
 use super::{InForce, Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
 use crate::policy::{
-    Action, Decision as Decided, Grant, Request, Rule, SubscribeFacts, SubscriptionToken, Verdict, Wishes,
-    decide,
+    Decision as Decided, Request, Rule, SubscribeFacts, SubscribeGrant, SubscriptionToken, Verdict, Wishes,
+    decide, decide_after,
 };
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{Decision, Refusal, SubRefreshed, SubscribeOptions, Subscribing};
-use spinward::wire::code::ErrorCode;
 use std::sync::Arc;
 
 type Verified = Option<Result<SubscribeToken, reason::Refusal>>;
+
+/// A subscribe whose token, if it has one, is verified.
+struct Asking {
+    in_force: Arc<InForce>,
+    client: Client,
+    state: Option<Arc<State>>,
+    id: String,
+    request: Subscribing,
+    token: Verified,
+    now: i64,
+}
+
+impl Asking {
+    fn request(&self) -> Request<'_, SubscribeFacts<'_>> {
+        let wishes = Wishes {
+            positioned: self.request.positioned,
+            recoverable: self.request.recoverable,
+            join_leave: self.request.join_leave,
+            delta: &self.request.delta,
+            tags_filter: self.request.filter.is_some(),
+            kind: self.request.kind,
+        };
+        let subscribe = SubscribeFacts { token: facts(&self.token), wishes };
+        let mut asked = Request::new(subscribe, &self.request.channel, self.client.user(), self.now);
+        asked.client = Some(&self.id);
+        asked.capabilities = self.state.as_ref().and_then(|state| state.capabilities.as_ref());
+        asked
+    }
+}
 
 impl Inner {
     pub(super) fn subscribe(
@@ -24,27 +53,31 @@ impl Inner {
         let in_force = self.in_force.get();
         if request.token.is_empty() {
             self.taken.held().withdraw_all(client.id());
-            return Answer::Now(self.decide_subscribe(&in_force, client, &request, None));
+            return self.decide_subscribe(in_force, client.clone(), request, None);
         }
         let (inner, client) = (Arc::clone(self), client.clone());
         self.taken.held().begin(&client, &request.channel);
         let verified = in_force.keys.subscription.verify_subscription(&request.token, self.now());
         verified.then(move |verified| {
-            let decided = inner.decide_subscribe(&in_force, &client, &request, Some(verified));
-            if decided.is_err() {
-                inner.taken.held().withdraw(client.id(), &request.channel);
-            }
-            Answer::Now(decided)
+            let (id, channel) = (client.id(), request.channel.clone());
+            let decided = inner.decide_subscribe(in_force, client, request, Some(verified));
+            decided.map(move |decided| {
+                if decided.is_err() {
+                    inner.taken.held().withdraw(id, &channel);
+                }
+                decided
+            })
         })
     }
 
+    /// Decides a subscribe, by the rules or by a proxy that they have asked.
     fn decide_subscribe(
-        &self,
-        in_force: &InForce,
-        client: &Client,
-        request: &Subscribing,
+        self: &Arc<Self>,
+        in_force: Arc<InForce>,
+        client: Client,
+        request: Subscribing,
         token: Verified,
-    ) -> Result<SubscribeOptions, Refusal> {
+    ) -> Decision<SubscribeOptions> {
         let now = self.now();
         let id = client.id().to_string();
         let token = token.map(|verified| {
@@ -55,50 +88,43 @@ impl Inner {
             })
         });
         let state = client.extension::<State>();
-        let rules = &in_force.rules;
-        let wishes = Wishes {
-            positioned: request.positioned,
-            recoverable: request.recoverable,
-            join_leave: request.join_leave,
-            delta: &request.delta,
-            tags_filter: request.filter.is_some(),
-            kind: request.kind,
+        let asking = Asking { in_force, client, state, id, request, token, now };
+        let decided = decide(&asking.in_force.rules, &asking.request());
+        let Verdict::Ask(ask) = &decided.verdict else {
+            return Answer::Now(self.decided(&asking, decided));
         };
-        let subscribe = SubscribeFacts { token: facts(&token), wishes };
-        let mut asked = Request::new(Action::Subscribe(subscribe), &request.channel, client.user(), now);
-        asked.client = Some(&id);
-        asked.capabilities = state.as_ref().and_then(|state| state.capabilities.as_ref());
-        let decision = decide(rules, &asked);
+        let from = Sender::new(&asking.client, asking.state.as_deref());
+        let reply = asking.in_force.proxies.subscribe(ask, &from, &asking.request);
+        let inner = Arc::clone(self);
+        reply.then(move |reply| {
+            let decided = decide_after(&asking.in_force.rules, &asking.request(), &reply);
+            Answer::Now(inner.decided(&asking, decided))
+        })
+    }
+
+    fn decided<'a>(
+        &self,
+        asking: &'a Asking,
+        decision: Decided<SubscribeGrant<'a>>,
+    ) -> Result<SubscribeOptions, Refusal> {
+        let Asking { in_force, client, request, token, .. } = asking;
         let refused =
             |refusal| self.refused(in_force, Use::Subscribe, (client.user(), &request.channel), refusal);
-        if let Some(refusal) = answer(&token, &decision) {
+        if let Some(refusal) = answer(token, &decision) {
             return Err(refused(refusal));
         }
-        if let Some(Err(refusal)) = &token
-            && is_judged(&token)
+        if let Some(Err(refusal)) = token
+            && is_judged(token)
         {
             // The decision says what it means here; its fault is reported all the same.
             let _ = refused(refusal);
         }
+        let (rules, asked) = (&in_force.rules, asking.request());
         // And then not again by the rule that took it up.
-        let told = matches!(&token, Some(Err(_))) && decision.rule == Rule::SubscriptionToken;
-        let refuse = |code: u32| {
-            if !told {
-                self.refused_by_rule(rules, &asked, &decision, code);
-            }
-        };
-        match &decision.verdict {
-            Verdict::Allow(Grant::Subscribe(grant)) => Ok(options(grant)),
-            Verdict::Allow(_) => Err(ErrorCode::INTERNAL.into()),
-            Verdict::Error(code) => {
-                refuse(code.code);
-                Err(code.clone().into())
-            }
-            Verdict::Disconnect(code) => {
-                refuse(code.code);
-                Err(code.clone().into())
-            }
-        }
+        let told = matches!(token, Some(Err(_))) && decision.rule == Rule::SubscriptionToken;
+        let granted =
+            if told { self.settled(rules, &asked, decision) } else { self.granted(rules, &asked, decision) };
+        granted.map(|grant| options(&grant))
     }
 
     pub(super) fn sub_refresh(
@@ -138,7 +164,7 @@ impl Inner {
 
 /// The fault of a token that is answered by its own reason: one that does not concern permissions (another user or
 /// channel, an expired or revoked token), where nothing that comes before a token has refused.
-pub(super) fn answer<'a>(token: &'a Verified, decision: &Decided<'_>) -> Option<&'a reason::Refusal> {
+pub(super) fn answer<'a, G>(token: &'a Verified, decision: &Decided<G>) -> Option<&'a reason::Refusal> {
     let refusal = token.as_ref()?.as_ref().err()?;
     let reached = decision.rule == Rule::SubscriptionToken || matches!(decision.verdict, Verdict::Allow(_));
     (reached && !is_judged(token)).then_some(refusal)

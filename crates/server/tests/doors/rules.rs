@@ -47,7 +47,7 @@ const ELSEWHERE: [(&str, &str); 18] = [
 ];
 
 /// Rules that allow something, or leave it to the next one.
-const ALLOWING: [&str; 18] = [
+const ALLOWING: [&str; 16] = [
     "user_limited_channel",
     "subscription_token_allow",
     "connection_capability",
@@ -64,8 +64,6 @@ const ALLOWING: [&str; 18] = [
     "wish_recoverable",
     "wish_join_leave",
     "wish_delta",
-    "server_side_subscription",
-    "server_api",
 ];
 
 #[test]

@@ -27,7 +27,7 @@ use spinward_server::auth::{IssuerSettings, KeySettings, Timed, TokenSettings};
 use spinward_server::channel::{ChannelConfig, Registry};
 use spinward_server::policy;
 use spinward_server::secret::Secret;
-use spinward_server::session::{InForce, Keys, Refusals, ServerHooks, Settings, Shared, Taken};
+use spinward_server::session::{InForce, Keys, NoProxies, Refusals, ServerHooks, Settings, Shared, Taken};
 use spinward_testkit::random::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,6 +86,7 @@ fn hooks(clock: &Clock) -> ServerHooks {
         keys: Keys { connection: verifier.clone(), subscription: verifier },
         settings: Settings::default(),
         origins: Origins::new([]).expect("no origins"),
+        proxies: Arc::new(NoProxies),
     };
     let taken = Taken::new(Arc::new(MemoryStore::new(10)), clock.clone());
     ServerHooks::new(Shared::new(in_force), clock.clone(), Arc::new(Refusals::new(clock.clone())), taken)

@@ -4,7 +4,7 @@ use super::explain::explain;
 use super::*;
 
 fn explained(rules: &Rules, request: &Request<'_>) -> Explanation {
-    explain(rules, request, &decide(rules, request))
+    explain(rules, request, &decide_after(rules, request, &Reply::NoProxy))
 }
 
 #[test]

@@ -204,36 +204,6 @@ fn tokens_and_capabilities_open_history_to_wishes() {
 }
 
 #[test]
-fn a_namespace_that_wants_to_be_asked_about_is_closed() {
-    let open = json!({"allow_subscribe_for_client": true, "allow_publish_for_client": true, "allow_user_limited_channels": true});
-    for (option, subscribe_code, publish_code) in [
-        ("subscribe_proxy_enabled", Some(108), None),
-        ("subscribe_stream_proxy_enabled", Some(108), Some(108)),
-        ("publish_proxy_enabled", None, Some(108)),
-    ] {
-        let mut options = open.clone();
-        options[option] = json!(true);
-        let mut rules = one(options);
-        rules.insecure = true;
-        assert_eq!(
-            decide(&rules, &Request::new(plain(), "ns:x", "u", NOW)).code(),
-            subscribe_code,
-            "{option}"
-        );
-        assert_eq!(
-            decide(&rules, &Request::new(publish(b"{}"), "ns:x", "u", NOW)).code(),
-            publish_code,
-            "{option}"
-        );
-        // Neither a listed user nor a token is a matter for the back end.
-        assert_eq!(decide(&rules, &Request::new(plain(), "ns:x#u", "u", NOW)).code(), None, "{option}");
-        let token = SubscriptionToken::Verified(TokenClaims::new("u", "ns:x"));
-        let request = Request::new(subscribe(token, Wishes::default()), "ns:x", "u", NOW);
-        assert_eq!(decide(&rules, &request).code(), None, "{option}");
-    }
-}
-
-#[test]
 fn grants_carry_what_the_namespace_says() {
     let rules = one(json!({
         "presence": true, "join_leave": true, "history_size": 7, "history_ttl": "60s", "history_meta_ttl": "2h",

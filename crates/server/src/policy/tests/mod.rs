@@ -10,6 +10,7 @@ mod explained;
 mod length;
 mod matrix;
 mod properties;
+mod proxies;
 mod serverside;
 
 /// The present, in Unix seconds.
@@ -38,9 +39,14 @@ fn publish(data: &[u8]) -> Action<'_> {
     Action::Publish(PublishFacts { kind: 0, data })
 }
 
-fn granted<'a>(decision: &Decision<'a>) -> SubscribeGrant<'a> {
+fn granted<'a>(decision: &Decision<Grant<'a>>) -> SubscribeGrant<'a> {
     match &decision.verdict {
         Verdict::Allow(Grant::Subscribe(grant)) => *grant,
         other => panic!("no subscription: {other:?}, {:?}", decision.trail),
     }
+}
+
+/// The code of a refusal.
+fn code<G>(decided: &Result<G, Refused>) -> Option<u32> {
+    decided.as_ref().err().map(|refused| refused.code.code)
 }

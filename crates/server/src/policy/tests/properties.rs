@@ -131,7 +131,11 @@ proptest! {
         let rules = rules_of(options, insecure);
         let request = asked.request();
         let decision = decide(&rules, &request);
-        let expected = if decision.code().is_some() { Outcome::Refuse } else { Outcome::Allow };
+        let expected = match &decision.verdict {
+            Verdict::Allow(_) => Outcome::Allow,
+            Verdict::Ask(_) => Outcome::Ask,
+            Verdict::Error(_) | Verdict::Disconnect(_) => Outcome::Refuse,
+        };
         let outcomes: Vec<Outcome> =
             decision.trail.steps().iter().filter(|s| s.rule == decision.rule).map(|s| s.outcome).collect();
         prop_assert!(outcomes.contains(&expected), "{:?}", decision);
@@ -143,7 +147,13 @@ proptest! {
         let explanation = explain::explain(&rules, &request, &decision);
         prop_assert_eq!(explanation.code, decision.code());
         prop_assert!(!explanation.reason.is_empty() && !explanation.to_string().is_empty());
-        prop_assert_eq!(decide(&rules, &request), decision);
+        prop_assert_eq!(&decide(&rules, &request), &decision);
+        // A reply changes nothing unless it was asked for, and then no proxy is asked again.
+        let after = decide_after(&rules, &request, &Reply::NoProxy);
+        match decision.verdict {
+            Verdict::Ask(_) => prop_assert_eq!(after.code(), Some(108)),
+            _ => prop_assert_eq!(after, decision),
+        }
     }
 
     #[test]
@@ -154,7 +164,7 @@ proptest! {
         asked.channel = format!("ns:a#{list}");
         let rules = rules_of(Options { allow_user_limited_channels: true, ..options }, false);
         let request = asked.request();
-        prop_assert!(decide(&rules, &request).code().is_some());
+        prop_assert!(decide_after(&rules, &request, &Reply::NoProxy).code().is_some());
     }
 
     #[test]
@@ -165,7 +175,7 @@ proptest! {
         let caps = Capabilities::parse(r#"[{"channels":["*"],"match":"wildcard","allow":["sub"]}]"#).unwrap();
         let rules = rules_of(options, insecure);
         let request = Request { capabilities: Some(&caps), ..asked.request() };
-        prop_assert!(decide(&rules, &request).code().is_some());
+        prop_assert!(decide_after(&rules, &request, &Reply::NoProxy).code().is_some());
     }
 
     #[test]
@@ -174,6 +184,6 @@ proptest! {
         asked.token = asked.token % 3 + 1;
         let rules = rules_of(options, insecure);
         let request = asked.request();
-        prop_assert!(decide(&rules, &request).code().is_some());
+        prop_assert!(decide_after(&rules, &request, &Reply::NoProxy).code().is_some());
     }
 }

@@ -18,10 +18,10 @@ fn the_application_needs_no_permission_but_a_namespace() {
         ("map:x", Some(107)),
     ] {
         for source in [Source::ConnectionToken, Source::ServerApi] {
-            let decision = server_side(&rules, channel, &ServerSide::new(source));
-            assert_eq!(decision.code(), code, "{channel}");
-            if code.is_none() {
-                assert_eq!(granted(&decision).source, source);
+            let decided = server_side(&rules, channel, &ServerSide::new(source));
+            assert_eq!(super::code(&decided), code, "{channel}");
+            if let Ok(grant) = decided {
+                assert_eq!(grant.source, source);
             }
         }
     }
@@ -46,16 +46,16 @@ fn overrides_hold_over_the_namespace() {
         data: Some(&data),
         ..ServerSide::new(Source::ConnectionToken)
     };
-    let grant = granted(&server_side(&rules, "ns:x", &wanted));
+    let grant = server_side(&rules, "ns:x", &wanted).unwrap();
     assert!(!grant.presence && grant.push_join_leave && grant.recovery && grant.auto_cache_recover);
     assert_eq!((grant.expire_at, grant.info, grant.data), (NOW + 1, Some(&info), Some(&data)));
     // A connect may ask for deltas; for a filter there is no place.
     assert!(grant.delta && !grant.tags_filter);
-    let by_api = granted(&server_side(&rules, "ns:x", &ServerSide::new(Source::ServerApi)));
+    let by_api = server_side(&rules, "ns:x", &ServerSide::new(Source::ServerApi)).unwrap();
     assert!(by_api.recovery && !by_api.auto_cache_recover);
     let overrides = Override { force_recovery: Some(false.into()), ..Override::NONE };
     let off = ServerSide { overrides, ..ServerSide::new(Source::ConnectionToken) };
-    let grant = granted(&server_side(&rules, "ns:x", &off));
+    let grant = server_side(&rules, "ns:x", &off).unwrap();
     assert!(!grant.recovery && !grant.auto_cache_recover);
 }
 
@@ -65,11 +65,11 @@ fn personal_channels() {
     let made = |namespace, user| personal(&rules, namespace, user).unwrap().unwrap();
     let (channel, decision) = made("ns", "42");
     assert_eq!(channel, "ns:#42");
-    let grant = granted(&decision);
+    let grant = decision.unwrap();
     assert!(grant.presence);
     assert_eq!(grant.source, Source::UserPersonal);
     assert_eq!(made("", "42").0, "#42");
-    assert_eq!(made("nope", "42").1.code(), Some(102));
+    assert_eq!(code(&made("nope", "42").1), Some(102));
     assert_eq!(personal(&rules, "ns", ""), Ok(None));
 }
 
@@ -132,11 +132,10 @@ fn a_unidirectional_client_gets_what_it_could_subscribe_to() {
         ("nope:x", "u", Some(3501)),
         ("", "u", Some(3501)),
     ] {
-        let request = Request::new(plain(), channel, user, NOW);
-        let decision = requested(&rules, &request);
+        let request = Request::new(SubscribeFacts::default(), channel, user, NOW);
+        let decision = requested(decide(&rules, &request));
         assert_eq!(decision.code(), code, "{channel} {user}");
-        if code.is_none() {
-            let grant = granted(&decision);
+        if let Some(grant) = decision.grant() {
             assert_eq!((grant.source, grant.tags_filter), (Source::UniConnect, false));
         }
     }
@@ -145,15 +144,8 @@ fn a_unidirectional_client_gets_what_it_could_subscribe_to() {
 #[test]
 fn api_grants_follow_the_parameters() {
     let rules = one(json!({"history_size": 3, "history_ttl": "1s"}));
-    let grant = |skip_history, delta| match api::check(
-        &rules,
-        "ns:x",
-        &api::Call::Publish { data: b"{}", skip_history, delta },
-    )
-    .verdict
-    {
-        Verdict::Allow(Grant::Publish(grant)) => grant,
-        other => panic!("{other:?}"),
+    let grant = |skip_history, delta| {
+        api::check(&rules, "ns:x", api::Publish { data: b"{}", skip_history, delta }).unwrap()
     };
     assert_eq!((grant(false, false).history.size, grant(false, false).delta), (3, false));
     assert_eq!((grant(true, true).history.size, grant(true, true).delta), (0, true));
@@ -163,6 +155,6 @@ fn api_grants_follow_the_parameters() {
 #[test]
 fn the_server_api_publishes_into_streams_alone() {
     let rules = one(json!({"subscription_type": "shared_poll"}));
-    let call = api::Call::Publish { data: b"1", skip_history: false, delta: false };
-    assert_eq!(api::check(&rules, "ns:x", &call).code(), Some(107));
+    let call = api::Publish { data: b"1", skip_history: false, delta: false };
+    assert_eq!(code(&api::check(&rules, "ns:x", call)), Some(107));
 }
