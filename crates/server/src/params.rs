@@ -213,7 +213,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
             Some(plain) => Ok(Key(Cow::Borrowed(plain))),
             None => string(literal)
                 .map(|key| Key(Cow::Owned(key)))
-                .ok_or_else(|| serde::de::Error::custom("a key that is no string")),
+                .ok_or_else(|| serde::de::Error::custom("a key that is not a string")),
         }
     }
 }

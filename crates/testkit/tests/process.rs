@@ -126,7 +126,7 @@ fn a_process_whose_shard_panics_ends_with_an_error() {
     let status = server.ended();
     let log = log(&server.folder);
     assert_eq!(status.code(), Some(70), "{status}\n{log}");
-    assert!(log.contains("a shard has failed") && log.contains("a thread panicked"), "{log}");
+    assert!(log.contains("shard failed") && log.contains("a thread panicked"), "{log}");
     assert!(!log.contains("a planted fault"), "what a panic says is not logged: {log}");
 }
 
@@ -148,7 +148,7 @@ fn a_process_whose_shard_hangs_is_not_ready_and_ends_in_time() {
     let (responsive, lag) = (of("spinward_shard_responsive"), of("spinward_shard_loop_lag_seconds"));
     assert_eq!(responsive.iter().sum::<f64>(), 1.0, "{metrics}");
     assert_eq!(lag.iter().filter(|lag| **lag >= 1.0).count(), 1, "{metrics}");
-    server.until("the log says so", || log(&server.folder).contains("a shard does not respond"));
+    server.until("the log says so", || log(&server.folder).contains("shard not responding"));
     assert!(Command::new("kill").arg(server.process.id().to_string()).status().unwrap().success());
     let status = server.ended();
     assert!(status.success(), "{status}\n{}", log(&server.folder));

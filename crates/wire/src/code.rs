@@ -136,7 +136,7 @@ catalogue! {
         STATE_INVALIDATED = 3014, "state invalidated";
         /// The token is not acceptable, and the same one never will be.
         INVALID_TOKEN = 3500, "invalid token";
-        /// The client broke the protocol.
+        /// Protocol violation by the client.
         BAD_REQUEST = 3501, "bad request";
         /// The client did not log in in time.
         STALE = 3502, "stale";

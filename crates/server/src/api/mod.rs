@@ -193,11 +193,11 @@ impl Api {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(StoreError::Name(_))) => Err(ApiError::BAD_REQUEST),
             Ok(Err(error)) => {
-                tracing::error!(%error, "a revocation could not be stored");
+                tracing::error!(%error, "cannot store a revocation");
                 Err(ApiError::INTERNAL)
             }
             Err(error) => {
-                tracing::error!(%error, "a revocation was cut off");
+                tracing::error!(%error, "a revocation was interrupted");
                 Err(ApiError::INTERNAL)
             }
         }
@@ -245,7 +245,7 @@ impl Api {
                 self.node.subscribe(&subscribe.who.user, &filter, &subscribe.channel, made).await;
             // An end in the past is an error of the server too, as in Centrifugo v6.9.
             subscribed.map_err(|error| {
-                tracing::warn!(%error, "a call of the server API subscribed nobody");
+                tracing::warn!(%error, "API subscribe failed");
                 ApiError::INTERNAL
             })?;
         }
@@ -347,7 +347,7 @@ fn failed(error: &BrokerError) -> ApiError {
         BrokerError::Stopped => ApiError::INTERNAL,
         BrokerError::Overloaded => ApiError::TOO_MANY_REQUESTS,
         BrokerError::Failed(_) => {
-            tracing::error!(%error, "a call of the server API failed");
+            tracing::error!(%error, "API call failed");
             ApiError::INTERNAL
         }
     }

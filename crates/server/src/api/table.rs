@@ -81,7 +81,7 @@ const MESSAGE: &[Field] = &[
     ),
     field("delta", Kind::Flag, "Subscribers that agreed on deltas may be sent a patch."),
     field("version", Kind::Natural, "One that is not above the channel's last is dropped. Needs history."),
-    field("version_epoch", Kind::Text, "Versions of another epoch begin anew."),
+    field("version_epoch", Kind::Text, "Versions of another epoch start over."),
 ];
 
 const WHO: &[Field] = &[
@@ -113,7 +113,7 @@ const MAP_PUBLISH: &[Field] = &[
     field("tags", Kind::Object("Tags"), "Labels."),
     field("idempotency_key", Kind::Text, "Do it once."),
     field("delta", Kind::Flag, "Subscribers may be sent a patch."),
-    field("version_epoch", Kind::Text, "Versions of another epoch begin anew."),
+    field("version_epoch", Kind::Text, "Versions of another epoch start over."),
     field("score", Kind::Integer, "Its place in the order."),
     field("key_mode", Kind::Text, "Whether the key must be there already, or not."),
 ];

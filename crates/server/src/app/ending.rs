@@ -68,7 +68,7 @@ impl Ending {
         let deadline = Arc::clone(&ending.deadline);
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let times = runtime.block_on(listen(signals, sender, &deadline));
-            tracing::error!("the end took longer than shutdown.timeout: what is left is abandoned");
+            tracing::error!("shutdown exceeded shutdown.timeout: aborting the rest");
             log.drain(times.lines);
             std::process::exit(EXIT_DEADLINE.into());
         })?;

@@ -53,7 +53,7 @@ pub(super) async fn explain(explainer: &Explainer, token: &str) -> Value {
             let account = usable.map(|token| {
                 json!({
                     "summary": format!(
-                        "Good: it subscribes {} to {:?}, {}. It is no token to connect with.",
+                        "Good: it subscribes {} to {:?}, {}. It is not a connection token.",
                         whom(&token.user), token.channel, ends(token.expire_at, now)
                     ),
                 })

@@ -188,7 +188,7 @@ pub(super) fn page(
         "Requests for key sets that brought none.",
         key_sets.failures,
     );
-    page.head("spinward_config_reloads_total", "counter", "Times that the configuration was read anew.");
+    page.head("spinward_config_reloads_total", "counter", "Times that configuration reloaded.");
     for (result, count) in reloads.counts() {
         page.row("spinward_config_reloads_total", &[("result", result)], count);
     }

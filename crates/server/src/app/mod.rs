@@ -170,7 +170,7 @@ fn raise_file_limit() {
         let limit = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
-            tracing::warn!(limit = ?limit.current, "the limit of open files cannot be raised");
+            tracing::warn!(limit = ?limit.current, "cannot raise the limit of open files");
         }
     }
 }

@@ -131,14 +131,14 @@ impl Reloader {
         match self.try_reload() {
             Ok(changes) => {
                 self.reloads.succeeded.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(changed = changes.live.join(" "), "the configuration was read anew");
+                tracing::info!(changed = changes.live.join(" "), "configuration reloaded");
                 for option in changes.fixed {
-                    tracing::warn!(option, "{option}: changed, but that takes a restart");
+                    tracing::warn!(option, "{option}: the change needs a restart");
                 }
             }
             Err(error) => {
                 self.reloads.failed.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "the configuration was not read anew: the one before stays in force");
+                tracing::error!(%error, "configuration reload failed, keeping the current one");
             }
         }
     }

@@ -39,7 +39,7 @@ impl Reminder {
 /// Warns once of each option that leaves access open.
 pub(super) fn tell(warnings: &[Warning]) {
     for warning in warnings.iter().filter(|warning| warning.level == Level::Insecure) {
-        tracing::warn!(option = warning.option, "still open: {warning}");
+        tracing::warn!(option = warning.option, "still insecure: {warning}");
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn every_open_option_has_its_line() {
+    fn every_insecure_option_has_its_line() {
         let tree = json!({
             "client": {
                 "insecure": true, "insecure_skip_token_signature_verify": true,
@@ -112,7 +112,7 @@ mod tests {
             "http_api.insecure",
             "admin.insecure",
         ] {
-            assert_eq!(text.matches(&format!("still open: {option}: ")).count(), 1, "{option}\n{text}");
+            assert_eq!(text.matches(&format!("still insecure: {option}: ")).count(), 1, "{option}\n{text}");
         }
         assert_eq!(text.lines().count(), 5, "{text}");
     }

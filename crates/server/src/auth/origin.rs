@@ -82,7 +82,7 @@ impl Origins {
             tracing::warn!(
                 origin = %shown,
                 change = %format!("\"client\": {{\"allowed_origins\": [{shown:?}]}}"),
-                "a browser from this origin was refused"
+                "browser refused: origin not allowed"
             );
         }
     }

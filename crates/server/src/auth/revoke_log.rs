@@ -102,7 +102,7 @@ impl Log {
         match Self::write(&self.path, state, now) {
             Ok(fresh) => *self = fresh,
             Err(error) if record.is_some() => {
-                tracing::warn!(%error, file = %self.path.display(), "the file of revocations cannot be written again");
+                tracing::warn!(%error, file = %self.path.display(), "cannot rewrite the revocation file");
                 self.limit = self.records + SLACK;
             }
             Err(error) => return Err(error),

@@ -49,7 +49,7 @@ impl MemoryStore {
                 file = %path.display(),
                 lines = ?loaded.mended,
                 found = loaded.found,
-                "lines of the file of revocations were not whole: what could be found in them holds, the rest is lost"
+                "damaged lines in the revocation file: readable entries apply, the rest is lost"
             );
         }
         let log = Log::write(path, &loaded.state, now).map_err(|error| failed(path, &error))?;

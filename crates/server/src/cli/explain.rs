@@ -44,7 +44,7 @@ pub(super) struct Explain {
 /// Not read by the parser of arguments, which repeats what it cannot read: it may be a token.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
-    let name = name.trim().parse().map_err(|_| "what stands before the colon is no name of a header")?;
+    let name = name.trim().parse().map_err(|_| "invalid header name before ':'")?;
     // The value is not repeated: it may be a token.
     let value = value.trim().parse().map_err(|_| "the value cannot stand in a header".to_owned())?;
     Ok((name, value))
@@ -58,7 +58,7 @@ pub(super) fn run(config: &Config, command: &Explain) -> Result<(), Failure> {
         user: command.user.clone(),
         client: command.client.clone(),
         channel: command.channel.clone().unwrap_or_default(),
-        action: Asked::by_name(&command.action).ok_or("there is no such action")?,
+        action: Asked::by_name(&command.action).ok_or("unknown action")?,
         token: command.token.clone(),
         headers: command.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
         subscription_token: command.subscription_token.clone(),

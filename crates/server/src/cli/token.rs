@@ -137,7 +137,7 @@ fn signed(
         None => signer.alg(),
         Some(name) => Alg::from_name(name).ok_or_else(|| {
             let names = Alg::ALL.map(Alg::name).join(", ");
-            format!("--alg {name:?} is none of {names}")
+            format!("--alg {name:?} is not one of {names}")
         })?,
     };
     claims["sub"] = Value::from(command.user.as_str());

@@ -50,7 +50,7 @@ pub(super) fn apply(report: &mut Report<'_>, vars: &Vars, tree: &mut Map<String,
 pub(super) fn apply_flag(report: &mut Report<'_>, tree: &mut Map<String, Value>, path: &str, text: &str) {
     match super::catalogue::find(Config::fields(), path) {
         Some(field) => set(report, tree, path, field, &format!("{path} (flag)"), text),
-        None => report.problem(path, "there is no such option"),
+        None => report.problem(path, "unknown option"),
     }
 }
 

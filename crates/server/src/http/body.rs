@@ -30,7 +30,7 @@ where
             Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"))
         }
         Ok(Err(error)) => {
-            tracing::debug!(%error, "the body of a request is broken");
+            tracing::debug!(%error, "malformed request body");
             Err(plain(StatusCode::BAD_REQUEST, "Bad Request"))
         }
         Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "Request Timeout")),

@@ -138,7 +138,7 @@ impl Exhausted {
             %error,
             open_files_limit = open_files_limit(),
             change = "raise the limit of open files (ulimit -n, LimitNOFILE of systemd)",
-            "connections cannot be accepted"
+            "cannot accept connections"
         );
     }
 }

@@ -125,7 +125,7 @@ async fn connection<S: Service>(
         Err(error) => Err(error.into()),
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, peer = %address, "an HTTP connection ended early");
+        tracing::debug!(%error, peer = %address, "HTTP connection ended early");
     }
 }
 
@@ -196,14 +196,16 @@ pub(crate) fn upgrade(mut request: Request<Incoming>, admitted: Admitted) -> Ans
     tokio::spawn(async move {
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
-            Err(error) => return tracing::debug!(%error, "a client went away during the WebSocket handshake"),
+            Err(error) => {
+                return tracing::debug!(%error, "client disconnected during the WebSocket handshake");
+            }
         };
         match upgraded.downcast::<Guarded>() {
             Ok(parts) => match parts.io.released().into_std() {
                 Ok(stream) => admitted.serve(stream, parts.read_buf),
-                Err(error) => tracing::warn!(%error, "a socket cannot be handed to a shard"),
+                Err(error) => tracing::warn!(%error, "cannot hand a socket to a shard"),
             },
-            Err(_) => tracing::error!("an upgraded connection is not one of this server"),
+            Err(_) => tracing::error!("upgraded connection of an unknown type"),
         }
     });
     response

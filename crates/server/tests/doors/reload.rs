@@ -109,7 +109,7 @@ async fn a_configuration_that_cannot_be_used_changes_nothing() {
     for (bad, option) in cases {
         assert!(!server.reload(bad).await, "{option}");
         let last = logged(&log, option).await;
-        assert!(last.contains("ERROR") && last.contains("the one before stays in force"), "{last}");
+        assert!(last.contains("ERROR") && last.contains("keeping the current one"), "{last}");
         let told = std::fs::read_to_string(&log).unwrap();
         assert!(!told.contains(NEW) && !told.contains(crate::KEY), "secrets are not told");
     }
@@ -143,7 +143,8 @@ async fn the_log_goes_on_in_a_new_file() {
             config["prometheus"] = json!({ "enabled": "perhaps" });
         }
         assert_eq!(server.reload(config.clone()).await, good);
-        logged(&log, "read anew").await;
+        let line = if good { "configuration reloaded" } else { "configuration reload failed" };
+        logged(&log, line).await;
         assert_eq!(std::fs::read(&moved).unwrap(), before, "nothing goes to the old file");
     }
 }

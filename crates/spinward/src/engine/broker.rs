@@ -17,7 +17,7 @@ pub enum BrokerError {
     #[error("the broker does not support this")]
     NotSupported,
     /// The node is shut down, or about to be: publish through another one.
-    #[error("the node is shut down")]
+    #[error("the node has been shut down")]
     Stopped,
     /// Too many publishers wait already for subscribers to be served: publish again later.
     #[error("too many publications wait to be delivered: publish again later")]

@@ -119,7 +119,7 @@ impl Hub {
     pub(crate) fn panicked(&self, hook: &'static str) {
         bump(&self.metrics.hook_panics);
         if let Some(silent) = self.failure() {
-            tracing::error!(hook, silent, "a hook panicked: its connection is closed");
+            tracing::error!(hook, silent, "hook panicked: its connection is closed");
         }
     }
 
@@ -127,7 +127,7 @@ impl Hub {
     pub(crate) fn timed_out(&self, hook: &'static str) {
         bump(&self.metrics.hook_timeouts);
         if let Some(silent) = self.failure() {
-            tracing::warn!(hook, silent, "a hook did not answer in time");
+            tracing::warn!(hook, silent, "hook timed out");
         }
     }
 

@@ -93,7 +93,7 @@ enum Turn {
     Once(usize),
 }
 
-/// A place in a lane: becomes a permit in its turn, or an error when the node is shut down.
+/// A place in a lane: becomes a permit in its turn, or an error when the node has been shut down.
 pub(crate) type Ticket = oneshot::Receiver<Permit>;
 
 /// Permission to publish once in a channel: what that costs is reserved.

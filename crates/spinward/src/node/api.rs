@@ -45,7 +45,7 @@ pub enum SubscribeError {
     #[error("the subscription would end in the past: set expire_at to a time ahead")]
     Expired,
     /// The node was shut down before this was done. Its connections are closed with 3001.
-    #[error("the node is shut down")]
+    #[error("the node has been shut down")]
     Stopped,
 }
 
@@ -64,7 +64,7 @@ impl Node {
     /// Publishes to a channel. A loop of such calls gives way to other tasks now and then.
     ///
     /// # Errors
-    /// [`BrokerError::Stopped`] once the node is shut down; or the broker failed, which the memory broker never does.
+    /// [`BrokerError::Stopped`] once the node has been shut down; or the broker failed, which the memory broker never does.
     pub async fn publish(
         &self,
         channel: &str,

@@ -152,7 +152,7 @@ async fn expire(inner: Weak<Inner>) {
                 if now.mono >= tidied + TIDY_MS {
                     tidied = now.mono;
                     if catch_unwind(AssertUnwindSafe(|| inner.presence.tidy())).is_err() {
-                        tracing::error!("the presence store panicked while it tidied up");
+                        tracing::error!("presence store panicked during cleanup");
                     }
                 }
                 let next = inner.hub.expire_memory(now, SLICE);

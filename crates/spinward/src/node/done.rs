@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
-/// Ready once every connection concerned was handled, or the node is shut down.
+/// Ready once every connection concerned was handled, or the node has been shut down.
 ///
 /// What was asked for is done whether or not this is awaited. Callers that ask again and again await it, so that
 /// no more is under way than the shards can do.

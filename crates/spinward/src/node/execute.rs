@@ -427,14 +427,14 @@ impl Inner {
     ) {
         match answer {
             Answer::Now(Ok(_)) => {}
-            Answer::Now(Err(error)) => tracing::warn!(%error, "a store or broker failed"),
+            Answer::Now(Err(error)) => tracing::warn!(%error, "broker or presence store failed"),
             Answer::Later(future) => {
                 let (runtime, hub) = (self.runtime.clone(), Arc::clone(&self.hub));
                 let future = within_bulkhead(&self.bulkheads.forgotten, future);
                 self.runtime.spawn(async move {
                     match runtime.within(hub.config.hook_timeout, future).await {
                         Some(Ok(_)) => {}
-                        Some(Err(error)) => tracing::warn!(%error, "a store or broker failed"),
+                        Some(Err(error)) => tracing::warn!(%error, "broker or presence store failed"),
                         None => hub.timed_out(hook),
                     }
                 });
@@ -451,7 +451,7 @@ impl Inner {
         let inner = Arc::clone(self);
         let answered = move |result: Result<(), BrokerError>| {
             if let Err(error) = &result {
-                tracing::warn!(%error, "the broker did not take a request for a channel");
+                tracing::warn!(%error, "broker refused a subscription request");
             }
             if let Some(next) = inner.hub.interest_answered(&channel, ask, result.is_ok()) {
                 inner.ask_interest(channel, next);

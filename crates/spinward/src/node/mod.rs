@@ -78,7 +78,7 @@ impl Node {
         if tokio::time::timeout(deadline, hub.pulse.all_ended()).await.is_ok() {
             self.threads.join();
         } else {
-            tracing::warn!("some connections did not take leave in time");
+            tracing::warn!("shutdown timeout: dropped connections that did not close in time");
             hub.halt();
         }
     }

@@ -23,10 +23,10 @@ pub(super) fn spawn(hub: Arc<Hub>) -> std::io::Result<JoinHandle<()>> {
             for change in watch.look(&hub.pulse, hub.clock.now().mono) {
                 match change {
                     Change::Deaf { shard, lag } => {
-                        tracing::error!(shard, lag_ms = lag, "a shard does not respond");
+                        tracing::error!(shard, lag_ms = lag, "shard not responding");
                     }
                     Change::Back { shard, lag } => {
-                        tracing::warn!(shard, lag_ms = lag, "a shard responds again");
+                        tracing::warn!(shard, lag_ms = lag, "shard responding again");
                     }
                 }
             }

@@ -166,7 +166,7 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if std::thread::panicking() || !self.hub.is_stopping() {
-            tracing::error!(shard = self.shard, "a shard has failed: its connections are closed");
+            tracing::error!(shard = self.shard, "shard failed: its connections are closed");
             self.hub.pulse.fail(self.shard);
         }
         self.hub.inboxes[self.shard].close();
@@ -182,7 +182,7 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
     let mut epoll = match poll::Poller::watch(epoll) {
         Ok(epoll) => epoll,
         Err(error) => {
-            tracing::error!(%error, "a shard cannot watch its sockets");
+            tracing::error!(%error, "shard cannot watch its sockets");
             return;
         }
     };
@@ -353,7 +353,7 @@ impl Driver {
             Io::Tcp(stream) => {
                 add(&metrics.poller_accepted, 1);
                 if let Err(error) = self.poller.add(slot, stream) {
-                    tracing::warn!(%error, "a socket cannot be watched");
+                    tracing::warn!(%error, "cannot watch a socket");
                     self.core.eof(slot, now, &mut self.exec);
                     return;
                 }

@@ -135,7 +135,7 @@ impl Driver {
         loop {
             if let Err(error) = poll.poll(&mut self.poller.events, Some(Duration::ZERO)) {
                 if error.kind() != ErrorKind::Interrupted {
-                    tracing::error!(%error, "a shard cannot poll its sockets");
+                    tracing::error!(%error, "shard cannot poll its sockets");
                 }
                 return;
             }

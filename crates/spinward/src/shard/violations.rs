@@ -13,7 +13,7 @@ impl ViolationLog {
     /// Logs that a connection ends with `code` for this cause. The cause must hold nothing of what was sent.
     pub(super) fn log(&mut self, client: ClientId, cause: &dyn Display, code: u32, now: Now) {
         if let Some(silent) = self.0.admit(now.mono / 1000) {
-            tracing::info!(%cause, code, %client, silent, "client broke the protocol");
+            tracing::info!(%cause, code, %client, silent, "protocol violation by a client");
         }
     }
 }

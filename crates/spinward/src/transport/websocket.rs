@@ -90,7 +90,7 @@ impl WebSocket {
         let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|value| value.to_str().ok());
         handshake::check(is_get, version.as_deref(), key, upgrade.as_deref(), connection.as_deref())
             .map_err(|error| {
-                tracing::debug!(%error, "a request for a WebSocket is not a handshake");
+                tracing::debug!(%error, "invalid WebSocket handshake");
                 refuse(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST))
             })?;
         let (protocol, subprotocol) = choose(headers, request.uri());
@@ -162,7 +162,7 @@ impl Negotiated<'_> {
     /// negotiated are not missed.
     pub fn upgrade<B>(self, mut request: Request<B>) -> Response<Full<Bytes>> {
         if request.version() < Version::HTTP_11 {
-            tracing::debug!("a WebSocket handshake came by HTTP/1.0");
+            tracing::debug!("WebSocket handshake over HTTP/1.0");
             return refuse(StatusCode::BAD_REQUEST);
         }
         let kept = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
@@ -189,7 +189,7 @@ impl Negotiated<'_> {
                     let (io, leftover) = take_back(upgraded);
                     admitted.hand_over(io, leftover);
                 }
-                Err(error) => tracing::debug!(%error, "a client went away during the WebSocket handshake"),
+                Err(error) => tracing::debug!(%error, "client disconnected during the WebSocket handshake"),
             }
         });
         response

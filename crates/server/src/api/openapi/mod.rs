@@ -56,7 +56,7 @@ pub fn document(settings: &HttpSettings) -> Value {
                     "content": text(),
                 },
                 "Malformed": {
-                    "description": "The body is no JSON, or a field has a value of the wrong type.",
+                    "description": "The body is not JSON, or a field has a value of the wrong type.",
                     "content": text(),
                 },
             },

@@ -57,7 +57,7 @@ impl Destination for LogFile {
             Ok(file) => self.open = file,
             Err(error) => {
                 let file = self.path.display();
-                tracing::error!(%error, %file, "log.file cannot be opened again; logging to the former file");
+                tracing::error!(%error, %file, "cannot reopen log.file; logging continues to the old file");
             }
         }
     }
@@ -127,7 +127,7 @@ pub(super) fn start(settings: &Log) -> io::Result<Running> {
         std::panic::set_hook(Box::new(report));
     }
     if let Some(error) = failed {
-        tracing::error!(%error, file = settings.file, "log.file cannot be written; logging to standard error");
+        tracing::error!(%error, file = settings.file, "cannot write log.file; logging to standard error");
     }
     Ok(Running { level: handle, queue: ours.then_some(queue) })
 }

@@ -34,9 +34,9 @@ pub(in super::super) struct KeySet {
 /// A set that is refused as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(in super::super) enum SetError {
-    #[error("the answer {0}")]
+    #[error("the response {0}")]
     Json(String),
-    #[error("the answer has no list \"keys\"")]
+    #[error("the response has no list \"keys\"")]
     NoKeys,
     #[error("the set has more than {MAX_KEYS} keys")]
     TooMany,

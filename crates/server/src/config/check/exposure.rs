@@ -42,14 +42,14 @@ fn forwarded(report: &mut Report<'_>, config: &Config) {
     }
     for (at, network) in http.trusted_proxies.iter().enumerate() {
         if network.trim().ends_with("/0") {
-            let text = "everybody is a trusted proxy: clients may say what address they have, and with \
-                        `client.user_id_http_header` who they are";
+            let text = "every address is a trusted proxy: clients can choose their own address, and their user id with \
+                        `client.user_id_http_header`";
             report.insecure(&format!("http_server.trusted_proxies[{at}]"), text.to_owned());
         }
     }
     if !config.client.user_id_http_header.is_empty() && http.trusted_proxies.is_empty() {
-        let text = "has no effect without `http_server.trusted_proxies`: anybody can send this header, so it is taken from \
-                    these proxies alone. Name the addresses of those that always set it";
+        let text = "has no effect without `http_server.trusted_proxies`: any client can send this header, so it is only accepted \
+                    from trusted proxies. List those that always set it";
         report.note("client.user_id_http_header", text);
     }
     let client = &config.client;
@@ -59,8 +59,8 @@ fn forwarded(report: &mut Report<'_>, config: &Config) {
         ("ip_unauthenticated_connection_limit", client.ip_unauthenticated_connection_limit),
     ] {
         if limit > 0 && http.trusted_proxies.is_empty() {
-            let text = "clients behind a proxy have its address, so that all of them share this limit: name the proxy in \
-                        `http_server.trusted_proxies`, if there is one";
+            let text = "clients behind a proxy have its address and share this limit: if there is a proxy, list it in \
+                        `http_server.trusted_proxies`";
             report.note(&format!("client.{name}"), text);
         }
     }
@@ -90,14 +90,14 @@ fn switches(report: &mut Report<'_>, fields: &'static [Field], path: &str, value
 
 fn meaning(path: &str) -> &'static str {
     match path {
-        "client.insecure" => "everybody may connect, subscribe, publish and see everything",
+        "client.insecure" => "anyone may connect, subscribe, publish and read everything",
         "client.insecure_skip_token_signature_verify" => {
-            "tokens are believed without looking at their signature: anybody may be anybody"
+            "token signatures are not verified: anyone can log in as any user"
         }
-        "http_api.insecure" => "everybody may call the API",
-        "admin.insecure" => "everybody is admin",
+        "http_api.insecure" => "anyone may call the API",
+        "admin.insecure" => "anyone has admin access",
         _ if path.ends_with("insecure_skip_verify") => "any certificate is accepted",
-        _ => "a check is switched off",
+        _ => "a security check is switched off",
     }
 }
 
@@ -127,8 +127,8 @@ fn issuer(report: &mut Report<'_>, path: &str, token: &TokenIssuer) {
         && !token.jwks_public_endpoint.is_empty()
     {
         let option = format!("{path}.{name}");
-        let text = "stands beside `jwks_public_endpoint`: whoever knows this secret can sign tokens too. Take it out \
-                    if the key set is meant to be the only door";
+        let text = "is set in addition to `jwks_public_endpoint`: anyone who knows this secret can sign tokens too. Remove it \
+                    if only the key set should be valid";
         report.note(&option, text);
     }
 }
@@ -146,7 +146,7 @@ fn stray(report: &mut Report<'_>, option: &str, secret: &str) {
     };
     report.note(
         option,
-        format!("has {what}, which is part of it as the secret is used: take it off if it is not meant"),
+        format!("has {what}, which counts as part of the secret: remove it if that is not intended"),
     );
 }
 
@@ -159,7 +159,7 @@ fn password(report: &mut Report<'_>, option: &str, password: &str) {
     let weak = match weak_secret(password) {
         Some(Weak::Short(bytes)) if bytes >= PASSWORD_BYTES => None,
         Some(Weak::Short(bytes)) => Some(format!("has {bytes} bytes: use at least {PASSWORD_BYTES}")),
-        Some(Weak::WellKnown) => Some("is a well-known one: anybody can guess it".to_owned()),
+        Some(Weak::WellKnown) => Some("is well known: anyone can guess it".to_owned()),
         other => other.map(|weak| weak.to_string()),
     };
     if let Some(weak) = weak {

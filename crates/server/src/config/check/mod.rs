@@ -159,7 +159,7 @@ fn engines(report: &mut Report<'_>, config: &Config) {
         }
     }
     if config.controller.enabled {
-        report.problem("controller.enabled", "there are no controllers yet");
+        report.problem("controller.enabled", "controllers are not built yet");
     }
 }
 

@@ -498,7 +498,7 @@ impl Becomes {
         }
     }
 
-    /// The reason why there is no such option.
+    /// The reason why unknown option.
     pub(super) const fn reason(self) -> Option<&'static str> {
         match self {
             Gone(reason) | Refused(reason) => Some(reason),

@@ -262,7 +262,7 @@ impl Translation<'_, '_> {
             "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "none" => Some(Value::from(lower)),
             "critical" => Some(Value::from("fatal")),
             _ => {
-                self.report.note(name, "is no level; \"info\" is used, as before v6");
+                self.report.note(name, "is not a level; \"info\" is used, as before v6");
                 None
             }
         }
