@@ -14,7 +14,7 @@ use std::fmt;
 pub struct Violation {
     /// Number of the line that shows it, from 0.
     pub line: usize,
-    /// Which promise.
+    /// Violated promise.
     pub check: Check,
     /// In words.
     pub what: String,
@@ -31,13 +31,13 @@ pub enum Check {
     Fork,
     /// A publisher's numbers go up in the order of offsets, each once.
     PublisherOrder,
-    /// What is delivered was published, and is unharmed.
+    /// Everything delivered was published, and is intact.
     Invention,
     /// `recovered: true` only with the same epoch, from the position that was asked for.
     Recovered,
-    /// What was not recovered comes without publications: never a part.
+    /// A failed recovery carries no publications: never a part.
     Partial,
-    /// What was acknowledged is kept, unless a fault took it.
+    /// Acknowledged publications are kept, unless a fault removed them.
     Kept,
     /// At the end everybody is in and has everything.
     Liveness,
@@ -53,7 +53,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// How much there was to judge.
+/// Number of events that were judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Publishes that were acknowledged.
@@ -90,12 +90,12 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// What came of judging a log.
+/// Verdict on a log.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Everything that must not be.
     pub violations: Vec<Violation>,
-    /// How much there was.
+    /// Number of events.
     pub counts: Counts,
 }
 
@@ -124,7 +124,7 @@ struct Checker<'a> {
     /// By client and channel.
     views: BTreeMap<(u32, &'a str), View<'a>>,
     invoked: BTreeMap<(u32, &'a str, u64), Invoked>,
-    /// What stands at a place: by channel, epoch and offset.
+    /// Publication at a place: by channel, epoch and offset.
     places: BTreeMap<(&'a str, &'a str, u64), (u32, u64, u32)>,
     acked: Vec<Acked<'a>>,
     finals: BTreeMap<&'a str, Vec<Final<'a>>>,
@@ -140,7 +140,7 @@ struct Rules {
     limit: usize,
     lossless: bool,
     trims: Vec<usize>,
-    /// How many are under way.
+    /// Number in progress.
     trimming: usize,
     resets: Vec<usize>,
     losses: Vec<usize>,
@@ -153,7 +153,7 @@ struct Invoked {
     acked: bool,
 }
 
-/// What takes longer than this on its way may be taken for lost.
+/// Delay after which a publication may be taken for lost.
 const LATE_MS: u64 = 1_000;
 
 struct Acked<'a> {
@@ -172,7 +172,7 @@ struct Final<'a> {
     pubs: &'a [Seen],
 }
 
-/// What one client sees of one channel.
+/// View of one channel by one client.
 #[derive(Default)]
 struct View<'a> {
     on: bool,
@@ -326,7 +326,7 @@ impl<'a> Checker<'a> {
         self.violation(at, Check::Precision, what);
     }
 
-    /// Whether the next publication of a channel is so long under way that it may be taken for lost.
+    /// Returns true if the next publication of a channel is late enough to be taken for lost.
     fn is_late(&self, ch: &'a str, view: &View<'a>) -> bool {
         let Some((epoch, offset)) = view.position else { return false };
         if self.channels.get(ch).is_none_or(|rules| rules.lossless) {
@@ -455,7 +455,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Why a recovery that failed ought not to have; `None` if it had a reason.
+    /// Returns the reason why a recovery should have succeeded; `None` if its failure was justified.
     fn needless(&self, ch: &str, since: (&str, u64), top: (&str, u64), epoch_from: usize) -> Option<String> {
         let rules = self.channels.get(ch)?;
         let ended = |lines: &[usize]| lines.iter().any(|line| *line > epoch_from);

@@ -88,7 +88,7 @@ async fn run(
     }
 }
 
-/// How a connection ended.
+/// End of a connection.
 enum Ended {
     Again,
     Away(Duration),

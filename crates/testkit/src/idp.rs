@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How a provider answers.
+/// Response of a provider.
 #[derive(Clone, Debug)]
 pub enum Behave {
     /// With this text, whole.

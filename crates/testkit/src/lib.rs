@@ -1,4 +1,4 @@
-//! What Spinward's tests are made of.
+//! Building blocks of Spinward's tests.
 //!
 //! [`peer`] speaks the client protocol from a script and writes down what it is told, [`world`] steps whole
 //! nodes of production code by a seed, [`broker`] is a remote broker that misbehaves by the same seed, and

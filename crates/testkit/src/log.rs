@@ -1,4 +1,4 @@
-//! What happened in a run, one JSON line each.
+//! Log of a run, one JSON line per event.
 
 use crate::payload::{Fnv, Message};
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What a payload at this place says.
+    /// Returns the payload at this place.
     #[must_use]
     pub fn new(channel: &str, offset: u64, payload: &[u8]) -> Self {
         let Message { p, s, n } =
@@ -29,7 +29,7 @@ impl Seen {
     }
 }
 
-/// What was done to the system on purpose. Written down after it was done, unless said otherwise.
+/// Fault injected on purpose. Logged after the injection unless noted otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fault {
@@ -101,7 +101,7 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "e", rename_all = "snake_case")]
 pub enum Event {
-    /// What a channel is like. First of all.
+    /// Properties of a channel. Comes first.
     Channel {
         /// Channel.
         ch: String,
@@ -173,7 +173,7 @@ pub enum Event {
         epoch: String,
         /// The offset of the reply.
         offset: u64,
-        /// What it missed.
+        /// Publications it missed.
         pubs: Vec<Seen>,
     },
     /// It was refused the channel.
@@ -191,7 +191,7 @@ pub enum Event {
         c: u32,
         /// Channel.
         ch: String,
-        /// What.
+        /// Content.
         seen: Seen,
     },
     /// Its subscription ended; code 0 is by its own wish.
@@ -214,12 +214,12 @@ pub enum Event {
     Broken {
         /// Client.
         c: u32,
-        /// How.
+        /// Description.
         what: String,
     },
     /// Something was done on purpose.
     Fault {
-        /// What.
+        /// Content.
         fault: Fault,
     },
     /// Nothing more is done on purpose, and every client is back.
@@ -234,17 +234,17 @@ pub enum Event {
         epoch: String,
         /// Top.
         offset: u64,
-        /// What is kept.
+        /// Publications kept.
         pubs: Vec<Seen>,
     },
 }
 
-/// When something happened, and what.
+/// Event with its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Milliseconds of the monotonic clock.
     pub t: u64,
-    /// What.
+    /// Content.
     #[serde(flatten)]
     pub event: Event,
 }

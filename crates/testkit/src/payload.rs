@@ -1,4 +1,4 @@
-//! What the publications of a run say of themselves.
+//! Self-describing payloads of the publications of a run.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,14 +13,14 @@ struct Body {
     h: u32,
 }
 
-/// What a received payload turned out to be.
+/// Result of reading a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Publisher.
     pub p: u32,
     /// Its number, from 1.
     pub s: u64,
-    /// What the publisher drew for this one.
+    /// Random number drawn by the publisher.
     pub n: u32,
 }
 

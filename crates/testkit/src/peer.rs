@@ -105,7 +105,7 @@ impl Peer {
         }
     }
 
-    /// Whether the server has ended a subscription that only a new connection brings back.
+    /// Returns true if the server has ended a subscription that only a new connection restores.
     #[must_use]
     pub fn misses_server_side(&self) -> bool {
         let missing = |own: &Subscription| own.server_side && own.phase == SubPhase::Off;
@@ -160,13 +160,13 @@ impl Peer {
         }
     }
 
-    /// Whether a connection is there.
+    /// Returns true if there is a connection.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.phase != Phase::Off
     }
 
-    /// Whether it is in every channel that it wants.
+    /// Returns true if it is subscribed to every channel that it wants.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.phase == Phase::On
@@ -174,7 +174,7 @@ impl Peer {
             && self.subscriptions.values().all(|own| (own.phase == SubPhase::On) == own.wanted)
     }
 
-    /// Where it stands in a channel: epoch and offset.
+    /// Returns its position in a channel: epoch and offset.
     #[must_use]
     pub fn position(&self, channel: &str) -> Option<(&str, u64)> {
         let own = self.subscriptions.get(channel)?;
@@ -188,19 +188,19 @@ impl Peer {
         }
     }
 
-    /// Whether it ever wanted a channel.
+    /// Returns true if it ever wanted the channel.
     #[must_use]
     pub fn knows(&self, channel: &str) -> bool {
         self.subscriptions.contains_key(channel)
     }
 
-    /// Whether it is subscribed to a channel.
+    /// Returns true if it is subscribed to the channel.
     #[must_use]
     pub fn is_subscribed(&self, channel: &str) -> bool {
         self.subscriptions.get(channel).is_some_and(|own| own.phase == SubPhase::On)
     }
 
-    /// What it has to write.
+    /// Takes the bytes to write.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }

@@ -10,7 +10,7 @@ use spinward_wire::ws::{self, Event, Limits, Opcode, Reader};
 use spinward_wire::{Protocol, Replies, append_command};
 use std::collections::VecDeque;
 
-/// How a peer behaves.
+/// Behaviour of a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// It is in one channel, and only reads.
@@ -25,9 +25,9 @@ pub enum Kind {
 
 /// A client that sends pipelines of commands.
 pub struct Pipeline {
-    /// How it behaves.
+    /// Behaviour.
     pub kind: Kind,
-    /// What it has yet to write.
+    /// Bytes still to write.
     pub out: Vec<u8>,
     channels: [&'static str; 2],
     protocol: Protocol,
@@ -223,7 +223,7 @@ impl Pipeline {
     /// Everything is over: it has what it asked for, or an end that it brought about.
     ///
     /// # Errors
-    /// What is missing.
+    /// A reply or push is missing.
     pub fn judge(&self) -> Result<(), String> {
         let kind = self.kind;
         match self.closed {

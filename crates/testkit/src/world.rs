@@ -23,7 +23,7 @@ use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a run is like.
+/// Parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// Everything is drawn from this.
@@ -48,7 +48,7 @@ pub struct Scenario {
     pub limit: usize,
     /// Subscriptions with presence, kept by a store that takes its time.
     pub presence: bool,
-    /// What the remote broker does wrong.
+    /// Misbehaviour of the remote broker.
     pub misdeeds: Misdeeds,
     /// Hooks that answer later, of 1,000.
     pub tarry: usize,
@@ -145,7 +145,7 @@ struct Publisher {
     busy: Arc<Mutex<bool>>,
 }
 
-/// What hostile clients name in their commands: one that others are in, and one of their own.
+/// Channels that hostile clients name in their commands: one with other members, and one of their own.
 const HOSTILE_CHANNELS: [&str; 2] = ["h0", "x"];
 const META_TTL: Duration = Duration::from_secs(40);
 const POSITION_CHECK: Duration = Duration::from_secs(5);

@@ -1,5 +1,5 @@
-//! What one peer may cost a shard, whatever it sends and however it reads: bytes that wait for it, bytes of it that
-//! wait, work in one turn. And nobody loses a reply by that.
+//! Cost of one peer to a shard, whatever it sends and however it reads: output that waits, input that waits, work in
+//! one turn. No reply is lost.
 //!
 //! `SPINWARD_SEEDS=5000` runs so many seeds in place of 80; `SPINWARD_SEED=7` runs one.
 

@@ -52,11 +52,11 @@ struct World {
     random: Random,
     members: Vec<Conn>,
     witness: Option<Conn>,
-    /// What members read, in text.
+    /// Text that members read.
     read: Vec<String>,
 }
 
-/// What a flood did.
+/// Effects of a flood.
 #[derive(Debug, Default)]
 struct Measures {
     /// Most rounds that the witness waited for one of its publications.

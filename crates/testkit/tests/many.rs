@@ -1,4 +1,4 @@
-//! What is done to many connections at once is done in slices, in order, and once for all who ask for the same.
+//! Work on many connections is done in slices, in order, and once for all equal requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 

@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a client is expected to see.
+/// Expected view of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Sight {
     Subscribed { recovered: bool, generation: u64, offset: u64, missed: Vec<u64> },
@@ -181,7 +181,7 @@ struct Real {
     /// Epochs by generation.
     epochs: Vec<(u64, String)>,
     sights: [Vec<Sight>; CLIENTS],
-    /// What stands at each place, by generation and offset.
+    /// Publication at each place, by generation and offset.
     places: Vec<(u64, u64, u64)>,
     generations: [u64; CLIENTS],
 }

@@ -1,4 +1,4 @@
-//! What becomes of connections whose output waits: the hostile end, the slow go on, and others come first.
+//! Connections whose output waits: hostile ones end, slow ones continue, and others come first.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-/// How many seconds pass before a client that never reads has gone.
+/// Counts the seconds until a client that never reads is closed.
 fn seconds_of_flood(login: bool) -> (u64, World) {
     let mut world = World::new();
     let conn = world.connect(5_000);

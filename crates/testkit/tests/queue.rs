@@ -1,4 +1,4 @@
-//! How much may wait for a slow reader, to the byte.
+//! Limit of output that waits for a slow reader, to the byte.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
@@ -77,7 +77,7 @@ impl World {
         self.run();
     }
 
-    /// Whether the connection was closed as too slow.
+    /// Returns true if the connection was closed as too slow.
     fn is_too_slow(&self) -> bool {
         let closed = self.node.node().info().counters.disconnects;
         closed.iter().any(|(code, count)| *code == 3008 && *count == 1)

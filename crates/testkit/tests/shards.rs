@@ -105,7 +105,7 @@ async fn a_shard_that_has_no_turn_is_unresponsive_and_does_not_hold_up_the_end()
     assert!(ended.is_ok(), "the deadline holds");
 }
 
-/// What does not take leave by the deadline is dropped, and not kept for the two seconds it would have.
+/// Connections that do not close by the deadline are dropped, and not kept for their two seconds.
 #[tokio::test]
 async fn the_connections_left_at_the_deadline_are_dropped() {
     let _alone = ALONE.lock().await;

@@ -1,4 +1,4 @@
-//! What one publication to 1,000 subscribers costs, in counts: work is done once for all who want the same.
+//! Cost of one publication to 1,000 subscribers, in counts: equal work is done once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
@@ -41,7 +41,7 @@ impl Hooks for Open {
     }
 }
 
-/// What the subscriber of this number wants.
+/// Options of the subscriber with this number.
 #[derive(Clone, Copy)]
 struct Wish {
     protocol: Protocol,

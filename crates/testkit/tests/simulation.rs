@@ -8,7 +8,7 @@ use spinward_testkit::checker::{Counts, Report, check, check_within};
 use spinward_testkit::log::{hash, to_text};
 use spinward_testkit::world::{Scenario, run};
 
-/// How long a loss may stay untold: the position check, the time that a publication may be late, and as much again.
+/// Time within which a loss must be signalled: the position check, the delay of a publication, and as much again.
 const SIGNAL_MS: u64 = 12_000;
 
 fn number(name: &str) -> Option<u64> {

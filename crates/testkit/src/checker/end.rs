@@ -1,4 +1,4 @@
-//! What can only be judged once the run is over.
+//! Checks that need the whole run.
 
 use super::{Check, Checker};
 use std::collections::BTreeMap;

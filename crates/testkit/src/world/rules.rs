@@ -61,7 +61,7 @@ impl Rules {
     }
 }
 
-/// Whether the server subscribes this client to a channel of its own choice.
+/// Returns true if the server subscribes this client to a channel.
 pub(super) const fn is_served(c: u32) -> bool {
     c.is_multiple_of(3)
 }

@@ -1,4 +1,4 @@
-//! How long access lasts: production sessions with the server's own hooks under a clock of their own, step by
+//! Lifetime of access: production sessions with the server's own hooks under a virtual clock, step by
 //! step against a model that is small enough to be seen to be right.
 //!
 //! After the end and its grace nothing is delivered; before it nothing is taken away; only a valid refresh moves

@@ -1,4 +1,4 @@
-//! What a client may be told and must not be told, as far as lifetimes go.
+//! Model of the lifetimes of logins and subscriptions, and the replies that they allow.
 
 use crate::line::Told;
 use crate::rules::{Said, is_kept};
@@ -14,7 +14,7 @@ const TICK_MS: i64 = 50;
 /// A wall clock that is set by less than a second is not noticed.
 const STEP_MS: i64 = 1_000;
 
-/// How a run is set up.
+/// Set-up of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) login_grace: i64,
@@ -23,7 +23,7 @@ pub(crate) struct Terms {
     pub(crate) steps: bool,
 }
 
-/// How long something lasts.
+/// Lifetime.
 #[derive(Clone, Debug)]
 struct Span {
     ends: i64,
@@ -50,12 +50,12 @@ impl Span {
         ends != 0 && now.wall >= ends * 1000 + grace + slack
     }
 
-    /// Whether it may have ended by now.
+    /// Returns true if it may have ended by now.
     fn may_end(&self, grace: i64, now: Now) -> bool {
         self.ended || self.in_force.iter().any(|ends| Self::is_over(*ends, grace, now, 0))
     }
 
-    /// Whether it must have ended by now, whatever was in force.
+    /// Returns true if it must have ended by now, under any terms.
     fn must_have_ended(&self, grace: i64, terms: Terms, now: Now) -> bool {
         let slack = TICK_MS + if terms.steps { STEP_MS } else { 0 };
         // What comes in over is ended at the next tick.
@@ -116,7 +116,7 @@ pub(crate) enum Asked {
     Subscribe(Subscribe),
     SubRefresh(String, Token),
     Unsubscribe(String),
-    /// Whether it may is all that is asked: nothing is published.
+    /// Asks for the permission only: nothing is published.
     Publish(String),
 }
 
@@ -148,13 +148,13 @@ pub(crate) struct Model {
     pub(crate) user: String,
     pub(crate) waiting: Option<Waiting>,
     pub(crate) login: Option<Login>,
-    /// When the subscription ends that the application prolongs and that is on its way.
+    /// End of the subscription in progress that the application extends.
     pub(crate) kept_until: i64,
     /// Subscriptions so far.
     pub(crate) serial: u64,
 }
 
-/// What happened in a run: nothing is proved where nothing happened.
+/// Counters of a run: a run without events proves nothing.
 #[derive(Default, Debug, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) logins: u64,
@@ -306,7 +306,7 @@ impl Model {
         }
     }
 
-    /// What the command under way may be answered with.
+    /// Returns the allowed replies to the command in progress.
     fn fates(&self) -> Vec<Fate> {
         let Some(waiting) = &self.waiting else { return Vec::new() };
         let Waiting { asked, low, high, there, .. } = waiting;

@@ -18,7 +18,7 @@ use spinward_testkit::random::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What the application made of a question that the node asked by itself.
+/// Answer of the application to a question that the node asked by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     /// It goes on until then; 0 is for ever.
@@ -178,7 +178,7 @@ impl Rules {
     }
 }
 
-/// Whether the application itself prolongs the logins of this user.
+/// Returns true if the application extends the logins of this user.
 pub(crate) fn is_kept(user: &str) -> bool {
     user.starts_with('k')
 }
@@ -245,7 +245,7 @@ impl Hooks for Rules {
         })
     }
 
-    /// Whether it may is answered by an error either way: see [`MAY_PUBLISH`].
+    /// Answers with an error in either case: see [`MAY_PUBLISH`].
     fn publish(&self, client: &Client, request: Publishing) -> Decision<Publish> {
         self.server.publish(client, request).map(|outcome| {
             outcome.and(Err(Refusal::Error(ErrorCode {

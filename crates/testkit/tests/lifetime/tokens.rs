@@ -6,7 +6,7 @@ use spinward_testkit::random::Random;
 
 pub(crate) const KEY: &str = "a-long-secret-of-the-tests-4f1c97ab02de";
 
-/// What is wrong with a token, its times aside.
+/// Fault of a token, apart from its times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
@@ -17,7 +17,7 @@ pub(crate) enum Flaw {
     Channel,
 }
 
-/// What a command is to be answered with.
+/// Expected reply to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Granted,
@@ -59,7 +59,7 @@ impl Token {
         }
     }
 
-    /// When what it opens ends; 0 is never.
+    /// Returns the end of the access that it grants; 0 means never.
     pub(crate) fn ends(&self) -> i64 {
         self.expire_at.unwrap_or(self.exp)
     }

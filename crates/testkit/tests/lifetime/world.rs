@@ -428,7 +428,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What clients are told goes to the model.
+    /// Passes the output to clients on to the model.
     fn hear(&mut self) -> Verdict {
         let end = self.notes.lock().len();
         self.take_notes(self.noted, end);
