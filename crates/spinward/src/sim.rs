@@ -28,7 +28,7 @@ use crate::shard::place;
 use crate::shard::slots::State;
 use crate::shard::{Accepted, Io};
 use bytes::Bytes;
-use spinward_wire::Protocol;
+use spinward_wire::{Form, Protocol};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -155,7 +155,7 @@ impl SimNode {
         let handshake = Handshake { credentials, ..Handshake::default() };
         let accepted = Accepted {
             id,
-            protocol,
+            form: Form::websocket(protocol),
             transport: Transport::WebSocket,
             handshake: Arc::new(handshake),
             frame_pings: false,

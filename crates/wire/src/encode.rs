@@ -1,9 +1,11 @@
 //! Messages appended to what goes out.
 //!
-//! Every function takes the buffer of one transport message: in JSON a newline goes before each message
-//! but the `first`, in Protobuf the length goes before every message. Payloads in JSON follow the rules of
+//! Every function takes the buffer of one payload: in JSON a newline goes before each message but the `first`, in
+//! Protobuf the length goes before every message. [`Form::frame`](crate::form::Form::frame) makes a transport message of
+//! it. Payloads in JSON follow the rules of
 //! [`crate::json::payload`], so that one message can never break another.
 
+use crate::form::Dialect;
 use crate::json::{self, append_object};
 use crate::message::{
     Command, Connect, ConnectResult, PresenceResult, Publication, Push, Reply, SubscribeResult,
@@ -23,7 +25,16 @@ pub fn ping(protocol: Protocol) -> &'static [u8] {
 }
 
 /// Appends a reply.
-pub fn append_reply(protocol: Protocol, reply: &Reply, out: &mut Vec<u8>, first: bool) {
+///
+/// A unidirectional dialect has no replies. There, the result of a connect goes out as the `connect` push and an empty
+/// reply, which is a ping, as an empty push; other replies answer commands that such a client cannot send, and nothing is
+/// appended.
+pub fn append_reply(dialect: impl Into<Dialect>, reply: &Reply, out: &mut Vec<u8>, first: bool) {
+    let dialect = dialect.into();
+    let protocol = dialect.encoding();
+    if dialect.is_unidirectional() {
+        return append_reply_as_push(protocol, reply, out, first);
+    }
     match &reply.connect {
         Some(connect) if protocol == Protocol::Protobuf && connect.subs.values().any(is_default) => {
             append_connect_reply(reply, connect, out);
@@ -65,9 +76,13 @@ pub fn append_presence_reply(protocol: Protocol, id: u32, encoded: &[u8], out: &
     }
 }
 
-/// Appends a push inside its reply, for bidirectional transports.
-pub fn append_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bool) {
-    match protocol {
+/// Appends a push: inside of a reply where the dialect is bidirectional, bare otherwise.
+pub fn append_push(dialect: impl Into<Dialect>, push: &Push, out: &mut Vec<u8>, first: bool) {
+    let dialect = dialect.into();
+    if dialect.is_unidirectional() {
+        return append_bare_push(dialect.encoding(), push, out, first);
+    }
+    match dialect.encoding() {
         Protocol::Json => {
             separate(out, first);
             out.extend_from_slice(b"{\"push\":");
@@ -81,13 +96,31 @@ pub fn append_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bo
     }
 }
 
-/// Appends a push as it is, for unidirectional transports.
-pub fn append_bare_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bool) {
+fn append_bare_push(protocol: Protocol, push: &Push, out: &mut Vec<u8>, first: bool) {
     match &push.connect {
         Some(connect) if protocol == Protocol::Protobuf && connect.subs.values().any(is_default) => {
             append_connect_push(push, connect, out);
         }
         _ => append(protocol, push, out, first),
+    }
+}
+
+fn append_reply_as_push(protocol: Protocol, reply: &Reply, out: &mut Vec<u8>, first: bool) {
+    let connect = reply.connect.as_ref().map(|result| Connect {
+        client: result.client.clone(),
+        version: result.version.clone(),
+        data: result.data.clone(),
+        subs: result.subs.clone(),
+        expires: result.expires,
+        ttl: result.ttl,
+        ping: result.ping,
+        pong: result.pong,
+        session: result.session.clone(),
+        node: result.node.clone(),
+        time: result.time,
+    });
+    if connect.is_some() || *reply == Reply::default() {
+        append_bare_push(protocol, &Push { connect, ..Push::default() }, out, first);
     }
 }
 
@@ -99,17 +132,19 @@ pub fn append_command(protocol: Protocol, command: &Command, out: &mut Vec<u8>, 
 /// Appends the push of a publication: the same bytes as [`append_push`], without building the messages
 /// around it.
 pub fn append_publication_push(
-    protocol: Protocol,
+    dialect: impl Into<Dialect>,
     channel: &str,
     publication: &Publication,
     out: &mut Vec<u8>,
     first: bool,
 ) {
-    match protocol {
+    let dialect = dialect.into();
+    let bare = dialect.is_unidirectional();
+    match dialect.encoding() {
         Protocol::Json => {
             out.reserve(channel.len() + publication.data.len() + 96);
             separate(out, first);
-            out.extend_from_slice(b"{\"push\":{");
+            out.extend_from_slice(if bare { b"{" } else { b"{\"push\":{" });
             if !channel.is_empty() {
                 out.extend_from_slice(b"\"channel\":");
                 json::append_string(channel, out);
@@ -117,12 +152,18 @@ pub fn append_publication_push(
             }
             out.extend_from_slice(b"\"pub\":");
             append_object(publication, out);
-            out.extend_from_slice(b"}}");
+            out.extend_from_slice(if bare { b"}" } else { b"}}" });
         }
         Protocol::Protobuf => {
             let publication_len = publication.encoded_len();
             let channel_len = if channel.is_empty() { 0 } else { delimited_len(channel.len()) };
-            append_reply_head(channel_len + delimited_len(publication_len), out);
+            let push_len = channel_len + delimited_len(publication_len);
+            if bare {
+                out.reserve(push_len + varint_len(push_len as u64));
+                append_varint(push_len as u64, out);
+            } else {
+                append_reply_head(push_len, out);
+            }
             if !channel.is_empty() {
                 out.push(PUSH_CHANNEL);
                 append_varint(channel.len() as u64, out);

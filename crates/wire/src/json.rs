@@ -19,6 +19,7 @@ pub use read::unescape_literal;
 pub use text::{append_string, escape_string};
 
 pub(crate) use command::decode_command;
+pub(crate) use payload::append_event_safe;
 pub(crate) use read::Fields;
 pub(crate) use text::replace_invalid;
 pub(crate) use write::append_object;
@@ -26,6 +27,17 @@ pub(crate) use write::append_object;
 use crate::error::DecodeError;
 use read::{ReadObject, Reader};
 use std::borrow::Cow;
+
+/// Reads the message at the beginning of `bytes`. An empty one may be `null`.
+pub(crate) fn decode_first<M: Fields + Default>(bytes: &[u8]) -> Result<M, DecodeError> {
+    let text = lossy(bytes);
+    let mut reader = Reader::new(&text);
+    let mut message = M::default();
+    if !reader.take_null() {
+        message.read_object(&mut reader)?;
+    }
+    Ok(message)
+}
 
 /// Reads a message that is the whole of `bytes`.
 pub(crate) fn decode<M: Fields + Default>(bytes: &[u8]) -> Result<M, DecodeError> {

@@ -2,7 +2,7 @@
 //!
 //! Bytes in, values out, and back: no sockets, no clocks, no policy. [`message`] has the messages, [`Commands`]
 //! and [`Replies`] read them from a transport message in either [`Protocol`], [`append_reply`] and its like
-//! write them. [`ws`] is RFC 6455, [`delta`] is Fossil delta, [`filter`] selects publications by their tags,
+//! write them. [`form`] says how a connection's bytes look, [`framing::Decoder`] takes them apart. [`ws`] is RFC 6455, [`delta`] is Fossil delta, [`filter`] selects publications by their tags,
 //! and [`code`] is the catalogue of error, unsubscribe and disconnect codes.
 
 pub mod code;
@@ -11,6 +11,7 @@ pub mod delta;
 mod encode;
 mod error;
 pub mod filter;
+pub mod form;
 pub mod framing;
 pub mod json;
 pub mod message;
@@ -20,9 +21,10 @@ pub mod ws;
 
 pub use command::{Incoming, Request};
 pub use encode::{
-    append_bare_push, append_command, append_presence_reply, append_publication_push, append_push,
-    append_reply, encode_presence, ping,
+    append_command, append_presence_reply, append_publication_push, append_push, append_reply,
+    encode_presence, ping,
 };
 pub use error::DecodeError;
+pub use form::{Dialect, Direction, Form, Framing};
 pub use framing::{Commands, Replies, decode_reply};
 pub use protocol::Protocol;

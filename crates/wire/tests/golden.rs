@@ -97,10 +97,10 @@ fn assert_written(case: &Case<'_>, write: impl Fn(Protocol, &mut Vec<u8>, bool))
 /// The unidirectional form is the same push without the envelope.
 fn assert_bare(case: &Case<'_>, push: &Push) {
     let mut out = Vec::new();
-    append_bare_push(Protocol::Json, push, &mut out, true);
+    append_push(Dialect::new(Protocol::Json, Direction::Unidirectional), push, &mut out, true);
     assert_eq!(format!("{{\"push\":{}}}", String::from_utf8_lossy(&out)), case.json, "{}", case.name);
     out.clear();
-    append_bare_push(Protocol::Protobuf, push, &mut out, true);
+    append_push(Dialect::new(Protocol::Protobuf, Direction::Unidirectional), push, &mut out, true);
     // The reply holds nothing but the push, so that its first key is followed by length and push.
     assert_eq!(hex(&out), hex(&case.protobuf[1..]), "{}", case.name);
 }
@@ -131,7 +131,7 @@ fn a_subscription_with_nothing_to_tell_is_written_with_its_value() {
 
     let push = Push { connect: Some(Connect { subs, ..Connect::default() }), ..Push::default() };
     let mut out = Vec::new();
-    append_bare_push(Protocol::Protobuf, &push, &mut out, true);
+    append_push(Dialect::new(Protocol::Protobuf, Direction::Unidirectional), &push, &mut out, true);
     assert_eq!(usize::from(out[0]), out.len() - 1);
     assert_eq!(Push::decode(&out[1..]), Ok(push));
     assert!(out.windows(7).any(|bytes| bytes == entry(4)), "{out:02x?}");

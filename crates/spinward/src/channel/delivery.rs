@@ -1,10 +1,10 @@
 //! A publication on its way to subscribers: encoded once for all of them, when a form is first needed.
 
+use crate::channel::encoded::Encoded;
 use crate::metrics::{ShardMetrics, add};
 use crate::publication::{ClientInfo, Publication};
 use bytes::Bytes;
-use spinward_wire::ws::{Opcode, append_header};
-use spinward_wire::{Protocol, delta, json, message};
+use spinward_wire::{Dialect, Form, Protocol, delta, json, message};
 use std::sync::{Arc, OnceLock};
 
 /// A publication in the inboxes of shards.
@@ -14,18 +14,16 @@ pub(crate) struct Delivery {
     pub(crate) seq: u64,
     /// Epoch of the stream, where the publication was stored in one.
     pub(crate) epoch: Option<Arc<str>>,
-    plain_json: OnceLock<Bytes>,
-    plain_protobuf: OnceLock<Bytes>,
-    /// For JSON subscribers with deltas: the payload as a JSON string.
-    text_json: OnceLock<Bytes>,
-    patch: OnceLock<Patch>,
+    plain: Encoded,
+    /// For subscribers with deltas for whom no patch is of use: the whole payload, in JSON as a string.
+    whole: OnceLock<Box<Encoded>>,
+    patch: OnceLock<Box<Patch>>,
 }
 
 /// A publication as a patch against one base.
 struct Patch {
     base: Arc<Publication>,
-    json: OnceLock<Bytes>,
-    protobuf: OnceLock<Bytes>,
+    encoded: Encoded,
     /// Absent if the patch is not smaller than the payload.
     bytes: Option<Bytes>,
 }
@@ -38,10 +36,10 @@ pub(crate) struct On<'a> {
     pub(crate) metrics: &'a ShardMetrics,
 }
 
-/// Form in which a subscriber wants the payload.
+/// Content of the push that a subscriber is sent for a publication.
 #[derive(Clone, Copy)]
-pub(crate) enum Form<'a> {
-    /// As it was published.
+pub(crate) enum Content<'a> {
+    /// The payload as it was published.
     Plain,
     /// Deltas were agreed on; this is what the subscriber has, if it has anything.
     Delta(Option<&'a Arc<Publication>>),
@@ -53,9 +51,8 @@ impl Delivery {
             publication,
             seq,
             epoch,
-            plain_json: OnceLock::new(),
-            plain_protobuf: OnceLock::new(),
-            text_json: OnceLock::new(),
+            plain: Encoded::new(),
+            whole: OnceLock::new(),
             patch: OnceLock::new(),
         }
     }
@@ -65,51 +62,44 @@ impl Delivery {
         self.publication.weight() + 256
     }
 
-    /// The WebSocket frame that pushes this publication.
+    /// The frame that pushes this publication to connections of this form.
     ///
     /// Inlined for subscribers whose frame is already encoded, which are nearly all.
     #[inline]
-    pub(crate) fn frame(&self, on: &On<'_>, protocol: Protocol, form: Form<'_>) -> Bytes {
-        let encoded = match (&form, protocol) {
-            (Form::Plain, Protocol::Json) => self.plain_json.get(),
-            (Form::Plain, Protocol::Protobuf) => self.plain_protobuf.get(),
-            (Form::Delta(_), _) => None,
+    pub(crate) fn frame(&self, on: &On<'_>, form: Form, content: Content<'_>) -> Bytes {
+        let ready = match content {
+            Content::Plain => self.plain.ready(form),
+            Content::Delta(_) => None,
         };
-        encoded.map_or_else(|| self.make_frame(on, protocol, form), Bytes::clone)
+        ready.map_or_else(|| self.make_frame(on, form, content), Bytes::clone)
     }
 
     #[inline(never)]
-    fn make_frame(&self, on: &On<'_>, protocol: Protocol, form: Form<'_>) -> Bytes {
-        match (form, protocol) {
-            (Form::Plain, Protocol::Json) => {
-                self.plain_json.get_or_init(|| self.encode(on, protocol, None)).clone()
+    fn make_frame(&self, on: &On<'_>, form: Form, content: Content<'_>) -> Bytes {
+        match (content, form.dialect().encoding()) {
+            (Content::Delta(Some(base)), _) if self.publication.delta && self.publication.offset > 0 => {
+                self.patched(on, form, base)
             }
-            (Form::Plain | Form::Delta(None), Protocol::Protobuf) => {
-                self.plain_protobuf.get_or_init(|| self.encode(on, protocol, None)).clone()
+            (Content::Delta(_), Protocol::Json) => self.whole(on, form),
+            (Content::Delta(_), Protocol::Protobuf) | (Content::Plain, _) => {
+                self.plain.frame(form, |dialect| self.encode(on, dialect, None))
             }
-            (Form::Delta(None), Protocol::Json) => self.full_text(on),
-            (Form::Delta(Some(base)), _) if self.publication.delta && self.publication.offset > 0 => {
-                self.patched(on, protocol, base)
-            }
-            (Form::Delta(Some(_)), _) => self.make_frame(on, protocol, Form::Delta(None)),
         }
     }
 
-    fn full_text(&self, on: &On<'_>) -> Bytes {
-        let encode = || {
-            let text = json::escape_string(&self.publication.data);
-            self.encode(on, Protocol::Json, Some((text, false)))
-        };
-        self.text_json.get_or_init(encode).clone()
+    fn whole(&self, on: &On<'_>, form: Form) -> Bytes {
+        let data = &self.publication.data;
+        let encoded = self.whole.get_or_init(|| Box::new(Encoded::new()));
+        encoded.frame(form, |dialect| self.encode(on, dialect, Some((in_deltas(data, dialect), false))))
     }
 
-    fn patched(&self, on: &On<'_>, protocol: Protocol, base: &Arc<Publication>) -> Bytes {
+    fn patched(&self, on: &On<'_>, form: Form, base: &Arc<Publication>) -> Bytes {
         let mut own = None;
         let make = || {
             add(&on.metrics.patches, 1);
             Patch::new(base, &self.publication)
         };
-        let cached = self.patch.get_or_init(make);
+        let cached = self.patch.get_or_init(|| Box::new(make()));
         // Two shards may be at different places of a channel for a moment; the one whose base is not the cached one
         // pays for its own patch.
         let patch = if Arc::ptr_eq(&cached.base, base) || cached.base.data == base.data {
@@ -117,49 +107,42 @@ impl Delivery {
         } else {
             &*own.insert(make())
         };
-        let Some(bytes) = &patch.bytes else {
-            return match protocol {
-                Protocol::Json => self.full_text(on),
-                Protocol::Protobuf => {
-                    let whole = || self.encode(on, protocol, Some((self.publication.data.clone(), false)));
-                    patch.protobuf.get_or_init(whole).clone()
-                }
-            };
+        // A patch may cut a character in two. JSON cannot carry that.
+        let fits = |patch: &&Bytes| {
+            form.dialect().encoding() != Protocol::Json || std::str::from_utf8(patch).is_ok()
         };
-        match protocol {
-            // A patch may cut a character in two. JSON cannot carry that.
-            Protocol::Json if std::str::from_utf8(bytes).is_err() => self.full_text(on),
-            Protocol::Json => {
-                let encode = || self.encode(on, protocol, Some((json::escape_string(bytes), true)));
-                patch.json.get_or_init(encode).clone()
-            }
-            Protocol::Protobuf => {
-                let encode = || self.encode(on, protocol, Some((bytes.clone(), true)));
-                patch.protobuf.get_or_init(encode).clone()
-            }
+        match patch.bytes.as_ref().filter(fits) {
+            Some(bytes) => patch
+                .encoded
+                .frame(form, |dialect| self.encode(on, dialect, Some((in_deltas(bytes, dialect), true)))),
+            None => self.whole(on, form),
         }
     }
 
-    fn encode(&self, on: &On<'_>, protocol: Protocol, replaced: Option<(Bytes, bool)>) -> Bytes {
+    fn encode(&self, on: &On<'_>, dialect: Dialect, replaced: Option<(Bytes, bool)>) -> Vec<u8> {
         add(&on.metrics.encodings, 1);
-        let mut message = to_wire(&self.publication, self.epoch.as_deref().unwrap_or_default(), protocol);
+        let epoch = self.epoch.as_deref().unwrap_or_default();
+        let mut message = to_wire(&self.publication, epoch, dialect.encoding());
         if let Some((data, delta)) = replaced {
             message = message::Publication { data, delta, epoch: String::new(), version: 0, ..message };
         }
         let mut payload = Vec::with_capacity(message.data.len() + on.channel.len() + 96);
-        spinward_wire::append_publication_push(protocol, on.channel, &message, &mut payload, true);
-        frame(protocol, &payload)
+        spinward_wire::append_publication_push(dialect, on.channel, &message, &mut payload, true);
+        payload
+    }
+}
+
+/// A payload or patch as subscribers with deltas take it: JSON has it in a string.
+fn in_deltas(bytes: &Bytes, dialect: Dialect) -> Bytes {
+    match dialect.encoding() {
+        Protocol::Json => json::escape_string(bytes),
+        Protocol::Protobuf => bytes.clone(),
     }
 }
 
 impl Patch {
     fn new(base: &Arc<Publication>, next: &Publication) -> Self {
-        Self {
-            base: Arc::clone(base),
-            json: OnceLock::new(),
-            protobuf: OnceLock::new(),
-            bytes: patch(&base.data, &next.data),
-        }
+        Self { base: Arc::clone(base), encoded: Encoded::new(), bytes: patch(&base.data, &next.data) }
     }
 }
 
@@ -168,18 +151,6 @@ pub(crate) fn patch(base: &[u8], next: &[u8]) -> Option<Bytes> {
     let mut out = Vec::new();
     delta::create(base, next, &mut out);
     (out.len() < next.len()).then(|| out.into())
-}
-
-/// Puts a payload into one WebSocket frame of the kind that the protocol uses.
-pub(crate) fn frame(protocol: Protocol, payload: &[u8]) -> Bytes {
-    let opcode = match protocol {
-        Protocol::Json => Opcode::Text,
-        Protocol::Protobuf => Opcode::Binary,
-    };
-    let mut out = Vec::with_capacity(payload.len() + 10);
-    append_header(opcode, payload.len(), &mut out);
-    out.extend_from_slice(payload);
-    out.into()
 }
 
 /// A publication as a message of the protocol. A payload that is not JSON is made so for JSON clients.

@@ -2,6 +2,7 @@
 
 pub(crate) mod delivery;
 pub(crate) mod directory;
+pub(crate) mod encoded;
 pub(crate) mod local;
 pub(crate) mod params;
 pub(crate) mod record;

@@ -30,8 +30,8 @@ impl Session {
     pub(super) fn on_members(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Members, Refusal>) {
         match outcome {
             Ok(members) => {
-                let (first, encoded) = (cx.out.is_empty(), members.encoded(self.protocol));
-                append_presence_reply(self.protocol, id, encoded, cx.out, first);
+                let (first, encoded) = (cx.out.is_empty(), members.encoded(self.dialect.encoding()));
+                append_presence_reply(self.dialect.encoding(), id, encoded, cx.out, first);
             }
             Err(refusal) => self.refuse(cx, id, refusal),
         }
@@ -54,7 +54,7 @@ impl Session {
                 let history = HistoryResult {
                     publications: publications
                         .iter()
-                        .map(|one| to_wire(one, &top.epoch, self.protocol))
+                        .map(|one| to_wire(one, &top.epoch, self.dialect.encoding()))
                         .collect(),
                     epoch: top.epoch.as_ref().to_owned(),
                     offset: top.offset,
@@ -68,7 +68,7 @@ impl Session {
     pub(super) fn on_rpc(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Bytes, Refusal>) {
         match outcome {
             Ok(data) => {
-                let rpc = Some(RPCResult { data: payload(&data, self.protocol) });
+                let rpc = Some(RPCResult { data: payload(&data, self.dialect.encoding()) });
                 self.reply(cx, &Reply { id, rpc, ..Reply::default() });
             }
             Err(refusal) => self.refuse(cx, id, refusal),

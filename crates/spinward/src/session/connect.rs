@@ -24,7 +24,7 @@ impl Session {
         let connecting = Connecting {
             id: self.id,
             transport: self.transport,
-            protocol: self.protocol,
+            protocol: self.dialect.encoding(),
             handshake,
             token: std::mem::take(&mut request.token),
             data: std::mem::take(&mut request.data),
@@ -70,7 +70,7 @@ impl Session {
             meta: connected.meta,
             application: Application::new(request.name, request.version),
             transport: self.transport,
-            protocol: self.protocol,
+            protocol: self.dialect.encoding(),
             extension: connected.extension,
         }));
         self.handshake = None;
@@ -122,7 +122,7 @@ impl Session {
             version: cx.config.version.clone(),
             expires: ttl.is_some(),
             ttl: ttl.unwrap_or_default(),
-            data: payload(data, self.protocol),
+            data: payload(data, self.dialect.encoding()),
             // The interval is sent in whole seconds, rounded up so that a client does not give up early.
             ping: u32::try_from(ping.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
             pong: !ping.is_zero() && !cx.config.pong_timeout.is_zero(),

@@ -73,7 +73,7 @@ impl Session {
                 }
             }
             Control::Send(data) => {
-                let message = Message { data: payload(&data, self.protocol) };
+                let message = Message { data: payload(&data, self.dialect.encoding()) };
                 self.push(cx, &Push { message: Some(message), ..Push::default() });
             }
         }

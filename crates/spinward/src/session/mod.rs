@@ -26,7 +26,7 @@ use crate::mailbox::call::{Call, Called};
 use crate::metrics::ShardMetrics;
 use expiry::Expiry;
 pub(crate) use may_push::MayPush;
-use spinward_wire::Protocol;
+use spinward_wire::Dialect;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use spinward_wire::message::{self, Push, Reply};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) closed: Option<DisconnectCode>,
     /// Protocol violation of the client, if that ended the session.
     pub(crate) violation: Option<&'static str>,
-    /// A WebSocket ping is due.
+    /// A ping of the framing itself is due.
     pub(crate) ping: bool,
 }
 
@@ -70,12 +70,12 @@ enum Phase {
 /// The state of one connection.
 pub(crate) struct Session {
     id: ClientId,
-    protocol: Protocol,
+    dialect: Dialect,
     transport: Transport,
     phase: Phase,
     /// The client is not sent its TTL; the application is asked at expiry instead.
     server_side_refresh: bool,
-    /// Pings are WebSocket frames, and the connect reply does not speak of them.
+    /// Pings are those of the framing itself, and the connect reply does not speak of them.
     frame_pings: bool,
     /// A refresh that the node asked for by itself is under way.
     refreshing: bool,
@@ -131,7 +131,7 @@ enum Waiting {
 impl Session {
     pub(crate) fn new(
         id: ClientId,
-        protocol: Protocol,
+        dialect: Dialect,
         transport: Transport,
         handshake: Arc<Handshake>,
         frame_pings: bool,
@@ -141,7 +141,7 @@ impl Session {
         let stale = config.stale_close_delay.as_millis() as u64;
         Self {
             id,
-            protocol,
+            dialect,
             transport,
             phase: Phase::New,
             server_side_refresh: false,
@@ -158,10 +158,6 @@ impl Session {
             pongs_due: 0,
             expiry: Expiry::NEVER,
         }
-    }
-
-    pub(crate) const fn protocol(&self) -> Protocol {
-        self.protocol
     }
 
     pub(crate) const fn id(&self) -> ClientId {
@@ -216,15 +212,15 @@ impl Session {
 
     fn reply(&self, cx: &mut Cx<'_>, reply: &Reply) {
         let first = cx.out.is_empty();
-        spinward_wire::append_reply(self.protocol, reply, cx.out, first);
+        spinward_wire::append_reply(self.dialect, reply, cx.out, first);
     }
 
     fn push(&self, cx: &mut Cx<'_>, push: &Push) {
         let first = cx.out.is_empty();
-        spinward_wire::append_push(self.protocol, push, cx.out, first);
+        spinward_wire::append_push(self.dialect, push, cx.out, first);
     }
 
-    /// Sends a ping: a WebSocket frame where the client asked for those, else a reply with nothing in it.
+    /// Sends a ping: one of the framing itself where the client asked for those, else a reply with nothing in it.
     fn ping(&self, cx: &mut Cx<'_>) {
         if self.frame_pings {
             cx.ping = true;
@@ -233,7 +229,7 @@ impl Session {
         }
     }
 
-    /// The peer has sent a WebSocket pong. Unasked ones are allowed (RFC 6455 §5.5.3).
+    /// The peer has answered a ping of the framing itself. Unasked pongs are allowed (RFC 6455 §5.5.3).
     pub(crate) const fn on_pong_frame(&mut self) {
         if self.frame_pings {
             self.pongs_due = 0;

@@ -19,8 +19,9 @@ use crate::shard::slots::{Slot, State};
 use crate::shard::unsent::Unsent;
 use crate::shard::violations::ViolationLog;
 use crate::shard::wheel::Wheel;
+use spinward_wire::Framing;
 use spinward_wire::code::DisconnectCode;
-use spinward_wire::ws::{self, Limits};
+use spinward_wire::ws::Limits;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,8 +53,8 @@ pub(crate) struct Core {
     pub(super) fresh_calls: Vec<Called>,
     /// Replies of the event that is being handled, still without a frame.
     pub(super) out: Vec<u8>,
-    /// WebSocket control frames of the event that is being handled, which go before the replies in `out`.
-    pub(super) control_frames: Vec<u8>,
+    /// Pings and pongs of the framing itself, of the event that is being handled, which go before the replies in `out`.
+    pub(super) control: Vec<u8>,
     /// Work that was done for the connection that is being served, or the entry that is being handled.
     pub(crate) spent: usize,
     /// Above this, a connection's output pauses it.
@@ -93,7 +94,7 @@ impl Core {
             calls: VecDeque::new(),
             fresh_calls: Vec::new(),
             out: Vec::new(),
-            control_frames: Vec::new(),
+            control: Vec::new(),
             spent: 0,
             high_water: config.queue_max_size / 2,
             due: Vec::new(),
@@ -286,7 +287,7 @@ impl Core {
         self.slots[slot as usize].session = Some(session);
         self.calls.extend(self.fresh_calls.drain(..));
         if ping {
-            self.send_control(slot, ws::Opcode::Ping, b"");
+            self.send_control(slot, Framing::append_ping);
         }
         if let Some(code) = closed {
             if let Some(cause) = violation {
@@ -294,9 +295,9 @@ impl Core {
             }
             // This code is for the application alone: the peer has closed already. As in Centrifugo v6.9, it is not
             // sent with another reason either.
-            let frame = (code.code != DisconnectCode::CONNECTION_CLOSED.code)
-                .then(|| (code.code as u16, code.reason.as_ref()));
-            self.start_closing(slot, frame, code == DisconnectCode::SLOW, now);
+            let says = code.code != DisconnectCode::CONNECTION_CLOSED.code && self.state(slot) == State::Open;
+            let goodbye = says.then(|| self.slots[slot as usize].form.goodbye(&code));
+            self.start_closing(slot, goodbye, code == DisconnectCode::SLOW, now);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Delivery of publications, losses, joins and leaves to the local subscribers of a channel.
 
-use crate::channel::delivery::{Delivery, On, frame, info_to_wire};
+use crate::channel::delivery::{Delivery, On, info_to_wire};
+use crate::channel::encoded::Encoded;
 use crate::channel::local::Verdict;
 use crate::clock::Now;
 use crate::metrics::add;
@@ -8,8 +9,6 @@ use crate::publication::ClientInfo;
 use crate::shard::core::{Core, Execute};
 use crate::shard::slots::{Marks, State, Taken};
 use crate::shard::work::DELIVERY;
-use bytes::Bytes;
-use spinward_wire::Protocol;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::message::{Join, Leave, Push};
 use std::sync::Arc;
@@ -45,13 +44,12 @@ impl Core {
         let mut count = 0;
         let metrics = &self.hub.metrics.shards[usize::from(self.shard)];
         let on = On { channel: &record.name, metrics };
-        let filtering = local.for_each_wanting(delivery, |slot, form| {
+        let filtering = local.for_each_wanting(delivery, |slot, content| {
             let entry = &mut slots[slot as usize];
-            let Some(session) = &entry.session else { return };
             if entry.state != State::Open {
                 return;
             }
-            let frame = delivery.frame(&on, session.protocol(), form);
+            let frame = delivery.frame(&on, entry.form, content);
             #[cfg(feature = "planted-faults")]
             let Some(frame) = crate::sim::planted::on_frame(record.id, slot, frame) else { return };
             let taken = entry.take(number, frame);
@@ -99,12 +97,11 @@ impl Core {
         let name = local.record.name.clone();
         let wanting = local.receiving_joins();
         self.spent += wanting.len() * DELIVERY;
-        let mut frames: [Option<Bytes>; 2] = [None, None];
+        let encoded = Encoded::new();
         for slot in wanting {
-            let Some(session) = &self.slots[slot as usize].session else { continue };
-            let protocol = session.protocol();
-            let encode = || {
-                let info = Some(info_to_wire(info, protocol));
+            let entry = &mut self.slots[slot as usize];
+            let bytes = encoded.frame(entry.form, |dialect| {
+                let info = Some(info_to_wire(info, dialect.encoding()));
                 let mut push = Push { channel: name.to_string(), ..Push::default() };
                 if join {
                     push.join = Some(Join { info });
@@ -112,11 +109,9 @@ impl Core {
                     push.leave = Some(Leave { info });
                 }
                 let mut payload = Vec::new();
-                spinward_wire::append_push(protocol, &push, &mut payload, true);
-                frame(protocol, &payload)
-            };
-            let bytes = frames[usize::from(protocol == Protocol::Json)].get_or_insert_with(encode).clone();
-            let entry = &mut self.slots[slot as usize];
+                spinward_wire::append_push(dialect, &push, &mut payload, true);
+                payload
+            });
             if entry.state == State::Open && entry.take(number, bytes) != Taken::Held {
                 self.mark(slot);
             }

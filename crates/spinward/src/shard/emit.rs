@@ -1,13 +1,13 @@
 //! The output of a connection, and its closing.
 
-use crate::channel::delivery::frame;
 use crate::clock::Now;
 use crate::session::MayPush;
 use crate::shard::core::{CLOSE_MS, Core, Execute, FRAME_BYTES};
 use crate::shard::slots::State;
 use bytes::Bytes;
 use spinward_wire::code::DisconnectCode;
-use spinward_wire::ws::{self};
+use spinward_wire::form::Framing;
+use spinward_wire::framing::Decoder;
 
 impl Core {
     /// Sends what waited for a reply that is there now.
@@ -45,12 +45,12 @@ impl Core {
         }
     }
 
-    /// Puts the control frames so far into the outbox, and after them the replies, in one frame.
+    /// Puts the frames of the framing itself into the outbox, and after them the replies, framed.
     pub(super) fn emit(&mut self, slot: u32) {
-        if !self.control_frames.is_empty() {
-            let frames = Bytes::copy_from_slice(&self.control_frames);
-            self.control_frames.clear();
-            self.control_frames.shrink_to(FRAME_BYTES);
+        if !self.control.is_empty() {
+            let frames = Bytes::copy_from_slice(&self.control);
+            self.control.clear();
+            self.control.shrink_to(FRAME_BYTES);
             self.send(slot, frames);
         }
         if self.out.is_empty() {
@@ -58,7 +58,7 @@ impl Core {
         }
         let entry = &mut self.slots[slot as usize];
         if let (State::Open, Some(session)) = (entry.state, &entry.session) {
-            let bytes = frame(session.protocol(), &self.out);
+            let bytes = entry.form.frame(&self.out);
             if session.is_logging_in() {
                 entry.hold(None, bytes);
             } else {
@@ -69,13 +69,13 @@ impl Core {
         self.out.shrink_to(FRAME_BYTES * 2);
     }
 
-    /// Sends a WebSocket control frame behind what there is to send. The frames of one event share a piece of the
+    /// Sends a ping or pong of the framing itself behind what there is to send. Those of one event share a piece of the
     /// outbox.
-    pub(super) fn send_control(&mut self, slot: u32, opcode: ws::Opcode, payload: &[u8]) {
+    pub(super) fn send_control(&mut self, slot: u32, append: impl FnOnce(Framing, &mut Vec<u8>)) {
         if !self.out.is_empty() {
             self.emit(slot);
         }
-        ws::append_frame(opcode, payload, &mut self.control_frames);
+        append(self.slots[slot as usize].form.framing(), &mut self.control);
     }
 
     pub(super) fn send(&mut self, slot: u32, bytes: Bytes) {
@@ -92,28 +92,27 @@ impl Core {
         }
     }
 
-    /// Ends a connection; `answer` is the close frame's code and reason where it is not the disconnect's.
+    /// Ends a connection; `goodbye` is sent last where it is not that of the disconnect code.
     pub(super) fn end(
         &mut self,
         slot: u32,
         code: DisconnectCode,
         now: Now,
         exec: &mut impl Execute,
-        answer: Option<(u16, &str)>,
+        goodbye: Option<Bytes>,
     ) {
         if self.state(slot) != State::Open {
             return;
         }
-        if let Some((answer, reason)) = answer {
-            self.emit(slot);
-            self.start_closing(slot, Some((answer, reason)), false, now);
+        if goodbye.is_some() {
+            self.start_closing(slot, goodbye, false, now);
         }
         self.with(slot, now, |session, cx| session.close(cx, code));
         self.settle(slot, now, exec);
     }
 
-    /// Sends the close frame with this code and reason, if any, and then waits for the peer to close.
-    pub(super) fn start_closing(&mut self, slot: u32, frame: Option<(u16, &str)>, abandon: bool, now: Now) {
+    /// Sends these last bytes, if any, and then waits for the peer to close.
+    pub(super) fn start_closing(&mut self, slot: u32, goodbye: Option<Bytes>, abandon: bool, now: Now) {
         if self.state(slot) != State::Open {
             return;
         }
@@ -122,15 +121,13 @@ impl Core {
         if abandon {
             entry.outbox.abandon();
         }
-        if let Some((code, reason)) = frame {
-            let mut close = Vec::with_capacity(8 + reason.len());
-            ws::append_close(code, reason, &mut close);
-            entry.outbox.push(close.into());
+        if let Some(goodbye) = goodbye {
+            entry.outbox.push(goodbye);
         }
         entry.state = State::Closing;
         entry.pending = None;
         entry.held = None;
-        entry.reader = ws::Reader::new();
+        entry.decoder = Decoder::Absent;
         self.wheel.set(slot, now.mono + CLOSE_MS);
         self.mark(slot);
     }

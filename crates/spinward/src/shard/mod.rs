@@ -33,7 +33,7 @@ use bytes::Bytes;
 use core::Core;
 use pace::Pace;
 use slots::State;
-use spinward_wire::Protocol;
+use spinward_wire::Form;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -44,16 +44,16 @@ pub(crate) use stream::Stream;
 use task::Tasks;
 use work::{DELIVERY, SYSTEM_CALL};
 
-/// A connection whose WebSocket handshake is done.
+/// A connection whose handshake is done.
 pub(crate) struct Accepted {
     pub(crate) id: ClientId,
-    pub(crate) protocol: Protocol,
+    pub(crate) form: Form,
     pub(crate) transport: Transport,
     pub(crate) handshake: Arc<Handshake>,
-    /// Pings are WebSocket frames in place of protocol messages.
+    /// Pings are those of the framing itself in place of protocol messages.
     pub(crate) frame_pings: bool,
     pub(crate) io: Io,
-    /// Bytes received after the upgrade request.
+    /// Bytes received after the handshake.
     pub(crate) leftover: Bytes,
 }
 

@@ -6,7 +6,8 @@ use crate::shard::core::{Core, Execute, FRAME_BYTES};
 use crate::shard::slots::{Marks, State};
 use crate::shard::work::{COMMAND, FRAME, Rest};
 use spinward_wire::code::DisconnectCode;
-use spinward_wire::ws::{self, Event, Payload};
+use spinward_wire::framing::Input;
+use spinward_wire::ws::Payload;
 use spinward_wire::{Commands, Incoming, Request};
 
 impl Core {
@@ -33,34 +34,30 @@ impl Core {
     pub(super) fn read(&mut self, slot: u32, bytes: &mut [u8], now: Now, exec: &mut impl Execute) -> usize {
         let mut at = 0;
         while at < bytes.len() && self.slots[slot as usize].pending.is_none() && self.may_go_on(slot) {
-            let (used, event) = self.slots[slot as usize].reader.read(&self.limits, &mut bytes[at..]);
+            let entry = &mut self.slots[slot as usize];
+            let (used, found) = entry.decoder.read(entry.form, &self.limits, &mut bytes[at..]);
             at += used;
             self.spent += FRAME + used;
-            match event {
+            match found {
                 Ok(None) => {}
-                Ok(Some(Event::Text(payload) | Event::Binary(payload))) => {
+                Ok(Some(Input::Message(payload))) => {
                     add(&self.metrics().messages_received, 1);
                     self.message(slot, payload, now, exec);
                 }
-                Ok(Some(Event::Ping(payload))) => {
-                    self.send_control(slot, ws::Opcode::Pong, &payload);
+                Ok(Some(Input::Ping(payload))) => {
+                    self.send_control(slot, |framing, out| framing.append_pong(&payload, out));
                 }
-                Ok(Some(Event::Pong)) => {
+                Ok(Some(Input::Pong)) => {
                     if let Some(session) = &mut self.slots[slot as usize].session {
                         session.on_pong_frame();
                     }
                 }
-                Ok(Some(Event::Close(code))) => {
-                    // Answered with the code it came with, or without one (RFC 6455 §5.5.1): an SDK reports the
-                    // code of the answer to its application.
-                    let answer = code.unwrap_or(ws::NO_STATUS);
-                    self.end(slot, DisconnectCode::CONNECTION_CLOSED, now, exec, Some((answer, "")));
+                Ok(Some(Input::End(answer))) => {
+                    self.end(slot, DisconnectCode::CONNECTION_CLOSED, now, exec, Some(answer));
                 }
-                Err(error) => {
-                    let cause =
-                        if error.reason.is_empty() { "a message over the size limit" } else { error.reason };
-                    self.report(slot, &cause, error.code.into(), now);
-                    self.end(slot, DisconnectCode::BAD_REQUEST, now, exec, Some((error.code, error.reason)));
+                Err(fault) => {
+                    self.report(slot, &fault.cause, fault.code, now);
+                    self.end(slot, DisconnectCode::BAD_REQUEST, now, exec, Some(fault.goodbye));
                 }
             }
         }
@@ -88,7 +85,7 @@ impl Core {
         if session.is_refused() {
             return 0;
         }
-        let mut commands = Commands::new(session.protocol(), payload);
+        let mut commands = Commands::new(self.slots[slot as usize].form.dialect(), payload);
         while let Some(command) = commands.next() {
             self.spent += COMMAND;
             match command {

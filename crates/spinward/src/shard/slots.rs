@@ -8,8 +8,9 @@ use crate::shard::core::{Core, Execute};
 use crate::shard::outbox::{Outbox, weight};
 use crate::shard::work::Pending;
 use bytes::Bytes;
+use spinward_wire::Form;
 use spinward_wire::code::DisconnectCode;
-use spinward_wire::ws;
+use spinward_wire::framing::Decoder;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,7 +19,8 @@ pub(super) struct Slot {
     pub(super) generation: u32,
     pub(super) state: State,
     pub(super) marks: Marks,
-    pub(super) reader: ws::Reader,
+    pub(super) form: Form,
+    pub(super) decoder: Decoder,
     pub(super) outbox: Outbox,
     pub(super) pending: Option<Box<Pending>>,
     pub(super) session: Option<Box<Session>>,
@@ -121,7 +123,7 @@ impl Marks {
 pub(crate) enum State {
     Free,
     Open,
-    /// The close frame is on its way; what the peer still says is dropped.
+    /// The last bytes are on their way; what the peer still says is dropped.
     Closing,
     /// The mover must release the connection.
     Gone,
@@ -140,7 +142,8 @@ impl Core {
                     generation: 0,
                     state: State::Free,
                     marks: Marks::default(),
-                    reader: ws::Reader::new(),
+                    form: accepted.form,
+                    decoder: Decoder::Absent,
                     outbox: Outbox::default(),
                     pending: None,
                     session: None,
@@ -152,7 +155,7 @@ impl Core {
         };
         let session = Session::new(
             accepted.id,
-            accepted.protocol,
+            accepted.form.dialect(),
             accepted.transport,
             Arc::clone(&accepted.handshake),
             accepted.frame_pings,
@@ -161,6 +164,8 @@ impl Core {
         );
         let entry = &mut self.slots[slot as usize];
         entry.state = State::Open;
+        entry.form = accepted.form;
+        entry.decoder = Decoder::new(accepted.form.framing());
         entry.session = Some(Box::new(session));
         if let Some(rates) = &mut self.rates {
             rates.open(slot);
@@ -268,7 +273,7 @@ impl Core {
         entry.pending = None;
         entry.held = None;
         entry.outbox = Outbox::default();
-        entry.reader = ws::Reader::new();
+        entry.decoder = Decoder::Absent;
         // It may still be in a queue: those marks stay until it is taken out.
         entry.marks.clear(Marks::BLOCKED | Marks::PROGRESS | Marks::THROTTLED);
         if let Some(rates) = &mut self.rates {
@@ -291,7 +296,7 @@ impl Core {
             self.settle(slot, now, exec);
         }
         self.out.clear();
-        self.control_frames.clear();
+        self.control.clear();
         self.gone(slot);
     }
 

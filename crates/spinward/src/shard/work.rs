@@ -76,7 +76,7 @@ impl Core {
         entry.state == State::Open
             && self.has_turn_left()
             && entry.session.as_ref().is_some_and(|session| !session.is_busy())
-            && entry.queued() + self.out.len() + self.control_frames.len() <= self.high_water
+            && entry.queued() + self.out.len() + self.control.len() <= self.high_water
     }
 
     fn has_turn_left(&self) -> bool {

@@ -17,9 +17,9 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
-use spinward_wire::Protocol;
 use spinward_wire::ws::handshake;
 use spinward_wire::ws::request::{self, MAX_HEAD};
+use spinward_wire::{Form, Protocol};
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -342,6 +342,7 @@ fn hand_over(inner: &Inner, io: Io, protocol: Protocol, handshake: Arc<Handshake
     let id = inner.hub.entropy.client_id();
     let frame_pings = query_value(&handshake.uri, FRAME_PINGS).is_some_and(|value| *value == *b"true");
     let transport = Transport::WebSocket;
-    let accepted = Accepted { id, protocol, transport, handshake, frame_pings, io, leftover };
+    let form = Form::websocket(protocol);
+    let accepted = Accepted { id, form, transport, handshake, frame_pings, io, leftover };
     inner.hub.send(place(&inner.hub, id), Entry::Accept(Box::new(accepted)));
 }

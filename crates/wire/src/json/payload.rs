@@ -52,6 +52,13 @@ pub fn event_safe(messages: &mut [u8]) {
     }
 }
 
+/// Appends an encoded message with its carriage returns as spaces, see [`event_safe`].
+pub(crate) fn append_event_safe(message: &[u8], out: &mut Vec<u8>) {
+    let begin = out.len();
+    out.extend_from_slice(message);
+    event_safe(&mut out[begin..]);
+}
+
 /// Appends a payload as it may appear in a JSON message.
 pub(crate) fn append_payload(bytes: &[u8], out: &mut Vec<u8>) {
     if bytes.is_empty() {

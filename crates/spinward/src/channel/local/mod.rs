@@ -8,7 +8,7 @@ mod subscribers;
 pub(crate) mod table;
 
 use crate::capacity::{reduced, reserve_one};
-use crate::channel::delivery::{Delivery, Form};
+use crate::channel::delivery::{Content, Delivery};
 use crate::channel::local::entrants::Entrants;
 use crate::channel::local::filters::Filters;
 use crate::channel::local::special::{Cursor, SubscriberFlags};
@@ -293,11 +293,11 @@ impl LocalChannel {
         std::mem::replace(&mut self.subscribers.make_special().watched, watched)
     }
 
-    /// Calls `send` for each subscriber that is to have this publication, with the form it is to have.
+    /// Calls `send` for each subscriber that is to have this publication, with the content it is to have.
     pub(crate) fn for_each_wanting(
         &mut self,
         delivery: &Delivery,
-        mut send: impl FnMut(u32, Form<'_>),
+        mut send: impl FnMut(u32, Content<'_>),
     ) -> Filtering {
         let mut filtering = Filtering::default();
         let (slots, mut special) = self.subscribers.split();
@@ -306,14 +306,14 @@ impl LocalChannel {
         }
         // One call for plain and other channels alike, so that it is made part of the loop.
         for (place, &slot) in slots.iter().enumerate() {
-            let form = match &mut special {
-                None => Form::Plain,
-                Some(special) => match special.form(place, slot, delivery, &mut filtering) {
-                    Some(form) => form,
+            let content = match &mut special {
+                None => Content::Plain,
+                Some(special) => match special.content(place, slot, delivery, &mut filtering) {
+                    Some(content) => content,
                     None => continue,
                 },
             };
-            send(slot, form);
+            send(slot, content);
         }
         if let Some(special) = special.filter(|special| special.deltas > 0) {
             special.base = Some(Arc::clone(&delivery.publication));

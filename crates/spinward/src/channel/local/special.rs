@@ -1,6 +1,6 @@
 //! The subscribers of a channel that are not plain.
 
-use crate::channel::delivery::{Delivery, Form};
+use crate::channel::delivery::{Content, Delivery};
 use crate::channel::local::Filtering;
 use crate::channel::local::entrants::Entrants;
 use crate::channel::local::filters::Filters;
@@ -73,14 +73,14 @@ impl Special {
         }
     }
 
-    /// The form that a subscriber gets a publication in, if it is to have it.
-    pub(super) fn form(
+    /// The content that a subscriber gets of a publication, if it is to have it.
+    pub(super) fn content(
         &mut self,
         place: usize,
         slot: u32,
         delivery: &Delivery,
         filtering: &mut Filtering,
-    ) -> Option<Form<'_>> {
+    ) -> Option<Content<'_>> {
         let own = self.flags.get_mut(place)?;
         #[cfg(feature = "planted-faults")]
         if own.is(SubscriberFlags::LOST) {
@@ -100,12 +100,12 @@ impl Special {
             return None;
         }
         if !own.is(SubscriberFlags::DELTA) {
-            return Some(Form::Plain);
+            return Some(Content::Plain);
         }
         // Without a position nobody would notice that the base was lost on the way.
         let known = own.is(SubscriberFlags::BASE_KNOWN) && own.is(SubscriberFlags::POSITIONED);
         own.flags |= SubscriberFlags::BASE_KNOWN;
-        Some(Form::Delta(if known { self.base.as_ref() } else { None }))
+        Some(Content::Delta(if known { self.base.as_ref() } else { None }))
     }
 
     #[cfg(test)]

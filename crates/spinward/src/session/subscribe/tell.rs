@@ -145,7 +145,7 @@ impl Session {
             publications: if recovered { self.publications(start, delta) } else { Vec::new() },
             recovered,
             was_recovering: requested.recover || options.recovery && options.cache && options.auto_recover,
-            data: payload(&options.data, self.protocol),
+            data: payload(&options.data, self.dialect.encoding()),
             delta,
             ..SubscribeResult::default()
         }
@@ -161,17 +161,17 @@ impl Session {
         let mut base: Option<&Arc<Publication>> = None;
         let mut out = Vec::with_capacity(start.publications.len());
         for publication in &start.publications {
-            let mut wire = to_wire(publication, &start.top.epoch, self.protocol);
+            let mut wire = to_wire(publication, &start.top.epoch, self.dialect.encoding());
             if delta {
                 let patched = base.and_then(|base| patch(&base.data, &publication.data)).filter(|patch| {
-                    self.protocol == Protocol::Protobuf || std::str::from_utf8(patch).is_ok()
+                    self.dialect.encoding() == Protocol::Protobuf || std::str::from_utf8(patch).is_ok()
                 });
                 wire.delta = patched.is_some();
                 wire.data = patched.unwrap_or_else(|| publication.data.clone());
-                if self.protocol == Protocol::Json {
+                if self.dialect.encoding() == Protocol::Json {
                     wire.data = json::escape_string(&wire.data);
                 }
-                if self.protocol == Protocol::Json || base.is_some() {
+                if self.dialect.encoding() == Protocol::Json || base.is_some() {
                     // The reply has the epoch; deltas omit it, and versions, as pushes do.
                     (wire.epoch, wire.version) = (String::new(), 0);
                 }

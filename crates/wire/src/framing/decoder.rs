@@ -1,0 +1,138 @@
+//! Bytes of a connection into messages, whatever the framing.
+
+use super::delimited;
+use crate::code::DisconnectCode;
+use crate::form::{Form, Framing};
+use crate::ws::{self, Event, Limits, Payload};
+use bytes::Bytes;
+
+/// The receiving half of one connection. Two words, and no heap while no message is under way.
+#[derive(Debug)]
+pub enum Decoder {
+    /// WebSocket frames of a client.
+    WebSocket(ws::Reader),
+    /// Messages one after the other.
+    Delimited(delimited::Reader),
+    /// The carrier brings no bytes of the client: its messages come by requests of their own, or not at all.
+    Absent,
+}
+
+/// Something the client said, complete.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// A transport message, for [`Commands`](super::Commands).
+    Message(Payload<'a>),
+    /// A ping of the transport itself, to be answered with this payload by
+    /// [`Framing::append_pong`](crate::form::Framing::append_pong).
+    Ping(Payload<'a>),
+    /// The answer to a ping of the transport itself.
+    Pong,
+    /// The client closes. This is the answer to send.
+    End(Bytes),
+}
+
+/// The client broke the rules of the framing, or a limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct Fault {
+    /// The number that the connection ends with: a disconnect code, or one of the transport's own.
+    pub code: u32,
+    /// Cause, for the log.
+    pub cause: &'static str,
+    /// The last bytes to send.
+    pub goodbye: Bytes,
+}
+
+impl Decoder {
+    /// The decoder for a carrier that brings both directions in this framing.
+    #[must_use]
+    pub const fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::WebSocket => Self::WebSocket(ws::Reader::new()),
+            Framing::Delimited => Self::Delimited(delimited::Reader::new()),
+            Framing::EventStream => Self::Absent,
+        }
+    }
+
+    /// Consumes bytes from the front of `input`, in place, up to the end of the next message or of the input. Returns
+    /// the number of consumed bytes, and the message. An incomplete end of the input is kept, so `None` means that all
+    /// of it was consumed.
+    ///
+    /// The sequence of messages does not depend on the way the bytes are split over calls.
+    ///
+    /// # Errors
+    /// The end of the connection. All input counts as consumed then, and from then on.
+    pub fn read<'a>(
+        &mut self,
+        form: Form,
+        limits: &Limits,
+        input: &'a mut [u8],
+    ) -> (usize, Result<Option<Input<'a>>, Fault>) {
+        match self {
+            Self::WebSocket(reader) => {
+                let (used, found) = reader.read(limits, input);
+                (used, found.map(|event| event.map(from_event)).map_err(from_close_error))
+            }
+            Self::Delimited(reader) => {
+                let (used, found) = reader.read(form.dialect().encoding(), limits, input);
+                let message = found.map(|message| message.map(Input::Message));
+                (used, message.map_err(|cause| bad_request(form, cause)))
+            }
+            Self::Absent => (input.len(), Ok(None)),
+        }
+    }
+}
+
+/// A client that closes is answered with the code it gave, or without one (RFC 6455 §5.5.1): an SDK reports the code of
+/// the answer to its application.
+fn from_event(event: Event<'_>) -> Input<'_> {
+    match event {
+        Event::Text(payload) | Event::Binary(payload) => Input::Message(payload),
+        Event::Ping(payload) => Input::Ping(payload),
+        Event::Pong => Input::Pong,
+        Event::Close(code) => Input::End(close_frame(code.unwrap_or(ws::NO_STATUS), "")),
+    }
+}
+
+fn from_close_error(error: ws::CloseError) -> Fault {
+    let cause = if error.reason.is_empty() { TOO_LONG } else { error.reason };
+    Fault { code: error.code.into(), cause, goodbye: close_frame(error.code, error.reason) }
+}
+
+fn bad_request(form: Form, cause: &'static str) -> Fault {
+    let code = DisconnectCode::BAD_REQUEST;
+    Fault { code: code.code, cause, goodbye: form.goodbye(&code) }
+}
+
+pub(super) const TOO_LONG: &str = "a message over the size limit";
+
+fn close_frame(code: u16, reason: &str) -> Bytes {
+    let mut close = Vec::with_capacity(8 + reason.len());
+    ws::append_close(code, reason, &mut close);
+    close.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Protocol;
+
+    #[test]
+    fn a_decoder_takes_two_words() {
+        assert_eq!(size_of::<Decoder>(), 16);
+    }
+
+    #[test]
+    fn faults_end_with_the_goodbye_of_the_framing() {
+        let limits = Limits { message: 4 };
+        let form = Form::delimited(Protocol::Json);
+        let mut decoder = Decoder::new(form.framing());
+        let fault = decoder.read(form, &limits, &mut b"12345".to_vec()).1.unwrap_err();
+        assert_eq!((fault.code, &fault.goodbye), (3501, &form.goodbye(&DisconnectCode::BAD_REQUEST)));
+
+        let form = Form::websocket(Protocol::Json);
+        let mut decoder = Decoder::new(form.framing());
+        let fault = decoder.read(form, &limits, &mut [0x81, 0x85, 0, 0, 0, 0]).1.unwrap_err();
+        assert_eq!((fault.code, fault.cause, &fault.goodbye[..]), (1009, TOO_LONG, &b"\x88\x02\x03\xF1"[..]));
+    }
+}

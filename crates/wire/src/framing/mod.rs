@@ -1,0 +1,243 @@
+//! Bytes of a connection into transport messages, and those into commands or replies.
+//!
+//! A [`Decoder`] takes the bytes apart as the framing has them. In a transport message, JSON messages are on lines of
+//! their own, with exactly one newline between two and at most one at the end; Protobuf messages follow their varint
+//! length.
+
+mod decoder;
+mod delimited;
+
+pub use decoder::{Decoder, Fault, Input};
+pub use delimited::Reader as DelimitedReader;
+
+use crate::command::{Incoming, Request};
+use crate::error::DecodeError;
+use crate::form::Dialect;
+use crate::message::{ConnectRequest, Reply};
+use crate::protocol::Protocol;
+use crate::{json, protobuf};
+use std::iter::FusedIterator;
+
+/// Nesting limit of typed messages, in both encodings. Only tags filters can reach it: no other message gets beyond
+/// seven.
+pub const MAX_DEPTH: u32 = 100;
+
+/// The commands of one transport message, decoded one by one as they are asked for.
+///
+/// An empty message gives one `Err(DecodeError::Empty)`: a transport message must hold a command. After an
+/// error there are no more items and no rest.
+///
+/// In a unidirectional dialect a message is a connect request without an envelope; in JSON it may take several lines,
+/// and what follows it is ignored. It gives a connect command with id 1.
+#[derive(Debug)]
+pub struct Commands<'a> {
+    frames: Frames<'a>,
+    bare: bool,
+}
+
+impl<'a> Commands<'a> {
+    /// The commands of `message`.
+    pub fn new(dialect: impl Into<Dialect>, message: &'a [u8]) -> Self {
+        let dialect = dialect.into();
+        let frames = Frames { protocol: dialect.encoding(), rest: message, ended: false };
+        Self { frames, bare: dialect.is_unidirectional() }
+    }
+
+    /// Kept out of line: it is used once for a connection at most.
+    #[cold]
+    #[inline(never)]
+    fn next_connect(&mut self) -> Option<Result<Incoming, DecodeError>> {
+        let request = match self.frames.protocol {
+            Protocol::Json => self.frames.whole_with(json::decode_first),
+            Protocol::Protobuf => self.frames.next_with(|_, bytes| protobuf::decode(bytes)),
+        };
+        request.map(connect)
+    }
+
+    /// Returns the bytes that are not decoded yet. When they are not empty, `new(dialect, rest)` goes on where this
+    /// one stopped; when they are empty, the message is done.
+    pub fn rest(&self) -> &'a [u8] {
+        if self.frames.ended { &[] } else { self.frames.rest }
+    }
+}
+
+impl Iterator for Commands<'_> {
+    type Item = Result<Incoming, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bare {
+            return self.next_connect();
+        }
+        self.frames.next_with(|protocol, frame| match protocol {
+            Protocol::Json => json::decode_command(frame),
+            Protocol::Protobuf => protobuf::decode_command(frame),
+        })
+    }
+}
+
+/// The command that a bare connect request stands for.
+fn connect(request: Result<ConnectRequest, DecodeError>) -> Result<Incoming, DecodeError> {
+    Ok(Incoming { id: 1, request: Some(Request::Connect(Box::new(request?))) })
+}
+
+impl FusedIterator for Commands<'_> {}
+
+/// The replies of one transport message, for clients. Empty replies are pings.
+///
+/// Stricter than [`Commands`]: nothing may follow a reply on its line.
+#[derive(Debug)]
+pub struct Replies<'a> {
+    frames: Frames<'a>,
+}
+
+impl<'a> Replies<'a> {
+    /// The replies of `message`.
+    pub fn new(protocol: Protocol, message: &'a [u8]) -> Self {
+        Self { frames: Frames { protocol, rest: message, ended: false } }
+    }
+}
+
+impl Iterator for Replies<'_> {
+    type Item = Result<Reply, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.frames.next_with(decode_reply)
+    }
+}
+
+impl FusedIterator for Replies<'_> {}
+
+/// One reply, without framing.
+///
+/// # Errors
+/// Fails if `bytes` are not exactly one reply.
+pub fn decode_reply(protocol: Protocol, bytes: &[u8]) -> Result<Reply, DecodeError> {
+    match protocol {
+        Protocol::Json => json::decode(bytes),
+        Protocol::Protobuf => protobuf::decode(bytes),
+    }
+}
+
+#[derive(Debug)]
+struct Frames<'a> {
+    protocol: Protocol,
+    rest: &'a [u8],
+    ended: bool,
+}
+
+impl<'a> Frames<'a> {
+    fn next_with<T>(
+        &mut self,
+        decode: impl FnOnce(Protocol, &'a [u8]) -> Result<T, DecodeError>,
+    ) -> Option<Result<T, DecodeError>> {
+        if self.ended {
+            return None;
+        }
+        let item = self.take().and_then(|frame| decode(self.protocol, frame));
+        self.ended = item.is_err() || self.rest.is_empty();
+        Some(item)
+    }
+
+    /// Decodes all that is left as one message.
+    fn whole_with<T>(
+        &mut self,
+        decode: impl FnOnce(&'a [u8]) -> Result<T, DecodeError>,
+    ) -> Option<Result<T, DecodeError>> {
+        if self.ended {
+            return None;
+        }
+        self.ended = true;
+        let message = std::mem::take(&mut self.rest);
+        Some(if message.is_empty() { Err(DecodeError::Empty) } else { decode(message) })
+    }
+
+    fn take(&mut self) -> Result<&'a [u8], DecodeError> {
+        if self.rest.is_empty() {
+            return Err(DecodeError::Empty);
+        }
+        let (frame, rest) = match self.protocol {
+            Protocol::Json => match memchr::memchr(b'\n', self.rest) {
+                Some(newline) => (self.rest.get(..newline), self.rest.get(newline + 1..)),
+                None => (Some(self.rest), None),
+            },
+            Protocol::Protobuf => {
+                let (length, begin) = protobuf::read_varint(self.rest, 0).ok_or(DecodeError::Length)?;
+                let body = self.rest.get(begin..).unwrap_or_default();
+                let length = usize::try_from(length).map_err(|_| DecodeError::Length)?;
+                // A length with nothing behind it ends a message that held something, as in Centrifugo v6.9.
+                let rest = body.get(length..).filter(|rest| !is_bare_length(rest));
+                (body.get(..length), rest)
+            }
+        };
+        self.rest = rest.unwrap_or_default();
+        frame.ok_or(DecodeError::Length)
+    }
+}
+
+fn is_bare_length(rest: &[u8]) -> bool {
+    protobuf::read_varint(rest, 0).is_some_and(|(length, end)| length > 0 && end == rest.len())
+}
+
+/// The messages of a payload that the functions of this crate have written, each with the length that goes before it.
+pub(crate) fn messages(protocol: Protocol, mut payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        if payload.is_empty() {
+            return None;
+        }
+        let (end, next) = match protocol {
+            Protocol::Json => match memchr::memchr(b'\n', payload) {
+                Some(newline) => (newline, newline + 1),
+                None => (payload.len(), payload.len()),
+            },
+            Protocol::Protobuf => {
+                let (length, begin) = protobuf::read_varint(payload, 0).unwrap_or((u64::MAX, 0));
+                let end =
+                    usize::try_from(length).map_or(payload.len(), |length| begin.saturating_add(length));
+                (end.min(payload.len()), end.min(payload.len()))
+            }
+        };
+        let message = &payload[..end];
+        payload = &payload[next..];
+        Some(message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::form::Direction;
+
+    fn connects(protocol: Protocol, message: &[u8]) -> Vec<Result<String, DecodeError>> {
+        let dialect = Dialect::new(protocol, Direction::Unidirectional);
+        let token = |incoming: Incoming| match incoming.request {
+            Some(Request::Connect(request)) if incoming.id == 1 => request.token,
+            other => panic!("{other:?}"),
+        };
+        Commands::new(dialect, message).map(|item| item.map(token)).collect()
+    }
+
+    #[test]
+    fn a_unidirectional_client_sends_one_bare_connect_request() {
+        let json = |text: &str| connects(Protocol::Json, text.as_bytes());
+        assert_eq!(json("{\n\"token\": \"t\"\n}\n"), [Ok("t".to_owned())]);
+        assert_eq!(json("{}"), [Ok(String::new())]);
+        assert_eq!(json(""), [Err(DecodeError::Empty)]);
+        // As Centrifugo v6.9 reads them.
+        assert_eq!(json("{\"token\":\"t\"}\n{\"token\":\"u\"}"), [Ok("t".to_owned())]);
+        assert_eq!(json("{\"token\":\"t\"} x"), [Ok("t".to_owned())]);
+        assert_eq!(json("null"), [Ok(String::new())]);
+        assert_eq!(json("[]"), [Err(DecodeError::Type)]);
+        assert_eq!(json("{\"token\":1}"), [Err(DecodeError::Type)]);
+        assert_eq!(connects(Protocol::Protobuf, b"\x03\x0a\x01t"), [Ok("t".to_owned())]);
+        assert_eq!(connects(Protocol::Protobuf, b"\x00"), [Ok(String::new())]);
+        assert_eq!(connects(Protocol::Protobuf, b"\x04\x0a\x01t"), [Err(DecodeError::Length)]);
+    }
+
+    #[test]
+    fn written_messages_are_told_apart() {
+        let of = |protocol, payload: &'static [u8]| messages(protocol, payload).collect::<Vec<_>>();
+        assert_eq!(of(Protocol::Json, b"{}\n[1]"), [&b"{}"[..], b"[1]"]);
+        assert_eq!(of(Protocol::Protobuf, b"\x00\x02ab\x00"), [&b"\x00"[..], b"\x02ab", b"\x00"]);
+        assert_eq!(of(Protocol::Json, b""), [b""; 0]);
+    }
+}
