@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod http;
 pub mod params;
+mod patience;
 pub mod policy;
 pub mod secret;
 pub mod session;

@@ -137,7 +137,8 @@ impl<'a> Params<'a> {
 
 /// Returns true if a JSON name names a field: in any case, with the two letters beyond ASCII that have one within it.
 pub(crate) fn same_name(written: &str, field: &str) -> bool {
-    if written.is_ascii() {
+    // Both of those letters take more bytes than what they stand for.
+    if written.len() <= field.len() || written.is_ascii() {
         return written.eq_ignore_ascii_case(field);
     }
     let folded = written.chars().map(|letter| match letter {

@@ -13,6 +13,7 @@ use http_body_util::Full;
 use serde_json::value::RawValue;
 use spinward::Done;
 use spinward::transport::websocket::query_value;
+use std::borrow::Cow;
 
 /// Settings of the HTTP endpoint.
 #[derive(Debug)]
@@ -57,8 +58,7 @@ impl HttpSettings {
                 let parted = key.first().is_some_and(u8::is_ascii_whitespace);
                 (parted && scheme.eq_ignore_ascii_case(b"apikey")).then(|| key.trim_ascii().to_vec())
             });
-        let in_query =
-            query_value(uri, "api_key").filter(|_| !self.no_query_key).map(std::borrow::Cow::into_owned);
+        let in_query = query_value(uri, "api_key").filter(|_| !self.no_query_key).map(Cow::into_owned);
         let key = self.key.expose().as_bytes();
         let is_key = |shown: &Vec<u8>| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key));
         // A wrong key in one place does not spoil the right one in the other.
@@ -106,8 +106,8 @@ impl Api {
         let Some(name) = route(path) else {
             return Ok(plain(StatusCode::NOT_FOUND, "404 page not found"));
         };
-        // Bytes that are not UTF-8 are replaced, as JSON texts have none.
-        let text = String::from_utf8_lossy(body);
+        // Bytes that are not UTF-8 are replaced, as JSON texts have none. To look for them first is faster.
+        let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
         match name {
             "" => self.serve_legacy(settings, &text).await,
             "batch" => self.serve_batch(settings, &text).await,

@@ -8,6 +8,7 @@ pub mod reply;
 pub mod table;
 
 use crate::auth::revoke::{Revocation, StoreError};
+use crate::patience::within;
 use crate::policy::api::{self, check};
 use crate::policy::server_side::{ServerSide, server_side};
 use crate::policy::{HistoryGrant, PublishGrant, Rules, Source};
@@ -217,9 +218,9 @@ impl Api {
             delta,
         };
         // The node admits a publication once its subscribers have nearly caught up.
-        match tokio::time::timeout(PUBLISH_WAIT, self.node.publish(channel, data, options)).await {
-            Ok(published) => published.map_err(|error| failed(&error)),
-            Err(_) => Err(ApiError::TOO_MANY_REQUESTS),
+        match within(PUBLISH_WAIT, self.node.publish(channel, data, options)).await {
+            Some(published) => published.map_err(|error| failed(&error)),
+            None => Err(ApiError::TOO_MANY_REQUESTS),
         }
     }
 

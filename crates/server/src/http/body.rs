@@ -1,6 +1,7 @@
 //! Bodies of requests.
 
 use crate::api::http::{Answer, plain};
+use crate::patience::within;
 use bytes::Bytes;
 use http::header::EXPECT;
 use http::{Request, StatusCode};
@@ -24,16 +25,16 @@ pub(crate) async fn whole<B>(body: B, max: usize) -> Result<Bytes, Answer>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
 {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+    match within(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
+        Some(Ok(body)) => Ok(body.to_bytes()),
+        Some(Err(error)) if error.is::<LengthLimitError>() => {
             Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"))
         }
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             tracing::debug!(%error, "malformed request body");
             Err(plain(StatusCode::BAD_REQUEST, "Bad Request"))
         }
-        Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "Request Timeout")),
+        None => Err(plain(StatusCode::REQUEST_TIMEOUT, "Request Timeout")),
     }
 }
 

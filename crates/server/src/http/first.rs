@@ -7,6 +7,7 @@
 
 use super::{Ended, Opened, Peer, Service};
 use crate::api::http::Answer;
+use crate::patience::within;
 use bytes::Bytes;
 use spinward::transport::websocket::Admitted;
 use spinward::wire::ws::request::{self, MAX_HEAD, Opening};
@@ -75,7 +76,8 @@ pub(super) async fn accept(
     leftover: Bytes,
     limit: Duration,
 ) -> Ended {
-    tokio::time::timeout(limit, stream.write_all(admitted.head().as_bytes())).await??;
+    let written = within(limit, stream.write_all(admitted.head().as_bytes())).await;
+    written.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
     admitted.serve(stream.into_std()?, leftover);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A socket for hyper that fails where the peer makes no progress.
 
-use super::Limits;
+use super::{Limits, USUAL_HEADERS};
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -81,6 +81,13 @@ impl Guarded {
             head: Deadline::default(),
             write: Deadline::default(),
         }
+    }
+
+    /// Returns true unless the head of the first request was read and has few lines. A client that sends many headers
+    /// sends them with its first request too.
+    pub(super) fn may_have_many_headers(&self) -> bool {
+        let end = self.begun.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        end.is_none_or(|end| self.begun[..end].iter().filter(|byte| **byte == b'\n').count() >= USUAL_HEADERS)
     }
 
     /// The bare socket, without the limit of the system that [`super::bound`] has set.

@@ -34,8 +34,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Headers of a request that hyper reads. It reserves room for so many at each request.
+/// Headers of a request that hyper reads where a first request may have more than [`USUAL_HEADERS`]. It allocates room
+/// for so many at each request.
 const MAX_HEADERS: usize = 256;
+
+/// Headers that hyper reads without that.
+const USUAL_HEADERS: usize = 100;
 
 /// Bytes that the system buffers of the answers to a peer.
 const SEND_BUFFER: usize = 64 << 10;
@@ -155,8 +159,9 @@ async fn serve<S: Service>(
     let answering = service_fn(move |request| {
         let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
         let (requests, refusal) = (Arc::clone(&requests), refusal.lock().take());
+        // At once, so that what the guard reads next is not taken for the head of another request.
+        let count = requests.begin();
         async move {
-            let count = requests.begin();
             let last = count >= limits.requests || refusal.is_some();
             let mut answer = match refusal {
                 Some(refusal) => refusal,
@@ -169,15 +174,16 @@ async fn serve<S: Service>(
             Ok::<_, Infallible>(answer)
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
         // Begins with the rest between two requests; the guard sees to the head, from its first byte.
         .header_read_timeout(limits.idle)
         .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .title_case_headers(true)
-        .serve_connection(socket, answering)
-        .with_upgrades();
+        .title_case_headers(true);
+    if socket.may_have_many_headers() {
+        http.max_headers(MAX_HEADERS);
+    }
+    let connection = http.serve_connection(socket, answering).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => ended?,

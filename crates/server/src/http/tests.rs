@@ -151,6 +151,27 @@ async fn a_head_of_more_than_32_kib_is_refused() {
 }
 
 #[tokio::test]
+async fn a_first_request_may_have_many_headers() {
+    let served = served().await;
+    let headers: String = (0..200).map(|at| format!("X-H{at}: v\r\n")).collect();
+    for head in ["GET / HTTP/1.1\r\nHost: x\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"] {
+        for pause in [false, true] {
+            let mut stream = served.connect().await;
+            stream.write_all(head.as_bytes()).await.unwrap();
+            if pause {
+                tokio::time::sleep(LIMITS.head / 3).await;
+            }
+            stream.write_all(format!("{headers}\r\n").as_bytes()).await.unwrap();
+            for _ in 0..2 {
+                let answer = response(&mut stream).await;
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                stream.write_all(format!("{head}{headers}\r\n").as_bytes()).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_connection_rests_for_so_long_and_is_closed() {
     let served = served().await;
     let mut stream = served.connect().await;

@@ -239,6 +239,9 @@ impl Admission {
 
     /// Returns the number of lots that a payload of this size counts for in its channel.
     pub(crate) fn lots(&self, bytes: usize) -> u16 {
+        if bytes < self.lot {
+            return 1;
+        }
         u16::try_from(1 + bytes / self.lot).unwrap_or(MOST_LOTS).min(MOST_LOTS)
     }
 

@@ -41,8 +41,9 @@ impl<T> ExpiryQueue<T> {
         Self { entries: Vec::new(), heap: Vec::new(), numbers: HashTable::new(), hasher }
     }
 
-    /// Makes `id` come up at `due_ms` or before. Of two due times the earlier counts; of two items the first.
-    pub(crate) fn schedule(&mut self, id: u64, due_ms: u64, item: impl FnOnce() -> T) {
+    /// Makes `id` come up at `due_ms` or before. Of two due times the earlier counts; of two items the first. Returns
+    /// true if the queue is longer than before.
+    pub(crate) fn schedule(&mut self, id: u64, due_ms: u64, item: impl FnOnce() -> T) -> bool {
         if let Some(number) = self.number(id) {
             let entry = &mut self.entries[number as usize];
             if due_ms < entry.due_ms {
@@ -50,7 +51,7 @@ impl<T> ExpiryQueue<T> {
                 let place = entry.place as usize;
                 self.rise(place);
             }
-            return;
+            return false;
         }
         let (number, place) = (self.entries.len() as u32, self.heap.len());
         self.entries.push(Entry { due_ms, id, item: item(), place: place as u32 });
@@ -58,6 +59,7 @@ impl<T> ExpiryQueue<T> {
         let (entries, hasher) = (&self.entries, &self.hasher);
         self.numbers.insert_unique(hasher.hash_one(id), number, |n| hasher.hash_one(entries[*n as usize].id));
         self.rise(place);
+        true
     }
 
     /// Takes out items that are due, earliest first, at most `max` of them.
@@ -230,7 +232,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Schedule(id, due) => {
-                        queue.schedule(id, due, || id);
+                        prop_assert_eq!(queue.schedule(id, due, || id), !model.contains_key(&id));
                         model.entry(id).and_modify(|held: &mut u64| *held = due.min(*held)).or_insert(due);
                     }
                     Step::Pop(now, max) => {

@@ -34,8 +34,9 @@ const QUEUES: usize = 64;
 /// Channels that are taken out of a queue under one lock.
 const BATCH: usize = 32;
 
-/// Channels that are due which a publish looks at. A channel comes up twice, for its publications and for its
-/// position, so that publishers pay for what they bring, and no backlog grows however fast they are.
+/// Channels that are due which a publish looks at when it adds one to the queue. A channel comes up twice, for its
+/// publications and for its position, so that publishers pay for what they bring, and no backlog grows however fast
+/// they are.
 const PAID: usize = 3;
 
 /// How long a stream without publications outlives its last use where its position could not be derived again.
@@ -117,7 +118,8 @@ impl Memory {
         self.settle_and_take(channel, state, now_ms, 0);
     }
 
-    /// The same, and takes out at most `max` channels that are due, to be looked at once the record is unlocked.
+    /// The same, and takes out at most `max` channels that are due in exchange for one that was added, to be looked at
+    /// once the record is unlocked.
     fn settle_and_take(
         &self,
         channel: &Arc<Channel>,
@@ -144,8 +146,8 @@ impl Memory {
             return Vec::new();
         }
         let mut queue = self.queue(channel).lock();
-        queue.schedule(channel.id, due, || Arc::clone(channel));
-        if max > 0 { queue.pop_due(now_ms, max) } else { Vec::new() }
+        let longer = queue.schedule(channel.id, due, || Arc::clone(channel));
+        if longer && max > 0 { queue.pop_due(now_ms, max) } else { Vec::new() }
     }
 
     /// The last subscriber has left: the position is kept for its time from now on.
@@ -265,6 +267,10 @@ impl Hub {
     ) -> Result<(), Result<Ticket, Full>> {
         if let Some(permit) = permit {
             permit.spend(channel, state);
+            return Ok(());
+        }
+        // Nothing to deliver, and nobody to be served first: the usual case of a channel without subscribers.
+        if state.shards.is_empty() && !self.admission.is_waiting() {
             return Ok(());
         }
         let bytes = publication.weight();
