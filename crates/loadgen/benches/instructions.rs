@@ -7,7 +7,7 @@ use spinward::Config;
 use spinward::answer::Answer;
 use spinward::clock::{Clock, Now};
 use spinward::engine::broker::{HistoryOptions, PublishOptions};
-use spinward::hooks::{Decision, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{Decision, Hooks, SubscribeEvent, SubscribeOptions};
 use spinward::id::Entropy;
 use spinward::identity::Credentials;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};
@@ -189,7 +189,7 @@ const HISTORY: HistoryOptions =
 struct Open;
 
 impl Hooks for Open {
-    fn subscribe(&self, _: &spinward::client::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::client::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions { recovery: true, history: HISTORY, ..SubscribeOptions::default() }))
     }
 }

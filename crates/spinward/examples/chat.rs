@@ -11,7 +11,8 @@ use axum::routing::{any_service, get};
 use spinward::answer::Answer;
 use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{
-    Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, SubscribeOptions, Subscribing,
+    Decision, HistoryEvent, Hooks, PresenceEvent, PublishEvent, PublishReply, SubscribeEvent,
+    SubscribeOptions,
 };
 use spinward::identity::Credentials;
 use spinward::wire::code::ErrorCode;
@@ -25,7 +26,7 @@ const HISTORY: HistoryOptions =
 struct Chat;
 
 impl Hooks for Chat {
-    fn subscribe(&self, _: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
         if !request.channel.starts_with("room:") {
             return Answer::Now(Err(ErrorCode::UNKNOWN_CHANNEL.into()));
         }
@@ -39,19 +40,19 @@ impl Hooks for Chat {
         }))
     }
 
-    fn publish(&self, _: &Client, request: Publishing) -> Decision<Publish> {
+    fn publish(&self, _: &Client, request: PublishEvent) -> Decision<PublishReply> {
         if !request.subscribed {
             return Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()));
         }
         let options = PublishOptions { history: HISTORY, ..PublishOptions::default() };
-        Answer::Now(Ok(Publish { data: request.data, options }))
+        Answer::Now(Ok(PublishReply { data: request.data, options }))
     }
 
-    fn history(&self, _: &Client, _: HistoryAsked) -> Decision<HistoryOptions> {
+    fn history(&self, _: &Client, _: HistoryEvent) -> Decision<HistoryOptions> {
         Answer::Now(Ok(HISTORY))
     }
 
-    fn presence(&self, _: &Client, _: PresenceAsked) -> Decision<()> {
+    fn presence(&self, _: &Client, _: PresenceEvent) -> Decision<()> {
         Answer::Now(Ok(()))
     }
 }

@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any_service, get, post};
 use spinward::answer::Answer;
-use spinward::hooks::{Decision, Hooks, PresenceAsked, SubscribeOptions, Subscribing};
+use spinward::hooks::{Decision, Hooks, PresenceEvent, SubscribeEvent, SubscribeOptions};
 use spinward::identity::Credentials;
 use spinward::{Client, Node};
 use std::collections::HashMap;
@@ -26,11 +26,11 @@ struct Sessions(Arc<Mutex<HashMap<String, String>>>);
 struct Rules;
 
 impl Hooks for Rules {
-    fn subscribe(&self, _: &Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions { presence: true, ..SubscribeOptions::default() }))
     }
 
-    fn presence(&self, _: &Client, _: PresenceAsked) -> Decision<()> {
+    fn presence(&self, _: &Client, _: PresenceEvent) -> Decision<()> {
         Answer::Now(Ok(()))
     }
 }

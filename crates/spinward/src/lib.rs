@@ -18,6 +18,11 @@ pub mod clock;
 pub mod config;
 pub mod enforce;
 pub mod engine;
+#[cfg(feature = "__planted-faults")]
+#[doc(hidden)]
+pub mod fault;
+#[cfg(not(feature = "__planted-faults"))]
+mod fault;
 mod handle;
 pub mod hooks;
 mod hub;

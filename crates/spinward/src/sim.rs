@@ -5,8 +5,6 @@
 //! comes, how many bytes of which connection move. Everything else follows from that, the manual
 //! [`Clock`] and the seeded [`Entropy`], so a run is repeated exactly by repeating the decisions.
 
-#[cfg(feature = "planted-faults")]
-pub mod planted;
 mod tasks;
 
 pub use tasks::{Tasks, give_way};

@@ -5,7 +5,7 @@
 mod common;
 
 use spinward::answer::Answer;
-use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks};
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Handshake, Hooks};
 use spinward::wire::ws::{Event, Limits, Opcode, Reader, append_masked_frame};
 use spinward::wire::{Protocol, Replies};
 use spinward::{Config, Node};
@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 struct Anyone;
 
 impl Hooks for Anyone {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
-        Answer::Now(Ok(Connected::default()))
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
+        Answer::Now(Ok(ConnectReply::default()))
     }
 }
 

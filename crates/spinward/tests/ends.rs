@@ -6,7 +6,7 @@ mod common;
 
 use common::{Client, connect};
 use spinward::answer::Answer;
-use spinward::hooks::{Connected, Connecting, Decision, Hooks, RpcCall};
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Hooks, RpcEvent};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::wire::code::DisconnectCode;
@@ -21,12 +21,12 @@ use tokio::net::TcpStream;
 struct Blocking;
 
 impl Hooks for Blocking {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
-    fn rpc(&self, _: &spinward::Client, _: RpcCall) -> Decision<bytes::Bytes> {
+    fn rpc(&self, _: &spinward::Client, _: RpcEvent) -> Decision<bytes::Bytes> {
         std::thread::sleep(Duration::from_millis(150));
         Answer::Now(Ok("1".into()))
     }

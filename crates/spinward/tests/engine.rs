@@ -5,7 +5,9 @@ use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
 use spinward::engine::broker::*;
 use spinward::engine::presence::{Member, Members, PresenceError, PresenceStats, PresenceStore};
-use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{
+    ConnectEvent, ConnectReply, Decision, Handshake, Hooks, SubscribeEvent, SubscribeOptions,
+};
 use spinward::id::ClientId;
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
@@ -47,11 +49,11 @@ impl Broker for Counting {
 
 struct App(SubscribeOptions);
 impl Hooks for App {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
-    fn subscribe(&self, _: &spinward::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(self.0.clone()))
     }
 }

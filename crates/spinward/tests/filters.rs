@@ -7,7 +7,9 @@ mod common;
 use common::{Client, connect};
 use spinward::answer::Answer;
 use spinward::engine::broker::PublishOptions;
-use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{
+    ConnectEvent, ConnectReply, Decision, Handshake, Hooks, SubscribeEvent, SubscribeOptions,
+};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, FilterNode, SubscribeRequest, UnsubscribeRequest};
@@ -19,12 +21,12 @@ use std::time::Duration;
 struct Open;
 
 impl Hooks for Open {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
-    fn subscribe(&self, _: &spinward::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions { tags_filter: true, ..SubscribeOptions::default() }))
     }
 }

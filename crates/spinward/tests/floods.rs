@@ -6,7 +6,7 @@ mod common;
 
 use common::{Client, connect};
 use spinward::answer::Answer;
-use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, RpcCall};
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Handshake, Hooks, RpcEvent};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, RPCRequest};
@@ -24,12 +24,12 @@ const REPLY: usize = 4_000;
 struct Generous;
 
 impl Hooks for Generous {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
-    fn rpc(&self, _: &spinward::Client, call: RpcCall) -> Decision<bytes::Bytes> {
+    fn rpc(&self, _: &spinward::Client, call: RpcEvent) -> Decision<bytes::Bytes> {
         let reply = Ok(format!("\"{}\"", "x".repeat(REPLY)).into());
         if call.method == "none" {
             return Answer::Now(Ok("1".into()));

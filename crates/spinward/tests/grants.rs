@@ -10,8 +10,8 @@ use spinward::engine::broker::{
     Broker, BrokerError, BrokerSink, History, HistoryFilter, HistoryOptions, PublishOptions, Published,
 };
 use spinward::hooks::{
-    Connected, Connecting, Decision, FailureCause, Handshake, Hooks, Refreshed, Refreshing, SubRefreshed,
-    SubscribeFailure, SubscribeOptions, Subscribing,
+    ConnectEvent, ConnectReply, Decision, FailureCause, Handshake, Hooks, RefreshEvent, RefreshReply,
+    SubRefreshEvent, SubRefreshReply, SubscribeEvent, SubscribeFailure, SubscribeOptions,
 };
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
@@ -70,18 +70,18 @@ impl Granting {
 }
 
 impl Hooks for Granting {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
         let subscriptions = self.connected.lock().unwrap().clone();
-        Answer::Now(Ok(Connected { credentials, subscriptions, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, subscriptions, ..ConnectReply::default() }))
     }
 
-    fn refresh(&self, _: &spinward::Client, request: Refreshing) -> Decision<Refreshed> {
+    fn refresh(&self, _: &spinward::Client, request: RefreshEvent) -> Decision<RefreshReply> {
         self.note(format!("by login {:?}", request.by_login));
-        Answer::Now(Ok(Refreshed { lapsed: request.channels, ..Refreshed::default() }))
+        Answer::Now(Ok(RefreshReply { lapsed: request.channels, ..RefreshReply::default() }))
     }
 
-    fn subscribe(&self, _: &spinward::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         let options = self.options.lock().unwrap().clone();
         if *self.gate.borrow() {
             return Answer::Now(Ok(options));
@@ -93,8 +93,8 @@ impl Hooks for Granting {
         })
     }
 
-    fn sub_refresh(&self, _: &spinward::Client, _: &str, token: String) -> Decision<SubRefreshed> {
-        Answer::Now(Ok(SubRefreshed { expire_at: token.parse().unwrap(), info: None }))
+    fn sub_refresh(&self, _: &spinward::Client, request: SubRefreshEvent) -> Decision<SubRefreshReply> {
+        Answer::Now(Ok(SubRefreshReply { expire_at: request.token.parse().unwrap(), info: None }))
     }
 
     fn subscribed(&self, _: &spinward::Client, channel: &str) {

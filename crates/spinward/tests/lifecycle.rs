@@ -12,7 +12,8 @@ use spinward::engine::presence::{
     Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore,
 };
 use spinward::hooks::{
-    Connected, Connecting, Decision, Handshake, Hooks, Refusal, RpcCall, SubscribeOptions, Subscribing,
+    ConnectEvent, ConnectReply, Decision, Handshake, Hooks, Refusal, RpcEvent, SubscribeEvent,
+    SubscribeOptions,
 };
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
@@ -28,22 +29,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 struct Application(Arc<()>);
 
 impl Hooks for Application {
-    fn connecting(&self, request: Connecting) -> Decision<Connected> {
+    fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
         if request.name == "silent" {
             return Answer::later(std::future::pending());
         }
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
-    fn subscribe(&self, _: &spinward::Client, request: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
         match request.channel.as_str() {
             "silent" => Answer::later(std::future::pending()),
             _ => Answer::Now(Ok(SubscribeOptions { presence: true, ..SubscribeOptions::default() })),
         }
     }
 
-    fn rpc(&self, _: &spinward::Client, call: RpcCall) -> Decision<bytes::Bytes> {
+    fn rpc(&self, _: &spinward::Client, call: RpcEvent) -> Decision<bytes::Bytes> {
         match call.method.as_str() {
             "silent" => Answer::later(std::future::pending()),
             "panic" => panic!("a secret of the application"),

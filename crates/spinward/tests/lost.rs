@@ -9,7 +9,9 @@ use spinward::answer::Answer;
 use spinward::engine::broker::{
     Broker, BrokerError, BrokerSink, History, HistoryFilter, HistoryOptions, PublishOptions, Published,
 };
-use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{
+    ConnectEvent, ConnectReply, Decision, Handshake, Hooks, SubscribeEvent, SubscribeOptions,
+};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::{ClientInfo, Config, Node, Position};
@@ -63,12 +65,12 @@ impl Broker for Silent {
 struct Positioned;
 
 impl Hooks for Positioned {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
-    fn subscribe(&self, _: &spinward::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions { positioning: true, ..SubscribeOptions::default() }))
     }
 }

@@ -6,7 +6,9 @@ mod common;
 
 use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
-use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{
+    ConnectEvent, ConnectReply, Decision, Handshake, Hooks, SubscribeEvent, SubscribeOptions,
+};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::wire::code::UnsubscribeCode;
@@ -20,12 +22,12 @@ use std::time::Duration;
 struct Listening(Arc<Mutex<Vec<(String, bool)>>>);
 
 impl Hooks for Listening {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
-    fn subscribe(&self, _: &spinward::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions::default()))
     }
 

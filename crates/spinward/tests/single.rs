@@ -6,7 +6,7 @@ mod common;
 
 use common::{Client, connect};
 use spinward::answer::Answer;
-use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks};
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Handshake, Hooks};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, UnsubscribeRequest};
@@ -16,9 +16,9 @@ use tokio::io::DuplexStream;
 struct Single;
 
 impl Hooks for Single {
-    fn connecting(&self, request: Connecting) -> Decision<Connected> {
+    fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: request.token, ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, single_connection: true, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, single_connection: true, ..ConnectReply::default() }))
     }
 }
 

@@ -7,7 +7,9 @@ mod common;
 use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
 use spinward::engine::broker::HistoryOptions;
-use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{
+    ConnectEvent, ConnectReply, Decision, Handshake, Hooks, SubscribeEvent, SubscribeOptions,
+};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::wire::code::{DisconnectCode, ErrorCode};
@@ -29,9 +31,9 @@ struct Open {
 }
 
 impl Hooks for Open {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
-        let connected = Ok(Connected { credentials, ..Connected::default() });
+        let connected = Ok(ConnectReply { credentials, ..ConnectReply::default() });
         if self.slow {
             return Answer::later(async move {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -41,7 +43,7 @@ impl Hooks for Open {
         Answer::Now(connected)
     }
 
-    fn subscribe(&self, _: &spinward::Client, request: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
         assert!(!(self.panics && request.channel == "boom"), "a hook with a fault");
         let options = SubscribeOptions { recovery: true, history: HISTORY, ..SubscribeOptions::default() };
         Answer::Now(Ok(options))
@@ -159,7 +161,7 @@ async fn a_login_that_failed_is_followed_by_silence() {
 struct Expired;
 
 impl Hooks for Expired {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         Answer::Now(Err(ErrorCode::TOKEN_EXPIRED.into()))
     }
 }
@@ -295,8 +297,8 @@ async fn permission_comes_before_the_delta_encoding_of_other_kinds() {
     struct Closed;
 
     impl Hooks for Closed {
-        fn connecting(&self, _: Connecting) -> Decision<Connected> {
-            Answer::Now(Ok(Connected::default()))
+        fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
+            Answer::Now(Ok(ConnectReply::default()))
         }
     }
 

@@ -9,12 +9,12 @@ use spinward::Config;
 use spinward::answer::Answer;
 use spinward::clock::{Clock, Now};
 use spinward::engine::broker::{HistoryOptions, PublishOptions};
+use spinward::fault::{self, Fault};
 use spinward::hooks::{
-    Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing,
-    SubscribeOptions, Subscribing,
+    ConnectEvent, ConnectReply, Decision, HistoryEvent, Hooks, PresenceEvent, PublishEvent, PublishReply,
+    SubscribeEvent, SubscribeOptions,
 };
 use spinward::id::Entropy;
-use spinward::sim::planted::{self, Fault};
 use spinward::sim::{Conn, Parts, SimNode, TURN, Tasks, give_way};
 use spinward_testkit::pipeline::{Kind, Pipeline};
 use spinward_testkit::random::Random;
@@ -54,11 +54,11 @@ impl Open {
 }
 
 impl Hooks for Open {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
-        self.answer(Connected::default())
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
+        self.answer(ConnectReply::default())
     }
 
-    fn subscribe(&self, _: &spinward::Client, request: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
         self.answer(SubscribeOptions {
             presence: request.channel == "members",
             recovery: request.channel != "members",
@@ -67,16 +67,16 @@ impl Hooks for Open {
         })
     }
 
-    fn publish(&self, _: &spinward::Client, request: Publishing) -> Decision<Publish> {
+    fn publish(&self, _: &spinward::Client, request: PublishEvent) -> Decision<PublishReply> {
         let options = PublishOptions { history: KEPT, ..PublishOptions::default() };
-        self.answer(Publish { data: request.data, options })
+        self.answer(PublishReply { data: request.data, options })
     }
 
-    fn presence(&self, _: &spinward::Client, _: PresenceAsked) -> Decision<()> {
+    fn presence(&self, _: &spinward::Client, _: PresenceEvent) -> Decision<()> {
         self.answer(())
     }
 
-    fn history(&self, _: &spinward::Client, _: HistoryAsked) -> Decision<HistoryOptions> {
+    fn history(&self, _: &spinward::Client, _: HistoryEvent) -> Decision<HistoryOptions> {
         self.answer(KEPT)
     }
 }
@@ -298,9 +298,9 @@ fn whatever_a_peer_does_it_costs_only_itself() {
 fn planted_faults_are_caught() {
     for fault in Fault::BOUNDS {
         let caught = (0..50).find(|seed| {
-            planted::plant(Some(fault), *seed as u32 % 7);
+            fault::plant(Some(fault), *seed as u32 % 7);
             let caught = std::panic::catch_unwind(|| run(*seed)).is_err();
-            planted::plant(None, 0);
+            fault::plant(None, 0);
             caught
         });
         println!("{fault:?}: caught with seed {caught:?}");

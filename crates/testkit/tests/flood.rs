@@ -6,11 +6,11 @@ use parking_lot::Mutex;
 use spinward::answer::Answer;
 use spinward::clock::{Clock, Now};
 use spinward::engine::broker::PublishOptions;
+use spinward::fault::{Fault, plant};
 use spinward::hooks::{
-    Connected, Connecting, Decision, Hooks, Publish, Publishing, SubscribeOptions, Subscribing,
+    ConnectEvent, ConnectReply, Decision, Hooks, PublishEvent, PublishReply, SubscribeEvent, SubscribeOptions,
 };
 use spinward::id::Entropy;
-use spinward::sim::planted::{Fault, plant};
 use spinward::sim::{Conn, Parts, SimNode, Tasks};
 use spinward::{Client, Config};
 use spinward_testkit::random::Random;
@@ -22,11 +22,11 @@ use std::sync::Arc;
 struct Open;
 
 impl Hooks for Open {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
-        Answer::Now(Ok(Connected::default()))
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
+        Answer::Now(Ok(ConnectReply::default()))
     }
 
-    fn subscribe(&self, _: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
         let told = request.channel == "told";
         Answer::Now(Ok(SubscribeOptions {
             join_leave: told,
@@ -35,8 +35,8 @@ impl Hooks for Open {
         }))
     }
 
-    fn publish(&self, _: &Client, request: Publishing) -> Decision<Publish> {
-        Answer::Now(Ok(Publish { data: request.data, options: PublishOptions::default() }))
+    fn publish(&self, _: &Client, request: PublishEvent) -> Decision<PublishReply> {
+        Answer::Now(Ok(PublishReply { data: request.data, options: PublishOptions::default() }))
     }
 }
 

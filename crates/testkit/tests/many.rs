@@ -5,7 +5,7 @@
 use spinward::answer::Answer;
 use spinward::clock::{Clock, Now};
 use spinward::enforce::{Judge, Verdict};
-use spinward::hooks::{Connected, Connecting, Decision, Hooks};
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Hooks};
 use spinward::id::Entropy;
 use spinward::identity::Credentials;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};
@@ -20,9 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 struct OneUser;
 
 impl Hooks for OneUser {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "u".into(), ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 }
 

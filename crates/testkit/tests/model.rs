@@ -10,7 +10,7 @@ use spinward::Config;
 use spinward::answer::Answer;
 use spinward::clock::{Clock, Now};
 use spinward::engine::broker::{HistoryOptions, PublishOptions};
-use spinward::hooks::{Decision, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{Decision, Hooks, SubscribeEvent, SubscribeOptions};
 use spinward::id::Entropy;
 use spinward::identity::Credentials;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};
@@ -158,7 +158,7 @@ impl Model {
 struct Rules(HistoryOptions);
 
 impl Hooks for Rules {
-    fn subscribe(&self, _: &spinward::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions {
             recovery: true,
             history: self.0,

@@ -7,7 +7,9 @@ use spinward::answer::Answer;
 use spinward::clock::{Clock, Now};
 use spinward::config::{Bucket, RateLimits};
 use spinward::engine::broker::{HistoryOptions, PublishOptions};
-use spinward::hooks::{Connected, Connecting, Decision, HistoryAsked, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{
+    ConnectEvent, ConnectReply, Decision, HistoryEvent, Hooks, SubscribeEvent, SubscribeOptions,
+};
 use spinward::id::Entropy;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};
 use spinward_wire::Protocol;
@@ -23,15 +25,15 @@ const HISTORY: &str = r#"{"id":2,"history":{"channel":"news","limit":10}}"#;
 struct Open;
 
 impl Hooks for Open {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
-        Answer::Now(Ok(Connected::default()))
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
+        Answer::Now(Ok(ConnectReply::default()))
     }
 
-    fn subscribe(&self, _: &spinward::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions::default()))
     }
 
-    fn history(&self, _: &spinward::Client, _: HistoryAsked) -> Decision<HistoryOptions> {
+    fn history(&self, _: &spinward::Client, _: HistoryEvent) -> Decision<HistoryOptions> {
         Answer::Now(Ok(KEPT))
     }
 }

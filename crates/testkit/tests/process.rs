@@ -4,7 +4,7 @@
 #![cfg(unix)]
 
 use serde_json::json;
-use spinward::sim::planted::{ShardFault, plant_in_shard};
+use spinward::fault::{ShardFault, plant_in_shard};
 use spinward_server::app::{Source, run};
 use spinward_server::config::{self, Vars};
 use std::io::{BufRead, Read, Write};

@@ -6,7 +6,7 @@ use spinward::Config;
 use spinward::answer::Answer;
 use spinward::clock::{Clock, Now};
 use spinward::engine::broker::PublishOptions;
-use spinward::hooks::{Connected, Connecting, Decision, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Hooks, SubscribeEvent, SubscribeOptions};
 use spinward::id::Entropy;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};
 use spinward_wire::message::{Command, ConnectRequest, SubscribeRequest};
@@ -17,11 +17,11 @@ use std::sync::Arc;
 struct Open;
 
 impl Hooks for Open {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
-        Answer::Now(Ok(Connected::default()))
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
+        Answer::Now(Ok(ConnectReply::default()))
     }
 
-    fn subscribe(&self, _: &spinward::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions::default()))
     }
 }

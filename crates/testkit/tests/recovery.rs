@@ -9,7 +9,7 @@ use hyper_util::service::TowerToHyperService;
 use spinward::answer::Answer;
 use spinward::clock::Clock;
 use spinward::engine::broker::{HistoryFilter, HistoryOptions, PublishOptions};
-use spinward::hooks::{Connected, Connecting, Decision, Hooks, SubscribeOptions, Subscribing};
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Hooks, SubscribeEvent, SubscribeOptions};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
@@ -34,14 +34,14 @@ fn full() -> bool {
 struct Open(HistoryOptions);
 
 impl Hooks for Open {
-    fn connecting(&self, request: Connecting) -> Decision<Connected> {
+    fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
         let query = request.handshake.uri.query().unwrap_or_default();
         let user = query.strip_prefix("user=").unwrap_or_default().to_owned();
         let credentials = Credentials { user, ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
-    fn subscribe(&self, _: &spinward::Client, _: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions {
             recovery: true,
             history: self.0,

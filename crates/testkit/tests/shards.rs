@@ -8,9 +8,9 @@ mod common;
 
 use common::{Client, connect};
 use spinward::answer::Answer;
-use spinward::hooks::{Connected, Connecting, Decision, Handshake, Hooks};
+use spinward::fault::{ShardFault, plant_in_shard};
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Handshake, Hooks};
 use spinward::identity::Credentials;
-use spinward::sim::planted::{ShardFault, plant_in_shard};
 use spinward::wire::Protocol;
 use spinward::{Config, Node, ShardState};
 use std::time::Duration;
@@ -22,9 +22,9 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 struct Open;
 
 impl Hooks for Open {
-    fn connecting(&self, _: Connecting) -> Decision<Connected> {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
-        Answer::Now(Ok(Connected { credentials, ..Connected::default() }))
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 }
 

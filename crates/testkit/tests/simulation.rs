@@ -2,7 +2,7 @@
 //!
 //! `SPINWARD_SEEDS=10000` runs so many seeds in place of 500; `SPINWARD_SEED=7` runs one and prints its log.
 
-use spinward::sim::planted::{self, Fault};
+use spinward::fault::{self, Fault};
 use spinward_testkit::broker::Misdeeds;
 use spinward_testkit::checker::{Counts, Report, check, check_within};
 use spinward_testkit::log::{hash, to_text};
@@ -74,8 +74,8 @@ fn caught(name: &str, mut plant: impl FnMut(&mut Scenario)) {
         let mut scenario = Scenario::from_seed(seed);
         plant(&mut scenario);
         let report = check(&run(&scenario));
-        let struck = planted::struck();
-        planted::plant(None, 0);
+        let struck = fault::struck();
+        fault::plant(None, 0);
         if let Some(first) = report.violations.first() {
             println!("{name}: caught with seed {seed}: {first}");
             assert!(struck || name.starts_with("broker"), "{name}: something else was caught: {first}");
@@ -101,7 +101,7 @@ fn planted_faults_are_caught() {
                 scenario.remote_nodes = 0;
             }
             let after = if merge { scenario.seed % 3 } else { 3 + scenario.seed % 7 };
-            planted::plant(Some(fault), after as u32);
+            fault::plant(Some(fault), after as u32);
         });
     }
 }

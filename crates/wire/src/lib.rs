@@ -14,6 +14,7 @@ pub mod filter;
 pub mod form;
 pub mod framing;
 pub mod json;
+mod kind;
 pub mod message;
 mod protobuf;
 mod protocol;
@@ -27,4 +28,5 @@ pub use encode::{
 pub use error::DecodeError;
 pub use form::{Dialect, Direction, Form, Framing};
 pub use framing::{Commands, Replies, decode_reply};
+pub use kind::{DeltaType, SubscriptionType};
 pub use protocol::Protocol;

@@ -9,5 +9,6 @@ pub mod regex;
 pub mod registry;
 
 pub use name::{ChannelName, NameFault, Syntax, Users};
-pub use options::{Options, PublicationFormat, RecoveryMode, SubscriptionType};
+pub use options::{Options, PublicationFormat, RecoveryMode};
 pub use registry::{BuildError, ChannelConfig, Namespace, NamespaceConfig, Registry, Resolved};
+pub use spinward::wire::{DeltaType, SubscriptionType};

@@ -1,6 +1,7 @@
 //! The options of a namespace (and of `channel.without_namespace`), in the form in which they are decided by.
 
 use super::regex::Regex;
+use super::{DeltaType, SubscriptionType};
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
@@ -115,22 +116,6 @@ pub enum RecoveryMode {
     Cache,
 }
 
-/// A delta encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeltaType {
-    /// The delta format of the Fossil version control system.
-    Fossil,
-}
-
-impl DeltaType {
-    /// The encoding of this name on the wire.
-    #[must_use]
-    pub fn from_wire(name: &str) -> Option<Self> {
-        (name == "fossil").then_some(Self::Fossil)
-    }
-}
-
 /// Required form of a channel's publications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,40 +149,6 @@ impl PublicationFormat {
 
 fn is_json(data: &[u8]) -> bool {
     serde_json::from_slice::<&serde_json::value::RawValue>(data).is_ok()
-}
-
-/// The kind of a namespace's channels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SubscriptionType {
-    /// A stream of publications.
-    #[default]
-    #[serde(alias = "")]
-    Stream,
-    /// A synchronised collection.
-    Map,
-    /// The clients of a channel as a collection.
-    MapClients,
-    /// The users of a channel as a collection.
-    MapUsers,
-    /// Keys that the back end is polled for.
-    SharedPoll,
-}
-
-impl SubscriptionType {
-    /// The type of this number in a subscribe or publish command. Negative numbers are taken for none, as in
-    /// Centrifugo v6.9.
-    #[must_use]
-    pub const fn from_wire(number: i32) -> Option<Self> {
-        Some(match number {
-            ..=0 => Self::Stream,
-            1 => Self::Map,
-            2 => Self::MapClients,
-            3 => Self::MapUsers,
-            4 => Self::SharedPoll,
-            _ => return None,
-        })
-    }
 }
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -10,8 +10,7 @@ use super::request::{
     PublishFacts, Request, SubRefreshFacts, SubscribeFacts, SubscriptionToken, TokenClaims, Wishes,
 };
 use super::rule::{Outcome, Rule, Trail};
-use crate::channel::options::DeltaType;
-use crate::channel::{Namespace, Options, Registry, Resolved, SubscriptionType};
+use crate::channel::{DeltaType, Namespace, Options, Registry, Resolved, SubscriptionType};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use std::sync::Arc;
 
@@ -91,7 +90,7 @@ impl<'a> Case<'_, 'a, SubscribeFacts<'a>> {
         let resolved = self.rules.registry.resolve(self.request.channel);
         let kind = self.known_type(&resolved, facts.wishes.kind)?;
         let delta = facts.wishes.delta;
-        let delta_known = delta.is_empty() || DeltaType::from_wire(delta).is_some();
+        let delta_known = DeltaType::from_name(delta) != Some(DeltaType::Unknown);
         self.require(Rule::DeltaType, delta_known, || Code::Disconnect(DisconnectCode::BAD_REQUEST))?;
         let length = self.rules.registry.check_length(self.request.channel);
         self.require(Rule::ChannelLength, length.is_ok(), || Code::Error(ErrorCode::BAD_REQUEST))?;
@@ -255,8 +254,8 @@ impl<'a> Case<'_, 'a, PublishFacts<'a>> {
         let namespace = self.namespace(&resolved)?;
         let options = namespace.options();
         // Other numbers than that of keyed publications mean nothing, as in Centrifugo v6.9.
-        let kind = match SubscriptionType::from_wire(facts.kind) {
-            Some(SubscriptionType::Map) => SubscriptionType::Map,
+        let kind = match SubscriptionType::from_number(facts.kind) {
+            SubscriptionType::Map => SubscriptionType::Map,
             _ => SubscriptionType::Stream,
         };
         let same = kind == options.subscription_type;
@@ -314,23 +313,23 @@ impl<'a, A: Facts<'a>> Case<'_, 'a, A> {
     }
 
     /// A shared poll is told from everything else before anything is looked up, as in Centrifugo v6.9.
-    /// `None`: there is no type of this number.
+    /// `None`: the number is unknown.
     fn known_type(
         &mut self,
         resolved: &Resolved<'_>,
         number: i32,
     ) -> Result<Option<SubscriptionType>, Stopped> {
         let rule = Rule::KnownSubscriptionType;
-        let kind = SubscriptionType::from_wire(number);
+        let kind = SubscriptionType::from_number(number);
         let polled = |namespace: &Arc<Namespace>| {
             namespace.options().subscription_type == SubscriptionType::SharedPoll
         };
-        let asked = kind == Some(SubscriptionType::SharedPoll);
+        let asked = kind == SubscriptionType::SharedPoll;
         let has = resolved.namespace.is_some_and(polled);
         self.require(rule, asked == has, || {
             Code::Error(if asked { ErrorCode::NOT_AVAILABLE } else { ErrorCode::BAD_REQUEST })
         })?;
-        Ok(kind)
+        Ok(Some(kind).filter(|kind| !matches!(kind, SubscriptionType::Unknown(_))))
     }
 
     fn namespace<'n>(&mut self, resolved: &Resolved<'n>) -> Result<&'n Arc<Namespace>, Stopped> {

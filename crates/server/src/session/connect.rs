@@ -14,14 +14,14 @@ use crate::policy::{Refused, Request, Rule, Rules, Source, SubscribeFacts, Verdi
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{
-    Connected, Connecting, Decision, Handshake, Refreshed, Refreshing, Refusal, SubscribeOptions,
+    ConnectEvent, ConnectReply, Decision, Handshake, RefreshEvent, RefreshReply, Refusal, SubscribeOptions,
 };
 use spinward::identity::{Credentials, Extension};
 use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use std::sync::Arc;
 
 impl Inner {
-    pub(super) fn connecting(self: &Arc<Self>, request: Connecting) -> Decision<Connected> {
+    pub(super) fn connect(self: &Arc<Self>, request: ConnectEvent) -> Decision<ConnectReply> {
         let in_force = self.in_force.get();
         let presented = match presented(&in_force, &request.token, &request.handshake.headers) {
             Ok(Some(presented)) => presented,
@@ -41,7 +41,7 @@ impl Inner {
             });
             Answer::Now(match token {
                 Ok(token) => {
-                    inner.connect_with(&in_force, token, &request).map(|connected| Connected {
+                    inner.connect_with(&in_force, token, &request).map(|connected| ConnectReply {
                         // The client has no token that it could renew, so it does not learn of the end: it is
                         // closed then, and comes back with what the cookie or header holds by that time.
                         server_side_refresh: presented.is_ambient(),
@@ -56,11 +56,15 @@ impl Inner {
     }
 
     /// Anonymous means that there is no credential at all, or a token without a user; never one that failed.
-    fn connect_without_token(&self, in_force: &InForce, request: &Connecting) -> Decision<Connected> {
+    fn connect_without_token(&self, in_force: &InForce, request: &ConnectEvent) -> Decision<ConnectReply> {
         Answer::Now(self.known_without_token(in_force, request))
     }
 
-    fn known_without_token(&self, in_force: &InForce, request: &Connecting) -> Result<Connected, Refusal> {
+    fn known_without_token(
+        &self,
+        in_force: &InForce,
+        request: &ConnectEvent,
+    ) -> Result<ConnectReply, Refusal> {
         let settings = &in_force.settings;
         let from_header = (!settings.user_header.is_empty())
             .then(|| request.handshake.headers.get(&settings.user_header))
@@ -69,16 +73,22 @@ impl Inner {
             .filter(|user| !user.is_empty());
         if let Some(user) = from_header {
             let user = user.to_owned();
-            return self.connected_without_token(in_force, user, Connected::default(), request);
+            return self.connected_without_token(in_force, user, ConnectReply::default(), request);
         }
         if let Some(credentials) = &request.handshake.credentials {
-            let connected = Connected { credentials: credentials.clone(), ..Connected::default() };
+            let connected = ConnectReply { credentials: credentials.clone(), ..ConnectReply::default() };
             let user = credentials.user.clone();
             return self.connected_without_token(in_force, user, connected, request);
         }
         if settings.insecure || settings.anonymous_without_token {
             let state = State::of(in_force, &request.handshake);
-            return self.connected(in_force, String::new(), state, Connected::default(), &request.channels);
+            return self.connected(
+                in_force,
+                String::new(),
+                state,
+                ConnectReply::default(),
+                &request.channels,
+            );
         }
         Err(self.refused(in_force, Use::Connect, ("", ""), &no_token()))
     }
@@ -87,9 +97,9 @@ impl Inner {
         &self,
         in_force: &InForce,
         user: String,
-        connected: Connected,
-        request: &Connecting,
-    ) -> Result<Connected, Refusal> {
+        connected: ConnectReply,
+        request: &ConnectEvent,
+    ) -> Result<ConnectReply, Refusal> {
         if let Err(refusal) = self.check_user(&user) {
             return Err(self.refused(in_force, Use::Connect, (&user, ""), &refusal));
         }
@@ -101,8 +111,8 @@ impl Inner {
         &self,
         in_force: &InForce,
         token: ConnectToken,
-        request: &Connecting,
-    ) -> Result<Connected, Refusal> {
+        request: &ConnectEvent,
+    ) -> Result<ConnectReply, Refusal> {
         let rules = &in_force.rules;
         if token.caps_ignored {
             self.refusals.caps_ignored(Use::Connect, &token.user);
@@ -125,7 +135,7 @@ impl Inner {
             subscriptions.push((channel.clone(), options(&granted)));
         }
         let channels = token.subs.keys().cloned().collect();
-        let connected = Connected {
+        let connected = ConnectReply {
             credentials: Credentials {
                 user: String::new(),
                 info: token.info.unwrap_or_default(),
@@ -133,7 +143,7 @@ impl Inner {
             },
             meta: token.meta.unwrap_or_default(),
             subscriptions,
-            ..Connected::default()
+            ..ConnectReply::default()
         };
         let state = State {
             capabilities: token.caps,
@@ -151,9 +161,9 @@ impl Inner {
         in_force: &InForce,
         user: String,
         state: State,
-        mut connected: Connected,
+        mut connected: ConnectReply,
         wanted: &[String],
-    ) -> Result<Connected, Refusal> {
+    ) -> Result<ConnectReply, Refusal> {
         let (rules, settings) = (&in_force.rules, &in_force.settings);
         let personal = personal_channel(in_force, &user)
             .map_err(|refusal| self.refused(in_force, Use::Connect, (&user, ""), &refusal))?;
@@ -193,7 +203,11 @@ impl Inner {
         Ok(connected)
     }
 
-    pub(super) fn refresh(self: &Arc<Self>, client: &Client, request: Refreshing) -> Decision<Refreshed> {
+    pub(super) fn refresh(
+        self: &Arc<Self>,
+        client: &Client,
+        request: RefreshEvent,
+    ) -> Decision<RefreshReply> {
         if request.token.is_empty() {
             // The node asks for a login whose token was in a cookie or header: only a new request has a new one.
             return Answer::Now(Err(DisconnectCode::EXPIRED.into()));
@@ -219,9 +233,9 @@ impl Inner {
         &self,
         rules: &Rules,
         client: &Client,
-        request: &Refreshing,
+        request: &RefreshEvent,
         token: ConnectToken,
-    ) -> Result<Refreshed, Refusal> {
+    ) -> Result<RefreshReply, Refusal> {
         if token.subs.keys().any(|channel| rules.registry.resolve(channel).namespace.is_none()) {
             return Err(ErrorCode::UNKNOWN_CHANNEL.into());
         }
@@ -250,7 +264,7 @@ impl Inner {
         };
         let extension = if state.is_some() { Some(Arc::new(fresh) as Extension) } else { fresh.extension() };
         let expire_at = token.expire_at.unwrap_or(0);
-        Ok(Refreshed {
+        Ok(RefreshReply {
             expire_at,
             // Centrifugo v6.9 takes the info with an end only.
             info: token.info.filter(|_| expire_at > 0),
@@ -266,7 +280,7 @@ impl Inner {
         &self,
         rules: &Rules,
         client: &Client,
-        request: &Refreshing,
+        request: &RefreshEvent,
         token: &ConnectToken,
     ) -> Vec<String> {
         let now = self.now();

@@ -34,8 +34,9 @@ use spinward::answer::Answer;
 use spinward::clock::Clock;
 use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{
-    Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing, Refreshed,
-    Refreshing, Refusal, RpcCall, SubRefreshed, SubscribeFailure, SubscribeOptions, Subscribing,
+    ConnectEvent, ConnectReply, Decision, HistoryEvent, Hooks, PresenceEvent, PublishEvent, PublishReply,
+    RefreshEvent, RefreshReply, Refusal, RpcEvent, SubRefreshEvent, SubRefreshReply, SubscribeEvent,
+    SubscribeFailure, SubscribeOptions,
 };
 use spinward::identity::Extension;
 use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
@@ -186,7 +187,7 @@ impl Inner {
     }
 
     /// Decides a publish, by the rules or by a proxy that they have asked.
-    fn publish(self: &Arc<Self>, client: &Client, request: Publishing) -> Decision<Publish> {
+    fn publish(self: &Arc<Self>, client: &Client, request: PublishEvent) -> Decision<PublishReply> {
         let in_force = self.in_force.get();
         let state = client.extension::<State>();
         let decided = {
@@ -219,9 +220,9 @@ impl Inner {
         &self,
         client: &'a Client,
         state: Option<&'a State>,
-        request: &'a Publishing,
+        request: &'a PublishEvent,
     ) -> Request<'a, PublishFacts<'a>> {
-        let facts = PublishFacts { kind: request.kind, data: &request.data };
+        let facts = PublishFacts { kind: request.kind.number(), data: &request.data };
         self.request(client, state, (&request.channel, request.subscribed), facts)
     }
 }
@@ -243,8 +244,8 @@ impl Inner {
 }
 
 impl Hooks for ServerHooks {
-    fn connecting(&self, request: Connecting) -> Decision<Connected> {
-        self.0.connecting(request)
+    fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
+        self.0.connect(request)
     }
 
     fn connected(&self, client: &Client) {
@@ -255,35 +256,35 @@ impl Hooks for ServerHooks {
         self.0.check_standing(client, Use::Refresh);
     }
 
-    fn refresh(&self, client: &Client, request: Refreshing) -> Decision<Refreshed> {
+    fn refresh(&self, client: &Client, request: RefreshEvent) -> Decision<RefreshReply> {
         self.0.refresh(client, request)
     }
 
-    fn subscribe(&self, client: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, client: &Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
         self.0.subscribe(client, request)
     }
 
-    fn sub_refresh(&self, client: &Client, channel: &str, token: String) -> Decision<SubRefreshed> {
-        self.0.sub_refresh(client, channel, &token)
+    fn sub_refresh(&self, client: &Client, request: SubRefreshEvent) -> Decision<SubRefreshReply> {
+        self.0.sub_refresh(client, request)
     }
 
-    fn publish(&self, client: &Client, request: Publishing) -> Decision<Publish> {
+    fn publish(&self, client: &Client, request: PublishEvent) -> Decision<PublishReply> {
         self.0.publish(client, request)
     }
 
-    fn presence(&self, client: &Client, request: PresenceAsked) -> Decision<()> {
+    fn presence(&self, client: &Client, request: PresenceEvent) -> Decision<()> {
         let (state, facts) = (client.extension::<State>(), PresenceFacts { stats: request.stats });
         let place = (request.channel.as_str(), request.subscribed);
         Answer::Now(self.0.decide(client, state.as_deref(), place, facts))
     }
 
-    fn history(&self, client: &Client, request: HistoryAsked) -> Decision<HistoryOptions> {
+    fn history(&self, client: &Client, request: HistoryEvent) -> Decision<HistoryOptions> {
         let state = client.extension::<State>();
         let place = (request.channel.as_str(), request.subscribed);
         Answer::Now(self.0.decide(client, state.as_deref(), place, HistoryFacts).map(history))
     }
 
-    fn rpc(&self, _: &Client, call: RpcCall) -> Decision<Bytes> {
+    fn rpc(&self, _: &Client, call: RpcEvent) -> Decision<Bytes> {
         Answer::Now(match &self.0.in_force.get().settings.ping_method {
             Some(method) if *method == call.method => Ok(Bytes::new()),
             Some(_) => Err(ErrorCode::METHOD_NOT_FOUND.into()),
@@ -347,9 +348,12 @@ pub fn options(grant: &SubscribeGrant<'_>) -> SubscribeOptions {
 }
 
 /// Returns a publication as it is granted.
-fn publication(grant: PublishGrant, data: Bytes) -> Publish {
+fn publication(grant: PublishGrant, data: Bytes) -> PublishReply {
     let history = history(grant.history);
-    Publish { data, options: PublishOptions { history, delta: grant.delta, ..PublishOptions::default() } }
+    PublishReply {
+        data,
+        options: PublishOptions { history, delta: grant.delta, ..PublishOptions::default() },
+    }
 }
 
 fn history(grant: HistoryGrant) -> HistoryOptions {

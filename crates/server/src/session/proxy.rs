@@ -8,7 +8,7 @@ use crate::policy::{Ask, PublishResult, Reply, SubscribeResult};
 use http::{HeaderMap, HeaderName};
 use spinward::Client;
 use spinward::answer::Answer;
-use spinward::hooks::{Publishing, Subscribing};
+use spinward::hooks::{PublishEvent, SubscribeEvent};
 
 /// The proxies of a configuration.
 pub trait Proxies: Send + Sync + 'static {
@@ -25,11 +25,11 @@ pub trait Proxies: Send + Sync + 'static {
         &self,
         ask: &Ask,
         from: &Sender<'_>,
-        request: &Subscribing,
+        request: &SubscribeEvent,
     ) -> Answer<Reply<SubscribeResult>>;
 
     /// Asks about a publish.
-    fn publish(&self, ask: &Ask, from: &Sender<'_>, request: &Publishing) -> Answer<Reply<PublishResult>>;
+    fn publish(&self, ask: &Ask, from: &Sender<'_>, request: &PublishEvent) -> Answer<Reply<PublishResult>>;
 }
 
 /// The connection that an event comes from.
@@ -66,11 +66,11 @@ impl Proxies for NoProxies {
         false
     }
 
-    fn subscribe(&self, _: &Ask, _: &Sender<'_>, _: &Subscribing) -> Answer<Reply<SubscribeResult>> {
+    fn subscribe(&self, _: &Ask, _: &Sender<'_>, _: &SubscribeEvent) -> Answer<Reply<SubscribeResult>> {
         Answer::Now(Reply::NoProxy)
     }
 
-    fn publish(&self, _: &Ask, _: &Sender<'_>, _: &Publishing) -> Answer<Reply<PublishResult>> {
+    fn publish(&self, _: &Ask, _: &Sender<'_>, _: &PublishEvent) -> Answer<Reply<PublishResult>> {
         Answer::Now(Reply::NoProxy)
     }
 }

@@ -54,7 +54,7 @@ impl Proxies for Arc<Late> {
         &self,
         ask: &Ask,
         from: &Sender<'_>,
-        request: &Subscribing,
+        request: &SubscribeEvent,
     ) -> Answer<Reply<SubscribeResult>> {
         self.note(ask, from, format!("subscribe {}", request.channel));
         late(match request.channel.as_str() {
@@ -67,7 +67,7 @@ impl Proxies for Arc<Late> {
         })
     }
 
-    fn publish(&self, ask: &Ask, from: &Sender<'_>, request: &Publishing) -> Answer<Reply<PublishResult>> {
+    fn publish(&self, ask: &Ask, from: &Sender<'_>, request: &PublishEvent) -> Answer<Reply<PublishResult>> {
         self.note(ask, from, format!("publish {}", String::from_utf8_lossy(&request.data)));
         let data = (&*request.data == b"2").then(|| Bytes::from_static(b"\"other\""));
         late(Reply::Result(PublishResult { data, skip_history: false }))

@@ -4,13 +4,16 @@ use super::proxy::Sender;
 use super::{InForce, Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
+use crate::channel::DeltaType;
 use crate::policy::{
     Decision as Decided, Request, Rule, SubscribeFacts, SubscribeGrant, SubscriptionToken, Verdict, Wishes,
     decide, decide_after,
 };
 use spinward::Client;
 use spinward::answer::Answer;
-use spinward::hooks::{Decision, Refusal, SubRefreshed, SubscribeOptions, Subscribing};
+use spinward::hooks::{
+    Decision, Refusal, SubRefreshEvent, SubRefreshReply, SubscribeEvent, SubscribeOptions,
+};
 use std::sync::Arc;
 
 type Verified = Option<Result<SubscribeToken, reason::Refusal>>;
@@ -21,7 +24,7 @@ struct Asking {
     client: Client,
     state: Option<Arc<State>>,
     id: String,
-    request: Subscribing,
+    request: SubscribeEvent,
     token: Verified,
     now: i64,
 }
@@ -32,9 +35,9 @@ impl Asking {
             positioned: self.request.positioned,
             recoverable: self.request.recoverable,
             join_leave: self.request.join_leave,
-            delta: &self.request.delta,
+            delta: self.request.delta.map_or("", DeltaType::name),
             tags_filter: self.request.filter.is_some(),
-            kind: self.request.kind,
+            kind: self.request.kind.number(),
         };
         let subscribe = SubscribeFacts { token: facts(&self.token), wishes };
         let mut asked = Request::new(subscribe, &self.request.channel, self.client.user(), self.now);
@@ -48,7 +51,7 @@ impl Inner {
     pub(super) fn subscribe(
         self: &Arc<Self>,
         client: &Client,
-        request: Subscribing,
+        request: SubscribeEvent,
     ) -> Decision<SubscribeOptions> {
         let in_force = self.in_force.get();
         if request.token.is_empty() {
@@ -75,7 +78,7 @@ impl Inner {
         self: &Arc<Self>,
         in_force: Arc<InForce>,
         client: Client,
-        request: Subscribing,
+        request: SubscribeEvent,
         token: Verified,
     ) -> Decision<SubscribeOptions> {
         let now = self.now();
@@ -130,15 +133,15 @@ impl Inner {
     pub(super) fn sub_refresh(
         self: &Arc<Self>,
         client: &Client,
-        channel: &str,
-        token: &str,
-    ) -> Decision<SubRefreshed> {
-        let (inner, client, channel) = (Arc::clone(self), client.clone(), channel.to_owned());
+        request: SubRefreshEvent,
+    ) -> Decision<SubRefreshReply> {
+        let SubRefreshEvent { channel, token } = request;
+        let (inner, client) = (Arc::clone(self), client.clone());
         let in_force = self.in_force.get();
         if !token.is_empty() {
             self.taken.held().begin(&client, &channel);
         }
-        let verified = in_force.keys.subscription.verify_subscription(token, self.now());
+        let verified = in_force.keys.subscription.verify_subscription(&token, self.now());
         verified.then(move |verified| {
             let now = inner.now();
             let id = client.id().to_string();
@@ -149,7 +152,7 @@ impl Inner {
             });
             Answer::Now(match token {
                 // A token without an info takes away what the one before had.
-                Ok(token) => Ok(SubRefreshed {
+                Ok(token) => Ok(SubRefreshReply {
                     expire_at: token.expire_at.unwrap_or(0),
                     info: Some(token.info.unwrap_or_default()),
                 }),

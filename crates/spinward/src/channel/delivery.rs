@@ -57,6 +57,11 @@ impl Delivery {
         }
     }
 
+    /// Returns the same publication as the next delivery of its channel: see [`crate::fault`].
+    pub(crate) fn repeated(&self) -> Self {
+        Self::new(Arc::clone(&self.publication), self.seq + 1, self.epoch.clone())
+    }
+
     /// Bytes that this holds in an inbox, for its budget.
     pub(crate) fn weight(&self) -> usize {
         self.publication.weight() + 256

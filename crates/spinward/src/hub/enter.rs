@@ -6,6 +6,7 @@ use crate::channel::record::{Channel, ChannelState};
 use crate::clock::Now;
 use crate::engine::interest::{Ask, Interest};
 use crate::engine::memory::Memory;
+use crate::fault::{self, Fault};
 use crate::hub::{Engine, Hub};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -59,7 +60,7 @@ impl Hub {
     ) -> StartState {
         let stream = memory.stream(record, state, now.mono);
         stream.touch(self.with_meta_ttl(params.history).meta_ttl, now.mono);
-        let start = match &params.recover {
+        match &params.recover {
             None => StartState { top: stream.top(), ..StartState::default() },
             Some(recover) if recover.cache => start_from_cache(stream, recover, params.filter.as_ref(), now),
             Some(recover) => {
@@ -69,18 +70,10 @@ impl Hub {
                     top: stream.top(),
                     last: found.publications.last().cloned(),
                     publications: filtered(found.publications, params.filter.as_ref()),
-                    recovered: found.complete,
+                    recovered: found.complete || fault::holds(Fault::FalseRecovered),
                 }
             }
-        };
-        #[cfg(feature = "planted-faults")]
-        if params.recover.is_some()
-            && !start.recovered
-            && crate::sim::planted::holds(crate::sim::planted::Fault::FalseRecovered)
-        {
-            return StartState { recovered: true, ..start };
         }
-        start
     }
 
     /// Enters a channel served by a remote broker, without a position: deliveries to this shard begin. Returns

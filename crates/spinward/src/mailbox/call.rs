@@ -6,8 +6,9 @@ use crate::engine::interest::Ask;
 use crate::engine::presence::{Member, Members, PresenceStats};
 use crate::handle::Handle;
 use crate::hooks::{
-    Connected, Connecting, FailureCause, HistoryAsked, PresenceAsked, Publishing, Refreshed, Refreshing,
-    Refusal, RpcCall, SubRefreshed, SubscribeFailure, SubscribeOptions, Subscribing,
+    ConnectEvent, ConnectReply, FailureCause, HistoryEvent, MessageEvent, PresenceEvent, PublishEvent,
+    RefreshEvent, RefreshReply, Refusal, RpcEvent, SubRefreshReply, SubscribeEvent, SubscribeFailure,
+    SubscribeOptions,
 };
 use crate::id::ClientId;
 use crate::identity::Identity;
@@ -28,24 +29,24 @@ pub(crate) struct Called {
 
 /// A call.
 pub(crate) enum Call {
-    Connect(Box<Connecting>),
-    Refresh(Refreshing),
+    Connect(Box<ConnectEvent>),
+    Refresh(RefreshEvent),
     Subscribe {
         channel: Arc<str>,
-        request: Box<Subscribing>,
+        request: Box<SubscribeEvent>,
     },
     SubRefresh {
         channel: Arc<Channel>,
         token: String,
     },
     Publish {
-        request: Publishing,
+        request: PublishEvent,
         chan_info: Option<Arc<ClientInfo>>,
     },
-    Presence(PresenceAsked),
-    History(HistoryAsked),
-    Rpc(RpcCall),
-    Message(Bytes),
+    Presence(PresenceEvent),
+    History(HistoryEvent),
+    Rpc(RpcEvent),
+    Message(MessageEvent),
     /// Add to the presence of a channel. The outcome is waited for.
     PresenceAdd {
         channel: Arc<Channel>,
@@ -99,19 +100,19 @@ pub(crate) enum Call {
 
 /// The outcome of a call.
 pub(crate) enum Outcome {
-    Connect(Result<Box<Connected>, Refusal>),
-    Refresh(Result<Box<Refreshed>, Refusal>),
+    Connect(Result<Box<ConnectReply>, Refusal>),
+    Refresh(Result<Box<RefreshReply>, Refusal>),
     Subscribe {
         channel: Arc<str>,
         /// Of the client that asked, which may be gone when this arrives.
         identity: Arc<Identity>,
         outcome: Result<Box<SubscribeOptions>, Refusal>,
     },
-    SubRefresh(Result<SubRefreshed, Refusal>),
+    SubRefresh(Result<SubRefreshReply, Refusal>),
     /// The same for a subscription that the node asked about by itself.
     ServerSubRefresh {
         channel: Arc<Channel>,
-        outcome: Result<SubRefreshed, Refusal>,
+        outcome: Result<SubRefreshReply, Refusal>,
     },
     /// A publish or a message was taken, or was not.
     Done(Result<(), Refusal>),
@@ -134,7 +135,7 @@ impl Call {
     /// The name of the hook, or of the part of the store, that answers.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
-            Self::Connect(_) => "connecting",
+            Self::Connect(_) => "connect",
             Self::Refresh(_) => "refresh",
             Self::Subscribe { .. } => "subscribe",
             Self::SubRefresh { .. } => "sub_refresh",

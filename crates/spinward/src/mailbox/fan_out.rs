@@ -2,6 +2,7 @@
 
 use crate::channel::delivery::Delivery;
 use crate::channel::record::{Channel, ChannelState, ShardSet};
+use crate::fault::{self, Fault};
 use crate::mailbox::admission::{Admission, Block};
 use crate::mailbox::inbox::{Entry, Inbox};
 use crate::publication::ClientInfo;
@@ -46,11 +47,7 @@ impl ChannelState {
     /// What keeps something of that cost from being queued. With nothing under way in its channel it has a reserve
     /// of room, and is never too large.
     pub(crate) fn blocked(&self, admission: &Admission, share: Share) -> Option<Block> {
-        if self.shards.is_empty() {
-            return None;
-        }
-        #[cfg(feature = "planted-faults")]
-        if crate::sim::planted::holds(crate::sim::planted::Fault::Unbounded) {
+        if self.shards.is_empty() || fault::holds(Fault::Unbounded) {
             return None;
         }
         let first = self.unsent == 0;

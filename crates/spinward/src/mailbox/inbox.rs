@@ -4,6 +4,7 @@ use crate::capacity::reduced;
 use crate::channel::delivery::Delivery;
 use crate::channel::record::Channel;
 use crate::enforce::Judge;
+use crate::fault;
 use crate::handle::Handle;
 use crate::mailbox::call::Outcome;
 use crate::mailbox::fan_out::Share;
@@ -238,15 +239,15 @@ impl Inbox {
         delivery: &Arc<Delivery>,
         share: Share,
     ) -> u16 {
-        let push = |delivery| self.push(Entry::Publication { channel: Arc::clone(channel), delivery, share });
-        #[cfg(feature = "planted-faults")]
-        {
-            let inbox = std::ptr::from_ref(self) as usize;
-            let deliveries = crate::sim::planted::on_entry(inbox, channel.id, Arc::clone(delivery));
-            deliveries.into_iter().map(|delivery| u16::from(push(delivery))).sum()
-        }
-        #[cfg(not(feature = "planted-faults"))]
-        u16::from(push(Arc::clone(delivery)))
+        let way = (std::ptr::from_ref(self) as usize, channel.id);
+        fault::on_entry(
+            way,
+            Arc::clone(delivery),
+            |delivery| Arc::new(delivery.repeated()),
+            |delivery| {
+                u16::from(self.push(Entry::Publication { channel: Arc::clone(channel), delivery, share }))
+            },
+        )
     }
 
     /// Wakes the shard, once per turn of it.

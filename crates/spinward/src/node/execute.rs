@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions};
 use crate::engine::interest::Ask;
 use crate::handle::Handle;
-use crate::hooks::{HistoryAsked, PresenceAsked, Publish, Publishing, Refusal};
+use crate::hooks::{HistoryEvent, PresenceEvent, PublishEvent, PublishReply, Refusal, SubRefreshEvent};
 use crate::hub::{Engine, Held};
 use crate::mailbox::admission::Announcement;
 use crate::mailbox::call::{Call, Called, Late, Outcome};
@@ -159,7 +159,7 @@ impl Inner {
         let call = match call {
             Call::Connect(request) => {
                 return Some(
-                    self.hooks.connecting(*request).map(|outcome| Outcome::Connect(outcome.map(Box::new))),
+                    self.hooks.connect(*request).map(|outcome| Outcome::Connect(outcome.map(Box::new))),
                 );
             }
             Call::Interest { channel, ask } => {
@@ -220,16 +220,17 @@ impl Inner {
             }
             Call::SubRefresh { channel, token } if token.is_empty() => self
                 .hooks
-                .sub_refresh(client, &channel.name, token)
+                .sub_refresh(client, SubRefreshEvent { channel: channel.name.to_string(), token })
                 .map(move |outcome| Outcome::ServerSubRefresh { channel, outcome }),
             Call::SubRefresh { channel, token } => {
-                self.hooks.sub_refresh(client, &channel.name, token).map(Outcome::SubRefresh)
+                let event = SubRefreshEvent { channel: channel.name.to_string(), token };
+                self.hooks.sub_refresh(client, event).map(Outcome::SubRefresh)
             }
             Call::Publish { request, chan_info } => self.publish_for(client, request, chan_info),
             Call::Presence(request) => self.presence_for(client, request),
             Call::History(request) => self.history_for(client, request),
             Call::Rpc(request) => self.hooks.rpc(client, request).map(Outcome::Rpc),
-            Call::Message(data) => self.hooks.message(client, data).map(Outcome::Done),
+            Call::Message(event) => self.hooks.message(client, event).map(Outcome::Done),
             Call::Connected => {
                 self.hooks.connected(client);
                 return None;
@@ -269,14 +270,14 @@ impl Inner {
     fn publish_for(
         self: &Arc<Self>,
         client: &Client,
-        request: Publishing,
+        request: PublishEvent,
         chan_info: Option<Arc<ClientInfo>>,
     ) -> Answer<Outcome> {
         let channel = request.channel.clone();
         let (inner, client_clone) = (Arc::clone(self), client.clone());
-        let publish = move |decision: Result<Publish, Refusal>| match decision {
+        let publish = move |decision: Result<PublishReply, Refusal>| match decision {
             Err(refusal) => Answer::Now(Outcome::Done(Err(refusal))),
-            Ok(Publish { data, mut options }) => {
+            Ok(PublishReply { data, mut options }) => {
                 let identity = &client_clone.identity;
                 options.info =
                     Some(chan_info.unwrap_or_else(|| Arc::new(identity.client_info(bytes::Bytes::new()))));
@@ -288,7 +289,7 @@ impl Inner {
         self.hooks.publish(client, request).then(publish)
     }
 
-    fn presence_for(self: &Arc<Self>, client: &Client, request: PresenceAsked) -> Answer<Outcome> {
+    fn presence_for(self: &Arc<Self>, client: &Client, request: PresenceEvent) -> Answer<Outcome> {
         let (channel, stats) = (request.channel.clone(), request.stats);
         let inner = Arc::clone(self);
         self.hooks.presence(client, request).then(move |decision| {
@@ -307,7 +308,7 @@ impl Inner {
         })
     }
 
-    fn history_for(self: &Arc<Self>, client: &Client, request: HistoryAsked) -> Answer<Outcome> {
+    fn history_for(self: &Arc<Self>, client: &Client, request: HistoryEvent) -> Answer<Outcome> {
         let channel = request.channel.clone();
         let filter = HistoryFilter {
             limit: self.capped(request.limit),

@@ -7,7 +7,8 @@ use crate::channel::delivery::{payload, to_wire};
 use crate::channel::record::Channel;
 use crate::engine::broker::History;
 use crate::engine::presence::{Member, Members, PresenceStats};
-use crate::hooks::{FailureCause, Refreshed, Refreshing, Refusal, SubRefreshed};
+use crate::fault::{self, Fault};
+use crate::hooks::{FailureCause, RefreshEvent, RefreshReply, Refusal, SubRefreshReply};
 use crate::identity::Identity;
 use crate::mailbox::call::{Call, Outcome};
 use crate::publication::ClientInfo;
@@ -75,12 +76,16 @@ impl Session {
         }
     }
 
-    pub(super) fn on_refresh(&mut self, cx: &mut Cx<'_>, id: u32, outcome: Result<Box<Refreshed>, Refusal>) {
+    pub(super) fn on_refresh(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u32,
+        outcome: Result<Box<RefreshReply>, Refusal>,
+    ) {
         let refreshed = match outcome {
             Ok(refreshed) => *refreshed,
             Err(refusal) => {
-                #[cfg(feature = "planted-faults")]
-                if crate::sim::planted::holds(crate::sim::planted::Fault::RefusedClears) {
+                if fault::holds(Fault::RefusedClears) {
                     self.expiry = Expiry::NEVER;
                 }
                 return self.refuse(cx, id, refusal);
@@ -101,13 +106,13 @@ impl Session {
     }
 
     /// Returns the question to the application whether a login may go on.
-    pub(super) fn refreshing(&self, cx: &Cx<'_>, token: String) -> Refreshing {
+    pub(super) fn refreshing(&self, cx: &Cx<'_>, token: String) -> RefreshEvent {
         let name = |channel: u32| cx.channels.get(channel).map(|local| local.record.name.to_string());
         let special = |flag: u8| {
             let with_flag = self.subscriptions.special().iter().filter(move |own| own.is(flag));
             with_flag.filter_map(|own| name(own.channel)).collect()
         };
-        Refreshing {
+        RefreshEvent {
             token,
             server_side_channels: special(Details::SERVER_SIDE),
             by_login: special(Details::BY_LOGIN),
@@ -116,7 +121,7 @@ impl Session {
     }
 
     /// The login goes on, perhaps with less.
-    pub(super) fn prolong(&mut self, cx: &mut Cx<'_>, refreshed: Refreshed) {
+    pub(super) fn prolong(&mut self, cx: &mut Cx<'_>, refreshed: RefreshReply) {
         self.expiry = Expiry::at(refreshed.expire_at);
         if let Some(identity) = &self.identity
             && (refreshed.info.is_some() || refreshed.extension.is_some())
@@ -137,11 +142,8 @@ impl Session {
             self.end_subscription(cx, &channel, &UnsubscribeCode::SERVER);
         }
         for channel in refreshed.lapsed {
-            #[cfg(feature = "planted-faults")]
-            if crate::sim::planted::holds(crate::sim::planted::Fault::LapsedStays) {
-                continue;
-            }
-            if self.subscription(cx, &channel).is_some_and(|own| own.is(Details::BY_LOGIN)) {
+            let by_login = self.subscription(cx, &channel).is_some_and(|own| own.is(Details::BY_LOGIN));
+            if by_login && !fault::holds(Fault::LapsedStays) {
                 self.end_subscription(cx, &channel, &UnsubscribeCode::EXPIRED);
             }
         }
@@ -188,7 +190,7 @@ impl Session {
         id: u32,
         token: u32,
         channel: &Arc<Channel>,
-        outcome: Result<SubRefreshed, Refusal>,
+        outcome: Result<SubRefreshReply, Refusal>,
     ) {
         let refreshed = match outcome {
             Ok(refreshed) => refreshed,
@@ -196,8 +198,7 @@ impl Session {
         };
         let expiry = Expiry::at(refreshed.expire_at);
         if expiry.is_past(cx.now) {
-            #[cfg(feature = "planted-faults")]
-            if crate::sim::planted::holds(crate::sim::planted::Fault::RefusedProlongs) {
+            if fault::holds(Fault::RefusedProlongs) {
                 self.tell(cx, Call::SubRefreshed(Arc::clone(channel)));
             }
             return self.error(cx, id, &ErrorCode::EXPIRED);
@@ -231,7 +232,7 @@ impl Session {
         cx: &mut Cx<'_>,
         token: u32,
         channel: &Arc<Channel>,
-        refreshed: SubRefreshed,
+        refreshed: SubRefreshReply,
     ) -> bool {
         let identity = self.identity.clone();
         let Some(own) = self.asked_about(cx, token, &channel.name) else { return false };
@@ -282,7 +283,7 @@ impl Session {
         cx: &mut Cx<'_>,
         token: u32,
         channel: &Arc<Channel>,
-        outcome: Result<SubRefreshed, Refusal>,
+        outcome: Result<SubRefreshReply, Refusal>,
     ) {
         match outcome {
             Ok(refreshed) => {

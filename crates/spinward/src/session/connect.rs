@@ -4,7 +4,7 @@ use super::expiry::Expiry;
 use super::subscribe::{Purpose, Requested};
 use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::channel::delivery::payload;
-use crate::hooks::{Connected, Connecting, FailureCause, Refusal};
+use crate::hooks::{ConnectEvent, ConnectReply, FailureCause, Refusal};
 use crate::hub::users::Registered;
 use crate::identity::{Application, Identity};
 use crate::mailbox::call::Call;
@@ -21,7 +21,7 @@ impl Session {
             return self.close(cx, DisconnectCode::SERVER_ERROR);
         };
         self.phase = Phase::Connecting;
-        let connecting = Connecting {
+        let connecting = ConnectEvent {
             id: self.id,
             transport: self.transport,
             protocol: self.dialect.encoding(),
@@ -41,7 +41,7 @@ impl Session {
         cx: &mut Cx<'_>,
         id: u32,
         request: ConnectRequest,
-        outcome: Result<Box<Connected>, Refusal>,
+        outcome: Result<Box<ConnectReply>, Refusal>,
     ) {
         let connected = match outcome {
             Ok(connected) => *connected,

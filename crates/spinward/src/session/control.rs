@@ -5,7 +5,7 @@ use super::subscribe::{Purpose, Requested};
 use super::{Cx, Phase, Session};
 use crate::channel::delivery::payload;
 use crate::enforce::Verdict;
-use crate::hooks::{FailureCause, Refreshed, SubscribeOptions};
+use crate::hooks::{FailureCause, RefreshReply, SubscribeOptions};
 use crate::mailbox::inbox::{Control, Refused};
 use crate::publication::Position;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
@@ -50,7 +50,7 @@ impl Session {
                 if expired || Expiry::at(expire_at).is_past(cx.now) {
                     return self.close(cx, DisconnectCode::EXPIRED);
                 }
-                self.prolong(cx, Refreshed { expire_at, info, ..Refreshed::default() });
+                self.prolong(cx, RefreshReply { expire_at, info, ..RefreshReply::default() });
                 let ttl = self.expiry.ttl(cx.now);
                 let refresh = Refresh { expires: ttl.is_some(), ttl: ttl.unwrap_or_default() };
                 self.push(cx, &Push { refresh: Some(refresh), ..Push::default() });

@@ -2,11 +2,11 @@
 
 use super::subscribe::list::Details;
 use super::{Busy, Cx, Phase, Session, Waiting};
-use crate::hooks::{HistoryAsked, PresenceAsked, Publishing, RpcCall};
+use crate::hooks::{HistoryEvent, MessageEvent, PresenceEvent, PublishEvent, RpcEvent};
 use crate::mailbox::call::{Call, Outcome};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{HistoryRequest, PublishRequest, Reply, SubRefreshRequest};
-use spinward_wire::{Incoming, Request};
+use spinward_wire::{Incoming, Request, SubscriptionType};
 
 /// Violation: a command that names no channel.
 pub(super) const NO_CHANNEL: &str = "a command without a channel";
@@ -52,10 +52,13 @@ impl Session {
             Request::PresenceStats(request) => self.presence(cx, id, request.channel, true),
             Request::History(request) => self.history(cx, id, request),
             Request::Rpc(request) => {
-                let call = RpcCall { method: request.method, data: request.data };
+                let call = RpcEvent { method: request.method, data: request.data };
                 self.ask(cx, id, Waiting::Rpc, Call::Rpc(call));
             }
-            Request::Send(request) => self.ask(cx, id, Waiting::Message, Call::Message(request.data)),
+            Request::Send(request) => {
+                let event = MessageEvent { data: request.data };
+                self.ask(cx, id, Waiting::Message, Call::Message(event));
+            }
             Request::Refresh(request) => self.refresh(cx, id, request.token),
             Request::SubRefresh(request) => self.sub_refresh(cx, id, *request),
         }
@@ -134,8 +137,8 @@ impl Session {
         let own = self.subscription(cx, &request.channel);
         let chan_info = own.and_then(|own| own.info().cloned());
         let subscribed = own.is_some();
-        let request =
-            Publishing { channel: request.channel, data: request.data, subscribed, kind: request.r#type };
+        let kind = SubscriptionType::from_number(request.r#type);
+        let request = PublishEvent { channel: request.channel, data: request.data, subscribed, kind };
         self.ask(cx, id, Waiting::Publish, Call::Publish { request, chan_info });
     }
 
@@ -145,7 +148,7 @@ impl Session {
         }
         let subscribed = self.subscription(cx, &channel).is_some();
         let what = if stats { Waiting::PresenceStats } else { Waiting::Presence };
-        self.ask(cx, id, what, Call::Presence(PresenceAsked { channel, subscribed, stats }));
+        self.ask(cx, id, what, Call::Presence(PresenceEvent { channel, subscribed, stats }));
     }
 
     fn history(&mut self, cx: &mut Cx<'_>, id: u32, request: HistoryRequest) {
@@ -154,7 +157,7 @@ impl Session {
         }
         let subscribed = self.subscription(cx, &request.channel).is_some();
         let HistoryRequest { channel, limit, since, reverse } = request;
-        let asked = HistoryAsked { channel, limit, since, reverse, subscribed };
+        let asked = HistoryEvent { channel, limit, since, reverse, subscribed };
         self.ask(cx, id, Waiting::History, Call::History(asked));
     }
 

@@ -16,6 +16,7 @@ use crate::channel::local::table::LocalTable;
 use crate::channel::record::Channel;
 use crate::clock::Now;
 use crate::config::Config;
+use crate::fault::{self, Fault};
 use crate::handle::Handle;
 use crate::hooks::{FailureCause, Handshake, Refusal, SubscribeFailure};
 use crate::hub::Hub;
@@ -197,15 +198,11 @@ impl Session {
 
     /// A subscription that was granted does not come about.
     fn grant_failed(&self, cx: &mut Cx<'_>, channel: Arc<str>, server_side: bool, cause: FailureCause) {
-        #[cfg(feature = "planted-faults")]
-        {
-            use crate::sim::planted::{Fault, holds};
-            if !server_side && holds(Fault::FailureUntold) {
-                return;
-            }
-            if !server_side && holds(Fault::FailureSubscribes) {
-                return self.tell(cx, Call::Subscribed(channel));
-            }
+        if !server_side && fault::holds(Fault::FailureUntold) {
+            return;
+        }
+        if !server_side && fault::holds(Fault::FailureSubscribes) {
+            return self.tell(cx, Call::Subscribed(channel));
         }
         self.tell(cx, Call::SubscribeFailed { channel, failure: SubscribeFailure { server_side, cause } });
     }

@@ -3,6 +3,7 @@
 use super::expiry::Standing;
 use super::subscribe::list::Details;
 use super::{Cx, Phase, Session};
+use crate::fault::{self, Fault};
 use crate::mailbox::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 
@@ -90,11 +91,10 @@ impl Session {
     }
 
     fn check_expiry(&mut self, cx: &mut Cx<'_>) {
-        let standing = self.expiry.standing(cx.now, millis(cx.config.expired_close_delay));
-        #[cfg(feature = "planted-faults")]
-        let standing = crate::sim::planted::on_login(standing);
-        match standing {
+        match self.expiry.standing(cx.now, millis(cx.config.expired_close_delay)) {
             Standing::Valid => {}
+            Standing::Grace if fault::strikes(Fault::NoGrace) => self.close(cx, DisconnectCode::EXPIRED),
+            Standing::Over if fault::holds(Fault::LoginOutlives) => {}
             Standing::Grace
                 if self.server_side_refresh && !self.refreshing && self.phase == Phase::Connected =>
             {
@@ -113,11 +113,9 @@ impl Session {
         let mut over = Vec::new();
         let mut asks = Vec::new();
         for own in self.subscriptions.special_mut() {
-            let standing = own.expiry.standing(cx.now, grace);
-            #[cfg(feature = "planted-faults")]
-            let standing = crate::sim::planted::on_subscription(standing);
-            match standing {
+            match own.expiry.standing(cx.now, grace) {
                 Standing::Valid => {}
+                Standing::Over if fault::holds(Fault::SubscriptionOutlives) => {}
                 Standing::Grace if own.is(Details::SERVER_REFRESH) && !own.is(Details::REFRESHING) => {
                     own.flags |= Details::REFRESHING;
                     asks.push(own.channel);

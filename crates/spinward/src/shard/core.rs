@@ -6,6 +6,7 @@
 use crate::channel::local::table::LocalTable;
 use crate::clock::Now;
 use crate::config::Config;
+use crate::fault::{self, Fault};
 use crate::handle::Handle;
 use crate::hub::Hub;
 use crate::mailbox::call::{Called, Outcome};
@@ -244,8 +245,7 @@ impl Core {
             return;
         }
         self.ahead = ahead;
-        #[cfg(feature = "planted-faults")]
-        if crate::sim::planted::holds(crate::sim::planted::Fault::StepUnseen) {
+        if fault::holds(Fault::StepUnseen) {
             return;
         }
         for slot in 0..self.slots.len() as u32 {

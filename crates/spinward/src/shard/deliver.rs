@@ -4,6 +4,7 @@ use crate::channel::delivery::{Delivery, On, info_to_wire};
 use crate::channel::encoded::Encoded;
 use crate::channel::local::Verdict;
 use crate::clock::Now;
+use crate::fault;
 use crate::metrics::add;
 use crate::publication::ClientInfo;
 use crate::shard::core::{Core, Execute};
@@ -50,8 +51,7 @@ impl Core {
                 return;
             }
             let frame = delivery.frame(&on, entry.form, content);
-            #[cfg(feature = "planted-faults")]
-            let Some(frame) = crate::sim::planted::on_frame(record.id, slot, frame) else { return };
+            let Some(frame) = fault::on_frame(record.id, slot, frame) else { return };
             let taken = entry.take(number, frame);
             count += 1;
             if taken != Taken::Alone && entry.is_slow(limit) {

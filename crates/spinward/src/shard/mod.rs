@@ -22,6 +22,7 @@ mod wheel;
 pub(crate) mod work;
 
 use crate::clock::Now;
+use crate::fault;
 use crate::hooks::Handshake;
 use crate::hub::Hub;
 use crate::id::ClientId;
@@ -246,8 +247,7 @@ impl Driver {
     fn turn(&mut self, own: &Rc<RefCell<Self>>, #[cfg(target_os = "linux")] epoll: &mut mio::Poll) {
         let now = self.hub.clock.now();
         self.hub.pulse.answer(self.shard, now.mono);
-        #[cfg(feature = "planted-faults")]
-        crate::sim::planted::on_turn();
+        fault::on_turn();
         self.core.tick(now, &mut self.exec);
         if !self.stopping && self.hub.is_stopping() {
             let stop_at = *self.stop_at.get_or_insert(now.mono + STOP_AFTER);

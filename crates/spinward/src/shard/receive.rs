@@ -1,6 +1,7 @@
 //! Bytes of a connection: into frames, messages and commands.
 
 use crate::clock::Now;
+use crate::fault::{self, Fault};
 use crate::metrics::add;
 use crate::shard::core::{Core, Execute, FRAME_BYTES};
 use crate::shard::slots::{Marks, State};
@@ -70,10 +71,7 @@ impl Core {
 
     fn message(&mut self, slot: u32, payload: Payload<'_>, now: Now, exec: &mut impl Execute) {
         let left = self.commands(slot, &payload, now, exec);
-        #[cfg(feature = "planted-faults")]
-        let left =
-            if crate::sim::planted::holds(crate::sim::planted::Fault::PendingDropped) { 0 } else { left };
-        if left > 0 {
+        if left > 0 && !fault::holds(Fault::PendingDropped) {
             self.slots[slot as usize].pending.get_or_insert_default().message =
                 Rest::of_payload(payload, left);
         }

@@ -1,6 +1,7 @@
 //! The slots of a shard: connections from the moment they are there until the mover releases them.
 
 use crate::clock::Now;
+use crate::fault::{self, Fault};
 use crate::handle::Handle;
 use crate::session::{MayPush, Session};
 use crate::shard::Accepted;
@@ -60,8 +61,7 @@ impl Slot {
 
     /// Returns the weight of the output that waits to be sent to the client, in the outbox or for a reply.
     pub(super) fn queued(&self) -> usize {
-        #[cfg(feature = "planted-faults")]
-        if crate::sim::planted::holds(crate::sim::planted::Fault::OutputUncounted) {
+        if fault::holds(Fault::OutputUncounted) {
             return 0;
         }
         let (bytes, frames) = self.held.as_ref().map_or((0, 0), |held| (held.bytes, held.frames.len()));

@@ -6,6 +6,7 @@
 //! [`Pending`], and the slot takes its place in a queue that each turn serves once around.
 
 use crate::clock::Now;
+use crate::fault::{self, Fault};
 use crate::shard::core::{Core, Execute};
 use crate::shard::slots::{Marks, State};
 use spinward_wire::ws::Payload;
@@ -80,11 +81,7 @@ impl Core {
     }
 
     fn has_turn_left(&self) -> bool {
-        #[cfg(feature = "planted-faults")]
-        if crate::sim::planted::holds(crate::sim::planted::Fault::EndlessTurn) {
-            return true;
-        }
-        self.spent < TURN
+        self.spent < TURN || fault::holds(Fault::EndlessTurn)
     }
 
     /// Returns true if so much waits to be sent to a connection that nothing more is taken from it.
@@ -96,9 +93,7 @@ impl Core {
     pub(crate) fn sent(&mut self, slot: u32, count: usize) {
         let was_paused = self.is_paused(slot);
         self.slots[slot as usize].outbox.advance(count);
-        #[cfg(feature = "planted-faults")]
-        let was_paused = was_paused && !crate::sim::planted::holds(crate::sim::planted::Fault::NeverResumed);
-        if was_paused {
+        if was_paused && !fault::holds(Fault::NeverResumed) {
             self.go_on(slot);
         }
     }

@@ -8,8 +8,8 @@ use spinward::engine::presence::{
     Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore,
 };
 use spinward::hooks::{
-    Connected, Connecting, Decision, HistoryAsked, Hooks, PresenceAsked, Publish, Publishing,
-    SubscribeOptions, Subscribing,
+    ConnectEvent, ConnectReply, Decision, HistoryEvent, Hooks, PresenceEvent, PublishEvent, PublishReply,
+    SubscribeEvent, SubscribeOptions,
 };
 use spinward::id::ClientId;
 use spinward::sim::give_way;
@@ -78,7 +78,7 @@ fn later<T: Send + 'static>(random: &Random, permille: usize, answer: Answer<T>)
 }
 
 impl Hooks for Rules {
-    fn connecting(&self, request: Connecting) -> Decision<Connected> {
+    fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = request.handshake.credentials.clone().unwrap_or_default();
         let number = credentials.user.strip_prefix('u').and_then(|number| number.parse().ok());
         let subscriptions = if number.is_some_and(is_served) {
@@ -86,23 +86,23 @@ impl Hooks for Rules {
         } else {
             Vec::new()
         };
-        self.answer(Ok(Connected { credentials, subscriptions, ..Connected::default() }))
+        self.answer(Ok(ConnectReply { credentials, subscriptions, ..ConnectReply::default() }))
     }
 
-    fn subscribe(&self, _: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, _: &Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
         self.answer(Ok(self.subscription(&request.channel)))
     }
 
     /// Only hostile clients ask for this, and what they publish to is none of the channels that are checked.
-    fn publish(&self, _: &Client, request: Publishing) -> Decision<Publish> {
-        self.answer(Ok(Publish { data: request.data, options: PublishOptions::default() }))
+    fn publish(&self, _: &Client, request: PublishEvent) -> Decision<PublishReply> {
+        self.answer(Ok(PublishReply { data: request.data, options: PublishOptions::default() }))
     }
 
-    fn presence(&self, _: &Client, _: PresenceAsked) -> Decision<()> {
+    fn presence(&self, _: &Client, _: PresenceEvent) -> Decision<()> {
         self.answer(Ok(()))
     }
 
-    fn history(&self, _: &Client, request: HistoryAsked) -> Decision<HistoryOptions> {
+    fn history(&self, _: &Client, request: HistoryEvent) -> Decision<HistoryOptions> {
         self.answer(Ok(options(&self.scenario, &request.channel)))
     }
 }

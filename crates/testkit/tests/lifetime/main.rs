@@ -17,7 +17,7 @@ mod tokens;
 mod world;
 
 use model::Counts;
-use spinward::sim::planted::{self, Fault};
+use spinward::fault::{self, Fault};
 use world::run;
 
 /// Steps of one run.
@@ -56,10 +56,10 @@ fn access_lasts_as_long_as_the_model_says() {
 fn planted_faults_are_caught() {
     for fault in Fault::LIFETIME {
         let caught = (0..200).find_map(|seed| {
-            planted::plant(Some(fault), 0);
+            fault::plant(Some(fault), 0);
             let verdict = run(seed, STEPS, &mut Counts::default());
-            let struck = planted::struck();
-            planted::plant(None, 0);
+            let struck = fault::struck();
+            fault::plant(None, 0);
             verdict.err().map(|found| (seed, struck, found))
         });
         let (seed, struck, found) = caught.unwrap_or_else(|| panic!("{fault:?} was not caught"));

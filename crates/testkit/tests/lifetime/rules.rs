@@ -7,8 +7,8 @@ use spinward::Client;
 use spinward::answer::Answer;
 use spinward::clock::Clock;
 use spinward::hooks::{
-    Connected, Connecting, Decision, Hooks, Publish, Publishing, Refreshed, Refreshing, Refusal,
-    SubRefreshed, SubscribeFailure, SubscribeOptions, Subscribing,
+    ConnectEvent, ConnectReply, Decision, Hooks, PublishEvent, PublishReply, RefreshEvent, RefreshReply,
+    Refusal, SubRefreshEvent, SubRefreshReply, SubscribeEvent, SubscribeFailure, SubscribeOptions,
 };
 use spinward::id::ClientId;
 use spinward::sim::give_way;
@@ -184,15 +184,15 @@ pub(crate) fn is_kept(user: &str) -> bool {
 }
 
 impl Hooks for Rules {
-    fn connecting(&self, request: Connecting) -> Decision<Connected> {
-        let kept = |connected: Connected| {
+    fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
+        let kept = |connected: ConnectReply| {
             let server_side_refresh = is_kept(&connected.credentials.user);
-            Connected { server_side_refresh, ..connected }
+            ConnectReply { server_side_refresh, ..connected }
         };
-        self.later(self.server.connecting(request).map(move |outcome| outcome.map(kept)))
+        self.later(self.server.connect(request).map(move |outcome| outcome.map(kept)))
     }
 
-    fn refresh(&self, client: &Client, request: Refreshing) -> Decision<Refreshed> {
+    fn refresh(&self, client: &Client, request: RefreshEvent) -> Decision<RefreshReply> {
         if !request.token.is_empty() {
             return self.later(self.server.refresh(client, request));
         }
@@ -201,14 +201,14 @@ impl Hooks for Rules {
             let said = this.say();
             this.notes.lock().push(Note::Login { client, said });
             match said {
-                Said::Until(expire_at) => Ok(Refreshed { expire_at, ..Refreshed::default() }),
+                Said::Until(expire_at) => Ok(RefreshReply { expire_at, ..RefreshReply::default() }),
                 Said::No => Err(ErrorCode::INTERNAL.into()),
                 Said::Close => Err(DisconnectCode::EXPIRED.into()),
             }
         })
     }
 
-    fn subscribe(&self, client: &Client, request: Subscribing) -> Decision<SubscribeOptions> {
+    fn subscribe(&self, client: &Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
         let (id, grants, channel) = (client.id(), self.grants.clone(), request.channel.clone());
         let given =
             move |outcome: Result<SubscribeOptions, Refusal>| outcome.inspect(|_| grants.given(id, &channel));
@@ -224,9 +224,9 @@ impl Hooks for Rules {
         outcome.map(given)
     }
 
-    fn sub_refresh(&self, client: &Client, channel: &str, token: String) -> Decision<SubRefreshed> {
-        if !token.is_empty() {
-            return self.later(self.server.sub_refresh(client, channel, token));
+    fn sub_refresh(&self, client: &Client, request: SubRefreshEvent) -> Decision<SubRefreshReply> {
+        if !request.token.is_empty() {
+            return self.later(self.server.sub_refresh(client, request));
         }
         let client = client.id().to_string();
         let question = {
@@ -238,7 +238,7 @@ impl Hooks for Rules {
             let said = this.say();
             this.notes.lock().push(Note::Subscription { client, question, said });
             match said {
-                Said::Until(expire_at) => Ok(SubRefreshed { expire_at, info: None }),
+                Said::Until(expire_at) => Ok(SubRefreshReply { expire_at, info: None }),
                 Said::No => Err(Refusal::Error(ErrorCode::INTERNAL)),
                 Said::Close => Err(DisconnectCode::EXPIRED.into()),
             }
@@ -246,7 +246,7 @@ impl Hooks for Rules {
     }
 
     /// Answers with an error in either case: see [`MAY_PUBLISH`].
-    fn publish(&self, client: &Client, request: Publishing) -> Decision<Publish> {
+    fn publish(&self, client: &Client, request: PublishEvent) -> Decision<PublishReply> {
         self.server.publish(client, request).map(|outcome| {
             outcome.and(Err(Refusal::Error(ErrorCode {
                 code: MAY_PUBLISH,

@@ -3,6 +3,7 @@
 use crate::channel::local::start::{StartState, start_from_slice};
 use crate::channel::params::SubscribeParams;
 use crate::engine::broker::{History, HistoryFilter};
+use crate::fault;
 use crate::handle::Handle;
 use crate::publication::Publication;
 use std::collections::VecDeque;
@@ -124,10 +125,8 @@ impl Entrants {
         if self.overflowed && self.ring.front().is_some_and(|first| first.offset > history.top.offset + 1) {
             return None;
         }
-        #[cfg_attr(not(feature = "planted-faults"), expect(unused_mut, reason = "planted faults change it"))]
         let mut start = start_from_slice(history, fresh, top, params);
-        #[cfg(feature = "planted-faults")]
-        crate::sim::planted::on_merged(&mut start.publications);
+        fault::on_merged(&mut start.publications);
         Some(start)
     }
 }

@@ -14,6 +14,7 @@ use crate::channel::local::filters::Filters;
 use crate::channel::local::special::{Cursor, SubscriberFlags};
 use crate::channel::local::subscribers::Subscribers;
 use crate::channel::record::Channel;
+use crate::fault::{self, Fault};
 use crate::publication::{Position, Publication};
 use spinward_wire::filter::Filter;
 use std::sync::Arc;
@@ -147,9 +148,8 @@ impl LocalChannel {
                 }
             }
         }
-        #[cfg(feature = "planted-faults")]
-        if crate::sim::planted::strikes(crate::sim::planted::Fault::LostSubscriber) {
-            own.flags |= SubscriberFlags::LOST;
+        if fault::strikes(Fault::LostSubscriber) {
+            own.filter = SubscriberFlags::NOTHING;
         }
         if own != SubscriberFlags::default() {
             self.subscribers.make_special();

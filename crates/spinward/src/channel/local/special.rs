@@ -30,9 +30,6 @@ impl SubscriberFlags {
     pub(super) const AHEAD: u16 = 16;
     /// The number of a filter that nothing passes.
     pub(super) const NOTHING: u16 = u16::MAX;
-    /// A planted fault: gets nothing.
-    #[cfg(feature = "planted-faults")]
-    pub(super) const LOST: u16 = 32;
 
     pub(super) const fn is(self, flag: u16) -> bool {
         self.flags & flag != 0
@@ -82,10 +79,6 @@ impl Special {
         filtering: &mut Filtering,
     ) -> Option<Content<'_>> {
         let own = self.flags.get_mut(place)?;
-        #[cfg(feature = "planted-faults")]
-        if own.is(SubscriberFlags::LOST) {
-            return None;
-        }
         if own.is(SubscriberFlags::AHEAD) {
             if self.ahead.get(&slot).is_some_and(|cursor| cursor.has(delivery)) {
                 return None;

@@ -8,6 +8,7 @@
 //! of two channels that share a place, the end of one may cost the other a position that was good, but no position
 //! is ever taken for one of another history.
 
+use crate::fault::{self, Fault};
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,8 +55,7 @@ impl Epochs {
     /// The epoch of a channel in an era. That of another channel is another one, so that a position of one is not
     /// taken for one of the other.
     pub(crate) fn epoch(&self, name: &str, era: u64) -> Arc<str> {
-        #[cfg(feature = "planted-faults")]
-        if crate::sim::planted::holds(crate::sim::planted::Fault::ReusedEpoch) {
+        if fault::holds(Fault::ReusedEpoch) {
             return "reused".into();
         }
         let channel = base36(self.names.hash_one(name) & u64::from(u32::MAX));

@@ -1,6 +1,6 @@
 //! The beginning of a subscription: the command, and the decision of the application.
 
-use crate::hooks::{FailureCause, Refusal, SubscribeOptions, Subscribing};
+use crate::hooks::{FailureCause, Refusal, SubscribeEvent, SubscribeOptions};
 use crate::mailbox::call::Call;
 use crate::publication::Position;
 use crate::session::expiry::Expiry;
@@ -9,10 +9,8 @@ use crate::session::{Cx, Session, Waiting, dispatch};
 use spinward_wire::code::ErrorCode;
 use spinward_wire::filter::Filter;
 use spinward_wire::message::SubscribeRequest;
+use spinward_wire::{DeltaType, SubscriptionType};
 use std::sync::Arc;
-
-/// The type of a subscription to a shared poll.
-const SHARED_POLL: i32 = 4;
 
 impl Session {
     pub(in crate::session) fn subscribe(
@@ -25,7 +23,8 @@ impl Session {
             return self.violation(cx, dispatch::NO_CHANNEL);
         }
         // A shared poll is unknown here: the application judges it before all else.
-        let polled = request.r#type == SHARED_POLL;
+        let kind = SubscriptionType::from_number(request.r#type);
+        let polled = kind == SubscriptionType::SharedPoll;
         // For kinds other than streams permission comes first, as in Centrifugo v6.9.
         if request.r#type == 0 && !matches!(request.delta.as_str(), "" | "fossil") {
             return self.violation(cx, "a subscribe command with a delta encoding that does not exist");
@@ -44,7 +43,7 @@ impl Session {
             );
         }
         let channel: Arc<str> = request.channel.as_str().into();
-        let asked = Subscribing {
+        let asked = SubscribeEvent {
             channel: std::mem::take(&mut request.channel),
             token: std::mem::take(&mut request.token),
             data: std::mem::take(&mut request.data),
@@ -52,9 +51,9 @@ impl Session {
             recoverable: request.recoverable,
             join_leave: request.join_leave,
             recover: request.recover,
-            delta: request.delta.clone(),
+            delta: DeltaType::from_name(&request.delta),
             filter: request.tf.clone(),
-            kind: request.r#type,
+            kind,
         };
         let call = Call::Subscribe { channel: Arc::clone(&channel), request: Box::new(asked) };
         self.ask(cx, id, Waiting::Subscribe { channel, request }, call);

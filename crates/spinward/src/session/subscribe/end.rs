@@ -1,6 +1,7 @@
 //! The end of a subscription, or of its entry.
 
 use crate::channel::record::Channel;
+use crate::fault::{self, Fault};
 use crate::hooks::FailureCause;
 use crate::mailbox::call::Call;
 use crate::session::subscribe::list::Details;
@@ -45,11 +46,9 @@ impl Session {
         let (record, cursor) = (Arc::clone(&local.record), local.cursor(slot));
         local.remove(slot);
         cx.metrics.subscriptions_down();
-        #[cfg(feature = "planted-faults")]
-        if crate::sim::planted::holds(crate::sim::planted::Fault::ReplacedUntold) {
-            return Some((record, Replaced { cursor: Some(cursor), own }));
+        if !fault::holds(Fault::ReplacedUntold) {
+            self.tell(cx, Call::Replaced(Arc::clone(&record)));
         }
-        self.tell(cx, Call::Replaced(Arc::clone(&record)));
         Some((record, Replaced { cursor: Some(cursor), own }))
     }
 

@@ -1,73 +1,10 @@
-//! Faults on purpose: the teeth of the delivery checker are proved by having it catch each of them.
-//!
-//! Chosen per thread, since a simulation is one thread.
+//! The switch, chosen per thread, since a simulation is one thread.
 
-use crate::channel::delivery::Delivery;
-use crate::publication::Publication;
-use crate::session::expiry::Standing;
+use super::Fault;
 use bytes::Bytes;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-
-/// One fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// One subscriber is not given one publication.
-    LocalDrop,
-    /// One subscriber is given one publication twice.
-    LocalRepeat,
-    /// One subscriber is given two publications in the wrong order.
-    LocalSwap,
-    /// A shard's inbox loses one publication.
-    InboxDrop,
-    /// A shard's inbox has one publication twice, under two delivery numbers.
-    InboxRepeat,
-    /// A shard's inbox has two publications in the wrong order.
-    InboxSwap,
-    /// One publication is left out when history and ring are put together.
-    MergeDrop,
-    /// One publication is doubled there.
-    MergeRepeat,
-    /// Two are swapped there.
-    MergeSwap,
-    /// A subscriber that cannot be brought up to date gets a reply that says it was.
-    FalseRecovered,
-    /// A new stream of the memory broker gets the epoch of an old one.
-    ReusedEpoch,
-    /// One subscriber gets nothing any more.
-    LostSubscriber,
-    /// A login whose time is over goes on.
-    LoginOutlives,
-    /// A subscription whose time is over goes on.
-    SubscriptionOutlives,
-    /// A refused refresh clears the expiry of a login.
-    RefusedClears,
-    /// A login that may still be refreshed is ended.
-    NoGrace,
-    /// Nobody looks again once the wall clock was set.
-    StepUnseen,
-    /// Nobody waits for subscribers that are behind.
-    Unbounded,
-    /// Output that waits to be sent is not counted.
-    OutputUncounted,
-    /// A client whose output held it up is not served again once it has taken that.
-    NeverResumed,
-    /// A turn goes on for as long as there is something to do for a connection.
-    EndlessTurn,
-    /// Commands of a message that had to wait are dropped.
-    PendingDropped,
-    /// A subscription goes on that lapsed with a refresh of the login.
-    LapsedStays,
-    /// A failed grant is not reported to the application.
-    FailureUntold,
-    /// A grant that failed is reported as a subscription.
-    FailureSubscribes,
-    /// The replacement of a grant is not reported to the application.
-    ReplacedUntold,
-    /// A refused refresh of a subscription is reported as one that took effect.
-    RefusedProlongs,
-}
 
 impl Fault {
     /// Those that touch how long access lasts.
@@ -105,12 +42,15 @@ impl Fault {
     ];
 }
 
+/// An inbox and a channel.
+type Way = (usize, u64);
+
 thread_local! {
     static CHOSEN: Cell<Option<Fault>> = const { Cell::new(None) };
     static AFTER: Cell<u32> = const { Cell::new(0) };
     static STRUCK: Cell<bool> = const { Cell::new(false) };
     static HELD_FRAME: RefCell<Option<(u64, u32, Bytes)>> = const { RefCell::new(None) };
-    static HELD_ENTRY: RefCell<Option<(usize, u64, Arc<Delivery>)>> = const { RefCell::new(None) };
+    static HELD_ENTRY: RefCell<Option<(Way, Box<dyn Any>)>> = const { RefCell::new(None) };
 }
 
 /// Chooses the fault of this thread, to happen once `after` occasions have passed.
@@ -198,56 +138,42 @@ pub(crate) fn on_frame(channel: u64, slot: u32, frame: Bytes) -> Option<Bytes> {
     Some(frame)
 }
 
-/// A publication on its way into an inbox.
-pub(crate) fn on_entry(inbox: usize, channel: u64, delivery: Arc<Delivery>) -> Vec<Arc<Delivery>> {
-    let same = |held: &Option<(usize, u64, Arc<Delivery>)>| {
-        held.as_ref().is_some_and(|held| (held.0, held.1) == (inbox, channel))
-    };
-    if HELD_ENTRY.with_borrow(same) {
-        return std::iter::once(delivery).chain(HELD_ENTRY.take().map(|held| held.2)).collect();
+/// A publication on its way into an inbox, `again` makes the same publication under the next delivery
+/// number.
+pub(crate) fn on_entry<T: 'static>(
+    way: Way,
+    entry: T,
+    again: impl FnOnce(&T) -> T,
+    mut push: impl FnMut(T) -> u16,
+) -> u16 {
+    if HELD_ENTRY.with_borrow(|held| held.as_ref().is_some_and(|held| held.0 == way)) {
+        let held = HELD_ENTRY.take().and_then(|held| held.1.downcast::<T>().ok());
+        return push(entry) + held.map_or(0, |held| push(*held));
     }
     if strikes(Fault::InboxDrop) {
-        return Vec::new();
+        return 0;
     }
     if strikes(Fault::InboxRepeat) {
-        let again =
-            Delivery::new(Arc::clone(&delivery.publication), delivery.seq + 1, delivery.epoch.clone());
-        return vec![delivery, Arc::new(again)];
+        let again = again(&entry);
+        return push(entry) + push(again);
     }
     if strikes(Fault::InboxSwap) {
-        HELD_ENTRY.replace(Some((inbox, channel, delivery)));
-        return Vec::new();
+        HELD_ENTRY.replace(Some((way, Box::new(entry))));
+        return 0;
     }
-    vec![delivery]
+    push(entry)
 }
 
 /// Changes the result of merging history and ring.
-pub(crate) fn on_merged(publications: &mut Vec<Arc<Publication>>) {
+pub(crate) fn on_merged<T: Clone>(publications: &mut Vec<T>) {
     if !publications.is_empty() && strikes(Fault::MergeDrop) {
         publications.remove(publications.len() / 2);
     }
     if !publications.is_empty() && strikes(Fault::MergeRepeat) {
         let at = publications.len() / 2;
-        publications.insert(at, Arc::clone(&publications[at]));
+        publications.insert(at, publications[at].clone());
     }
     if publications.len() > 1 && strikes(Fault::MergeSwap) {
         publications.swap(0, 1);
-    }
-}
-
-/// Changes the state of a login.
-pub(crate) fn on_login(standing: Standing) -> Standing {
-    match standing {
-        Standing::Over if holds(Fault::LoginOutlives) => Standing::Grace,
-        Standing::Grace if strikes(Fault::NoGrace) => Standing::Over,
-        other => other,
-    }
-}
-
-/// Changes the state of a subscription.
-pub(crate) fn on_subscription(standing: Standing) -> Standing {
-    match standing {
-        Standing::Over if holds(Fault::SubscriptionOutlives) => Standing::Grace,
-        other => other,
     }
 }

@@ -1,0 +1,121 @@
+//! The decisions that an application makes: who may connect, subscribe and publish.
+
+mod command;
+mod connect;
+mod refusal;
+mod subscribe;
+
+pub use command::{HistoryEvent, MessageEvent, PresenceEvent, PublishEvent, PublishReply, RpcEvent};
+pub use connect::{ConnectEvent, ConnectReply, Handshake, RefreshEvent, RefreshReply};
+pub use refusal::Refusal;
+pub use subscribe::{
+    FailureCause, SubRefreshEvent, SubRefreshReply, SubscribeEvent, SubscribeFailure, SubscribeOptions,
+};
+
+use crate::answer::Answer;
+use crate::client::Client;
+use crate::engine::broker::HistoryOptions;
+use bytes::Bytes;
+use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+
+/// Answer of a hook: yes with details, or a refusal, now or later.
+pub type Decision<T> = Answer<Result<T, Refusal>>;
+
+/// The decisions of an application. By default everything is refused.
+///
+/// Each is asked on the shard of the connection and must not block: answer [`Answer::Now`] from memory, or
+/// [`Answer::Later`] with a future. A hook that panics costs the connection it was asked for (3004) and
+/// nothing else.
+///
+/// Each subscription that an application grants, by [`Hooks::subscribe`], [`ConnectReply::subscriptions`] or
+/// [`Client::subscribe`], ends in exactly one call: [`Hooks::subscribe_failed`] if it does not come about,
+/// [`Hooks::subscription_replaced`] if the server makes it again, [`Hooks::unsubscribed`] otherwise. What an
+/// application keeps for a grant can be dropped in these three. A login that fails is not a client yet: nothing is
+/// reported of the subscriptions granted with it.
+#[allow(unused_variables, reason = "default bodies name their parameters for the documentation")]
+pub trait Hooks: Send + Sync + 'static {
+    /// Decides whether a client may log in. By default only with [`Credentials`] in the request's extensions.
+    fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
+        Answer::Now(match request.handshake.credentials.clone() {
+            Some(credentials) => Ok(ConnectReply { credentials, ..ConnectReply::default() }),
+            None => Err(DisconnectCode::BAD_REQUEST.into()),
+        })
+    }
+
+    /// Decides whether a login may go on.
+    fn refresh(&self, client: &Client, request: RefreshEvent) -> Decision<RefreshReply> {
+        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+    }
+
+    /// Decides whether a client may subscribe, and with which options.
+    fn subscribe(&self, client: &Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
+        Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()))
+    }
+
+    /// Decides whether a subscription may go on. The token is empty when the node asks by itself.
+    fn sub_refresh(&self, client: &Client, request: SubRefreshEvent) -> Decision<SubRefreshReply> {
+        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+    }
+
+    /// Decides whether a client may publish.
+    fn publish(&self, client: &Client, request: PublishEvent) -> Decision<PublishReply> {
+        Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()))
+    }
+
+    /// Decides whether a client may see the members of a channel.
+    fn presence(&self, client: &Client, request: PresenceEvent) -> Decision<()> {
+        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+    }
+
+    /// Decides whether a client may read history. The answer contains the history limits of the channel.
+    fn history(&self, client: &Client, request: HistoryEvent) -> Decision<HistoryOptions> {
+        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+    }
+
+    /// Answers a method call.
+    fn rpc(&self, client: &Client, call: RpcEvent) -> Decision<Bytes> {
+        Answer::Now(Err(ErrorCode::METHOD_NOT_FOUND.into()))
+    }
+
+    /// Takes a message that wants no answer.
+    fn message(&self, client: &Client, message: MessageEvent) -> Decision<()> {
+        Answer::Now(Err(DisconnectCode::NOT_AVAILABLE.into()))
+    }
+
+    /// The client is in: its connect reply is on the way.
+    fn connected(&self, client: &Client) {}
+
+    /// A granted refresh has taken effect: the client has its new state, and the reply is on the way. If the decision
+    /// took time, this is the place to notice what has changed since.
+    fn refreshed(&self, client: &Client) {}
+
+    /// A subscription that the client asked for and was granted is there or on its way: an
+    /// [`unsubscribe`](Client::unsubscribe) from now on finds it. Publishing and reading history as a subscriber
+    /// come after this.
+    fn subscribed(&self, client: &Client, channel: &str) {}
+
+    /// A granted subscription did not come about. [`Hooks::subscribed`] may have been called for it: a broker may
+    /// refuse what the application and the library have accepted. [`Hooks::disconnected`] may have been called as
+    /// well: an answer of [`Hooks::subscribe`] may come after the end of the connection.
+    fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {}
+
+    /// The server subscribed the client again to a channel that it was subscribed to. Nothing of the former grant
+    /// remains: the options, the expiry and what the application granted with it are those of the new one.
+    fn subscription_replaced(&self, client: &Client, channel: &str) {}
+
+    /// A granted refresh of a subscription has taken effect. A granted refresh that is not followed by this call had no
+    /// effect: the subscription goes on as it was, or has ended.
+    fn sub_refreshed(&self, client: &Client, channel: &str) {}
+
+    /// A subscription ended, for whatever reason.
+    fn unsubscribed(&self, client: &Client, channel: &str, code: &UnsubscribeCode) {}
+
+    /// The connection ended. Asked only of clients that were in.
+    fn disconnected(&self, client: &Client, code: &DisconnectCode) {}
+
+    /// The first subscriber of this node came to a channel.
+    fn channel_occupied(&self, channel: &str) {}
+
+    /// The last subscriber of this node left a channel.
+    fn channel_vacated(&self, channel: &str) {}
+}
