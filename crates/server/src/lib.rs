@@ -1,7 +1,7 @@
 //! The Spinward server: configuration, tokens, permissions and the server API around the `spinward` library.
 
 mod admission;
-pub mod api;
+mod api;
 pub mod app;
 pub mod auth;
 pub mod channel;

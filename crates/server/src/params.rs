@@ -20,9 +20,6 @@ pub struct Malformed(pub &'static str);
 #[derive(Default)]
 pub struct Params<'a> {
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// Names that were looked for.
-    #[cfg(test)]
-    asked: std::cell::RefCell<std::collections::BTreeSet<&'static str>>,
 }
 
 impl<'a> Params<'a> {
@@ -41,8 +38,6 @@ impl<'a> Params<'a> {
 
     /// The values of a field, wherever it is there: the last first.
     fn all(&self, name: &'static str) -> impl DoubleEndedIterator<Item = &'a str> {
-        #[cfg(test)]
-        self.asked.borrow_mut().insert(name);
         self.fields.iter().rev().filter(move |(key, _)| same_name(key, name)).map(|(_, value)| value.get())
     }
 
@@ -100,7 +95,7 @@ impl<'a> Params<'a> {
                 object = None;
                 continue;
             }
-            let Self { fields, .. } = Self::parse(text).map_err(|_| Malformed(name))?;
+            let Self { fields } = Self::parse(text).map_err(|_| Malformed(name))?;
             object.get_or_insert_default().fields.extend(fields);
         }
         Ok(object)
@@ -111,24 +106,19 @@ impl<'a> Params<'a> {
         self.raw(name).map_or_else(Bytes::new, |text| Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    /// Labels.
-    pub(crate) fn tags(&self) -> Result<BTreeMap<String, String>, Malformed> {
-        let tags = self.object("tags")?.unwrap_or_default();
-        let tag = |(key, value): (Cow<'a, str>, &RawValue)| match value.get() {
+    /// Reads an object of texts.
+    pub(crate) fn texts(&self, name: &'static str) -> Result<BTreeMap<String, String>, Malformed> {
+        let texts = self.object(name)?.unwrap_or_default();
+        let read = |(key, value): (Cow<'a, str>, &RawValue)| match value.get() {
             "null" => Ok((key.into_owned(), String::new())),
-            text => Ok((key.into_owned(), string(text).ok_or(Malformed("tags"))?)),
+            text => Ok((key.into_owned(), string(text).ok_or(Malformed(name))?)),
         };
-        tags.fields.into_iter().map(tag).collect()
+        texts.fields.into_iter().map(read).collect()
     }
 }
 
 #[cfg(test)]
 impl<'a> Params<'a> {
-    /// Names that were looked for.
-    pub(crate) fn asked(&self) -> std::collections::BTreeSet<&'static str> {
-        self.asked.borrow().clone()
-    }
-
     /// The fields in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.fields.iter().map(|(key, value)| (key.as_ref(), value.get()))
@@ -191,11 +181,7 @@ impl<'de> Deserialize<'de> for Params<'de> {
                 while let Some(Key(key)) = map.next_key()? {
                     fields.push((key, map.next_value()?));
                 }
-                Ok(Params {
-                    fields,
-                    #[cfg(test)]
-                    asked: std::cell::RefCell::default(),
-                })
+                Ok(Params { fields })
             }
         }
 

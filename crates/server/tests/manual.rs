@@ -1,10 +1,6 @@
 //! Checks that the server accepts what the manual shows.
 
-use serde_json::Value;
-use spinward_server::api::command::Command;
-use spinward_server::api::table::by_name;
 use spinward_server::config::{self, Format, Level, Vars};
-use spinward_server::params::Params;
 use std::fs;
 use std::path::Path;
 
@@ -52,25 +48,4 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
         loaded.push(one.config);
     }
     assert_eq!(loaded[0], loaded[1], "JSON and YAML say the same");
-}
-
-#[test]
-fn calls_have_only_fields_that_their_methods_read() {
-    // A field that a method does not read gives the same command as its absence.
-    let read = |name: &'static str, text: &str| {
-        let params = Params::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        format!("{:?}", Command::read(name, &params).unwrap_or_else(|error| panic!("{name}: {error}")))
-    };
-    let blocks = blocks("server-api.md", "call");
-    assert_eq!(blocks.len(), 14);
-    for (name, _, block) in blocks {
-        let name = by_name(&name).unwrap_or_else(|| panic!("there is no method {name}"));
-        let whole = read(name, &block);
-        let fields: Value = serde_json::from_str(&block).unwrap();
-        for field in fields.as_object().unwrap().keys() {
-            let mut fewer = fields.clone();
-            fewer.as_object_mut().unwrap().remove(field);
-            assert_ne!(read(name, &fewer.to_string()), whole, "{name} does not read {field}");
-        }
-    }
 }

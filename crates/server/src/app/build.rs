@@ -149,7 +149,8 @@ impl Built {
             config.node.name.clone()
         };
         let facts = Facts { uid: self.uid.clone(), name };
-        (Api::new(self.node.clone(), facts, self.explainer.clone()), self.door.clone())
+        let (revocations, explainer) = (self.explainer.taken.clone(), self.explainer.clone());
+        (Api::new(self.node.clone(), facts, self.in_force.clone(), revocations, explainer), self.door.clone())
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::explain::explain;
 use super::serve::typed;
-use crate::api::command::Command;
 use crate::api::http::{Answer, plain};
+use crate::api::parameter::{Rejection, read};
 use crate::config::{Config, Duration};
 use crate::params::Params;
 use crate::secret::Secret;
-use crate::session::Explainer;
+use crate::session::{Explainer, Question};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use serde_json::json;
@@ -172,17 +172,17 @@ impl Dev {
     pub(super) async fn explain(&self, body: &[u8]) -> Answer {
         let asked = std::str::from_utf8(body).ok().and_then(|text| Params::parse(text).ok());
         let asked = asked.and_then(|asked| {
-            let token = asked.string("token").ok()?;
-            Some((token, asked.string("action").ok()?, Command::read("explain", &asked).ok()?))
+            let (token, action) = (asked.string("token").ok()?, asked.string("action").ok()?);
+            match read::<Question>(asked) {
+                Ok(question) => Some(Ok(question)),
+                Err(Rejection::Refused(_)) if action.is_empty() && !token.is_empty() => Some(Err(token)),
+                Err(_) => None,
+            }
         });
         let told = match asked {
-            Some((_, _, Command::Explain(Some(question)))) => {
-                serde_json::to_string(&self.explainer.explain(&question).await).ok()
-            }
-            Some((token, action, _)) if action.is_empty() && !token.is_empty() => {
-                Some(explain(&self.explainer, token.trim()).await.to_string())
-            }
-            _ => None,
+            Some(Ok(question)) => serde_json::to_string(&self.explainer.explain(&question).await).ok(),
+            Some(Err(token)) => Some(explain(&self.explainer, token.trim()).await.to_string()),
+            None => None,
         };
         let Some(told) = told else { return plain(StatusCode::BAD_REQUEST, "Bad Request") };
         let mut answer = typed("application/json", told);

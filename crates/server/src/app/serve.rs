@@ -5,7 +5,7 @@ use super::reload::Reloads;
 use super::{handshake, log, metrics, path, probes};
 use crate::admission::{Admission, Entrance, Refused};
 use crate::api::Api;
-use crate::api::http::{Answer, HttpSettings, empty, malformed, misplaced, plain};
+use crate::api::http::{Answer, HttpSettings, empty, malformed, plain, route};
 use crate::api::openapi;
 use crate::auth::jwks::Jwks;
 use crate::http::{Opened, Peer, Service, spend, whole};
@@ -246,9 +246,10 @@ impl Routes {
         path: &str,
         request: &mut Request<Incoming>,
     ) -> Answer {
-        if let Some(answer) = misplaced(path, request.method()) {
-            return answer;
-        }
+        let route = match route(path, request.method()) {
+            Ok(route) => route,
+            Err(answer) => return answer,
+        };
         if !settings.admits(request.headers(), request.uri()) {
             let detail = "the key is missing or not that of http_api.key";
             self.refusals.api(path, 401, "key", &detail);
@@ -262,7 +263,7 @@ impl Routes {
                 return refused;
             }
         };
-        api.serve(settings, path, request.headers(), &body).await.unwrap_or_else(|error| {
+        api.serve(settings, route, request.headers(), &body).await.unwrap_or_else(|error| {
             self.refusals.api(path, 400, "malformed", &error);
             malformed()
         })

@@ -1,24 +1,22 @@
-//! The HTTP API described by itself: an OpenAPI document, and a page for people. Both come from the table of
-//! methods and from the settings of the endpoint.
+//! Description of the HTTP API: an OpenAPI document, and a page for people. Both come from the list of methods, the
+//! types of their parameters and results, and the settings of the endpoint.
 
 mod page;
 
-pub use page::page;
+pub(crate) use page::page;
 
+use super::describe::{Describe, Schemas, object, reference};
+use super::error::ApiError;
 use super::http::HttpSettings;
-use super::reply::ApiError;
-use super::table::{Field, Kind, METHODS, Method};
+use super::method::{Descriptor, METHODS};
 use serde_json::{Map, Value, json};
 
-/// The schemas of results, and of objects that parameters hold.
-const SCHEMAS: &str = include_str!("schemas.json");
-
-const ABOUT: &str = "What an application's backend may do. Names of fields may be in any case, unknown fields \
-    are ignored, and null is as good as absent.";
+const ABOUT: &str = "Operations for an application's backend. Field names are case-insensitive, unknown fields are \
+    ignored, and null counts as absent.";
 
 /// The OpenAPI document.
 #[must_use]
-pub fn document(settings: &HttpSettings) -> Value {
+pub(crate) fn document(settings: &HttpSettings) -> Value {
     let mut paths: Map<String, Value> = METHODS
         .iter()
         .map(|method| (settings.path(method.name), json!({"post": operation(method)})))
@@ -44,7 +42,7 @@ pub fn document(settings: &HttpSettings) -> Value {
                 "ErrorMode": {
                     "name": "X-Centrifugo-Error-Mode",
                     "in": "header",
-                    "description": "Errors by status, the body being the error alone.",
+                    "description": "Errors have a status of their own, and the error object as their body.",
                     "schema": {"enum": ["transport"]},
                 },
             },
@@ -70,7 +68,7 @@ impl HttpSettings {
     }
 }
 
-/// Any one of these is enough.
+/// Ways to send the key, each of which is enough.
 fn security(settings: &HttpSettings) -> Value {
     if settings.insecure {
         return json!([{}]);
@@ -90,7 +88,7 @@ fn security_schemes(settings: &HttpSettings) -> Map<String, Value> {
         }),
     );
     if !settings.no_query_key {
-        let about = "Proxies write it into their logs.";
+        let about = "Proxies log queries.";
         schemes.insert(
             "query".to_owned(),
             json!({"type": "apiKey", "in": "query", "name": "api_key", "description": about}),
@@ -99,7 +97,7 @@ fn security_schemes(settings: &HttpSettings) -> Map<String, Value> {
     schemes
 }
 
-fn operation(method: &Method) -> Value {
+fn operation(method: &Descriptor) -> Value {
     let mut responses = common_responses();
     responses.insert(
         "200".to_owned(),
@@ -110,7 +108,7 @@ fn operation(method: &Method) -> Value {
     }
     json!({
         "operationId": method.name,
-        "summary": method.about,
+        "summary": method.summary,
         "parameters": [{"$ref": "#/components/parameters/ErrorMode"}],
         "requestBody": {
             "required": true,
@@ -123,17 +121,17 @@ fn operation(method: &Method) -> Value {
     })
 }
 
-/// Adds the answer for this error in the transport mode.
+/// Adds the response with this error in the transport mode.
 fn add_error(responses: &mut Map<String, Value>, error: &ApiError) {
-    let told = format!("{} {}", error.code, error.message);
+    let described = format!("{} {}", error.code, error.message);
     let response = responses.entry(error.status().to_string()).or_insert_with(|| json!({"description": ""}));
-    // 400 has a form for malformed requests already, which does not depend on the mode.
+    // Malformed requests have 400 already, in either mode.
     if response.get("$ref").is_some() {
         *response = json!({"description": "The request is malformed", "content": text()});
     }
     let before = response["description"].as_str().unwrap_or_default().to_owned();
     let separator = if before.is_empty() { "In transport mode: " } else { "; in transport mode: " };
-    response["description"] = format!("{before}{separator}{told}").into();
+    response["description"] = format!("{before}{separator}{described}").into();
     response["content"]["application/json"] = json!({"schema": reference("Error")});
 }
 
@@ -145,7 +143,7 @@ fn batch() -> Value {
     );
     json!({
         "operationId": "batch",
-        "summary": "Makes many calls, at most 10,000. One that fails does not hold up the others.",
+        "summary": "Makes many calls, at most 10,000. A failed one does not affect the others.",
         "requestBody": {
             "required": true,
             "content": {"application/json": {
@@ -188,24 +186,18 @@ fn common_responses() -> Map<String, Value> {
 }
 
 fn schemas() -> Value {
-    // A file of this crate, which the tests read too.
-    let mut schemas: Value = serde_json::from_str(SCHEMAS).unwrap_or_default();
+    let mut schemas = Schemas::default();
     let (mut commands, mut replies) = (Map::new(), Map::new());
+    let error = ApiError::schema(&mut schemas);
     for method in METHODS {
-        schemas[request_name(method)] = request(method);
-        schemas[reply_name(method)] = json!({"oneOf": [
-            {
-                "type": "object",
-                "properties": {"result": reference(method.result)},
-                "required": ["result"],
-                "additionalProperties": false,
-            },
-            reference("Refused"),
-        ]});
-        commands.insert(method.name.to_owned(), reference(&request_name(method)));
-        replies.insert(method.name.to_owned(), reference(method.result));
+        let request = object("", &(method.fields)(), &mut schemas);
+        commands.insert(method.name.to_owned(), schemas.add(&request_name(method), request));
+        let reply = (method.reply)(&mut schemas);
+        schemas.add(&reply_name(method), reply);
+        replies.insert(method.name.to_owned(), (method.output)(&mut schemas));
     }
-    schemas["BatchRequest"] = json!({
+    replies.insert("error".to_owned(), error.clone());
+    let request = json!({
         "type": "object",
         "properties": {
             "commands": {
@@ -219,11 +211,11 @@ fn schemas() -> Value {
                     "maxProperties": 1,
                 },
             },
-            "parallel": {"type": "boolean", "description": "Changes nothing that could be seen."},
+            "parallel": {"type": "boolean", "description": "Run the commands at the same time, in no order."},
         },
     });
-    replies.insert("error".to_owned(), reference("Error"));
-    schemas["BatchReplies"] = json!({
+    schemas.add("BatchRequest", request);
+    let response = json!({
         "type": "object",
         "properties": {"replies": {"type": "array", "items": {
             "type": "object",
@@ -234,79 +226,49 @@ fn schemas() -> Value {
         }}},
         "additionalProperties": false,
     });
+    schemas.add("BatchReplies", response);
     let names: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
-    schemas["OldCommand"] = json!({
+    let last = METHODS.iter().filter_map(|method| method.number).max();
+    let command = json!({
         "type": "object",
         "properties": {
             "id": {"type": "integer", "minimum": 0, "maximum": u32::MAX, "description": "Comes back with the reply."},
-            "method": {"oneOf": [{"enum": names}, {"type": "integer", "minimum": 0, "maximum": 12}]},
+            "method": {"oneOf": [{"enum": names}, {"type": "integer", "minimum": 0, "maximum": last}]},
             "params": {"type": "object"},
         },
     });
-    schemas["OldReply"] = json!({
+    schemas.add("OldCommand", command);
+    let reply = json!({
         "type": "object",
         "properties": {
             "id": {"type": "integer", "minimum": 1, "maximum": u32::MAX},
             "result": {"type": "object"},
-            "error": reference("Error"),
+            "error": error,
         },
         "additionalProperties": false,
     });
-    schemas
+    schemas.add("OldReply", reply);
+    schemas.into_value()
 }
 
-/// The schema of a method's parameters.
-fn request(method: &Method) -> Value {
-    let properties: Map<String, Value> =
-        method.fields().map(|field| (field.name.to_owned(), parameter(field))).collect();
-    let required: Vec<&str> =
-        method.fields().filter(|field| field.required).map(|field| field.name).collect();
-    let mut schema = json!({"type": "object", "properties": properties});
-    if !required.is_empty() {
-        schema["required"] = required.into();
-    }
-    schema
-}
-
-fn parameter(field: &Field) -> Value {
-    let mut schema = match field.kind {
-        Kind::Text => json!({"type": "string"}),
-        Kind::Base64 => json!({"type": "string", "contentEncoding": "base64"}),
-        Kind::Flag => json!({"type": "boolean"}),
-        Kind::Integer => json!({"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX}),
-        Kind::Natural => json!({"type": "integer", "minimum": 0}),
-        Kind::Time => json!({"type": "integer"}),
-        Kind::Json => json!({}),
-        Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
-        Kind::OneOf(texts) => json!({"enum": texts}),
-        Kind::Object(name) => reference(name),
-    };
-    schema["description"] = field.about.into();
-    schema
-}
-
-/// A call's parameters as an example.
-fn example(method: &Method) -> Value {
+/// The parameters of a call as an example.
+fn example(method: &Descriptor) -> Value {
     serde_json::from_str(method.example).unwrap_or_default()
 }
 
-/// The method's name as names of schemas are written.
+/// The name of a method in the form of schema names.
 fn capitalised(name: &str) -> String {
     name.split('_')
         .flat_map(|word| word[..1].to_uppercase().chars().chain(word[1..].chars()).collect::<Vec<_>>())
         .collect()
 }
 
-fn request_name(method: &Method) -> String {
+fn request_name(method: &Descriptor) -> String {
     format!("{}Request", capitalised(method.name))
 }
 
-fn reply_name(method: &Method) -> String {
+fn reply_name(method: &Descriptor) -> String {
     format!("{}Reply", capitalised(method.name))
-}
-
-fn reference(schema: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{schema}")})
 }
 
 fn of_schema(schema: &str) -> Value {
@@ -334,7 +296,7 @@ mod tests {
         }
     }
 
-    /// The names of schemas that a document refers to.
+    /// The references in a document.
     fn references(value: &Value, found: &mut Vec<String>) {
         match value {
             Value::Object(fields) => {
@@ -347,25 +309,28 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_referred_to_is_there() {
+    fn every_reference_leads_to_a_schema() {
         let document = document(&settings());
         let mut found = Vec::new();
         references(&document, &mut found);
         assert!(found.len() > 100);
         for reference in found {
             let at = reference.strip_prefix('#').unwrap();
-            assert!(document.pointer(at).is_some(), "{reference}");
+            assert!(document.pointer(at).is_some_and(|found| !found.is_null()), "{reference}");
         }
     }
 
     #[test]
-    fn every_method_is_told_with_its_parameters() {
+    fn every_method_is_described_with_its_parameters() {
         let document = document(&settings());
         for method in METHODS {
             let post = &document["paths"][format!("/api/{}", method.name)]["post"];
             assert_eq!(post["operationId"], method.name);
             let schema = &document["components"]["schemas"][request_name(method)];
-            assert!(method.fields().all(|field| schema["properties"][field.name].is_object()), "{schema}");
+            for field in (method.fields)() {
+                assert!(schema["properties"][field.name].is_object(), "{schema}");
+                assert!(field.about.ends_with('.') && !field.about.starts_with(' '), "{field:?}");
+            }
             assert_eq!(post["responses"]["500"]["content"]["application/json"]["schema"], reference("Error"));
         }
         assert_eq!(document["paths"].as_object().unwrap().len(), METHODS.len() + 2);

@@ -1,8 +1,9 @@
-//! The description as a page: no script, nothing from elsewhere.
+//! The description as a page: no scripts, and nothing from other servers.
 
+use super::super::describe::Field;
+use super::super::error::ApiError;
 use super::super::http::HttpSettings;
-use super::super::reply::ApiError;
-use super::super::table::{Field, Kind, METHODS, Method};
+use super::super::method::{Descriptor, METHODS};
 use std::fmt::Write;
 
 const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -12,15 +13,15 @@ table { border-collapse: collapse } td { padding: .1rem 1rem .1rem 0; vertical-a
 pre { overflow-x: auto; padding: .6rem; border: 1px solid #8886 } code, pre { font-size: .875rem }\n\
 </style>\n";
 
-/// The page. `document` is where the document is, as the page links to it.
+/// Returns the page. `document` is its link to the document.
 #[must_use]
-pub fn page(settings: &HttpSettings, document: &str) -> String {
+pub(crate) fn page(settings: &HttpSettings, document: &str) -> String {
     let mut out = HEAD.to_owned();
     let prefix = escape(&settings.prefix);
     // Writing to memory does not fail.
     let _ = write!(
         out,
-        "<h1>Spinward server API</h1>\n<p>Version {}. The same for programs: <a href=\"{}\">the OpenAPI document</a>.</p>\n\
+        "<h1>Spinward server API</h1>\n<p>Version {}. For programs: <a href=\"{}\">the OpenAPI document</a>.</p>\n\
          <p>Each method is a <code>POST</code> to <code>{prefix}/METHOD</code> with its parameters as a JSON object, \
          and the key in the header <code>X-API-Key</code>.</p>\n<p>",
         env!("CARGO_PKG_VERSION"),
@@ -36,11 +37,12 @@ pub fn page(settings: &HttpSettings, document: &str) -> String {
     out
 }
 
-fn append(method: &Method, prefix: &str, out: &mut String) {
-    let _ = write!(out, "<h2 id=\"{0}\">{0}</h2>\n<p>{1}</p>\n", method.name, code(method.about));
-    if method.fields().next().is_some() {
+fn append(method: &Descriptor, prefix: &str, out: &mut String) {
+    let _ = write!(out, "<h2 id=\"{0}\">{0}</h2>\n<p>{1}</p>\n", method.name, code(method.summary));
+    let fields = (method.fields)();
+    if !fields.is_empty() {
         out.push_str("<table>\n");
-        method.fields().for_each(|field| append_field(field, out));
+        fields.iter().for_each(|field| append_field(field, out));
         out.push_str("</table>\n");
     }
     let errors = method.errors.iter().chain([&ApiError::INTERNAL]);
@@ -55,22 +57,12 @@ fn append(method: &Method, prefix: &str, out: &mut String) {
 }
 
 fn append_field(field: &Field, out: &mut String) {
-    let kind = match field.kind {
-        Kind::Text | Kind::OneOf(_) => "text",
-        Kind::Base64 => "base64",
-        Kind::Flag => "boolean",
-        Kind::Integer | Kind::Natural => "number",
-        Kind::Time => "Unix seconds",
-        Kind::Json => "any JSON",
-        Kind::Texts => "texts",
-        Kind::Object(_) => "object",
-    };
-    let needed = if field.required { ", needed" } else { "" };
-    let _ =
-        writeln!(out, "<tr><td><code>{}</code><td>{kind}{needed}<td>{}</tr>", field.name, code(field.about));
+    let Field { name, label, about, .. } = field;
+    let required = if field.required { ", required" } else { "" };
+    let _ = writeln!(out, "<tr><td><code>{name}</code><td>{label}{required}<td>{}</tr>", code(about));
 }
 
-/// Text for a page, with the parts between backticks as code.
+/// Returns text for the page, with the parts between backticks as code.
 fn code(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let marked = parts.map(

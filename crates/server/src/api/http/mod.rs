@@ -1,0 +1,188 @@
+//! The server API over HTTP: a path per method, `batch`, and the old single endpoint.
+
+mod batch;
+mod lines;
+
+use super::Api;
+use super::error::ApiError;
+use super::method::{Command, Descriptor, by_name};
+use super::output::ToJson;
+use super::parameter::Rejection;
+use crate::params::{Malformed, Params};
+use crate::secret::Secret;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http_body_util::Full;
+use spinward::transport::websocket::query_value;
+use std::borrow::Cow;
+
+/// Settings of the HTTP endpoint.
+#[derive(Debug)]
+pub(crate) struct HttpSettings {
+    /// `http_api.handler_prefix`.
+    pub(crate) prefix: String,
+    /// `http_api.key`; empty refuses everyone.
+    pub(crate) key: Secret,
+    /// `http_api.insecure`: no key is asked for.
+    pub(crate) insecure: bool,
+    /// `http_api.disable_query_key`: the key is not taken from the query.
+    pub(crate) no_query_key: bool,
+    /// `http_api.error_mode` is `transport`.
+    pub(crate) transport_errors: bool,
+    /// Most bytes of a body.
+    pub(crate) max_body: usize,
+    /// Most commands of a batch.
+    pub(crate) max_batch: usize,
+}
+
+/// A response with its body in memory.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+impl HttpSettings {
+    /// The part of a path behind the prefix: `Some("")` is the old endpoint, `Some("publish")` a method.
+    #[must_use]
+    pub(crate) fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.prefix.as_str())?;
+        if rest.is_empty() { Some("") } else { rest.strip_prefix('/').filter(|method| !method.is_empty()) }
+    }
+
+    /// Returns true if a request has the key. Compared in constant time.
+    #[must_use]
+    pub(crate) fn admits(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        if self.insecure {
+            return true;
+        }
+        let header = |name: &http::HeaderName| headers.get(name).map(HeaderValue::as_bytes);
+        let in_header =
+            header(&http::HeaderName::from_static("x-api-key")).map(<[u8]>::to_vec).or_else(|| {
+                let (scheme, key) = header(&AUTHORIZATION)?.split_at_checked(6)?;
+                let parted = key.first().is_some_and(u8::is_ascii_whitespace);
+                (parted && scheme.eq_ignore_ascii_case(b"apikey")).then(|| key.trim_ascii().to_vec())
+            });
+        let in_query = query_value(uri, "api_key").filter(|_| !self.no_query_key).map(Cow::into_owned);
+        let key = self.key.expose().as_bytes();
+        let is_key = |shown: &Vec<u8>| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key));
+        // A wrong key in one place does not spoil the right one in the other.
+        let shown = [in_header, in_query].iter().flatten().any(is_key);
+        shown && !key.is_empty()
+    }
+}
+
+/// Endpoint below the prefix.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Route {
+    /// A method.
+    Method(&'static Descriptor),
+    /// Many calls.
+    Batch,
+    /// The old form: one command, or many a line each.
+    Lines,
+}
+
+/// Returns the endpoint that a path behind the prefix names.
+///
+/// # Errors
+/// There is none, or the method is not POST. The response needs neither key nor body.
+#[allow(clippy::result_large_err, reason = "it is the response, and moved once")]
+pub(crate) fn route(path: &str, method: &Method) -> Result<Route, Answer> {
+    let route = match path {
+        "" => Some(Route::Lines),
+        "batch" => Some(Route::Batch),
+        path => by_name(path).map(Route::Method),
+    };
+    match route {
+        None => Err(plain(StatusCode::NOT_FOUND, "404 page not found")),
+        Some(_) if method != Method::POST => Err(empty(StatusCode::METHOD_NOT_ALLOWED)),
+        Some(route) => Ok(route),
+    }
+}
+
+/// The response to a malformed call. As in Centrifugo v6.9 it does not say what is wrong; the log does.
+pub(crate) fn malformed() -> Answer {
+    plain(StatusCode::BAD_REQUEST, "Bad Request")
+}
+
+impl Api {
+    /// Answers a POST below the prefix whose key is checked and whose body is read.
+    ///
+    /// # Errors
+    /// The call is malformed. The response is then the one of `malformed`.
+    pub(crate) async fn serve(
+        &self,
+        settings: &HttpSettings,
+        route: Route,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Answer, Malformed> {
+        // Bytes that are not UTF-8 are replaced, as JSON texts have none. Looking for them first is faster.
+        let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
+        match route {
+            Route::Lines => self.serve_lines(settings, &text).await,
+            Route::Batch => self.serve_batch(settings, &text).await,
+            Route::Method(method) => {
+                let transport = settings.transport_errors
+                    || headers
+                        .get("x-centrifugo-error-mode")
+                        .is_some_and(|mode| mode.as_bytes() == b"transport");
+                self.serve_method(method, &text, transport).await
+            }
+        }
+    }
+
+    async fn serve_method(
+        &self,
+        method: &Descriptor,
+        text: &str,
+        transport: bool,
+    ) -> Result<Answer, Malformed> {
+        let reply = match read(method, text)? {
+            Ok(command) => self.call(command).await,
+            Err(refused) => Err(refused),
+        };
+        let mut out = Vec::with_capacity(64);
+        if let (Err(error), true) = (&reply, transport) {
+            error.append(&mut out);
+            let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            return Ok(json(status, out));
+        }
+        reply.append(&mut out);
+        Ok(json(StatusCode::OK, out))
+    }
+}
+
+/// Reads a call. The inner error is the answer to the call, the outer one to the request.
+fn read(method: &Descriptor, params: &str) -> Result<Result<Command, ApiError>, Malformed> {
+    match method.read(Params::parse(params)?) {
+        Ok(command) => Ok(Ok(command)),
+        Err(Rejection::Refused(error)) => Ok(Err(error)),
+        Err(Rejection::Malformed(malformed)) => Err(malformed),
+    }
+}
+
+fn json(status: StatusCode, body: Vec<u8>) -> Answer {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A response without a body.
+pub(crate) fn empty(status: StatusCode) -> Answer {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// A short text for people.
+pub(crate) fn plain(status: StatusCode, text: &str) -> Answer {
+    plain_line(status, format!("{text}\n"))
+}
+
+/// The same without a line feed.
+pub(crate) fn plain_line(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

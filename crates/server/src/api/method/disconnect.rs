@@ -1,0 +1,57 @@
+//! `disconnect`: closes a user's connections.
+
+use super::Method;
+use super::shared::Target;
+use crate::api::Context;
+use crate::api::error::ApiError;
+use crate::api::output::Empty;
+use crate::api::parameter::parameters;
+use spinward::wire::code::DisconnectCode;
+
+/// See [`Method::SUMMARY`].
+pub(crate) struct Disconnect;
+
+parameters! {
+    /// Parameters of `disconnect`.
+    struct Params {
+        /// The connections.
+        target: Target = flattened,
+        /// Ids of connections that stay.
+        whitelist: Vec<String>,
+        /// The code; 3503 without it.
+        disconnect: Option<Code>,
+    }
+}
+
+parameters! {
+    /// A code to close connections with. SDKs reconnect after 3000 to 3499 and 4000 to 4499.
+    struct Code as "Disconnect" {
+        /// The number; 0 is as good as no code.
+        code: u32,
+        /// The text.
+        reason: String,
+    }
+}
+
+impl Method for Disconnect {
+    const NAME: &'static str = "disconnect";
+    const NUMBER: Option<u8> = Some(3);
+    const SUMMARY: &'static str = "Closes a user's connections.";
+    const ERRORS: &'static [ApiError] = &[];
+    const EXAMPLE: &'static str = r#"{"user": "42", "disconnect": {"code": 4501, "reason": "logged out"}}"#;
+
+    type Params = Params;
+    type Output = Empty;
+
+    async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
+        let Params { target, whitelist, disconnect } = params;
+        let code = disconnect.filter(|disconnect| disconnect.code != 0).map_or(
+            DisconnectCode::FORCE_DISCONNECT,
+            |Code { code, reason }| DisconnectCode { code, reason: reason.into() },
+        );
+        if let Some(filter) = target.filter(whitelist) {
+            cx.node().disconnect(&target.user, &filter, code).await;
+        }
+        Ok(Empty {})
+    }
+}

@@ -1,0 +1,84 @@
+//! `info`: facts about the nodes.
+
+use super::Method;
+use crate::api::Context;
+use crate::api::error::ApiError;
+use crate::api::output::output;
+use crate::api::parameter::parameters;
+use std::time::Duration;
+
+/// The age at which the numbers are counted again. As in Centrifugo v6.9, and asking often costs nothing.
+const MAX_AGE: Duration = Duration::from_secs(3);
+
+/// See [`Method::SUMMARY`].
+pub(crate) struct Info;
+
+parameters! {
+    /// Parameters of `info`.
+    struct Params {}
+}
+
+output! {
+    /// Facts about the nodes.
+    struct Nodes as "Info" {
+        /// The nodes.
+        nodes: Vec<Node>,
+    }
+}
+
+output! {
+    /// Facts about a node. The numbers are up to three seconds old.
+    struct Node as "Node" {
+        /// A random id, for each life of the process.
+        uid: String,
+        /// `node.name`.
+        name: String,
+        /// The version of the server.
+        version: &'static str,
+        /// Logged-in connections.
+        num_clients: u64,
+        /// Distinct users.
+        num_users: u64,
+        /// Channels with subscribers.
+        num_channels: u64,
+        /// Seconds since the start.
+        uptime: u64,
+        /// Subscriptions.
+        num_subs: u64,
+    }
+}
+
+impl Method for Info {
+    const NAME: &'static str = "info";
+    const NUMBER: Option<u8> = Some(9);
+    const SUMMARY: &'static str = "Returns facts about the nodes.";
+    const ERRORS: &'static [ApiError] = &[];
+    const EXAMPLE: &'static str = "{}";
+
+    type Params = Params;
+    type Output = Nodes;
+
+    async fn call(cx: &Context<'_>, Params {}: Params) -> Result<Nodes, ApiError> {
+        let uptime = cx.node().uptime();
+        let mut latest = cx.api.latest_info.lock();
+        let info = match &*latest {
+            Some(info) if uptime.saturating_sub(info.uptime) < MAX_AGE => info.clone(),
+            _ => latest.insert(cx.node().info()).clone(),
+        };
+        drop(latest);
+        let facts = &cx.api.facts;
+        let counters = info.counters;
+        Ok(Nodes {
+            nodes: vec![Node {
+                uid: facts.uid.clone(),
+                name: facts.name.clone(),
+                version: env!("CARGO_PKG_VERSION"),
+                num_clients: counters.clients,
+                num_users: counters.users,
+                num_channels: counters.channels,
+                uptime: uptime.as_secs(),
+                num_subs: counters.subscriptions,
+            }],
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! `unblock_user`: ends the block of a user.
+
+use super::Method;
+use crate::api::Context;
+use crate::api::error::ApiError;
+use crate::api::output::Empty;
+use crate::api::parameter::parameters;
+
+/// See [`Method::SUMMARY`].
+pub(crate) struct UnblockUser;
+
+parameters! {
+    /// Parameters of `unblock_user`.
+    struct Params {
+        /// The user.
+        user: String = required,
+    }
+}
+
+impl Method for UnblockUser {
+    const NAME: &'static str = "unblock_user";
+    const SUMMARY: &'static str = "Ends the block of a user.";
+    const ERRORS: &'static [ApiError] = &[ApiError::BAD_REQUEST];
+    const EXAMPLE: &'static str = r#"{"user": "13"}"#;
+
+    type Params = Params;
+    type Output = Empty;
+
+    async fn call(cx: &Context<'_>, Params { user }: Params) -> Result<Empty, ApiError> {
+        cx.in_store(move |api| api.revocations.unblock_user(&user)).await?;
+        Ok(Empty {})
+    }
+}
