@@ -32,6 +32,9 @@ export default defineConfig({
   base: "./",
   plugins: [licences()],
   build: {
+    // Part of the server's package.
+    outDir: "../crates/server/console",
+    emptyOutDir: true,
     target: "es2022",
     // Newer than "es2022", so that light-dark() stays as written.
     cssTarget: ["chrome123", "firefox120", "safari17.5"],

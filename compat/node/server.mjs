@@ -13,7 +13,7 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..")
 export const BIN = process.env.SPINWARD_BIN ?? path.join(root, "target/release/spinward");
 export const SECRET = "secret";
 export const API_KEY = "api-key";
-export const consoleDir = path.join(root, "web/dist");
+export const consoleDir = path.join(root, "crates/server/console");
 
 /** True for Spinward itself; a few tests ask for what only it has. */
 export const isSpinward = (() => {

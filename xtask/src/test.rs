@@ -30,12 +30,13 @@ const fn extra(name: &'static str, what: &'static str, run: fn() -> Result<(), F
 /// All steps, in the order they run: what fails soonest comes first.
 const STEPS: &[Step] = &[
     step("fmt", "every file is formatted", fmt),
-    step("arrows", "no crate knows what it must not", arrows::run),
+    step("arrows", "no crate and no module uses what it must not", arrows::run),
     step("clippy", "no lint, all targets", clippy),
     step("unit", "unit, property and integration tests", unit),
     step("simulation", "1,000 seeds of production nodes on a faulty broker", simulation),
     step("doc", "documentation without a warning", doc),
     step("deny", "bans, licences and sources of what is built", deny),
+    step("package", "wire, spinward, test and server can be packed", || packed(&["--no-verify"])),
     step("web", "the console builds to the bytes that are committed", web),
     step("build", "the server, release", build),
     step("hostile", "attacks on a server, shortened", hostile::short),
@@ -48,6 +49,7 @@ const STEPS: &[Step] = &[
     step("rust-sdk", "the official Rust SDK", rust_sdk),
     step("go-sdk", "the official Go SDK, where there is Go", go_sdk),
     step("fuzz", "15 s for each target", || fuzzed(15, false)),
+    extra("package-build", "they build from their packages alone", || packed(&[])),
     extra("fuzz-long", "60 s for each target", || fuzzed(60, false)),
     extra("fuzz-teeth", "each target finds the fault planted for it", || fuzzed(60, true)),
 ];
@@ -134,6 +136,13 @@ fn deny() -> Result<(), Failure> {
     shell::run(&mut shell::command(program, &["--locked", "check", "bans", "licenses", "sources"]))
 }
 
+/// Packs every crate that is published; unless told otherwise, builds it from its package alone.
+fn packed(further: &[&str]) -> Result<(), Failure> {
+    install::compilers()?;
+    let arguments = ["publish", "--workspace", "--dry-run", "--locked", "--allow-dirty", "--quiet"];
+    shell::run(shell::cargo(&arguments).args(further))
+}
+
 fn build() -> Result<(), Failure> {
     install::compilers()?;
     crate::bench::server::binary().map(drop)
@@ -206,7 +215,7 @@ fn web() -> Result<(), Failure> {
     let out = fresh.to_string_lossy();
     let arguments = ["exec", "--", "vite", "build", "--logLevel", "warn", "--emptyOutDir", "--outDir", &out];
     shell::run(shell::command("npm", &arguments).current_dir(&folder))?;
-    let (committed, built) = (files(&folder.join("dist"))?, files(&fresh)?);
+    let (committed, built) = (files(&shell::root().join("crates/server/console"))?, files(&fresh)?);
     let names = committed.keys().chain(built.keys());
     let mut differ: Vec<&str> =
         names.filter(|name| committed.get(*name) != built.get(*name)).map(String::as_str).collect();
@@ -216,8 +225,11 @@ fn web() -> Result<(), Failure> {
         println!("web: {} files, the same bytes", built.len());
         return Ok(());
     }
-    Err(format!("web/dist is not what its sources build: {}; run npm run build in web/", differ.join(", "))
-        .into())
+    Err(format!(
+        "crates/server/console is not what web/ builds: {}; run npm run build in web/",
+        differ.join(", ")
+    )
+    .into())
 }
 
 /// Installs what the lock file says, unless that has been done for this very file.

@@ -16,16 +16,12 @@ use std::net::SocketAddr;
 
 /// The built console, with the licences of what it is made of.
 static FILES: [(&str, &str, &[u8]); 6] = [
-    ("/", "text/html; charset=utf-8", include_bytes!("../../../../web/dist/index.html")),
-    ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../../../../web/dist/app.js")),
-    ("/app.css", "text/css; charset=utf-8", include_bytes!("../../../../web/dist/app.css")),
-    (
-        "/centrifuge.js",
-        "text/javascript; charset=utf-8",
-        include_bytes!("../../../../web/dist/centrifuge.js"),
-    ),
-    ("/icon.svg", "image/svg+xml", include_bytes!("../../../../web/dist/icon.svg")),
-    ("/LICENSES.txt", "text/plain; charset=utf-8", include_bytes!("../../../../web/dist/LICENSES.txt")),
+    ("/", "text/html; charset=utf-8", include_bytes!("../../console/index.html")),
+    ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../../console/app.js")),
+    ("/app.css", "text/css; charset=utf-8", include_bytes!("../../console/app.css")),
+    ("/centrifuge.js", "text/javascript; charset=utf-8", include_bytes!("../../console/centrifuge.js")),
+    ("/icon.svg", "image/svg+xml", include_bytes!("../../console/icon.svg")),
+    ("/LICENSES.txt", "text/plain; charset=utf-8", include_bytes!("../../console/LICENSES.txt")),
 ];
 
 /// Nothing but the page's own files runs, and it talks to servers only.
