@@ -50,7 +50,9 @@ pub struct Config {
     pub rate_limits: RateLimits,
     /// Bytes that may wait for one shard. Publishers, joins and leaves wait while it is full.
     pub inbox_max_size: usize,
-    /// Hooks and brokers may keep this many answers outstanding per shard; further commands wait.
+    /// Answers that may be outstanding at once, of the hooks, of the broker, and of the presence store each. Commands
+    /// and callers wait for a place. Joins, leaves and removals from presence, for which nobody waits, take half of the
+    /// places at most; as many as there are places may wait, and further ones are dropped and counted.
     pub max_calls_in_flight: usize,
     /// Time for a hook, broker or presence store that answers later. After it the answer is no longer waited for:
     /// the command gets a temporary error (100), a login a disconnect (3004). Zero means no limit.

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+mod bulkhead;
 mod capacity;
 mod channel;
 pub mod client;
@@ -34,6 +35,7 @@ mod mailbox;
 mod metrics;
 mod node;
 pub mod publication;
+mod runtime;
 mod session;
 mod shard;
 #[cfg(feature = "simulation")]

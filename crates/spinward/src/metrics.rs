@@ -16,6 +16,10 @@ pub(crate) struct Metrics {
     pub(crate) left: AtomicU64,
     pub(crate) hook_panics: AtomicU64,
     pub(crate) hook_timeouts: AtomicU64,
+    pub(crate) announcements_dropped: AtomicU64,
+    pub(crate) presence_dropped: AtomicU64,
+    pub(crate) engine_errors: AtomicU64,
+    pub(crate) interruptions: AtomicU64,
 }
 
 macro_rules! shard_metrics {
@@ -56,6 +60,14 @@ macro_rules! shard_metrics {
             pub hook_panics: u64,
             /// Answers of hooks, brokers and presence stores that did not come in time.
             pub hook_timeouts: u64,
+            /// Joins and leaves that were dropped, because too many waited for the broker or for a shard.
+            pub announcements_dropped: u64,
+            /// Removals from presence and refreshes of it that were dropped, because too many waited for the store.
+            pub presence_dropped: u64,
+            /// Calls that a broker or presence store answered with an error, unless a client was told.
+            pub engine_errors: u64,
+            /// Times that a broker said that deliveries may be missing.
+            pub interruptions: u64,
             /// Distinct users.
             pub users: u64,
             /// Channels with subscribers.
@@ -83,6 +95,10 @@ macro_rules! shard_metrics {
                     left: self.left.load(Ordering::Relaxed),
                     hook_panics: self.hook_panics.load(Ordering::Relaxed),
                     hook_timeouts: self.hook_timeouts.load(Ordering::Relaxed),
+                    announcements_dropped: self.announcements_dropped.load(Ordering::Relaxed),
+                    presence_dropped: self.presence_dropped.load(Ordering::Relaxed),
+                    engine_errors: self.engine_errors.load(Ordering::Relaxed),
+                    interruptions: self.interruptions.load(Ordering::Relaxed),
                     users: users as u64,
                     channels: self.occupied.load(Ordering::Relaxed) as u64,
                     ..Snapshot::default()
@@ -133,6 +149,8 @@ shard_metrics! {
     encodings,
     /// Patches made of publications: one for each base, however many have it.
     patches,
+    /// Times that subscribers of a channel were told that publications are missing.
+    gaps,
 }
 
 const COMMANDS: [&str; 12] = [
@@ -167,6 +185,10 @@ impl Metrics {
             left: AtomicU64::new(0),
             hook_panics: AtomicU64::new(0),
             hook_timeouts: AtomicU64::new(0),
+            announcements_dropped: AtomicU64::new(0),
+            presence_dropped: AtomicU64::new(0),
+            engine_errors: AtomicU64::new(0),
+            interruptions: AtomicU64::new(0),
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Publication {
     pub time: i64,
     /// Version that the publisher gave it, 0 for none.
     pub version: u64,
+    /// The channel that it was published to, where the subscribed channel is a pattern: for brokers that know patterns.
+    pub channel: Option<Arc<str>>,
     /// The publisher wants subscribers that agreed on it to be sent a patch against the previous payload.
     pub delta: bool,
 }

@@ -12,15 +12,15 @@ pub use tasks::{Tasks, give_way};
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::engine::broker::Broker;
-use crate::engine::presence::{MemoryPresence, PresenceStore};
+use crate::engine::presence::{MemoryPresence, Presence};
 use crate::hooks::{Handshake, Hooks};
-use crate::hub::{Engine, Hub};
+use crate::hub::Hub;
 use crate::id::Entropy;
 use crate::identity::{Credentials, Transport};
 use crate::mailbox::inbox::Entry;
-use crate::node::execute::{Bulkheads, Executor};
-use crate::node::runtime::Runtime;
-use crate::node::{Inner, Node};
+use crate::node::ask::Executor;
+use crate::node::{Bulkheads, Inner, Node};
+use crate::runtime::Runtime;
 use crate::shard::core::Core;
 use crate::shard::place;
 use crate::shard::slots::State;
@@ -48,7 +48,7 @@ pub struct Parts {
     /// A simulated remote broker, or none for the memory broker.
     pub broker: Option<Arc<dyn Broker>>,
     /// A presence store, or none for the memory one.
-    pub presence: Option<Arc<dyn PresenceStore>>,
+    pub presence: Option<Arc<dyn Presence>>,
     /// Answers that come later are polled here.
     pub tasks: Tasks,
 }
@@ -94,23 +94,29 @@ impl SimNode {
     pub fn new(parts: Parts) -> Self {
         let Parts { hooks, config, clock, entropy, broker, presence, tasks } = parts;
         let count = config.shards.clamp(1, 64);
-        let hub = Arc::new(Hub::new(Arc::new(config), clock, entropy, broker, count));
-        if let Engine::Remote(broker) = &hub.engine {
-            broker.attach(hub.clone());
+        let runtime = Runtime::Simulated(tasks);
+        let hub = Arc::new(Hub::new(
+            Arc::new(config),
+            clock,
+            entropy,
+            broker.map(|broker| (broker, runtime.clone())),
+            count,
+        ));
+        if let Err(error) = hub.start_engine() {
+            tracing::error!(%error, "the broker does not start");
         }
         let presence = presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(hub.entropy.number())));
         let now = hub.clock.now();
-        let runtime = Runtime::Simulated(tasks);
         let inner = Arc::new(Inner {
             hub: Arc::clone(&hub),
             hooks,
             presence,
-            runtime: runtime.clone(),
+            runtime,
             bulkheads: Bulkheads::new(hub.config.max_calls_in_flight),
             started_ms: now.mono,
         });
         let shards = (0..count)
-            .map(|_| Executor::new(Arc::clone(&inner), runtime.clone()))
+            .map(|_| Executor::new(Arc::clone(&inner)))
             .enumerate()
             .map(|(shard, exec)| Shard {
                 core: Core::new(shard as u8, Arc::clone(&hub), exec.presence_refresh(), now),
@@ -353,9 +359,10 @@ impl SimNode {
         self.shards[shard].core.next_deadline()
     }
 
-    /// Drops all history that has expired.
+    /// Does what is due in the engine: drops all history that has expired, asks a remote broker again.
     pub fn expire(&self) {
         let now = self.now();
+        self.hub.tick_engine();
         while self.hub.expire_memory(now, 256).is_some_and(|next| next <= now.mono) {}
     }
 }

@@ -1,172 +1,193 @@
-//! What a remote broker and a presence store are asked, and how often.
+//! A remote broker says that something happened to its store or to its connection.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
+
 mod common;
+
+use common::broker::Counting;
 use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
-use spinward::engine::broker::*;
-use spinward::engine::presence::{Member, Members, PresenceError, PresenceStats, PresenceStore};
+use spinward::engine::broker::{BrokerError, Event, Interest, PublishOptions, Scope};
 use spinward::hooks::{
     ConnectEvent, ConnectReply, Decision, Handshake, Hooks, SubscribeEvent, SubscribeOptions,
 };
-use spinward::id::ClientId;
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
-use spinward::{ClientInfo, Config, Node, Position};
+use spinward::wire::message::{Command, SubscribeRequest};
+use spinward::{Config, Node, Publication};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-#[derive(Default)]
-struct Counting {
-    history: AtomicUsize,
-}
+/// Channels that begin with "p" are positioned.
+struct App;
 
-impl Broker for Counting {
-    fn attach(&self, _: Arc<dyn BrokerSink>) {}
-    fn incarnation(&self) -> Arc<str> {
-        "one".into()
-    }
-    fn publish(&self, _: &str, _: bytes::Bytes, _: PublishOptions) -> Answer<Result<Published, BrokerError>> {
-        Answer::Now(Ok(Published::default()))
-    }
-    fn publish_join_leave(&self, _: &str, _: Arc<ClientInfo>, _: bool) -> Answer<Result<(), BrokerError>> {
-        Answer::Now(Ok(()))
-    }
-    fn history(&self, _: &str, _: HistoryFilter, _: HistoryOptions) -> Answer<Result<History, BrokerError>> {
-        self.history.fetch_add(1, SeqCst);
-        Answer::Now(Ok(History { publications: Vec::new(), top: Position { offset: 0, epoch: "e".into() } }))
-    }
-    fn remove_history(&self, _: &str) -> Answer<Result<(), BrokerError>> {
-        Answer::Now(Ok(()))
-    }
-    fn subscribe(&self, _: &str) -> Answer<Result<(), BrokerError>> {
-        Answer::Now(Ok(()))
-    }
-    fn unsubscribe(&self, _: &str) -> Answer<Result<(), BrokerError>> {
-        Answer::Now(Ok(()))
-    }
-}
-
-struct App(SubscribeOptions);
 impl Hooks for App {
     fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
         let credentials = Credentials { user: "ann".to_owned(), ..Credentials::default() };
         Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
-    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
-        Answer::Now(Ok(self.0.clone()))
+
+    fn subscribe(&self, _: &spinward::Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
+        let recovery = request.channel.starts_with('p');
+        Answer::Now(Ok(SubscribeOptions { recovery, ..SubscribeOptions::default() }))
     }
+}
+
+/// Positions are compared only where the broker asks for it.
+fn node(broker: &Arc<Counting>) -> Node {
+    let config = Config { shards: 2, channel_position_check_delay: Duration::ZERO, ..Config::default() };
+    Node::builder(App).config(config).broker(broker.clone()).build().unwrap()
 }
 
 fn open(node: &Node) -> Client<tokio::io::DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let handshake = Handshake::default();
-    node.serve_stream(theirs, Protocol::Json, handshake);
+    node.serve_stream(theirs, Protocol::Json, Handshake::default());
     Client::new(ours, Protocol::Json)
 }
 
+async fn subscribed(node: &Node, channel: &str) -> (Client<tokio::io::DuplexStream>, String) {
+    let mut client = open(node);
+    client.send(&[connect(1), subscribe(2, channel)]).await;
+    let epoch = client.reply(2).await.subscribe.expect("subscribed").epoch;
+    (client, epoch)
+}
+
+async fn is_told_of_a_loss(client: &mut Client<tokio::io::DuplexStream>) -> bool {
+    client.push().await.unsubscribe.is_some_and(|unsubscribe| unsubscribe.code == 2500)
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plain_subscribe_reads_no_history() {
+async fn an_interruption_is_compared_at_once() {
+    let broker = Arc::new(Counting { stores: true, ..Counting::default() });
+    let node = node(&broker);
+    let (mut lost, _) = subscribed(&node, "p1").await;
+    let (mut plain, _) = subscribed(&node, "n1").await;
+    node.publish("p1", "1".into(), PublishOptions::default()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    broker.sink().interrupted(Scope::Channels(&["p1", "n1", "elsewhere"]));
+    assert!(is_told_of_a_loss(&mut lost).await);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let publication = Publication { data: "2".into(), ..Publication::default() };
+    broker.sink().deliver("n1", None, Event::Publication(Arc::new(publication)));
+    assert!(plain.push().await.publication.is_some(), "one without a position stays");
+    let counters = node.info().counters;
+    assert_eq!((counters.interruptions, counters.gaps), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_an_interruption_without_loss() {
+    let broker = Arc::new(Counting { stores: true, ..Counting::default() });
+    let node = node(&broker);
+    let (mut client, _) = subscribed(&node, "p1").await;
+    let before = broker.reads.load(SeqCst);
+    for _ in 0..100 {
+        broker.sink().interrupted(Scope::All);
+    }
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let reads = broker.reads.load(SeqCst) - before;
+    assert!((1..=100).contains(&reads), "{reads}");
+    let publication = Publication { data: "1".into(), offset: 1, ..Publication::default() };
+    broker.sink().deliver("p1", Some(&broker.stream()), Event::Publication(Arc::new(publication)));
+    assert!(client.push().await.publication.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_replaced_ends_every_position() {
+    let broker = Arc::new(Counting { stores: true, ..Counting::default() });
+    broker.top.store(8, SeqCst);
+    let node = node(&broker);
+    let (mut client, epoch) = subscribed(&node, "p1").await;
+    // The replica keeps the stream's own name, and lacks the last publication.
+    broker.life.fetch_add(1, SeqCst);
+    broker.top.store(7, SeqCst);
+    broker.sink().replaced(Scope::All, &broker.stream().incarnation);
+    assert!(is_told_of_a_loss(&mut client).await);
+    let recover = SubscribeRequest {
+        channel: "p1".to_owned(),
+        recover: true,
+        offset: 8,
+        epoch: epoch.clone(),
+        ..SubscribeRequest::default()
+    };
+    client.send(&[Command { id: 3, subscribe: Some(recover.clone()), ..Command::default() }]).await;
+    let again = client.reply(3).await.subscribe.expect("subscribed");
+    assert!(again.was_recovering && !again.recovered, "a position of the former life");
+    assert_eq!(again.offset, 7);
+    assert_ne!(again.epoch, epoch);
+
+    let (mut other, _) = subscribed(&node, "n1").await;
+    let recover = SubscribeRequest { offset: 7, epoch: again.epoch, ..recover };
+    other.send(&[Command { id: 3, subscribe: Some(recover), ..Command::default() }]).await;
+    assert!(other.reply(3).await.subscribe.expect("subscribed").recovered, "a position of the present life");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interest_that_was_refused_or_lost_is_asked_for_again() {
     let broker = Arc::new(Counting::default());
-    let node = Node::builder(App(SubscribeOptions::default()))
-        .config(Config { shards: 1, ..Config::default() })
-        .broker(broker.clone())
-        .build()
-        .unwrap();
+    let node = node(&broker);
+    broker.refusals.store(1, SeqCst);
     let mut client = open(&node);
-    client.send(&[connect(1), subscribe(2, "plain")]).await;
-    assert!(client.reply(2).await.subscribe.is_some());
-    assert_eq!(broker.history.load(SeqCst), 0, "history reads for a channel without history or positioning");
+    client.send(&[connect(1), subscribe(2, "n1")]).await;
+    assert_eq!(client.reply(2).await.error.map(|error| error.code), Some(100));
+    client.send(&[subscribe(3, "n1")]).await;
+    assert!(client.reply(3).await.subscribe.is_some());
+    let asked = broker.batches.lock().len();
+    broker.sink().interest("n1", Interest::Wanted, Err(BrokerError::Failed("lost".into())));
+    for _ in 0..100 {
+        if broker.batches.lock().len() > asked {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(broker.batches.lock().len(), asked + 1);
+    assert_eq!(broker.sink().wanted(), ["n1".into()]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_position_is_compared_once_per_node() {
+#[tokio::test]
+async fn interest_is_asked_for_in_batches() {
     let broker = Arc::new(Counting::default());
-    let node = Node::builder(App(SubscribeOptions { positioning: true, ..SubscribeOptions::default() }))
-        .config(Config {
-            shards: 8,
-            channel_position_check_delay: Duration::from_millis(500),
-            ..Config::default()
-        })
-        .broker(broker.clone())
-        .build()
-        .unwrap();
-    let mut clients = Vec::new();
-    for _ in 0..64 {
-        let mut client = open(&node);
-        client.send(&[connect(1), subscribe(2, "same")]).await;
-        client.reply(2).await;
-        clients.push(client);
-    }
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let before = broker.history.load(SeqCst);
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
-    let asked = broker.history.load(SeqCst) - before;
-    assert!(asked <= 3, "{asked} comparisons of one channel in two periods of one node with 8 shards");
-}
-
-#[derive(Default)]
-struct Ttl(AtomicUsize);
-impl PresenceStore for Ttl {
-    fn add(&self, _: &str, _: ClientId, _: Arc<ClientInfo>) -> Answer<Result<(), PresenceError>> {
-        self.0.fetch_add(1, SeqCst);
-        Answer::Now(Ok(()))
-    }
-    fn remove(&self, _: &str, _: ClientId) -> Answer<Result<(), PresenceError>> {
-        Answer::Now(Ok(()))
-    }
-    fn members(&self, _: &str) -> Answer<Result<Members, PresenceError>> {
-        Answer::Now(Ok(Members::default()))
-    }
-    fn stats(&self, _: &str) -> Answer<Result<PresenceStats, PresenceError>> {
-        Answer::Now(Ok(PresenceStats::default()))
-    }
-    fn refresh_interval(&self) -> Option<Duration> {
-        Some(Duration::from_millis(200))
-    }
-    fn refresh(&self, members: &[Member]) -> Answer<Result<(), PresenceError>> {
-        self.0.fetch_add(members.len(), SeqCst);
-        Answer::Now(Ok(()))
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn presence_is_refreshed_as_the_store_asks() {
-    let store = Arc::new(Ttl::default());
-    let node = Node::builder(App(SubscribeOptions { presence: true, ..SubscribeOptions::default() }))
-        .config(Config { shards: 1, ..Config::default() })
-        .presence(store.clone())
-        .build()
-        .unwrap();
+    let node = node(&broker);
     let mut client = open(&node);
-    client.send(&[connect(1), subscribe(2, "c")]).await;
-    client.reply(2).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(
-        store.0.load(SeqCst) > 5,
-        "added {} time(s) in 2 s with a refresh_interval of 200 ms",
-        store.0.load(SeqCst)
-    );
+    let channels: Vec<_> = (0..100).map(|number| subscribe(number + 2, &format!("n{number}"))).collect();
+    client.send(&[connect(1)]).await;
+    client.reply(1).await;
+    for pipelined in channels.chunks(50) {
+        client.send(pipelined).await;
+    }
+    client.reply(101).await;
+    let batches = broker.batches.lock().clone();
+    assert_eq!(batches.iter().sum::<usize>(), 100);
+    drop(client);
+    for _ in 0..100 {
+        if broker.sink().wanted().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // A connection that ends gives back all of its channels at once.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let given_back = broker.batches.lock()[batches.len()..].to_vec();
+    assert_eq!(given_back.iter().sum::<usize>(), 100);
+    assert!(given_back.len() < 50, "{given_back:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_shard_compares_twice_in_two_periods() {
+async fn a_publication_of_a_pattern_says_its_channel() {
     let broker = Arc::new(Counting::default());
-    let node = Node::builder(App(SubscribeOptions { positioning: true, ..SubscribeOptions::default() }))
-        .config(Config {
-            shards: 1,
-            channel_position_check_delay: Duration::from_millis(500),
-            ..Config::default()
-        })
-        .broker(broker.clone())
-        .build()
-        .unwrap();
-    let mut client = open(&node);
-    client.send(&[connect(1), subscribe(2, "same")]).await;
-    client.reply(2).await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let before = broker.history.load(SeqCst);
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
-    let asked = broker.history.load(SeqCst) - before;
-    assert!((1..=3).contains(&asked), "{asked} comparisons in two periods");
+    let node = node(&broker);
+    let (mut client, _) = subscribed(&node, "news.*").await;
+    let publication =
+        Publication { data: "1".into(), channel: Some("news.sports".into()), ..Publication::default() };
+    broker.sink().deliver("news.*", None, Event::Publication(Arc::new(publication)));
+    let push = client.push().await;
+    assert_eq!(push.channel, "news.*");
+    assert_eq!(push.publication.expect("a publication").channel, "news.sports");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_is_closed_with_its_node() {
+    let broker = Arc::new(Counting::default());
+    let node = node(&broker);
+    node.shutdown(Duration::from_secs(5)).await;
+    assert!(broker.closed.load(SeqCst));
 }

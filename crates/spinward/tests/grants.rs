@@ -4,11 +4,10 @@
 
 mod common;
 
+use common::broker::Counting;
 use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
-use spinward::engine::broker::{
-    Broker, BrokerError, BrokerSink, History, HistoryFilter, HistoryOptions, PublishOptions, Published,
-};
+use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{
     ConnectEvent, ConnectReply, Decision, FailureCause, Handshake, Hooks, RefreshEvent, RefreshReply,
     SubRefreshEvent, SubRefreshReply, SubscribeEvent, SubscribeFailure, SubscribeOptions,
@@ -19,8 +18,8 @@ use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
 use spinward::wire::message::{
     Command, FilterNode, RefreshRequest, SubRefreshRequest, SubscribeRequest, UnsubscribeRequest,
 };
-use spinward::{ClientFilter, ClientInfo, Config, Node, Position, ServerSubscribe};
-use std::sync::atomic::{AtomicBool, Ordering};
+use spinward::{ClientFilter, Config, Node, ServerSubscribe};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::DuplexStream;
@@ -126,49 +125,6 @@ impl Hooks for Granting {
 
     fn disconnected(&self, _: &spinward::Client, _: &DisconnectCode) {
         self.note("disconnected".to_owned());
-    }
-}
-
-/// A broker that fails to read histories on demand.
-#[derive(Default)]
-struct Failing(AtomicBool);
-
-impl Broker for Failing {
-    fn attach(&self, _: Arc<dyn BrokerSink>) {}
-
-    fn incarnation(&self) -> Arc<str> {
-        "one".into()
-    }
-
-    fn publish(&self, _: &str, _: bytes::Bytes, _: PublishOptions) -> Answer<Result<Published, BrokerError>> {
-        Answer::Now(Ok(Published::default()))
-    }
-
-    fn publish_join_leave(&self, _: &str, _: Arc<ClientInfo>, _: bool) -> Answer<Result<(), BrokerError>> {
-        Answer::Now(Ok(()))
-    }
-
-    fn history(&self, _: &str, _: HistoryFilter, _: HistoryOptions) -> Answer<Result<History, BrokerError>> {
-        let fails = self.0.load(Ordering::Relaxed);
-        Answer::later(async move {
-            if fails {
-                return Err(BrokerError::Failed("it is to".into()));
-            }
-            let top = Position { offset: 0, epoch: "e".into() };
-            Ok(History { publications: Vec::new(), top })
-        })
-    }
-
-    fn remove_history(&self, _: &str) -> Answer<Result<(), BrokerError>> {
-        Answer::Now(Ok(()))
-    }
-
-    fn subscribe(&self, _: &str) -> Answer<Result<(), BrokerError>> {
-        Answer::Now(Ok(()))
-    }
-
-    fn unsubscribe(&self, _: &str) -> Answer<Result<(), BrokerError>> {
-        Answer::Now(Ok(()))
     }
 }
 
@@ -419,7 +375,7 @@ async fn presence_and_joins_follow_the_options_of_the_latest_subscription() {
 #[tokio::test]
 async fn a_subscription_that_fails_takes_along_what_it_was_to_replace() {
     let (hooks, _open) = Granting::new();
-    let broker = Arc::new(Failing::default());
+    let broker = Arc::new(Counting::default());
     let node = Node::builder(hooks.clone())
         .config(Config { shards: 1, ..Config::default() })
         .broker(broker.clone())
@@ -430,7 +386,7 @@ async fn a_subscription_that_fails_takes_along_what_it_was_to_replace() {
     client.send(&[subscribe(2, "c")]).await;
     client.reply(2).await;
     assert_eq!(node.presence_stats("c").await.unwrap().clients, 1);
-    broker.0.store(true, Ordering::Relaxed);
+    broker.fails.store(true, Ordering::Relaxed);
     let positioned = SubscribeOptions { positioning: true, history: HISTORY, ..SubscribeOptions::default() };
     by_api(&node, "c", positioned.clone()).await;
     let heard = hooks.until("disconnected").await;

@@ -8,9 +8,7 @@ use common::{Client, connect, subscribe};
 use spinward::answer::Answer;
 use spinward::enforce::{Judge, Verdict};
 use spinward::engine::broker::{BrokerError, PublishOptions};
-use spinward::engine::presence::{
-    Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore,
-};
+use spinward::engine::presence::{Member, Members, MemoryPresence, Presence, PresenceError, PresenceStats};
 use spinward::hooks::{
     ConnectEvent, ConnectReply, Decision, Handshake, Hooks, Refusal, RpcEvent, SubscribeEvent,
     SubscribeOptions,
@@ -170,7 +168,7 @@ async fn calls_without_an_answer_do_not_use_up_the_calls_in_flight() {
 /// A presence store that does what it is asked, and answers to additions never.
 struct Deaf(MemoryPresence);
 
-impl PresenceStore for Deaf {
+impl Presence for Deaf {
     fn add(
         &self,
         channel: &str,
@@ -181,8 +179,8 @@ impl PresenceStore for Deaf {
         Answer::later(std::future::pending())
     }
 
-    fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>> {
-        self.0.remove(channel, client)
+    fn remove(&self, channel: &str, client: ClientId, user: &str) -> Answer<Result<(), PresenceError>> {
+        self.0.remove(channel, client, user)
     }
 
     fn members(&self, channel: &str) -> Answer<Result<Members, PresenceError>> {

@@ -4,13 +4,13 @@ use crate::log::{Fault, Log};
 use crate::random::Random;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use spinward::Publication;
 use spinward::answer::Answer;
 use spinward::engine::broker::{
-    Broker, BrokerError, BrokerEvent, BrokerSink, History, HistoryFilter, HistoryOptions, PublishOptions,
-    Published,
+    Broker, BrokerError, Event, HistoryOptions, Interest, JoinLeave, Place, PublishOptions, Read, Receipt,
+    Scope, Sink, Slice, StreamId,
 };
-use spinward::sim::give_way;
-use spinward::{ClientInfo, Position, Publication};
+use spinward::sim::{Tasks, give_way};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub struct Misdeeds {
     pub refuse: usize,
     /// An answer takes its time.
     pub tarry: usize,
-    /// A planted fault: a fail-over keeps the epochs.
-    pub keep_epochs: bool,
+    /// A planted fault: a fail-over is not told, and the incarnation stays.
+    pub keep_incarnation: bool,
     /// A planted fault: publications of a channel may change places.
     pub swap: bool,
 }
@@ -39,24 +39,25 @@ struct Shared {
     state: Mutex<State>,
     random: Random,
     log: Log,
+    tasks: Tasks,
 }
 
-/// Each with the epoch of its stream.
-type Queue = VecDeque<(Arc<str>, BrokerEvent)>;
+/// Each with its stream, if it was stored.
+type Queue = VecDeque<(Option<StreamId>, Event)>;
 
 #[derive(Default)]
 struct State {
     incarnation: u64,
     channels: BTreeMap<String, Stream>,
     interest: BTreeSet<(usize, String)>,
-    sinks: BTreeMap<usize, Arc<dyn BrokerSink>>,
+    sinks: BTreeMap<usize, Sink>,
     /// What is on its way, by node and channel.
     queues: BTreeMap<(usize, String), Queue>,
     misdeeds: Misdeeds,
 }
 
 struct Stream {
-    epoch: Arc<str>,
+    id: StreamId,
     top: u64,
     kept: VecDeque<Arc<Publication>>,
 }
@@ -70,9 +71,9 @@ struct Link {
 impl SimBroker {
     /// An empty broker.
     #[must_use]
-    pub fn new(random: Random, log: Log, misdeeds: Misdeeds) -> Self {
+    pub fn new(random: Random, log: Log, misdeeds: Misdeeds, tasks: Tasks) -> Self {
         let state = State { incarnation: 1, misdeeds, ..State::default() };
-        Self(Arc::new(Shared { state: Mutex::new(state), random, log }))
+        Self(Arc::new(Shared { state: Mutex::new(state), random, log, tasks }))
     }
 
     /// What a node of this number talks to.
@@ -88,14 +89,14 @@ impl SimBroker {
 
     /// Moves one publication on its way to a node, of a channel that the seed draws. Says whether there was one.
     pub fn step(&self) -> bool {
-        let Shared { state, random, log } = &*self.0;
-        let (sink, channel, epoch, event, times) = {
+        let Shared { state, random, log, .. } = &*self.0;
+        let (sink, channel, stream, event, times) = {
             let mut state = state.lock();
             let waiting: Vec<_> = state
                 .queues
                 .iter()
-                .filter(|((node, _), queue)| {
-                    !queue.is_empty() && state.sinks.get(node).is_some_and(|sink| sink.has_room())
+                .filter(|((node, channel), queue)| {
+                    !queue.is_empty() && state.sinks.get(node).is_some_and(|sink| sink.has_room(channel))
                 })
                 .map(|(key, _)| key.clone())
                 .collect();
@@ -108,10 +109,10 @@ impl SimBroker {
             if swap && queue.len() > 1 {
                 queue.swap(0, 1);
             }
-            let Some((epoch, event)) = queue.pop_front() else { return false };
+            let Some((stream, event)) = queue.pop_front() else { return false };
             let stored = match &event {
-                BrokerEvent::Publication(publication) => publication.offset,
-                BrokerEvent::Join(_) | BrokerEvent::Leave(_) => 0,
+                Event::Publication(publication) => publication.offset,
+                Event::JoinLeave(_) => 0,
             };
             if stored > 0 && random.permille(lose) {
                 log.fault(Fault::Lost { node, ch: channel, offset: stored });
@@ -122,33 +123,73 @@ impl SimBroker {
                 log.fault(Fault::Repeated { node, ch: channel.clone() });
             }
             let Some(sink) = state.sinks.get(&node).cloned() else { return false };
-            (sink, channel, epoch, event, if twice { 2 } else { 1 })
+            (sink, channel, stream, event, if twice { 2 } else { 1 })
         };
         for _ in 0..times {
-            sink.deliver(&channel, &epoch, event.clone());
+            sink.deliver(&channel, stream.as_ref(), event.clone());
         }
         true
     }
 
     /// A replica takes over that lacks the newest publications, acknowledged as they are.
     pub fn fail_over(&self) {
-        let Shared { state, random, log } = &*self.0;
+        let Shared { state, random, log, .. } = &*self.0;
         log.fault(Fault::Failover);
-        let mut state = state.lock();
-        state.incarnation += 1;
-        let incarnation = state.incarnation;
-        let keep = state.misdeeds.keep_epochs;
-        for (number, stream) in state.channels.values_mut().enumerate() {
+        let told = {
+            let mut state = state.lock();
+            state.fail_over(random);
+            let told = random.permille(500) && !state.misdeeds.keep_incarnation;
+            told.then(|| (state.incarnation(), state.sinks.values().cloned().collect::<Vec<_>>()))
+        };
+        if let Some((incarnation, sinks)) = told {
+            sinks.iter().for_each(|sink| sink.replaced(Scope::All, &incarnation));
+        }
+    }
+
+    /// The connection of a node breaks: what is on its way to it is lost. It says so once it has connected again.
+    pub fn interrupt(&self, node: usize) {
+        let Shared { state, log, .. } = &*self.0;
+        log.fault(Fault::Interrupted { node });
+        let sink = {
+            let mut state = state.lock();
+            for ((of, _), queue) in &mut state.queues {
+                if *of == node {
+                    queue.clear();
+                }
+            }
+            state.sinks.get(&node).cloned()
+        };
+        let Some(sink) = sink else { return };
+        // It asks again for all that is wanted; no more than that was delivered before.
+        let wanted = sink.wanted();
+        state
+            .lock()
+            .interest
+            .retain(|(of, channel)| *of != node || wanted.iter().any(|one| **one == **channel));
+        sink.interrupted(Scope::All);
+    }
+}
+
+impl State {
+    fn incarnation(&self) -> Arc<str> {
+        format!("i{}", self.incarnation).into()
+    }
+
+    fn fail_over(&mut self, random: &Random) {
+        if !self.misdeeds.keep_incarnation {
+            self.incarnation += 1;
+        }
+        let incarnation = self.incarnation();
+        for stream in self.channels.values_mut() {
             for _ in 0..random.below(4) {
                 if stream.kept.pop_back().is_some() {
                     stream.top -= 1;
                 }
             }
-            if !keep {
-                stream.epoch = format!("{incarnation}.{number}").into();
-            }
+            // The replica knows the stream by the same name.
+            stream.id.incarnation = Arc::clone(&incarnation);
         }
-        for queue in state.queues.values_mut() {
+        for queue in self.queues.values_mut() {
             if random.permille(500) {
                 queue.clear();
             }
@@ -158,24 +199,25 @@ impl SimBroker {
 
 impl State {
     fn stream(&mut self, channel: &str) -> &mut Stream {
-        let epoch = format!("{}.n{}", self.incarnation, self.channels.len());
+        let epoch = format!("n{}", self.channels.len()).into();
+        let id = StreamId { incarnation: self.incarnation(), epoch };
         self.channels.entry(channel.to_owned()).or_insert_with(|| Stream {
-            epoch: epoch.into(),
+            id,
             top: 0,
             kept: VecDeque::new(),
         })
     }
 
-    fn send(&mut self, channel: &str, epoch: &Arc<str>, event: &BrokerEvent) {
+    fn send(&mut self, channel: &str, stream: Option<&StreamId>, event: &Event) {
         for (node, name) in &self.interest {
             if name == channel {
                 let queue = self.queues.entry((*node, name.clone())).or_default();
-                queue.push_back((Arc::clone(epoch), event.clone()));
+                queue.push_back((stream.cloned(), event.clone()));
             }
         }
     }
 
-    fn publish(&mut self, channel: &str, data: Bytes, options: PublishOptions) -> Published {
+    fn publish(&mut self, channel: &str, data: Bytes, options: PublishOptions) -> Receipt {
         let mut publication = Publication {
             data,
             info: options.info,
@@ -184,8 +226,8 @@ impl State {
             ..Publication::default()
         };
         if !options.history.enabled() {
-            self.send(channel, &"".into(), &BrokerEvent::Publication(Arc::new(publication)));
-            return Published::default();
+            self.send(channel, None, &Event::Publication(Arc::new(publication)));
+            return Receipt::Sent;
         }
         let stream = self.stream(channel);
         stream.top += 1;
@@ -195,28 +237,38 @@ impl State {
         while stream.kept.len() > options.history.size {
             stream.kept.pop_front();
         }
-        let position = Position { offset: stream.top, epoch: Arc::clone(&stream.epoch) };
-        self.send(channel, &position.epoch, &BrokerEvent::Publication(publication));
-        Published { position, suppressed: false }
+        let place = stream.place();
+        self.send(channel, Some(&place.stream), &Event::Publication(publication));
+        Receipt::Stored(place)
     }
 
-    fn history(&mut self, channel: &str, filter: &HistoryFilter) -> Result<History, BrokerError> {
+    fn read(&mut self, channel: &str, read: &Read) -> Result<Slice, BrokerError> {
         let stream = self.stream(channel);
-        let top = Position { offset: stream.top, epoch: Arc::clone(&stream.epoch) };
-        let since = filter.since.as_ref();
-        if since.is_some_and(|since| !since.epoch.is_empty() && since.epoch != top.epoch) {
+        let top = stream.place();
+        let since = read.since();
+        if since.and_then(|since| since.epoch.as_ref()).is_some_and(|epoch| *epoch != top.stream.epoch) {
             return Err(BrokerError::UnrecoverablePosition);
         }
-        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+        let offset = since.map(|since| since.offset);
         let kept = stream.kept.iter();
-        let publications = if filter.reverse {
-            let below = since.map_or(u64::MAX, |since| since.offset);
-            kept.rev().filter(|one| one.offset < below).take(limit).cloned().collect()
-        } else {
-            let above = since.map_or(0, |since| since.offset);
-            kept.filter(|one| one.offset > above).take(limit).cloned().collect()
+        let publications = match read {
+            Read::Top => Vec::new(),
+            Read::Oldest { limit } | Read::After { limit, .. } => {
+                let above = offset.unwrap_or(0);
+                kept.filter(|one| one.offset > above).take(limit.count()).cloned().collect()
+            }
+            Read::Latest { limit } | Read::Before { limit, .. } => {
+                let newest = kept.rev().filter(|one| offset.is_none_or(|below| one.offset < below));
+                newest.take(limit.count()).cloned().collect()
+            }
         };
-        Ok(History { publications, top })
+        Ok(Slice { publications, top })
+    }
+}
+
+impl Stream {
+    fn place(&self) -> Place {
+        Place { stream: self.id.clone(), offset: self.top }
     }
 }
 
@@ -227,7 +279,7 @@ impl Link {
         channel: &str,
         effect: impl FnOnce(&mut State) -> Result<T, BrokerError> + Send + 'static,
     ) -> Answer<Result<T, BrokerError>> {
-        let Shared { state, random, log } = &*self.shared;
+        let Shared { state, random, log, .. } = &*self.shared;
         let Misdeeds { refuse, tarry, .. } = state.lock().misdeeds;
         let (refused, done) = (random.permille(refuse), random.permille(500));
         if refused {
@@ -254,12 +306,17 @@ impl Link {
 }
 
 impl Broker for Link {
-    fn attach(&self, sink: Arc<dyn BrokerSink>) {
-        self.shared.state.lock().sinks.insert(self.node, sink);
+    fn name(&self) -> &'static str {
+        "simulated"
     }
 
-    fn incarnation(&self) -> Arc<str> {
-        self.shared.state.lock().incarnation.to_string().into()
+    fn start(&self, sink: Sink) -> Result<(), BrokerError> {
+        self.shared.state.lock().sinks.insert(self.node, sink);
+        Ok(())
+    }
+
+    fn incarnation(&self, _: &str) -> Arc<str> {
+        self.shared.state.lock().incarnation()
     }
 
     fn publish(
@@ -267,36 +324,25 @@ impl Broker for Link {
         channel: &str,
         data: Bytes,
         options: PublishOptions,
-    ) -> Answer<Result<Published, BrokerError>> {
+    ) -> Answer<Result<Receipt, BrokerError>> {
         let name = channel.to_owned();
         self.answer(channel, move |state| Ok(state.publish(&name, data, options)))
     }
 
-    fn publish_join_leave(
-        &self,
-        channel: &str,
-        info: Arc<ClientInfo>,
-        join: bool,
-    ) -> Answer<Result<(), BrokerError>> {
+    fn announce(&self, channel: &str, change: JoinLeave) -> Answer<Result<(), BrokerError>> {
         let name = channel.to_owned();
-        let event = if join { BrokerEvent::Join(info) } else { BrokerEvent::Leave(info) };
         self.answer(channel, move |state| {
-            state.send(&name, &"".into(), &event);
+            state.send(&name, None, &Event::JoinLeave(change));
             Ok(())
         })
     }
 
-    fn history(
-        &self,
-        channel: &str,
-        filter: HistoryFilter,
-        _: HistoryOptions,
-    ) -> Answer<Result<History, BrokerError>> {
+    fn read(&self, channel: &str, read: Read, _: HistoryOptions) -> Answer<Result<Slice, BrokerError>> {
         let name = channel.to_owned();
-        self.answer(channel, move |state| state.history(&name, &filter))
+        self.answer(channel, move |state| state.read(&name, &read))
     }
 
-    fn remove_history(&self, channel: &str) -> Answer<Result<(), BrokerError>> {
+    fn forget(&self, channel: &str) -> Answer<Result<(), BrokerError>> {
         let name = channel.to_owned();
         self.answer(channel, move |state| {
             state.stream(&name).kept.clear();
@@ -304,20 +350,27 @@ impl Broker for Link {
         })
     }
 
-    fn subscribe(&self, channel: &str) -> Answer<Result<(), BrokerError>> {
-        let key = (self.node, channel.to_owned());
-        self.answer(channel, move |state| {
-            state.interest.insert(key);
-            Ok(())
-        })
-    }
-
-    fn unsubscribe(&self, channel: &str) -> Answer<Result<(), BrokerError>> {
-        let key = (self.node, channel.to_owned());
-        self.answer(channel, move |state| {
-            state.interest.remove(&key);
-            state.queues.remove(&key);
-            Ok(())
-        })
+    fn interest(&self, changes: &[(Arc<str>, Interest)]) {
+        for (channel, asked) in changes {
+            let (key, asked) = ((self.node, channel.to_string()), *asked);
+            let answer = self.answer(channel, move |state| {
+                if asked == Interest::Wanted {
+                    state.interest.insert(key);
+                } else {
+                    state.interest.remove(&key);
+                    state.queues.remove(&key);
+                }
+                Ok(())
+            });
+            let sink = self.shared.state.lock().sinks.get(&self.node).cloned();
+            let Some(sink) = sink else { continue };
+            let channel = Arc::clone(channel);
+            match answer {
+                Answer::Now(result) => sink.interest(&channel, asked, result),
+                Answer::Later(future) => {
+                    self.shared.tasks.spawn(async move { sink.interest(&channel, asked, future.await) })
+                }
+            }
+        }
     }
 }

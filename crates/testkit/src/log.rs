@@ -72,6 +72,11 @@ pub enum Fault {
     },
     /// The store failed over and lost publications: every channel has another epoch. Written before.
     Failover,
+    /// The connection of a node to the store broke: what was on its way is lost.
+    Interrupted {
+        /// Node.
+        node: usize,
+    },
     /// A publication did not reach a node.
     Lost {
         /// Node.

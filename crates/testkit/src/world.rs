@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rules::{Rules, Tarrying, config, is_served, options};
 use spinward::clock::{Clock, Now};
 use spinward::engine::broker::{HistoryFilter, PublishOptions};
-use spinward::engine::presence::{MemoryPresence, PresenceStore};
+use spinward::engine::presence::{MemoryPresence, Presence};
 use spinward::id::Entropy;
 use spinward::identity::Credentials;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};
@@ -157,7 +157,7 @@ impl World {
         let entropy = Entropy::seeded(scenario.seed ^ 0xe47);
         let (tasks, log) = (Tasks::default(), Log::new(clock.clone()));
         let broker = (scenario.remote_nodes > 0)
-            .then(|| SimBroker::new(random.clone(), log.clone(), scenario.misdeeds));
+            .then(|| SimBroker::new(random.clone(), log.clone(), scenario.misdeeds, tasks.clone()));
         let channels: Vec<String> =
             (0..scenario.channels).map(|n| format!("h{n}")).chain(["s".to_owned(), "n".to_owned()]).collect();
         for ch in &channels {
@@ -169,7 +169,7 @@ impl World {
                 lossless: broker.is_none(),
             });
         }
-        let presence: Arc<dyn PresenceStore> = Arc::new(Tarrying {
+        let presence: Arc<dyn Presence> = Arc::new(Tarrying {
             store: MemoryPresence::new(entropy.number()).into(),
             random: random.clone(),
         });
@@ -425,6 +425,9 @@ impl World {
                     let _ = node.remove_history(&ch).await;
                     log.fault(Fault::Trim { ch });
                 });
+            }
+            (Some(broker), _) if self.random.permille(300) => {
+                broker.interrupt(self.random.below(self.nodes.len()));
             }
             (Some(broker), _) => broker.fail_over(),
             (None, _) if self.scenario.jumps => {

@@ -110,7 +110,7 @@ fn planted_faults_are_caught() {
 fn a_broker_that_breaks_its_contract_is_caught() {
     caught("broker that keeps epochs over a fail-over", |scenario| {
         (scenario.remote_nodes, scenario.havoc) = (2, 10);
-        scenario.misdeeds.keep_epochs = true;
+        scenario.misdeeds.keep_incarnation = true;
     });
     caught("broker that swaps", |scenario| {
         (scenario.remote_nodes, scenario.havoc) = (2, 0);

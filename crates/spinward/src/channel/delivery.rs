@@ -168,6 +168,7 @@ pub(crate) fn to_wire(publication: &Publication, epoch: &str, protocol: Protocol
         offset: publication.offset,
         tags: publication.tags.as_deref().cloned().unwrap_or_default(),
         version: publication.version,
+        channel: publication.channel.as_deref().map_or_else(String::new, str::to_owned),
         epoch: if publication.offset == 1 { epoch.to_owned() } else { String::new() },
         ..message::Publication::default()
     }

@@ -1,8 +1,9 @@
 //! The parameters of a subscriber that enters a channel.
 
-use crate::engine::broker::{HistoryFilter, HistoryOptions};
+use crate::engine::broker::{HistoryOptions, Limit, Read};
 use crate::publication::Position;
 use spinward_wire::filter::Filter;
+use std::num::NonZeroUsize;
 
 /// A subscriber's requirements when it enters.
 #[derive(Clone, Debug, Default)]
@@ -16,23 +17,20 @@ pub(crate) struct SubscribeParams {
 
 impl SubscribeParams {
     /// Returns the slice to read of the stream of a remote broker.
-    pub(crate) fn history_filter(&self) -> HistoryFilter {
+    pub(crate) fn slice(&self) -> Read {
         match &self.recover {
-            None => HistoryFilter { limit: 0, since: None, reverse: false },
+            None => Read::Top,
+            Some(recover) if recover.over => Read::Top,
             // With a filter the latest publication that passes it may be anywhere.
-            Some(recover) if recover.cache => HistoryFilter {
-                limit: if self.filter.is_some() { -1 } else { 1 },
-                since: None,
-                reverse: true,
-            },
+            Some(recover) if recover.cache && self.filter.is_some() => Read::Latest { limit: Limit::All },
+            Some(recover) if recover.cache => Read::Latest { limit: Limit::Most(NonZeroUsize::MIN) },
             Some(recover) => {
                 // One more than the limit shows that there are too many.
-                let limit = if recover.limit == 0 {
-                    -1
-                } else {
-                    i64::try_from(recover.limit + 1).unwrap_or(i64::MAX)
+                let limit = match recover.limit {
+                    0 => Limit::All,
+                    limit => Limit::Most(NonZeroUsize::MIN.saturating_add(limit)),
                 };
-                HistoryFilter { limit, since: Some(recover.since.clone()), reverse: false }
+                Read::After { since: recover.since.clone().into(), limit }
             }
         }
     }
@@ -46,4 +44,6 @@ pub(crate) struct Recover {
     pub(crate) cache: bool,
     /// Most publications.
     pub(crate) limit: usize,
+    /// Its position turned out to be of a history that is over: it is only told where the stream is now.
+    pub(crate) over: bool,
 }

@@ -1,6 +1,6 @@
 //! The record of a channel: what all shards share of it, under its lock.
 
-use crate::engine::interest::Interest;
+use crate::engine::interest::InterestState;
 use crate::engine::memory::stream::Stream;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -22,7 +22,7 @@ pub(crate) struct ChannelState {
     pub(crate) subscribers: u32,
     /// Taken out of the directory.
     pub(super) dead: bool,
-    pub(crate) interest: Interest,
+    pub(crate) interest: InterestState,
     /// What was queued in inboxes, or is reserved, and is not sent yet: lots, for each shard.
     pub(crate) unsent: u16,
     /// Counts deliveries: tells a subscriber what came before it.

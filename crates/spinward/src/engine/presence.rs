@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::channel::delivery::info_to_wire;
+use crate::engine::EngineHealth;
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
 use bytes::Bytes;
@@ -91,12 +92,12 @@ pub struct Member {
 
 /// A store of the connections in each channel.
 ///
-/// `remove` names the connection, never the user: a user who reconnects before the old connection is
-/// noticed dead stays present, and no ghost stays behind.
+/// [`remove`](Self::remove) is of one connection, whose user is given for stores that count users: a user who reconnects
+/// before the old connection is noticed dead stays present, and no ghost stays behind.
 ///
 /// Calls for one connection are not ordered where the store answers later: a [`refresh`](Self::refresh) may arrive
 /// after the `remove` that followed it. The entry that it brings back is gone after its time to live.
-pub trait PresenceStore: Send + Sync + 'static {
+pub trait Presence: Send + Sync + 'static {
     /// Adds a connection, or renews the entry of one that is still there.
     fn add(
         &self,
@@ -104,8 +105,8 @@ pub trait PresenceStore: Send + Sync + 'static {
         client: ClientId,
         info: Arc<ClientInfo>,
     ) -> Answer<Result<(), PresenceError>>;
-    /// Removes a connection.
-    fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>>;
+    /// Removes a connection, which is of this user.
+    fn remove(&self, channel: &str, client: ClientId, user: &str) -> Answer<Result<(), PresenceError>>;
     /// Everyone in a channel, in no order.
     fn members(&self, channel: &str) -> Answer<Result<Members, PresenceError>>;
     /// Returns the number of members of a channel.
@@ -119,4 +120,12 @@ pub trait PresenceStore: Send + Sync + 'static {
     /// Extends the life of entries, and adds those that are missing. The node calls this for each of its entries once
     /// per [`refresh_interval`](Self::refresh_interval), in batches of many channels.
     fn refresh(&self, members: &[Member]) -> Answer<Result<(), PresenceError>>;
+    /// State of the connection to the store. Must not block.
+    fn health(&self) -> EngineHealth {
+        EngineHealth::Up
+    }
+    /// Ends every task and connection. Called when the node has shut down; what is asked afterwards may fail.
+    fn close(&self) -> Answer<()> {
+        Answer::Now(())
+    }
 }

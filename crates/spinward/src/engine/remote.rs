@@ -1,84 +1,177 @@
-//! Events from a remote broker.
+//! The calls of a node to a broker outside of the process, and the epochs that it sees.
 
-use crate::channel::delivery::Delivery;
-use crate::channel::record::{Channel, ChannelState};
-use crate::engine::broker::{BrokerEvent, BrokerSink};
-use crate::engine::interest::Ask;
+use crate::answer::Answer;
+use crate::bulkhead::Bulkhead;
+use crate::config::Config;
+use crate::engine::broker::{
+    Broker, BrokerError, Guarantee, History, HistoryOptions, JoinLeave, PublishOptions, Published, Read,
+    Receipt, Sink, Slice,
+};
+use crate::engine::compare::Comparing;
+use crate::engine::epoch::{Epochs, taken_apart};
+use crate::engine::requests::Requests;
 use crate::hub::Hub;
-use crate::mailbox::fan_out::Wake;
-use crate::mailbox::inbox::Entry;
-use crate::publication::{ClientInfo, Position};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use crate::publication::Position;
+use crate::runtime::Runtime;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
-impl BrokerSink for Hub {
-    fn deliver(&self, channel: &str, epoch: &str, event: BrokerEvent) {
-        let wake = self.directory.with_existing(channel, |record, state| match event {
-            BrokerEvent::Publication(publication) => {
-                let epoch = (publication.offset > 0).then(|| Arc::from(epoch));
-                record.deliver(state, &self.admission, |seq| Delivery::new(publication, seq, epoch))
+/// A broker, as one node has it.
+pub(crate) struct Remote {
+    pub(super) me: Weak<Self>,
+    /// The node; it holds this.
+    hub: OnceLock<Weak<Hub>>,
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) runtime: Runtime,
+    pub(super) bulkhead: Bulkhead,
+    pub(super) epochs: Arc<Epochs>,
+    pub(super) requests: Mutex<Requests>,
+    pub(super) comparing: Mutex<Comparing>,
+    pub(super) most_in_flight: usize,
+    pub(super) timeout: Duration,
+}
+
+impl Remote {
+    pub(crate) fn new(broker: Arc<dyn Broker>, runtime: Runtime, config: &Config, seed: u64) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            hub: OnceLock::new(),
+            broker,
+            runtime,
+            bulkhead: Bulkhead::new(config.max_calls_in_flight),
+            epochs: Arc::new(Epochs::new(seed)),
+            requests: Mutex::default(),
+            comparing: Mutex::default(),
+            most_in_flight: config.max_calls_in_flight.max(1),
+            timeout: config.hook_timeout,
+        })
+    }
+
+    /// Starts delivery into a node.
+    pub(crate) fn start(self: &Arc<Self>, hub: &Arc<Hub>) -> Result<(), BrokerError> {
+        // Only the builder of a node calls this, once.
+        let _ = self.hub.set(Arc::downgrade(hub));
+        self.broker.start(Sink::new(self))
+    }
+
+    /// The node, unless it is gone.
+    pub(super) fn hub(&self) -> Option<Arc<Hub>> {
+        self.hub.get()?.upgrade()
+    }
+
+    pub(crate) fn broker(&self) -> &dyn Broker {
+        &*self.broker
+    }
+
+    pub(crate) fn publish(
+        &self,
+        channel: &str,
+        data: Bytes,
+        options: PublishOptions,
+    ) -> Answer<Result<Published, BrokerError>> {
+        let epochs = Arc::clone(&self.epochs);
+        self.bulkhead.admit(self.broker.publish(channel, data, options)).map(move |receipt| {
+            let position = |place| epochs.position(&place);
+            Ok(match receipt? {
+                Receipt::Stored(place) => Published { position: position(place), suppressed: false },
+                Receipt::Sent => Published::default(),
+                Receipt::Suppressed(place) => {
+                    Published { position: place.map_or_else(Position::default, position), suppressed: true }
+                }
+            })
+        })
+    }
+
+    /// Reads a stream. The epoch of a place to read from is one that clients see.
+    pub(crate) fn read(
+        &self,
+        channel: &str,
+        read: Read,
+        history: HistoryOptions,
+    ) -> Answer<Result<History, BrokerError>> {
+        match self.ask_slice(channel, read, history) {
+            Ok((asked, answer)) => {
+                let epochs = Arc::clone(&self.epochs);
+                self.bulkhead.admit(answer).map(move |slice| checked(&epochs, asked.as_deref(), slice))
             }
-            BrokerEvent::Join(info) => self.deliver_join_leave(record, state, &info, true),
-            BrokerEvent::Leave(info) => self.deliver_join_leave(record, state, &info, false),
-        });
-        if let Some(wake) = wake {
-            wake.wake(&self.inboxes);
+            Err(error) => Answer::Now(Err(error)),
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.inboxes
-            .iter()
-            .all(|inbox| inbox.takes(false) && inbox.unsent().load(Ordering::Relaxed) < UNSENT_LOTS)
+    /// Asks the broker, without a place in the bulkhead. Returns the epoch that the answer must be of, too.
+    #[expect(clippy::type_complexity, reason = "the answer, and the one fact that checks it")]
+    fn ask_slice(
+        &self,
+        channel: &str,
+        mut read: Read,
+        history: HistoryOptions,
+    ) -> Result<(Option<Arc<str>>, Answer<Result<Slice, BrokerError>>), BrokerError> {
+        let mut asked = None;
+        if let Some(since) = read.since_mut() {
+            asked.clone_from(&since.epoch);
+            *since = taken_apart(since).ok_or(BrokerError::UnrecoverablePosition)?;
+        }
+        Ok((asked, self.broker.read(channel, read, history)))
+    }
+
+    /// Reads the top of a stream; for callers that hold a place in the bulkhead.
+    pub(super) async fn top(&self, channel: &str, history: HistoryOptions) -> Result<Slice, BrokerError> {
+        self.broker.read(channel, Read::Top, history).wait().await
+    }
+
+    pub(crate) fn forget(&self, channel: &str) -> Answer<Result<(), BrokerError>> {
+        self.bulkhead.admit(self.broker.forget(channel))
+    }
+
+    /// Tells other nodes that a client joined or left. Nobody waits for it; without room it is dropped.
+    pub(crate) fn announce(&self, hub: &Arc<Hub>, channel: &str, change: JoinLeave) {
+        match self.broker.announce(channel, change) {
+            Answer::Now(Ok(())) => {}
+            Answer::Now(Err(error)) => hub.engine_failed("join and leave", &error),
+            Answer::Later(future) => {
+                let (runtime, timeout, weak) = (self.runtime.clone(), self.timeout, Arc::downgrade(hub));
+                let job = async move {
+                    let done = runtime.within(timeout, future).await;
+                    let Some(hub) = weak.upgrade() else { return };
+                    match done {
+                        Some(Ok(())) => {}
+                        Some(Err(error)) => hub.engine_failed("join and leave", &error),
+                        None => hub.timed_out("join and leave"),
+                    }
+                };
+                if !self.bulkhead.post(&self.runtime, Box::pin(job)) {
+                    crate::metrics::bump(&hub.metrics.announcements_dropped);
+                }
+            }
+        }
+    }
+
+    /// Returns true if the store has to be asked whether something was lost.
+    pub(super) fn loses(&self) -> bool {
+        self.broker.guarantee() == Guarantee::AtMostOnce
+    }
+
+    /// Does what is due: to be called about once a second.
+    pub(crate) fn tick(&self) {
+        let Some(hub) = self.hub() else { return };
+        self.give_up_overdue(&hub);
+        self.retry_lost();
+        self.compare_on();
     }
 }
 
-/// Lots that a shard may have handed to connections and not sent, all channels together, before the reader pauses:
-/// half of what may wait for a connection.
-const UNSENT_LOTS: usize = 256;
-
-impl Hub {
-    /// The broker reported the top of a channel's stream: passes it on to the shards with subscribers.
-    pub(crate) fn position_told(&self, record: &Channel, top: &Position) {
-        let shards = record.lock().shards;
-        shards
-            .iter()
-            .for_each(|shard| self.send(shard, Entry::Position { channel: record.id, top: top.clone() }));
+/// A slice as clients see it. One of another epoch than was asked for is no continuation, whatever the broker says.
+fn checked(
+    epochs: &Epochs,
+    asked: Option<&str>,
+    slice: Result<Slice, BrokerError>,
+) -> Result<History, BrokerError> {
+    let Slice { publications, top } = slice?;
+    let top = epochs.position(&top);
+    if asked.is_some_and(|asked| *asked != *top.epoch) {
+        return Err(BrokerError::UnrecoverablePosition);
     }
-
-    /// Joins and leaves of other nodes do not wait: without room, the clients here do not receive them.
-    fn deliver_join_leave(
-        &self,
-        record: &Arc<Channel>,
-        state: &mut ChannelState,
-        info: &Arc<ClientInfo>,
-        join: bool,
-    ) -> Wake {
-        if state.blocked(&self.admission, state.share(&self.admission, 0)).is_some() {
-            return Wake::NOBODY;
-        }
-        record.deliver_join_leave(state, &self.admission, info, join)
-    }
-
-    /// The broker answered a request for interest: notifies the shards, and returns what to ask next.
-    pub(crate) fn interest_answered(&self, record: &Arc<Channel>, asked: Ask, ok: bool) -> Option<Ask> {
-        let next = {
-            let mut state = record.lock();
-            let wanted = state.subscribers > 0;
-            let next = state.interest.answered(ok, wanted);
-            if asked == Ask::Subscribe && !state.shards.is_empty() {
-                for inbox in &self.inboxes {
-                    inbox.push(Entry::Interest { channel: record.id, ok });
-                }
-            }
-            next
-        };
-        for inbox in &self.inboxes {
-            inbox.wake();
-        }
-        if next.is_none() {
-            self.directory.release(record);
-        }
-        next
-    }
+    Ok(History { publications, top })
 }

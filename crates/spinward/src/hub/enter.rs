@@ -4,7 +4,8 @@ use crate::channel::local::start::{StartState, filtered, start_from_cache};
 use crate::channel::params::SubscribeParams;
 use crate::channel::record::{Channel, ChannelState};
 use crate::clock::Now;
-use crate::engine::interest::{Ask, Interest};
+use crate::engine::broker::Interest;
+use crate::engine::interest::InterestState;
 use crate::engine::memory::Memory;
 use crate::fault::{self, Fault};
 use crate::hub::{Engine, Hub};
@@ -78,12 +79,12 @@ impl Hub {
 
     /// Enters a channel served by a remote broker, without a position: deliveries to this shard begin. Returns
     /// what to ask of the broker.
-    pub(crate) fn enter_remote(&self, name: &str, shard: u8) -> (Entered, Option<Ask>, bool) {
+    pub(crate) fn enter_remote(&self, name: &str, shard: u8) -> (Entered, Option<Interest>, bool) {
         self.directory.with(name, |record, state| {
             state.shards.set(shard, true);
             self.came(state);
             let ask = state.interest.want();
-            let held = state.interest == Interest::Held;
+            let held = state.interest == InterestState::Held;
             let entered = Entered {
                 record: Arc::clone(record),
                 seq: state.delivered,
@@ -109,7 +110,7 @@ impl Hub {
         shard: u8,
         shard_empty: bool,
         now: Now,
-    ) -> (bool, Option<Ask>) {
+    ) -> (bool, Option<Interest>) {
         let (vacated, ask) = {
             let mut state = record.lock();
             state.subscribers = state.subscribers.saturating_sub(1);

@@ -8,15 +8,17 @@ pub(crate) mod users;
 use crate::channel::directory::Directory;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::engine::broker::{Broker, HistoryOptions};
+use crate::engine::broker::{Broker, BrokerError, HistoryOptions};
 pub(crate) use crate::engine::memory::Held;
 use crate::engine::memory::Memory;
+use crate::engine::remote::Remote;
 use crate::handle::Handle;
 use crate::id::{ClientId, Entropy};
 use crate::log_rate::LogRate;
 use crate::mailbox::admission::Admission;
 use crate::mailbox::inbox::{Control, Entry, Inbox};
 use crate::metrics::{Metrics, bump};
+use crate::runtime::Runtime;
 use comparisons::Comparisons;
 use parking_lot::Mutex;
 use pulse::Pulse;
@@ -52,7 +54,7 @@ pub(crate) enum Engine {
     /// In the channel directory itself.
     Memory(Memory),
     /// Outside of this process.
-    Remote(Arc<dyn Broker>),
+    Remote(Arc<Remote>),
 }
 
 impl Hub {
@@ -60,13 +62,13 @@ impl Hub {
         config: Arc<Config>,
         clock: Clock,
         entropy: Entropy,
-        broker: Option<Arc<dyn Broker>>,
+        remote: Option<(Arc<dyn Broker>, Runtime)>,
         shards: usize,
     ) -> Self {
         let seed = entropy.number();
         let inboxes: Vec<_> = (0..shards).map(|_| Arc::new(Inbox::new(config.inbox_max_size))).collect();
-        let engine = match broker {
-            Some(broker) => Engine::Remote(broker),
+        let engine = match remote {
+            Some((broker, runtime)) => Engine::Remote(Remote::new(broker, runtime, &config, seed)),
             None => Engine::Memory(Memory::new(&entropy)),
         };
         Self {
@@ -84,6 +86,21 @@ impl Hub {
             config,
             clock,
             entropy,
+        }
+    }
+
+    /// Has a remote broker begin delivery.
+    pub(crate) fn start_engine(self: &Arc<Self>) -> Result<(), BrokerError> {
+        match &self.engine {
+            Engine::Remote(remote) => remote.start(self),
+            Engine::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Has a remote broker's requests looked at: to be called about once a second.
+    pub(crate) fn tick_engine(&self) {
+        if let Engine::Remote(remote) = &self.engine {
+            remote.tick();
         }
     }
 
@@ -140,6 +157,14 @@ impl Hub {
                 "a subscription was refused with error 106: the tags filters of its connection would exceed \
                  tags_filter_max_size"
             );
+        }
+    }
+
+    /// A broker or presence store failed.
+    pub(crate) fn engine_failed(&self, call: &'static str, error: &dyn std::fmt::Display) {
+        bump(&self.metrics.engine_errors);
+        if let Some(silent) = self.failure() {
+            tracing::warn!(call, %error, silent, "a broker or presence store failed");
         }
     }
 

@@ -1,8 +1,7 @@
 //! Calls of a session to the outside of its shard, and their outcomes.
 
 use crate::channel::record::Channel;
-use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions};
-use crate::engine::interest::Ask;
+use crate::engine::broker::{BrokerError, History, HistoryOptions, Interest, Read};
 use crate::engine::presence::{Member, Members, PresenceStats};
 use crate::handle::Handle;
 use crate::hooks::{
@@ -56,6 +55,7 @@ pub(crate) enum Call {
     PresenceRemove {
         channel: Arc<Channel>,
         client: ClientId,
+        user: Arc<str>,
     },
     /// Refresh entries of presence. Nobody waits for the outcome.
     PresenceRefresh(Vec<Member>),
@@ -85,13 +85,13 @@ pub(crate) enum Call {
     /// Ask the remote broker to begin or to end delivery of a channel.
     Interest {
         channel: Arc<Channel>,
-        ask: Ask,
+        ask: Interest,
     },
     /// Read a remote stream for subscribers that are entering. Comes back as an inbox entry.
     Slice {
         channel: Arc<Channel>,
         read: u32,
-        filter: HistoryFilter,
+        slice: Read,
         options: HistoryOptions,
     },
     /// Read the top of a remote stream. Comes back as an inbox entry of every shard with subscribers.
@@ -123,6 +123,7 @@ pub(crate) enum Outcome {
     PresenceAdded {
         channel: Arc<Channel>,
         client: ClientId,
+        user: Arc<str>,
         ok: bool,
     },
     /// A hook panicked.
@@ -167,9 +168,11 @@ impl Call {
     /// The outcome of a call that is not answered in time, as far as it needs more than that.
     pub(crate) fn late(&self) -> Late {
         match self {
-            Self::PresenceAdd { channel, client, .. } => {
-                Late::PresenceAdd { channel: Arc::clone(channel), client: *client }
-            }
+            Self::PresenceAdd { channel, client, info } => Late::PresenceAdd {
+                channel: Arc::clone(channel),
+                client: *client,
+                user: Arc::clone(&info.user),
+            },
             Self::SubRefresh { channel, token } if token.is_empty() => {
                 Late::ServerSubRefresh(Arc::clone(channel))
             }
@@ -180,7 +183,7 @@ impl Call {
 
 /// A call that is not answered in time.
 pub(crate) enum Late {
-    PresenceAdd { channel: Arc<Channel>, client: ClientId },
+    PresenceAdd { channel: Arc<Channel>, client: ClientId, user: Arc<str> },
     ServerSubRefresh(Arc<Channel>),
     Other,
 }
@@ -189,7 +192,9 @@ impl From<Late> for Outcome {
     fn from(late: Late) -> Self {
         match late {
             // The entry may be there: it is taken back like one whose connection is gone.
-            Late::PresenceAdd { channel, client } => Self::PresenceAdded { channel, client, ok: false },
+            Late::PresenceAdd { channel, client, user } => {
+                Self::PresenceAdded { channel, client, user, ok: false }
+            }
             Late::ServerSubRefresh(channel) => {
                 Self::ServerSubRefresh { channel, outcome: Err(ErrorCode::INTERNAL.into()) }
             }
@@ -204,8 +209,8 @@ impl Outcome {
     pub(crate) fn undo(self) -> Option<(Option<Arc<Identity>>, Call)> {
         match self {
             // One that failed may have had its effect.
-            Self::PresenceAdded { channel, client, .. } => {
-                Some((None, Call::PresenceRemove { channel, client }))
+            Self::PresenceAdded { channel, client, user, .. } => {
+                Some((None, Call::PresenceRemove { channel, client, user }))
             }
             Self::Subscribe { channel, identity, outcome: Ok(_) } => {
                 let failure = SubscribeFailure { server_side: false, cause: FailureCause::Disconnected };

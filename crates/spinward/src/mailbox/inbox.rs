@@ -39,6 +39,8 @@ pub(crate) enum Entry {
     },
     /// The remote broker reported the top of a channel's stream, for comparison.
     Position { channel: u64, top: Position },
+    /// The remote broker named the present life of a channel's store: epochs of another one are over.
+    Incarnation { channel: u64, incarnation: Arc<str> },
     /// Do something to one connection.
     Control { handle: Handle, control: Box<Control> },
     /// Do something to many connections, a slice at a time.
@@ -65,6 +67,7 @@ impl Entry {
             | Self::Interest { .. }
             | Self::Slice { .. }
             | Self::Position { .. }
+            | Self::Incarnation { .. }
             | Self::WalkOn
             | Self::Shutdown => 0,
         }
@@ -85,6 +88,10 @@ impl Entry {
 const DELIVERIES: usize = 4096;
 /// Additional deliveries for channels that have nothing under way.
 const RESERVE: usize = 2048;
+
+/// Lots that a shard may have handed to connections and not sent, all channels together, before the reader of a remote
+/// broker pauses: half of what may wait for a connection.
+const UNSENT_LOTS: usize = 256;
 
 /// About what an entry takes beside its payload.
 pub(crate) const ENTRY_BYTES: usize = 256;
@@ -205,9 +212,29 @@ impl Inbox {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Lots that the shard has handed to connections and not sent yet. Written by the shard alone.
-    pub(crate) const fn unsent(&self) -> &AtomicUsize {
-        &self.unsent
+    /// Shows how many lots the shard has handed to connections and not sent yet. The shard alone calls this.
+    pub(crate) fn show_unsent(&self, lots: usize) {
+        let before = self.unsent.load(Ordering::Relaxed);
+        self.unsent.store(lots, Ordering::Release);
+        if before >= UNSENT_LOTS && lots < UNSENT_LOTS {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Returns true if a reader of a remote broker may go on.
+    pub(crate) fn takes_from_reader(&self) -> bool {
+        self.is_closed() || self.takes(false) && self.unsent.load(Ordering::Acquire) < UNSENT_LOTS
+    }
+
+    /// Waits until a reader of a remote broker may go on.
+    pub(crate) async fn reader_room(&self) {
+        while !self.takes_from_reader() {
+            let notified = self.room.notified();
+            if self.takes_from_reader() {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// The shard has ended: what is left and what still comes is dropped, and nobody waits for room any longer.
@@ -278,7 +305,10 @@ impl Inbox {
     /// An entry was handled: its bytes and deliveries count no longer.
     pub(crate) fn done(&self, bytes: usize, deliveries: u32) {
         if deliveries > 0 {
-            self.deliveries.fetch_sub(deliveries as usize, Ordering::SeqCst);
+            let before = self.deliveries.fetch_sub(deliveries as usize, Ordering::SeqCst);
+            if before >= DELIVERIES && before - (deliveries as usize) < DELIVERIES {
+                self.room.notify_waiters();
+            }
         }
         if bytes == 0 {
             return;

@@ -4,7 +4,6 @@ use crate::enforce::Judge;
 use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
 use crate::engine::presence::{Members, PresenceError, PresenceStats};
 use crate::hooks::SubscribeOptions;
-use crate::hub::Engine;
 use crate::mailbox::inbox::{Control, Entry, Refused};
 use crate::mailbox::walk::Walk;
 use crate::metrics::Snapshot;
@@ -94,13 +93,7 @@ impl Node {
     /// # Errors
     /// The broker failed.
     pub async fn remove_history(&self, channel: &str) -> Result<(), BrokerError> {
-        match &self.inner.hub.engine {
-            Engine::Memory(_) => {
-                self.inner.hub.remove_history_memory(channel);
-                Ok(())
-            }
-            Engine::Remote(broker) => broker.remove_history(channel).wait().await,
-        }
+        self.inner.remove_history(channel).wait().await
     }
 
     /// Returns the members of a channel.
@@ -109,7 +102,7 @@ impl Node {
     /// The presence store failed.
     pub async fn presence(&self, channel: &str) -> Result<Members, PresenceError> {
         consume_budget().await;
-        self.inner.presence.members(channel).wait().await
+        self.inner.members(channel).wait().await
     }
 
     /// Returns the number of members of a channel.
@@ -117,7 +110,7 @@ impl Node {
     /// # Errors
     /// The presence store failed.
     pub async fn presence_stats(&self, channel: &str) -> Result<PresenceStats, PresenceError> {
-        self.inner.presence.stats(channel).wait().await
+        self.inner.presence_stats(channel).wait().await
     }
 
     /// Waits until the shards can take more. Applications that call [`Client::send`](crate::Client::send) and its

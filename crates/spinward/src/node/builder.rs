@@ -2,15 +2,15 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::engine::broker::Broker;
-use crate::engine::presence::{MemoryPresence, PresenceStore};
+use crate::engine::broker::{Broker, BrokerError};
+use crate::engine::presence::{MemoryPresence, Presence};
 use crate::hooks::Hooks;
 use crate::hub::Hub;
 use crate::id::Entropy;
-use crate::node::execute::{Bulkheads, Executor};
-use crate::node::runtime::Runtime;
+use crate::node::ask::Executor;
 use crate::node::threads::Threads;
-use crate::node::{Inner, Node};
+use crate::node::{Bulkheads, Inner, Node};
+use crate::runtime::Runtime;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -31,6 +31,9 @@ pub enum BuildError {
     /// The thread of a shard, or the one that watches them, could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] std::io::Error),
+    /// The broker cannot be used.
+    #[error("the broker does not start: {0}")]
+    Broker(#[source] BrokerError),
 }
 
 /// Makes a [`Node`].
@@ -38,7 +41,7 @@ pub struct NodeBuilder {
     hooks: Arc<dyn Hooks>,
     config: Config,
     broker: Option<Arc<dyn Broker>>,
-    presence: Option<Arc<dyn PresenceStore>>,
+    presence: Option<Arc<dyn Presence>>,
     runtime: Option<tokio::runtime::Handle>,
     clock: Clock,
     entropy: Entropy,
@@ -73,7 +76,7 @@ impl NodeBuilder {
 
     /// Uses another presence store than the memory one.
     #[must_use]
-    pub fn presence(mut self, presence: Arc<dyn PresenceStore>) -> Self {
+    pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
         self.presence = Some(presence);
         self
     }
@@ -103,17 +106,17 @@ impl NodeBuilder {
             Some(runtime) => runtime,
             None => tokio::runtime::Handle::try_current().map_err(BuildError::NoRuntime)?,
         });
-        let hub = Arc::new(Hub::new(Arc::new(self.config), self.clock, self.entropy, self.broker, shards));
-        if let crate::hub::Engine::Remote(broker) = &hub.engine {
-            broker.attach(hub.clone());
-        }
+        let config = Arc::new(self.config);
+        let remote = self.broker.map(|broker| (broker, runtime.clone()));
+        let hub = Arc::new(Hub::new(config, self.clock, self.entropy, remote, shards));
+        hub.start_engine().map_err(BuildError::Broker)?;
         let presence = self.presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(hub.entropy.number())));
         let started_ms = hub.clock.now().mono;
         let bulkheads = Bulkheads::new(hub.config.max_calls_in_flight);
         let inner = Arc::new(Inner { hub, hooks: self.hooks, presence, runtime, bulkheads, started_ms });
         let threads = Arc::new(Threads::new(Arc::clone(&inner.hub)));
         for shard in 0..shards {
-            let executor = Executor::new(Arc::clone(&inner), inner.runtime.clone());
+            let executor = Executor::new(Arc::clone(&inner));
             let thread =
                 crate::shard::spawn(shard, Arc::clone(&inner.hub), executor).map_err(BuildError::Thread)?;
             threads.add(thread);
@@ -125,7 +128,7 @@ impl NodeBuilder {
     }
 }
 
-/// Drops expired history, as long as the node lives.
+/// Drops expired history and does what engines have to do about once a second, as long as the node lives.
 ///
 /// What has expired is dropped in slices, with a chance for other tasks between them. A turn of slices is followed by
 /// a rest, so that even an endless backlog leaves half of a CPU to others, and is caught up with: a slice takes well
@@ -151,6 +154,7 @@ async fn expire(inner: Weak<Inner>) {
                 let began = *began.get_or_insert(now.mono);
                 if now.mono >= tidied + TIDY_MS {
                     tidied = now.mono;
+                    inner.hub.tick_engine();
                     if catch_unwind(AssertUnwindSafe(|| inner.presence.tidy())).is_err() {
                         tracing::error!("presence store panicked during cleanup");
                     }

@@ -1,11 +1,13 @@
 //! A node: shards, what they share, and the application's way to both.
 
 mod api;
+pub(crate) mod ask;
 mod builder;
 mod done;
-pub(crate) mod execute;
 mod health;
-pub(crate) mod runtime;
+mod presence;
+mod publish;
+mod read;
 pub(crate) mod threads;
 mod watchdog;
 
@@ -14,9 +16,12 @@ pub use builder::{BuildError, NodeBuilder};
 pub use done::Done;
 pub use health::{Health, ShardHealth, ShardState};
 
-use crate::engine::presence::PresenceStore;
+use crate::answer::Answer;
+use crate::bulkhead::Bulkhead;
+use crate::engine::presence::Presence;
 use crate::hooks::Hooks;
-use crate::hub::Hub;
+use crate::hub::{Engine, Hub};
+use crate::runtime::Runtime;
 use std::sync::Arc;
 use std::time::Duration;
 use threads::Threads;
@@ -49,11 +54,24 @@ pub struct Node {
 pub(crate) struct Inner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) hooks: Arc<dyn Hooks>,
-    pub(crate) presence: Arc<dyn PresenceStore>,
-    pub(crate) runtime: runtime::Runtime,
-    pub(crate) bulkheads: execute::Bulkheads,
+    pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) runtime: Runtime,
+    pub(crate) bulkheads: Bulkheads,
     /// Time at which the node was made, on the monotonic clock.
     pub(crate) started_ms: u64,
+}
+
+/// Bounds on the calls to the application and to the presence store. Those of a broker are its own.
+pub(crate) struct Bulkheads {
+    pub(crate) hooks: Bulkhead,
+    pub(crate) presence: Bulkhead,
+}
+
+impl Bulkheads {
+    /// Each for `calls` calls at once.
+    pub(crate) fn new(calls: usize) -> Self {
+        Self { hooks: Bulkhead::new(calls), presence: Bulkhead::new(calls) }
+    }
 }
 
 impl Node {
@@ -80,6 +98,16 @@ impl Node {
         } else {
             tracing::warn!("shutdown timeout: dropped connections that did not close in time");
             hub.halt();
+        }
+        if let Engine::Remote(remote) = &hub.engine {
+            self.close(deadline, "broker", remote.broker().close()).await;
+        }
+        self.close(deadline, "presence store", self.inner.presence.close()).await;
+    }
+
+    async fn close(&self, deadline: Duration, engine: &str, closed: Answer<()>) {
+        if tokio::time::timeout(deadline, closed.wait()).await.is_err() {
+            tracing::warn!(engine, "not closed in time");
         }
     }
 }

@@ -78,8 +78,8 @@ impl Session {
     /// Takes the answer to a call. One that nobody waits for any more is dropped, and undone where it holds
     /// something.
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, token: u32, outcome: Outcome) {
-        if let Outcome::PresenceAdded { channel, client, ok } = outcome {
-            return self.on_presence_added(cx, token, channel, client, ok);
+        if let Outcome::PresenceAdded { channel, client, user, ok } = outcome {
+            return self.on_presence_added(cx, token, channel, (client, user), ok);
         }
         if let Outcome::ServerSubRefresh { channel, outcome } = outcome {
             return self.on_server_sub_refresh(cx, token, &channel, outcome);

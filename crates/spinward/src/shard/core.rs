@@ -134,6 +134,9 @@ impl Core {
             Entry::Outcome { handle, token, outcome } => self.outcome(handle, token, *outcome, now, exec),
             Entry::Interest { channel, ok } => self.interest(channel, ok, now, exec),
             Entry::Position { channel, top } => self.position_told(channel, top, now),
+            Entry::Incarnation { channel, incarnation } => {
+                self.incarnation_told(channel, &incarnation, now, exec);
+            }
             Entry::Slice { channel, read, slice } => self.slice(channel, read, *slice, now, exec),
             Entry::Control { handle, control } => self.control(handle, *control, now, exec),
             Entry::Walk(walk) => self.walk(*walk, now, exec),

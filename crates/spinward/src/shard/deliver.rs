@@ -73,6 +73,9 @@ impl Core {
 
     /// Tells subscribers of a channel that they lost something.
     pub(super) fn tell_gap(&mut self, channel: u32, lost: Vec<u32>, now: Now, exec: &mut impl Execute) {
+        if !lost.is_empty() {
+            add(&self.metrics().gaps, 1);
+        }
         for slot in lost {
             let was_busy = self.is_busy(slot);
             self.with(slot, now, |session, cx| session.on_gap(cx, channel));

@@ -4,7 +4,7 @@ use crate::channel::local::entrants::Entrant;
 use crate::channel::local::start::StartState;
 use crate::clock::Now;
 use crate::engine::broker::{BrokerError, History};
-use crate::engine::interest::Interest;
+use crate::engine::interest::InterestState;
 use crate::mailbox::call::{Call, Called};
 use crate::publication::Position;
 use crate::shard::core::{Core, Execute};
@@ -18,7 +18,11 @@ impl Core {
         let Some(local) = self.channels.get_mut(number) else { return };
         // The answer may be to a request of others, who have left since: those that wait now wait for their own.
         let interest = local.record.lock().interest;
-        let mine = if ok { interest == Interest::Held } else { interest == Interest::None };
+        let mine = match interest {
+            InterestState::Held => ok,
+            InterestState::None | InterestState::Lost => !ok,
+            InterestState::Asking | InterestState::Releasing | InterestState::ReleasingWanted => false,
+        };
         let Some(entrants) = local.entrants().filter(|_| mine) else { return };
         let waiting = std::mem::take(&mut entrants.waiting);
         for entrant in waiting {
@@ -36,12 +40,12 @@ impl Core {
     }
 
     pub(super) fn read_slice(&mut self, number: u32, entrant: Entrant, exec: &mut impl Execute) {
-        let filter = entrant.params.history_filter();
+        let slice = entrant.params.slice();
         let options = self.hub.with_meta_ttl(entrant.params.history);
         let handle = entrant.handle;
         let Some(record) = self.channels.get(number).map(|local| Arc::clone(&local.record)) else { return };
         if let Some(read) = self.channels.read(number, entrant) {
-            let call = Call::Slice { channel: record, read, filter, options };
+            let call = Call::Slice { channel: record, read, slice, options };
             exec.execute(Called { handle, token: 0, identity: None, call });
         }
     }
@@ -87,8 +91,7 @@ impl Core {
                         && let Some(recover) = &mut entrant.params.recover
                     {
                         // The position is of another epoch: read where the stream is now, without it.
-                        recover.since = Position { offset: u64::MAX, epoch: "".into() };
-                        recover.cache = false;
+                        recover.over = true;
                     }
                     self.read_slice(number, entrant, exec);
                 }

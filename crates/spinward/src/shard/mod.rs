@@ -29,7 +29,7 @@ use crate::id::ClientId;
 use crate::identity::Transport;
 use crate::mailbox::inbox::Entry;
 use crate::metrics::add;
-use crate::node::execute::Executor;
+use crate::node::ask::Executor;
 use bytes::Bytes;
 use core::Core;
 use pace::Pace;

@@ -5,12 +5,17 @@
 //! nothing and is not asked.
 
 use crate::clock::Now;
+use crate::engine::is_of;
 use crate::handle::Handle;
 use crate::mailbox::call::{Call, Called};
 use crate::publication::Position;
 use crate::shard::core::{Core, Execute};
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// Milliseconds between two looks at a channel whose position is not compared: to see whether it still has to be
+/// watched, for brokers that say themselves that something may be lost.
+const UNCOMPARED_MS: u64 = 40_000;
 
 /// Time that publications on their way have to arrive before they count as lost.
 const ARRIVAL_MS: u64 = 1_000;
@@ -44,11 +49,18 @@ impl Probes {
 impl Core {
     /// Begins to look after a channel, unless that is done already.
     pub(super) fn watch(&mut self, number: u32, now: Now) {
-        let delay = self.config.channel_position_check_delay.as_millis() as u64;
+        let delay = self.probe_delay();
         let Some(local) = self.channels.get_mut(number) else { return };
-        if delay > 0 && !local.set_watched(true) {
-            self.hub.comparisons.watch(local.record.id, now.mono, delay);
+        if !local.set_watched(true) {
+            self.hub.comparisons.watch(&local.record, now.mono, delay);
             self.probes.ask.push_back((now.mono + delay, local.record.id));
+        }
+    }
+
+    fn probe_delay(&self) -> u64 {
+        match self.config.channel_position_check_delay.as_millis() as u64 {
+            0 => UNCOMPARED_MS,
+            delay => delay,
         }
     }
 
@@ -74,9 +86,10 @@ impl Core {
             return;
         };
         let record = Arc::clone(&local.record);
-        let delay = self.config.channel_position_check_delay.as_millis() as u64;
+        let delay = self.probe_delay();
         self.probes.ask.push_back((now.mono + delay, channel));
-        if self.hub.comparisons.claim(channel, now.mono, delay) {
+        let compared = !self.config.channel_position_check_delay.is_zero();
+        if compared && self.hub.comparisons.claim(channel, now.mono, delay) {
             // Nobody's handle: the answer is for every shard.
             let handle = Handle::new(self.shard, 0, 0);
             exec.execute(Called { handle, token: 0, identity: None, call: Call::Position(record) });
@@ -93,6 +106,24 @@ impl Core {
             let known = local.epoch().cloned();
             let due = now.mono + ARRIVAL_MS;
             self.probes.check.push_back(Check { due, channel, told: top, known });
+        }
+    }
+
+    /// The broker named the present life of a channel's store. Positions in an earlier one are over: nothing that is
+    /// published continues them.
+    pub(super) fn incarnation_told(
+        &mut self,
+        channel: u64,
+        incarnation: &str,
+        now: Now,
+        exec: &mut impl Execute,
+    ) {
+        let Some(number) = self.channels.find_id(channel) else { return };
+        let Some(local) = self.channels.get_mut(number) else { return };
+        if local.epoch().is_some_and(|epoch| !is_of(epoch, incarnation)) {
+            let lost = local.positioned();
+            local.forget_position();
+            self.tell_gap(number, lost, now, exec);
         }
     }
 

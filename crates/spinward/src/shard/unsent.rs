@@ -4,7 +4,6 @@ use crate::channel::record::Channel;
 use crate::shard::core::Core;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Publications, joins and leaves that wait for sends, oldest first.
 #[derive(Default)]
@@ -71,7 +70,7 @@ impl Core {
 
     /// Tells readers of remote brokers how much is not sent yet.
     fn show_unsent(&self) {
-        self.hub.inboxes[usize::from(self.shard)].unsent().store(self.unsent.lots, Ordering::Relaxed);
+        self.hub.inboxes[usize::from(self.shard)].show_unsent(self.unsent.lots);
     }
 
     /// Lets publishers of those channels go on whose sends are made.

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
 
+pub(crate) mod broker;
+
 use spinward::wire::message::{Command, ConnectRequest, Push, Reply, SubscribeRequest};
 use spinward::wire::ws::{Event, Limits, Opcode, Reader, append_masked_frame};
 use spinward::wire::{Protocol, Replies, append_command};

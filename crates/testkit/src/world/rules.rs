@@ -4,9 +4,7 @@ use super::{META_TTL, POSITION_CHECK, Scenario};
 use crate::random::Random;
 use spinward::answer::Answer;
 use spinward::engine::broker::{HistoryOptions, PublishOptions};
-use spinward::engine::presence::{
-    Member, Members, MemoryPresence, PresenceError, PresenceStats, PresenceStore,
-};
+use spinward::engine::presence::{Member, Members, MemoryPresence, Presence, PresenceError, PresenceStats};
 use spinward::hooks::{
     ConnectEvent, ConnectReply, Decision, HistoryEvent, Hooks, PresenceEvent, PublishEvent, PublishReply,
     SubscribeEvent, SubscribeOptions,
@@ -113,7 +111,7 @@ pub(super) struct Tarrying {
     pub(super) random: Random,
 }
 
-impl PresenceStore for Tarrying {
+impl Presence for Tarrying {
     fn add(
         &self,
         channel: &str,
@@ -123,8 +121,8 @@ impl PresenceStore for Tarrying {
         later(&self.random, 500, self.store.add(channel, client, info))
     }
 
-    fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>> {
-        later(&self.random, 500, self.store.remove(channel, client))
+    fn remove(&self, channel: &str, client: ClientId, user: &str) -> Answer<Result<(), PresenceError>> {
+        later(&self.random, 500, self.store.remove(channel, client, user))
     }
 
     fn members(&self, channel: &str) -> Answer<Result<Members, PresenceError>> {

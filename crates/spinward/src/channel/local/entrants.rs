@@ -2,7 +2,7 @@
 
 use crate::channel::local::start::{StartState, start_from_slice};
 use crate::channel::params::SubscribeParams;
-use crate::engine::broker::{History, HistoryFilter};
+use crate::engine::broker::{self, History};
 use crate::fault;
 use crate::handle::Handle;
 use crate::publication::Publication;
@@ -40,7 +40,7 @@ pub(crate) struct Entrant {
 /// One read of history, shared by all who want the same.
 pub(crate) struct Read {
     pub(crate) number: u32,
-    filter: HistoryFilter,
+    slice: broker::Read,
     /// The epoch of the ring when the read was made.
     ring_epoch: Option<Arc<str>>,
     pub(crate) entrants: Vec<Entrant>,
@@ -73,13 +73,13 @@ impl Entrants {
     ///
     /// Numbers are never used again in a shard, so that a late answer is not taken for that of another read.
     pub(crate) fn read(&mut self, entrant: Entrant, number: u32) -> Option<u32> {
-        let filter = entrant.params.history_filter();
-        if let Some(read) = self.reads.iter_mut().find(|read| read.filter == filter && entrant.tries == 0) {
+        let slice = entrant.params.slice();
+        if let Some(read) = self.reads.iter_mut().find(|read| read.slice == slice && entrant.tries == 0) {
             read.entrants.push(entrant);
             return None;
         }
         let ring_epoch = self.ring_epoch.clone();
-        self.reads.push(Read { number, filter, ring_epoch, entrants: vec![entrant] });
+        self.reads.push(Read { number, slice, ring_epoch, entrants: vec![entrant] });
         Some(number)
     }
 

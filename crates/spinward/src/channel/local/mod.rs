@@ -94,6 +94,13 @@ impl LocalChannel {
         }
     }
 
+    /// The stream that the position was of is over.
+    pub(crate) fn forget_position(&mut self) {
+        if let Some(special) = self.subscribers.special_mut() {
+            special.position = None;
+        }
+    }
+
     pub(crate) fn entrants(&mut self) -> Option<&mut Entrants> {
         self.subscribers.special_mut()?.entrants.as_deref_mut()
     }

@@ -48,7 +48,7 @@ pub(super) fn start_from_slice(
     params: &SubscribeParams,
 ) -> StartState {
     let filter = params.filter.as_ref();
-    let Some(recover) = &params.recover else {
+    let Some(recover) = params.recover.as_ref().filter(|recover| !recover.over) else {
         return StartState { top, ..StartState::default() };
     };
     let mut all = history.publications.clone();

@@ -210,6 +210,7 @@ impl Hub {
             offset: 0,
             time: now.wall,
             version: options.version,
+            channel: None,
             delta: options.delta,
         };
         if !options.history.enabled() && options.idempotency_key.is_empty() {

@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::capacity::reduced;
-use crate::engine::presence::{Member, Members, PresenceError, PresenceStats, PresenceStore};
+use crate::engine::presence::{Member, Members, Presence, PresenceError, PresenceStats};
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
 use foldhash::fast::FixedState;
@@ -73,7 +73,7 @@ impl MemoryPresence {
     }
 }
 
-impl PresenceStore for MemoryPresence {
+impl Presence for MemoryPresence {
     fn add(
         &self,
         channel: &str,
@@ -91,7 +91,7 @@ impl PresenceStore for MemoryPresence {
         Answer::Now(Ok(()))
     }
 
-    fn remove(&self, channel: &str, client: ClientId) -> Answer<Result<(), PresenceError>> {
+    fn remove(&self, channel: &str, client: ClientId, _: &str) -> Answer<Result<(), PresenceError>> {
         let mut shard = self.shard(channel).lock();
         shard.changed(channel);
         let channels = &mut shard.channels;
@@ -245,9 +245,9 @@ mod tests {
         }
         assert_eq!(stats(&store, "crowd"), (200, 1));
         for number in 0..200 {
-            now(store.remove(&format!("c{number}"), client(number)));
-            now(store.remove("crowd", client(number)));
-            now(store.remove("never", client(number)));
+            now(store.remove(&format!("c{number}"), client(number), "u"));
+            now(store.remove("crowd", client(number), "u"));
+            now(store.remove("never", client(number), "u"));
         }
         for shard in &store.shards {
             assert_eq!(shard.lock().channels.len(), 0);
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(stats(&store, "c"), (2, 1));
         now(store.add("c", client(1), info("", 1, 8)));
         assert_eq!(stats(&store, "c"), (2, 2), "the anonymous count as one user");
-        now(store.remove("c", client(2)));
+        now(store.remove("c", client(2), "u"));
         assert_eq!(now(store.members("c")).to_vec(), [info("", 1, 8)]);
         assert_eq!(stats(&store, "c"), (1, 1));
     }
@@ -293,7 +293,7 @@ mod tests {
             now(store.add("c", id(number), info(&number.to_string(), 0, 0)));
         }
         for number in 1..5_000 {
-            now(store.remove("c", id(number)));
+            now(store.remove("c", id(number), "u"));
         }
         let shard = store.shard("c").lock();
         let members = &shard.channels["c"];
@@ -318,7 +318,7 @@ mod tests {
         assert!(before.iter().any(|member| **member == *info("u", 0, 0)), "a list does not change");
         assert!(after.iter().any(|member| **member == *info("u", 0, 7)));
         assert_ne!(before.encoded(Protocol::Json), after.encoded(Protocol::Json));
-        now(store.remove("c", client(3)));
+        now(store.remove("c", client(3), "u"));
         assert_eq!(now(store.members("c")).len(), 19);
     }
 
@@ -365,7 +365,7 @@ mod tests {
         }
         assert_eq!(now(store.members("c")).len(), MEMBERS as usize);
         for number in 0..MEMBERS {
-            now(store.remove("c", id(number)));
+            now(store.remove("c", id(number), "u"));
             let left = MEMBERS - number - 1;
             assert_eq!(stats(&store, "c"), (left, left.div_ceil(2)));
         }
@@ -404,7 +404,7 @@ mod tests {
                     }
                     Step::Remove(channel, number) => {
                         model.remove(&(channel, number));
-                        now(store.remove(channel, client(number)));
+                        now(store.remove(channel, client(number), "u"));
                     }
                 }
                 for channel in ["a", "b", "ab"] {

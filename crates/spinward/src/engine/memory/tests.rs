@@ -42,7 +42,7 @@ impl Hub {
     }
 
     fn come(&self, name: &str, since: Option<Position>) -> (Arc<Channel>, StartState) {
-        let recover = since.map(|since| Recover { since, cache: false, limit: 0 });
+        let recover = since.map(|since| Recover { since, cache: false, limit: 0, over: false });
         let params = SubscribeParams { positioned: true, history: KEPT, recover, filter: None };
         let entered = self.enter_memory(self.memory(), name, 0, &params, self.clock.now());
         (entered.record, entered.start)

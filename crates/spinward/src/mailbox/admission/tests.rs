@@ -83,6 +83,7 @@ impl Rig {
 
 fn delivery(seq: u64, size: usize) -> Delivery {
     let publication = Publication {
+        channel: None,
         data: Bytes::from(vec![b' '; size]),
         info: None,
         tags: None,

@@ -64,8 +64,9 @@ impl Session {
         token: u32,
     ) {
         let shown = own.flags & !kept;
-        if shown & Details::PRESENCE != 0 {
-            self.tell(cx, Call::PresenceRemove { channel: Arc::clone(channel), client: self.id });
+        if let (Some(info), true) = (&own.info, shown & Details::PRESENCE != 0) {
+            let user = Arc::clone(&info.user);
+            self.tell(cx, Call::PresenceRemove { channel: Arc::clone(channel), client: self.id, user });
         }
         if let (Some(info), true) = (own.info, shown & Details::JOIN_LEAVE != 0) {
             let call = Call::JoinLeave { channel: Arc::clone(channel), info, join: false, told: false };

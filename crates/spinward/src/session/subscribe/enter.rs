@@ -70,13 +70,13 @@ impl Session {
                 let entrant = Entrant { handle: cx.handle, number, params, tries: 0 };
                 let mut read = None;
                 if held {
-                    let filter = entrant.params.history_filter();
-                    read = cx.channels.read(local, entrant).map(|read| (read, filter));
+                    let slice = entrant.params.slice();
+                    read = cx.channels.read(local, entrant).map(|read| (read, slice));
                 } else if let Some(channel) = cx.channels.get_mut(local) {
                     channel.open_entrants().waiting.push(entrant);
                 }
-                if let Some((read, filter)) = read {
-                    self.tell(cx, Call::Slice { channel: record.clone(), read, filter, options: history });
+                if let Some((read, slice)) = read {
+                    self.tell(cx, Call::Slice { channel: record.clone(), read, slice, options: history });
                 }
                 if let Some(ask) = ask {
                     self.tell(cx, Call::Interest { channel: record, ask });
@@ -96,6 +96,7 @@ fn params(options: &SubscribeOptions, requested: &Requested, limit: usize) -> Su
         since: requested.since.clone(),
         cache: options.cache,
         limit,
+        over: false,
     });
     SubscribeParams {
         positioned: options.positioning || options.recovery,

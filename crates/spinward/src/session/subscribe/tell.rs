@@ -24,7 +24,7 @@ impl Session {
         cx: &mut Cx<'_>,
         token: u32,
         channel: Arc<Channel>,
-        client: ClientId,
+        (client, user): (ClientId, Arc<str>),
         ok: bool,
     ) {
         let waits =
@@ -32,7 +32,7 @@ impl Session {
         let Some(at) = self.entering.iter().position(waits) else {
             // The subscription has ended since: what was added is removed. A failure may have added it too.
             if self.subscription(cx, &channel.name).is_none_or(|own| !own.is(Details::PRESENCE)) {
-                self.tell(cx, Call::PresenceRemove { channel, client });
+                self.tell(cx, Call::PresenceRemove { channel, client, user });
             }
             return;
         };

@@ -1,0 +1,114 @@
+//! Events from a remote broker.
+
+use crate::answer::BoxFuture;
+use crate::channel::delivery::Delivery;
+use crate::channel::record::{Channel, ChannelState};
+use crate::engine::broker::{BrokerError, Event, Interest, JoinLeave, StreamId};
+use crate::engine::remote::Remote;
+use crate::engine::sink::{Receive, Scope};
+use crate::hub::Hub;
+use crate::mailbox::fan_out::Wake;
+use crate::mailbox::inbox::{Entry, Inbox};
+use crate::publication::{ClientInfo, Position};
+use std::sync::Arc;
+
+impl Receive for Remote {
+    fn deliver(&self, channel: &str, stream: Option<&StreamId>, event: Event) {
+        let Some(hub) = self.hub() else { return };
+        let epoch = stream.map(|stream| self.epochs.of(stream));
+        let wake = hub.directory.with_existing(channel, |record, state| match event {
+            Event::Publication(publication) => {
+                let epoch = epoch.filter(|_| publication.offset > 0);
+                record.deliver(state, &hub.admission, |seq| Delivery::new(publication, seq, epoch))
+            }
+            Event::JoinLeave(JoinLeave::Join(info)) => hub.deliver_join_leave(record, state, &info, true),
+            Event::JoinLeave(JoinLeave::Leave(info)) => hub.deliver_join_leave(record, state, &info, false),
+        });
+        if let Some(wake) = wake {
+            wake.wake(&hub.inboxes);
+        }
+    }
+
+    fn interest(&self, channel: &str, asked: Interest, result: Result<(), BrokerError>) {
+        let Some(hub) = self.hub() else { return };
+        if let Err(error) = &result {
+            hub.engine_failed("interest", error);
+        }
+        if let Some(record) = hub.directory.find(channel) {
+            self.interest_answered(&hub, &record, asked, result.is_ok());
+        }
+    }
+
+    fn interrupted(&self, scope: Scope<'_>) {
+        let Some(hub) = self.hub() else { return };
+        crate::metrics::bump(&hub.metrics.interruptions);
+        self.compare_soon(hub.comparisons.watched(|name| scope.contains(name)));
+    }
+
+    fn replaced(&self, scope: Scope<'_>, incarnation: &str) {
+        let Some(hub) = self.hub() else { return };
+        let incarnation: Arc<str> = incarnation.into();
+        for record in hub.comparisons.watched(|name| scope.contains(name)) {
+            hub.incarnation_told(&record, &incarnation);
+        }
+    }
+
+    fn wanted(&self) -> Vec<Arc<str>> {
+        let Some(hub) = self.hub() else { return Vec::new() };
+        hub.directory.occupied(|_| true).into_iter().map(|(name, _)| name.into()).collect()
+    }
+
+    fn has_room(&self, channel: &str) -> bool {
+        self.hub().is_none_or(|hub| hub.concerned(channel).iter().all(|inbox| inbox.takes_from_reader()))
+    }
+
+    fn room(&self, channel: &str) -> BoxFuture<()> {
+        let concerned = self.hub().map_or_else(Vec::new, |hub| hub.concerned(channel));
+        Box::pin(async move {
+            for inbox in concerned {
+                inbox.reader_room().await;
+            }
+        })
+    }
+}
+
+impl Hub {
+    /// The inboxes of the shards with subscribers of a channel: a busy shard holds back only what is for it.
+    fn concerned(&self, channel: &str) -> Vec<Arc<Inbox>> {
+        let Some(record) = self.directory.find(channel) else { return Vec::new() };
+        let shards = record.lock().shards;
+        shards.iter().filter_map(|shard| self.inboxes.get(shard)).cloned().collect()
+    }
+
+    /// The broker reported the top of a channel's stream: passes it on to the shards with subscribers.
+    pub(super) fn position_told(&self, record: &Channel, top: &Position) {
+        let shards = record.lock().shards;
+        shards
+            .iter()
+            .for_each(|shard| self.send(shard, Entry::Position { channel: record.id, top: top.clone() }));
+    }
+
+    /// The broker named the present life of a channel's store: passes it on to the shards with subscribers.
+    pub(super) fn incarnation_told(&self, record: &Channel, incarnation: &Arc<str>) {
+        let shards = record.lock().shards;
+        shards.iter().for_each(|shard| {
+            let incarnation = Arc::clone(incarnation);
+            self.send(shard, Entry::Incarnation { channel: record.id, incarnation });
+        });
+    }
+
+    /// Joins and leaves of other nodes do not wait: without room, the clients here do not receive them.
+    fn deliver_join_leave(
+        &self,
+        record: &Arc<Channel>,
+        state: &mut ChannelState,
+        info: &Arc<ClientInfo>,
+        join: bool,
+    ) -> Wake {
+        if state.blocked(&self.admission, state.share(&self.admission, 0)).is_some() {
+            crate::metrics::bump(&self.metrics.announcements_dropped);
+            return Wake::NOBODY;
+        }
+        record.deliver_join_leave(state, &self.admission, info, join)
+    }
+}
