@@ -27,7 +27,7 @@ fn main() {
 }
 
 fn rules(channel: Value) -> Rules {
-    Rules::new(Registry::new(serde_json::from_value(channel).unwrap()).unwrap())
+    Rules::new(Registry::new(&serde_json::from_value(channel).unwrap()).unwrap())
 }
 
 fn subscribe<'a>() -> SubscribeFacts<'a> {

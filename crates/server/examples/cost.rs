@@ -194,7 +194,7 @@ fn remembered(verifier: &Verifier, token: &str) -> Value {
 fn decisions() -> Value {
     let rules = Rules::new(
         Registry::new(
-            serde_json::from_value(json!({
+            &serde_json::from_value(json!({
                 "patterns": true,
                 "namespaces": [
                     { "name": "open", "allow_subscribe_for_client": true },

@@ -11,5 +11,6 @@ mod http;
 pub mod params;
 mod patience;
 pub mod policy;
+pub mod regex;
 pub mod secret;
 pub mod session;

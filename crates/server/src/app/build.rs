@@ -13,14 +13,12 @@ use crate::auth::origin::{OriginError, Origins};
 use crate::auth::revoke::StoreError;
 use crate::auth::revoke_store::MemoryStore;
 use crate::auth::verify::{SettingsError, Verifier};
-use crate::channel::{ChannelConfig, Registry};
+use crate::channel::Registry;
 use crate::config::Config;
-use crate::config::catalogue::Section;
 use crate::config::typed::{ClientRateLimit, RateLimit};
 use crate::http::open_files_limit;
 use crate::policy::Rules;
 use crate::session::{Explainer, InForce, Keys, NoProxies, Refusals, ServerHooks, Settings, Shared, Taken};
-use serde_json::Value;
 use spinward::clock::Clock;
 use spinward::config::{Bucket, RateLimits};
 use spinward::id::Entropy;
@@ -35,9 +33,6 @@ pub enum BuildError {
     /// Channels or namespaces.
     #[error(transparent)]
     Channels(#[from] crate::channel::registry::BuildError),
-    /// A channel option has a value that it cannot have.
-    #[error("channel: {0}")]
-    ChannelOption(#[source] serde_json::Error),
     /// Keys, or what tokens must say.
     #[error(transparent)]
     Tokens(#[from] SettingsError),
@@ -206,10 +201,8 @@ pub(crate) fn in_force(config: &Config, jwks: &Jwks) -> Result<InForce, BuildErr
 
 /// The rules of channels.
 pub(crate) fn rules(config: &Config) -> Result<Rules, BuildError> {
-    let channel: ChannelConfig = serde_json::from_value(Value::Object(config.channel.to_section()))
-        .map_err(BuildError::ChannelOption)?;
     Ok(Rules {
-        registry: Arc::new(Registry::new(channel)?),
+        registry: Arc::new(Registry::new(&config.channel)?),
         insecure: config.client.insecure,
         channel_limit: config.client.channel_limit as usize,
     })

@@ -4,6 +4,7 @@ use super::explain::explain;
 use super::serve::typed;
 use crate::api::http::{Answer, plain};
 use crate::api::parameter::{Rejection, read};
+use crate::config::typed::DeltaType;
 use crate::config::{Config, Duration};
 use crate::params::Params;
 use crate::secret::Secret;
@@ -63,7 +64,7 @@ pub(super) fn configure(port: u16) -> (Config, Made) {
     options.allow_recovery = true;
     options.allow_positioning = true;
     options.allow_tags_filter = true;
-    options.allowed_delta_types = vec!["fossil".to_owned()];
+    options.allowed_delta_types = vec![DeltaType::Fossil];
     options.allow_user_limited_channels = true;
     options.allow_subscribe_for_client = true;
     options.allow_publish_for_subscriber = true;

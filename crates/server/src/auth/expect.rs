@@ -2,7 +2,7 @@
 
 use super::reason::quoted;
 use super::settings::Expect;
-use crate::channel::regex::translate;
+use crate::regex::translate;
 use regex::Regex;
 use std::fmt;
 use thiserror::Error;

@@ -10,23 +10,22 @@
 //! └─ private_prefix: only with a subscription token
 //! ```
 
-use serde::Deserialize;
+use crate::config::typed::Channel;
 use std::fmt;
 use thiserror::Error;
 
 /// The marks and limits of channel names: options `channel.*`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Syntax {
-    /// `channel.private_prefix`, `$` by default.
+    /// `channel.private_prefix`.
     pub private_prefix: String,
-    /// `channel.namespace_boundary`, `:` by default.
+    /// `channel.namespace_boundary`.
     pub namespace_boundary: String,
-    /// `channel.user_boundary`, `#` by default.
+    /// `channel.user_boundary`.
     pub user_boundary: String,
-    /// `channel.user_separator`, `,` by default.
+    /// `channel.user_separator`.
     pub user_separator: String,
-    /// `channel.max_length` in bytes, 255 by default.
+    /// `channel.max_length` in bytes.
     pub max_length: usize,
     /// `channel.patterns`: a name that begins with `/` resolves by the patterns of the namespaces alone.
     pub patterns: bool,
@@ -34,18 +33,24 @@ pub struct Syntax {
 
 impl Default for Syntax {
     fn default() -> Self {
-        Self {
-            private_prefix: "$".to_owned(),
-            namespace_boundary: ":".to_owned(),
-            user_boundary: "#".to_owned(),
-            user_separator: ",".to_owned(),
-            max_length: 255,
-            patterns: false,
-        }
+        Self::of(&Channel::default())
     }
 }
 
 impl Syntax {
+    /// The syntax of a configuration.
+    #[must_use]
+    pub fn of(channel: &Channel) -> Self {
+        Self {
+            private_prefix: channel.private_prefix.clone(),
+            namespace_boundary: channel.namespace_boundary.clone(),
+            user_boundary: channel.user_boundary.clone(),
+            user_separator: channel.user_separator.clone(),
+            max_length: channel.max_length as usize,
+            patterns: channel.patterns,
+        }
+    }
+
     /// Takes a name apart. This never fails: whether the name is acceptable is asked later.
     #[must_use]
     pub fn parse<'a>(&'a self, channel: &'a str) -> ChannelName<'a> {

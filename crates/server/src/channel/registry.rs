@@ -1,56 +1,11 @@
 //! From a channel name to the options that hold for it.
 
 use super::name::{ChannelName, NameFault, Syntax};
-use super::options::{Options, PublicationFormat, RecoveryMode};
 use super::pattern::{Pattern, PatternError};
-use serde::Deserialize;
+use crate::config::typed::{Channel, ChannelNamespace, ChannelOptions, PublicationFormat, RecoveryMode};
+use crate::regex::{Regex, RegexError};
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
-
-/// Default of `channel.history_meta_ttl`.
-const HISTORY_META_TTL: Duration = Duration::from_secs(720 * 3600);
-
-/// Input of a registry: the `channel` section of the configuration.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct ChannelConfig {
-    /// The grammar of names.
-    #[serde(flatten)]
-    pub syntax: Syntax,
-    /// Time to keep offset and epoch where a namespace does not say.
-    #[serde(deserialize_with = "super::options::duration")]
-    pub history_meta_ttl: Duration,
-    /// The format of publications where a namespace does not say.
-    pub publication_data_format: PublicationFormat,
-    /// Options of channels whose name has no namespace.
-    pub without_namespace: Options,
-    /// The namespaces.
-    pub namespaces: Vec<NamespaceConfig>,
-}
-
-/// A namespace of the configuration.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct NamespaceConfig {
-    /// Its name: two or more of `-a-zA-Z0-9_.`.
-    pub name: String,
-    /// Its options.
-    #[serde(flatten)]
-    pub options: Options,
-}
-
-impl Default for ChannelConfig {
-    fn default() -> Self {
-        Self {
-            syntax: Syntax::default(),
-            history_meta_ttl: HISTORY_META_TTL,
-            publication_data_format: PublicationFormat::default(),
-            without_namespace: Options::default(),
-            namespaces: Vec::new(),
-        }
-    }
-}
 
 /// Reasons why the options do not make a registry. Each text begins with the option to change.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -81,8 +36,11 @@ pub enum BuildError {
     /// A pattern is invalid.
     #[error("{0}.pattern: {1}")]
     Pattern(String, PatternError),
-    /// A pattern is where none can be.
-    #[error("{0}.pattern needs channel.patterns, and a namespace of its own")]
+    /// An expression is invalid, or too large.
+    #[error("{0}.channel_regex: {1}")]
+    Regex(String, RegexError),
+    /// Patterns are switched off.
+    #[error("{0}.pattern needs channel.patterns")]
     PatternOff(String),
     /// Two patterns match the same names.
     #[error("{0}.pattern matches the same channels as {1}.pattern")]
@@ -93,8 +51,9 @@ pub enum BuildError {
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
-    options: Options,
+    options: ChannelOptions,
     pattern: Option<Pattern>,
+    regex: Option<Regex>,
 }
 
 impl Namespace {
@@ -106,7 +65,7 @@ impl Namespace {
 
     /// Its options. `history_meta_ttl` and `publication_data_format` are the effective values.
     #[must_use]
-    pub const fn options(&self) -> &Options {
+    pub const fn options(&self) -> &ChannelOptions {
         &self.options
     }
 
@@ -131,7 +90,7 @@ impl Namespace {
         if self.pattern.is_some() && !name.full.is_ascii() {
             return Err(NameFault::NotAscii);
         }
-        match &self.options.channel_regex {
+        match &self.regex {
             Some(regex) if regex.is_match(name.rest) => Ok(()),
             Some(_) => Err(NameFault::Regex),
             None if name.full.is_ascii() => Ok(()),
@@ -165,26 +124,19 @@ impl Registry {
     ///
     /// # Errors
     /// Options that contradict each other, by their names.
-    pub fn new(config: ChannelConfig) -> Result<Self, BuildError> {
-        let ChannelConfig {
-            mut syntax,
-            history_meta_ttl,
-            publication_data_format,
-            without_namespace,
-            namespaces,
-        } = config;
+    pub fn new(channel: &Channel) -> Result<Self, BuildError> {
+        let mut syntax = Syntax::of(channel);
         if syntax.max_length == 0 {
             syntax.max_length = Syntax::default().max_length;
         }
-        let defaults = Defaults { history_meta_ttl, publication_data_format, patterns: syntax.patterns };
-        let without_namespace = Arc::new(defaults.namespace(String::new(), without_namespace)?);
+        let without_namespace = Arc::new(namespace(channel, String::new(), &channel.without_namespace, "")?);
         let mut named = Vec::new();
         let mut patterned: Vec<Arc<Namespace>> = Vec::new();
-        for NamespaceConfig { name, options } in namespaces {
-            if !is_namespace_name(&name) {
-                return Err(BuildError::Name(name));
+        for ChannelNamespace { name, pattern, options } in &channel.namespaces {
+            if !is_namespace_name(name) {
+                return Err(BuildError::Name(name.clone()));
             }
-            let namespace = Arc::new(defaults.namespace(name, options)?);
+            let namespace = Arc::new(namespace(channel, name.clone(), options, pattern)?);
             if let Some(pattern) = namespace.pattern() {
                 let twin =
                     patterned.iter().find(|other| other.pattern().is_some_and(|p| p.same_shape(pattern)));
@@ -269,49 +221,50 @@ impl Registry {
 /// names that are longer. A node keeps names, so that there has to be an end.
 pub const LONGEST_NAME: usize = 1024;
 
-/// Defaults for a namespace that does not say.
-struct Defaults {
-    history_meta_ttl: Duration,
-    publication_data_format: PublicationFormat,
-    patterns: bool,
-}
-
-impl Defaults {
-    fn namespace(&self, name: String, mut options: Options) -> Result<Namespace, BuildError> {
-        let at = path(&name);
-        if options.history_meta_ttl.is_zero() {
-            options.history_meta_ttl = self.history_meta_ttl;
-        }
-        if options.publication_data_format == PublicationFormat::NotEmpty {
-            options.publication_data_format = self.publication_data_format;
-        }
-        if (options.history_size > 0) == options.history_ttl.is_zero() {
-            return Err(BuildError::HalfHistory(at));
-        }
-        if options.history_ttl > options.history_meta_ttl {
-            return Err(BuildError::MetaTtl(at));
-        }
-        if options.force_recovery && !options.has_history() {
-            return Err(BuildError::RecoveryWithoutHistory(at));
-        }
-        if options.auto_cache_recover
-            && !(options.force_recovery && options.force_recovery_mode == RecoveryMode::Cache)
-        {
-            return Err(BuildError::AutoCacheRecover(at));
-        }
-        let others = options.subscribe_proxy_enabled
-            || options.publish_proxy_enabled
-            || options.sub_refresh_proxy_enabled;
-        if options.subscribe_stream_proxy_enabled && others {
-            return Err(BuildError::StreamProxy(at));
-        }
-        let pattern = match options.pattern.as_str() {
-            "" => None,
-            _ if !self.patterns || name.is_empty() => return Err(BuildError::PatternOff(at)),
-            source => Some(Pattern::parse(source).map_err(|error| BuildError::Pattern(at, error))?),
-        };
-        Ok(Namespace { name, options, pattern })
+/// Makes a namespace. What its options do not say comes from the section.
+fn namespace(
+    channel: &Channel,
+    name: String,
+    options: &ChannelOptions,
+    pattern: &str,
+) -> Result<Namespace, BuildError> {
+    let at = path(&name);
+    let mut options = options.clone();
+    if options.history_meta_ttl.is_zero() {
+        options.history_meta_ttl = channel.history_meta_ttl;
     }
+    if options.publication_data_format == PublicationFormat::NotEmpty {
+        options.publication_data_format = channel.publication_data_format;
+    }
+    if (options.history_size > 0) == options.history_ttl.is_zero() {
+        return Err(BuildError::HalfHistory(at));
+    }
+    if options.history_ttl > options.history_meta_ttl {
+        return Err(BuildError::MetaTtl(at));
+    }
+    if options.force_recovery && !options.has_history() {
+        return Err(BuildError::RecoveryWithoutHistory(at));
+    }
+    if options.auto_cache_recover
+        && !(options.force_recovery && options.force_recovery_mode == RecoveryMode::Cache)
+    {
+        return Err(BuildError::AutoCacheRecover(at));
+    }
+    let others =
+        options.subscribe_proxy_enabled || options.publish_proxy_enabled || options.sub_refresh_proxy_enabled;
+    if options.subscribe_stream_proxy_enabled && others {
+        return Err(BuildError::StreamProxy(at));
+    }
+    let regex = match options.channel_regex.as_str() {
+        "" => None,
+        source => Some(Regex::new(source).map_err(|error| BuildError::Regex(at.clone(), error))?),
+    };
+    let pattern = match pattern {
+        "" => None,
+        _ if !channel.patterns => return Err(BuildError::PatternOff(at)),
+        source => Some(Pattern::parse(source).map_err(|error| BuildError::Pattern(at, error))?),
+    };
+    Ok(Namespace { name, options, pattern, regex })
 }
 
 fn path(name: &str) -> String {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn registry(json: serde_json::Value) -> Result<Registry, BuildError> {
-    Registry::new(serde_json::from_value(json).unwrap())
+    Registry::new(&serde_json::from_value(json).unwrap())
 }
 
 #[test]
@@ -34,12 +34,12 @@ fn what_a_namespace_does_not_say_comes_from_the_section() {
     .unwrap();
     let own = registry.named("own").unwrap().options();
     assert_eq!(
-        (own.history_meta_ttl.as_secs(), own.publication_data_format),
+        (own.history_meta_ttl.get().as_secs(), own.publication_data_format),
         (3600, PublicationFormat::Binary)
     );
     let none = registry.named("none").unwrap().options();
     assert_eq!(
-        (none.history_meta_ttl.as_secs(), none.publication_data_format),
+        (none.history_meta_ttl.get().as_secs(), none.publication_data_format),
         (7200, PublicationFormat::JsonObject)
     );
     assert_eq!(registry.syntax().max_length, 255);
@@ -82,7 +82,10 @@ fn contradictions_name_the_option() {
             serde_json::json!({"namespaces": [{"name": "aa", "pattern": "/a"}]}),
             "aa].pattern needs channel.patterns",
         ),
-        (serde_json::json!({"patterns": true, "without_namespace": {"pattern": "/a"}}), "pattern needs"),
+        (
+            serde_json::json!({"namespaces": [{"name": "aa", "channel_regex": "("}]}),
+            "channel.namespaces[aa].channel_regex: \"(\" is not a regular expression",
+        ),
         (
             serde_json::json!({"patterns": true, "namespaces": [{"name": "aa", "pattern": "a"}]}),
             "aa].pattern: ",

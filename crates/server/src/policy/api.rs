@@ -5,7 +5,8 @@
 use super::decide::Rules;
 use super::decision::{HistoryGrant, PublishGrant, Refused};
 use super::rule::Rule;
-use crate::channel::{Options, Registry, SubscriptionType};
+use crate::channel::Registry;
+use crate::config::typed::{ChannelOptions, SubscriptionType};
 use spinward_wire::code::ErrorCode;
 
 /// A call of the server API that concerns one channel. Subscribing is [`super::server_side`]'s.
@@ -17,7 +18,7 @@ pub trait Call {
     ///
     /// # Errors
     /// The channel cannot do it.
-    fn judge(self, options: &Options) -> Result<Self::Grant, Refused>;
+    fn judge(self, options: &ChannelOptions) -> Result<Self::Grant, Refused>;
 }
 
 /// `publish`, and each channel of `broadcast`.
@@ -57,7 +58,7 @@ pub fn check<C: Call>(rules: &Rules, channel: &str, call: C) -> Result<C::Grant,
 }
 
 /// Returns the options of a channel that the application names.
-pub(super) fn options<'r>(registry: &'r Registry, channel: &'r str) -> Result<&'r Options, Refused> {
+pub(super) fn options<'r>(registry: &'r Registry, channel: &'r str) -> Result<&'r ChannelOptions, Refused> {
     if channel.is_empty() {
         return Err(Refused { rule: Rule::ChannelRequired, code: ErrorCode::BAD_REQUEST });
     }
@@ -77,7 +78,7 @@ fn require(rule: Rule, holds: bool, code: ErrorCode) -> Result<(), Refused> {
 impl Call for Publish<'_> {
     type Grant = PublishGrant;
 
-    fn judge(self, options: &Options) -> Result<PublishGrant, Refused> {
+    fn judge(self, options: &ChannelOptions) -> Result<PublishGrant, Refused> {
         let stream = options.subscription_type == SubscriptionType::Stream;
         require(Rule::SubscriptionType, stream, ErrorCode::BAD_REQUEST)?;
         let fits = options.publication_data_format.admits(self.data);
@@ -91,7 +92,7 @@ impl Call for Publish<'_> {
 impl Call for Unsubscribe {
     type Grant = ();
 
-    fn judge(self, _: &Options) -> Result<(), Refused> {
+    fn judge(self, _: &ChannelOptions) -> Result<(), Refused> {
         Ok(())
     }
 }
@@ -99,7 +100,7 @@ impl Call for Unsubscribe {
 impl Call for Presence {
     type Grant = ();
 
-    fn judge(self, options: &Options) -> Result<(), Refused> {
+    fn judge(self, options: &ChannelOptions) -> Result<(), Refused> {
         require(Rule::PresenceOn, options.presence, ErrorCode::NOT_AVAILABLE)
     }
 }
@@ -107,7 +108,7 @@ impl Call for Presence {
 impl Call for History {
     type Grant = HistoryGrant;
 
-    fn judge(self, options: &Options) -> Result<HistoryGrant, Refused> {
+    fn judge(self, options: &ChannelOptions) -> Result<HistoryGrant, Refused> {
         require(Rule::HistoryOn, options.has_history(), ErrorCode::NOT_AVAILABLE)?;
         Ok(HistoryGrant::of(options))
     }

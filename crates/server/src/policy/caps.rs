@@ -9,7 +9,7 @@
 //! The claim `allow` of a subscription token has the letters alone, for the channel of that token.
 
 use crate::auth::reason::quoted;
-use crate::channel::regex::{Regex, RegexError};
+use crate::regex::{Regex, RegexError};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use thiserror::Error;

@@ -10,7 +10,8 @@ use super::request::{
     PublishFacts, Request, SubRefreshFacts, SubscribeFacts, SubscriptionToken, TokenClaims, Wishes,
 };
 use super::rule::{Outcome, Rule, Trail};
-use crate::channel::{DeltaType, Namespace, Options, Registry, Resolved, SubscriptionType};
+use crate::channel::{Namespace, Registry, Resolved};
+use crate::config::typed::{ChannelOptions, DeltaType, SubscriptionType};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use std::sync::Arc;
 
@@ -185,7 +186,7 @@ impl<'a> Case<'_, 'a, SubscribeFacts<'a>> {
     fn wishes(
         &mut self,
         mut grant: SubscribeGrant<'a>,
-        options: &Options,
+        options: &ChannelOptions,
         facts: &SubscribeFacts<'_>,
     ) -> Result<SubscribeGrant<'a>, Stopped> {
         let mut wishes = facts.wishes;
@@ -496,7 +497,7 @@ struct Access {
 }
 
 impl Access {
-    const fn publish(options: &Options) -> Self {
+    const fn publish(options: &ChannelOptions) -> Self {
         Self {
             client: options.allow_publish_for_client,
             subscriber: options.allow_publish_for_subscriber,
@@ -507,7 +508,7 @@ impl Access {
         }
     }
 
-    const fn presence(options: &Options) -> Self {
+    const fn presence(options: &ChannelOptions) -> Self {
         Self {
             client: options.allow_presence_for_client,
             subscriber: options.allow_presence_for_subscriber,
@@ -518,7 +519,7 @@ impl Access {
         }
     }
 
-    const fn history(options: &Options) -> Self {
+    const fn history(options: &ChannelOptions) -> Self {
         Self {
             client: options.allow_history_for_client,
             subscriber: options.allow_history_for_subscriber,

@@ -4,7 +4,7 @@ use super::ask::{Ask, SubscribeResult};
 use super::caps::Allow;
 use super::request::{Override, TokenClaims};
 use super::rule::{Rule, Trail};
-use crate::channel::{DeltaType, Options, RecoveryMode, SubscriptionType};
+use crate::config::typed::{ChannelOptions, DeltaType, RecoveryMode, SubscriptionType};
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use std::time::Duration;
@@ -106,8 +106,12 @@ pub struct HistoryGrant {
 }
 
 impl HistoryGrant {
-    pub(super) const fn of(options: &Options) -> Self {
-        Self { size: options.history_size, ttl: options.history_ttl, meta_ttl: options.history_meta_ttl }
+    pub(super) const fn of(options: &ChannelOptions) -> Self {
+        Self {
+            size: options.history_size,
+            ttl: options.history_ttl.get(),
+            meta_ttl: options.history_meta_ttl.get(),
+        }
     }
 }
 
@@ -121,7 +125,7 @@ pub struct PublishGrant {
 }
 
 impl PublishGrant {
-    pub(super) const fn of(options: &Options) -> Self {
+    pub(super) const fn of(options: &ChannelOptions) -> Self {
         Self { history: HistoryGrant::of(options), delta: options.delta_publish }
     }
 
@@ -190,7 +194,7 @@ pub struct SubscribeGrant<'a> {
 
 impl<'a> SubscribeGrant<'a> {
     /// Returns the grant by the options of a namespace, before any wish.
-    pub(super) fn of(options: &Options, source: Source) -> Self {
+    pub(super) fn of(options: &ChannelOptions, source: Source) -> Self {
         Self {
             source,
             expire_at: 0,
@@ -249,7 +253,7 @@ impl<'a> SubscribeGrant<'a> {
     }
 
     /// Settles what depends on everything else.
-    pub(super) fn settled(mut self, options: &Options) -> Self {
+    pub(super) fn settled(mut self, options: &ChannelOptions) -> Self {
         self.auto_cache_recover =
             options.auto_cache_recover && self.recovery && self.recovery_mode == RecoveryMode::Cache;
         self

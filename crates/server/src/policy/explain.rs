@@ -8,7 +8,8 @@ use super::decision::{
 use super::facts::Facts;
 use super::request::{Action, Request, SubscriptionToken};
 use super::rule::{Outcome, Rule, Step, Trail};
-use crate::channel::{NameFault, RecoveryMode};
+use crate::channel::NameFault;
+use crate::config::typed::RecoveryMode;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;

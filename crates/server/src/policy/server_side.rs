@@ -8,7 +8,7 @@ use super::decide::Rules;
 use super::decision::{Decision, Refused, Source, SubscribeGrant, Verdict};
 use super::request::Override;
 use super::rule::Rule;
-use crate::channel::SubscriptionType;
+use crate::config::typed::SubscriptionType;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use thiserror::Error;

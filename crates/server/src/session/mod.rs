@@ -336,7 +336,7 @@ pub fn options(grant: &SubscribeGrant<'_>) -> SubscribeOptions {
         push_join_leave: grant.push_join_leave,
         positioning: grant.positioning,
         recovery: grant.recovery,
-        cache: grant.recovery_mode == crate::channel::RecoveryMode::Cache,
+        cache: grant.recovery_mode == crate::config::typed::RecoveryMode::Cache,
         auto_recover: grant.auto_cache_recover,
         delta: grant.delta,
         tags_filter: grant.tags_filter,

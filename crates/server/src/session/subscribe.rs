@@ -4,7 +4,7 @@ use super::proxy::Sender;
 use super::{InForce, Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
-use crate::channel::DeltaType;
+use crate::config::typed::DeltaType;
 use crate::policy::{
     Decision as Decided, Request, Rule, SubscribeFacts, SubscribeGrant, SubscriptionToken, Verdict, Wishes,
     decide, decide_after,

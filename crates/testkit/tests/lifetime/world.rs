@@ -24,7 +24,8 @@ use spinward_server::auth::origin::Origins;
 use spinward_server::auth::revoke_store::MemoryStore;
 use spinward_server::auth::verify::Verifier;
 use spinward_server::auth::{IssuerSettings, KeySettings, Timed, TokenSettings};
-use spinward_server::channel::{ChannelConfig, Registry};
+use spinward_server::channel::Registry;
+use spinward_server::config::typed::Channel;
 use spinward_server::policy;
 use spinward_server::secret::Secret;
 use spinward_server::session::{InForce, Keys, NoProxies, Refusals, ServerHooks, Settings, Shared, Taken};
@@ -79,8 +80,8 @@ fn hooks(clock: &Clock) -> ServerHooks {
             { "name": "open", "allow_subscribe_for_client": true, "allow_tags_filter": true },
         ],
     });
-    let channels: ChannelConfig = serde_json::from_value(channels).expect("options that are good");
-    let rules = policy::Rules::new(Registry::new(channels).expect("options that are good"));
+    let channels: Channel = serde_json::from_value(channels).expect("options that are good");
+    let rules = policy::Rules::new(Registry::new(&channels).expect("options that are good"));
     let in_force = InForce {
         rules,
         keys: Keys { connection: verifier.clone(), subscription: verifier },

@@ -1,9 +1,10 @@
 //! Rules of namespaces and channel options.
 
 use super::{name, proxies, proxy, proxy_name, regex};
+use crate::config::catalogue::Setting as _;
 use crate::config::duration::Duration;
 use crate::config::report::Report;
-use crate::config::typed::{ChannelOptions, Config, MapOptions, Proxy};
+use crate::config::typed::{ChannelOptions, Config, MapOptions, Proxy, RecoveryMode, SubscriptionType};
 
 pub(super) fn check(report: &mut Report<'_>, config: &Config) {
     let channel = &config.channel;
@@ -32,11 +33,15 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config) {
         dormant(report, path, options);
         let prefixes = [
             (
-                "map_clients",
+                SubscriptionType::MapClients,
                 "map_clients_presence_channel_prefix",
                 &options.map_clients_presence_channel_prefix,
             ),
-            ("map_users", "map_users_presence_channel_prefix", &options.map_users_presence_channel_prefix),
+            (
+                SubscriptionType::MapUsers,
+                "map_users_presence_channel_prefix",
+                &options.map_users_presence_channel_prefix,
+            ),
         ];
         for (kind, option, prefix) in prefixes {
             if !prefix.is_empty() {
@@ -76,7 +81,9 @@ fn history(report: &mut Report<'_>, path: &str, options: &ChannelOptions, global
     if options.force_recovery && !(size && ttl) {
         report.problem(&format!("{path}.force_recovery"), "needs `history_size` and `history_ttl`");
     }
-    if options.auto_cache_recover && !(options.force_recovery && options.force_recovery_mode == "cache") {
+    if options.auto_cache_recover
+        && !(options.force_recovery && options.force_recovery_mode == RecoveryMode::Cache)
+    {
         let reason = "needs `force_recovery` and `force_recovery_mode` \"cache\"";
         report.problem(&format!("{path}.auto_cache_recover"), reason);
     }
@@ -150,9 +157,8 @@ fn channel_proxies(
 }
 
 fn kind(report: &mut Report<'_>, path: &str, options: &ChannelOptions, config: &Config, known: &[String]) {
-    let is_map = matches!(options.subscription_type.as_str(), "map" | "map_clients" | "map_users");
-    map(report, &format!("{path}.map"), &options.map, &options.subscription_type, is_map);
-    if options.subscription_type == "shared_poll" {
+    map(report, &format!("{path}.map"), &options.map, options.subscription_type);
+    if options.subscription_type == SubscriptionType::SharedPoll {
         let poll = &options.shared_poll;
         if config.shared_poll.hmac_secret_key.is_empty() {
             report.problem_once(
@@ -170,7 +176,9 @@ fn kind(report: &mut Report<'_>, path: &str, options: &ChannelOptions, config: &
     }
 }
 
-fn map(report: &mut Report<'_>, path: &str, map: &MapOptions, kind: &str, is_map: bool) {
+fn map(report: &mut Report<'_>, path: &str, map: &MapOptions, kind: SubscriptionType) {
+    use SubscriptionType::{Map, MapClients, MapUsers};
+    let is_map = matches!(kind, Map | MapClients | MapUsers);
     let mut problem = |option: &str, reason: &str| report.problem(&format!("{path}.{option}"), reason);
     if is_map && map.mode.is_empty() {
         problem("mode", "must be set, because `subscription_type` is a map");
@@ -182,7 +190,7 @@ fn map(report: &mut Report<'_>, path: &str, map: &MapOptions, kind: &str, is_map
         "persistent" if !map.key_ttl.is_zero() => {
             problem("key_ttl", "cannot be set, because entries do not expire in this mode")
         }
-        "persistent" if matches!(kind, "map_clients" | "map_users") => {
+        "persistent" if matches!(kind, MapClients | MapUsers) => {
             problem("mode", "\"persistent\" would keep entries of clients that are gone");
         }
         _ => {}
@@ -219,7 +227,13 @@ fn map(report: &mut Report<'_>, path: &str, map: &MapOptions, kind: &str, is_map
     }
 }
 
-fn presence_prefix(report: &mut Report<'_>, option: &str, prefix: &str, kind: &str, config: &Config) {
+fn presence_prefix(
+    report: &mut Report<'_>,
+    option: &str,
+    prefix: &str,
+    kind: SubscriptionType,
+    config: &Config,
+) {
     let boundary = &config.channel.namespace_boundary;
     let namespace = if boundary.is_empty() { None } else { prefix.split_once(boundary.as_str()) };
     let target = match namespace {
@@ -234,7 +248,7 @@ fn presence_prefix(report: &mut Report<'_>, option: &str, prefix: &str, kind: &s
         Some(target) if target.subscription_type != kind => {
             report.problem(
                 option,
-                format!("{prefix:?} is in a namespace whose subscription_type is not {kind:?}"),
+                format!("{prefix:?} is in a namespace whose subscription_type is not {}", kind.to_value()),
             );
         }
         Some(_) => {}

@@ -10,7 +10,7 @@ mod status;
 use super::duration::Duration;
 use super::report::Report;
 use super::typed::{Config, Proxy, Token, TokenIssuer};
-use crate::channel::regex::Regex;
+use crate::regex::Regex;
 
 /// Checks a whole configuration.
 pub(super) fn check(report: &mut Report<'_>, config: &Config) {

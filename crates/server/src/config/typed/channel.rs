@@ -1,9 +1,57 @@
 //! `channel`: the grammar of names, namespaces and their options.
 
 use super::Proxy;
-use crate::config::catalogue::options;
+use crate::config::catalogue::{Kind, Setting, choices, options};
 use crate::config::duration::Duration;
 use crate::secret::Secret;
+use serde_json::Value;
+pub use spinward::wire::{DeltaType, SubscriptionType};
+
+choices! {
+    /// Required form of a channel's publications.
+    pub enum PublicationFormat {
+        /// Anything but nothing: empty data is refused.
+        NotEmpty = "";
+        /// JSON.
+        Json = "json";
+        /// A JSON object.
+        JsonObject = "json_object";
+        /// Any bytes, none included.
+        Binary = "binary";
+    }
+
+    /// Recovery mode: what a returning subscriber gets.
+    pub enum RecoveryMode {
+        /// Everything it missed, or nothing.
+        Stream = "" | "stream";
+        /// The latest publication.
+        Cache = "cache";
+    }
+}
+
+impl Setting for SubscriptionType {
+    const KIND: Kind = Kind::Text;
+    const CHOICES: &'static [&'static str] =
+        &["", "stream", "map", "map_clients", "map_users", "shared_poll"];
+    fn to_value(&self) -> Value {
+        let text = match self {
+            Self::Map => "map",
+            Self::MapClients => "map_clients",
+            Self::MapUsers => "map_users",
+            Self::SharedPoll => "shared_poll",
+            _ => "",
+        };
+        text.into()
+    }
+}
+
+impl Setting for Vec<DeltaType> {
+    const KIND: Kind = Kind::Texts;
+    const CHOICES: &'static [&'static str] = &["fossil"];
+    fn to_value(&self) -> Value {
+        self.iter().map(|delta| delta.name()).collect()
+    }
+}
 
 options! {
     /// Channels.
@@ -17,7 +65,7 @@ options! {
         /// Time that offset and epoch of a channel are kept, in whole seconds.
         history_meta_ttl: Duration = Duration::secs(720 * 3600);
         /// Required format of publications; empty accepts everything.
-        publication_data_format: String => one_of(&["", "json", "json_object", "binary"]) since("6.5.2");
+        publication_data_format: PublicationFormat => since("6.5.2");
         /// Maximum length of a channel name in bytes.
         max_length: u32 = 255u32;
         /// Prefix of private channels; empty means none.
@@ -88,11 +136,11 @@ options! {
         /// Enables recovery for subscribers that ask for it; needs history.
         allow_recovery: bool => since("4.0.0");
         /// Recovery mode: all missed publications (`stream`, the default) or the latest (`cache`).
-        force_recovery_mode: String => one_of(&["", "stream", "cache"]) since("5.4.0");
+        force_recovery_mode: RecoveryMode => since("5.4.0");
         /// Sends the latest publication on the first subscribe; needs `force_recovery` in `cache` mode.
         auto_cache_recover: bool => since("6.8.3");
         /// Delta types that subscribers may negotiate; only `fossil` exists.
-        allowed_delta_types: Vec<String> => one_of(&["fossil"]) since("5.4.0");
+        allowed_delta_types: Vec<DeltaType> => since("5.4.0");
         /// Allows subscribers to filter publications by tags.
         allow_tags_filter: bool => since("6.4.0");
         /// Enables delta compression for all publications.
@@ -124,7 +172,7 @@ options! {
         /// Regular expression that names must match, after the namespace.
         channel_regex: String => since("4.0.0");
         /// Required format of publications; empty means `channel.publication_data_format`.
-        publication_data_format: String => one_of(&["", "json", "json_object", "binary"]) since("6.5.2");
+        publication_data_format: PublicationFormat => since("6.5.2");
         /// Enables the subscribe proxy.
         subscribe_proxy_enabled: bool => essential since("2.6.0");
         /// Name of the subscribe proxy.
@@ -144,7 +192,7 @@ options! {
         /// Sends publications of the subscriber to the stream.
         subscribe_stream_proxy_bidirectional: bool => planned since("5.1.0");
         /// Subscription type; empty means `stream`.
-        subscription_type: String => one_of(&["", "stream", "map", "map_clients", "map_users", "shared_poll"]) since("6.8.0");
+        subscription_type: SubscriptionType => since("6.8.0");
         /// Map channel options.
         map: MapOptions => planned since("6.8.0");
         /// Shared poll options.

@@ -17,7 +17,7 @@ mod serverside;
 const NOW: i64 = 1_800_000_000;
 
 fn rules(channel: Value) -> Rules {
-    Rules::new(Registry::new(serde_json::from_value(channel).unwrap()).unwrap())
+    Rules::new(Registry::new(&serde_json::from_value(channel).unwrap()).unwrap())
 }
 
 /// Rules whose only namespace `ns` has these options.

@@ -1,19 +1,19 @@
 //! Properties that hold for all options and callers.
 
 use super::*;
-use crate::channel::{ChannelConfig, NamespaceConfig, Options, Syntax};
+use crate::config::Duration;
+use crate::config::typed::{Channel, ChannelNamespace, ChannelOptions};
 use proptest::prelude::*;
-use std::time::Duration;
 
-fn options() -> impl Strategy<Value = Options> {
+fn options() -> impl Strategy<Value = ChannelOptions> {
     any::<u32>().prop_map(|bits| {
         let on = |at: u32| bits & (1 << at) != 0;
-        Options {
+        ChannelOptions {
             presence: on(0),
             join_leave: on(1),
             force_push_join_leave: on(2),
             history_size: u32::from(on(3)),
-            history_ttl: Duration::from_secs(u64::from(on(3))),
+            history_ttl: Duration::secs(u64::from(on(3))),
             force_positioning: on(4),
             allow_positioning: on(5),
             force_recovery: on(6) && on(3),
@@ -33,20 +33,21 @@ fn options() -> impl Strategy<Value = Options> {
             allow_user_limited_channels: on(20),
             subscribe_proxy_enabled: on(21) && on(22),
             publish_proxy_enabled: on(23) && on(24),
-            ..Options::default()
+            ..ChannelOptions::default()
         }
     })
 }
 
-fn rules_of(options: Options, insecure: bool) -> Rules {
-    let namespace = NamespaceConfig { name: "ns".to_owned(), options: options.clone() };
-    let config = ChannelConfig {
-        syntax: Syntax { patterns: true, ..Syntax::default() },
+fn rules_of(options: ChannelOptions, insecure: bool) -> Rules {
+    let namespace =
+        ChannelNamespace { name: "ns".to_owned(), pattern: String::new(), options: options.clone() };
+    let channel = Channel {
+        patterns: true,
         without_namespace: options,
         namespaces: vec![namespace],
-        ..ChannelConfig::default()
+        ..Channel::default()
     };
-    Rules { insecure, ..Rules::new(Registry::new(config).unwrap()) }
+    Rules { insecure, ..Rules::new(Registry::new(&channel).unwrap()) }
 }
 
 fn channel() -> impl Strategy<Value = String> {
@@ -118,7 +119,7 @@ proptest! {
     fn by_default_nothing_is_allowed(mut asked in asked()) {
         // Without a token, which is the application's own word.
         asked.token %= 4;
-        let rules = rules_of(Options::default(), false);
+        let rules = rules_of(ChannelOptions::default(), false);
         let request = asked.request();
         let decision = decide(&rules, &request);
         // An expired token prolongs nothing; the reply is empty and the old expiry remains.
@@ -162,7 +163,7 @@ proptest! {
         asked.token %= 4;
         asked.user.clear();
         asked.channel = format!("ns:a#{list}");
-        let rules = rules_of(Options { allow_user_limited_channels: true, ..options }, false);
+        let rules = rules_of(ChannelOptions { allow_user_limited_channels: true, ..options }, false);
         let request = asked.request();
         prop_assert!(decide_after(&rules, &request, &Reply::NoProxy).code().is_some());
     }

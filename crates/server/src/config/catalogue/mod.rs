@@ -15,10 +15,12 @@
 //! }
 //! ```
 
-use super::duration::Duration;
-use crate::secret::Secret;
+mod setting;
+
+pub(super) use setting::choices;
+pub use setting::{Pem, Setting};
+
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 /// One option, or one section of options.
 #[derive(Clone, Debug)]
@@ -115,7 +117,7 @@ impl Field {
             since: "",
             ours: false,
             status: Status::Built,
-            choices: &[],
+            choices: T::CHOICES,
             range: None,
         }
     }
@@ -163,55 +165,6 @@ impl Field {
     }
 }
 
-/// A type that an option can have.
-pub trait Setting {
-    /// Kind of option that it makes.
-    const KIND: Kind;
-    /// True if its value must not be shown.
-    const SECRET: bool = false;
-    /// The value as it would appear in a file, secrets included.
-    fn to_value(&self) -> Value;
-}
-
-macro_rules! setting {
-    ($($type:ty => $kind:expr, $secret:literal, |$value:ident| $to_value:expr;)*) => {$(
-        impl Setting for $type {
-            const KIND: Kind = $kind;
-            const SECRET: bool = $secret;
-            fn to_value(&self) -> Value {
-                let $value = self;
-                $to_value
-            }
-        }
-    )*};
-}
-
-setting! {
-    bool => Kind::Bool, false, |value| Value::from(*value);
-    u16 => Kind::Int(0, u16::MAX as i64), false, |value| Value::from(*value);
-    u32 => Kind::Int(0, u32::MAX as i64), false, |value| Value::from(*value);
-    u64 => Kind::Int(0, i64::MAX), false, |value| Value::from(*value);
-    i32 => Kind::Int(i32::MIN as i64, i32::MAX as i64), false, |value| Value::from(*value);
-    i64 => Kind::Int(i64::MIN, i64::MAX), false, |value| Value::from(*value);
-    String => Kind::Text, false, |value| Value::from(value.as_str());
-    Secret => Kind::Text, true, |value| Value::from(value.expose());
-    Pem => Kind::Pem, true, |value| Value::from(value.0.expose());
-    Duration => Kind::Duration, false, |value| Value::from(value.to_string());
-    Vec<String> => Kind::Texts, false, |value| Value::from(value.clone());
-    Vec<Secret> => Kind::Texts, true, |value| value.iter().map(Secret::expose).collect();
-    BTreeMap<String, String> => Kind::Map, false,
-        |value| value.iter().map(|(name, text)| (name.clone(), Value::from(text.as_str()))).collect();
-    BTreeMap<String, Secret> => Kind::Map, true,
-        |value| value.iter().map(|(name, text)| (name.clone(), Value::from(text.expose()))).collect();
-}
-
-impl<T: Section> Setting for Vec<T> {
-    const KIND: Kind = Kind::List(T::fields);
-    fn to_value(&self) -> Value {
-        self.iter().map(Section::to_section).map(Value::Object).collect()
-    }
-}
-
 /// A struct that `options!` made.
 pub trait Section {
     /// Returns its options.
@@ -219,11 +172,6 @@ pub trait Section {
     /// Its values as they would appear in a file, secrets included.
     fn to_section(&self) -> Map<String, Value>;
 }
-
-/// PEM as it was given: the text itself, its base64, or a path. `config::pem::load` reads it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Pem(pub Secret);
 
 /// Makes a typed struct and its catalogue of one list of options.
 macro_rules! options {

@@ -4,14 +4,13 @@
 //! expression that guards names must not become wider by moving house: `\d`, `\w`, `\s` and `\b` are ASCII
 //! there, and within brackets `[`, `&&`, `--` and `~~` are plain characters.
 
-use serde::{Deserialize, Deserializer};
 use std::fmt;
 
 /// A compiled expression that remembers how it was written.
 #[derive(Clone)]
 pub struct Regex {
     source: String,
-    compiled: regex::Regex,
+    compiled: ::regex::Regex,
 }
 
 /// An expression that is invalid or too large.
@@ -39,7 +38,7 @@ impl Regex {
     /// # Errors
     /// It is not an expression, or compiles to more than the limit.
     pub fn with_limit(source: &str, bytes: usize) -> Result<Self, RegexError> {
-        let compiled = regex::RegexBuilder::new(&translate(source))
+        let compiled = ::regex::RegexBuilder::new(&translate(source))
             .size_limit(bytes)
             .dfa_size_limit(bytes)
             .build()
@@ -51,12 +50,6 @@ impl Regex {
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
         self.compiled.is_match(text)
-    }
-
-    /// The expression as it was written.
-    #[must_use]
-    pub fn source(&self) -> &str {
-        &self.source
     }
 }
 
@@ -73,15 +66,6 @@ impl PartialEq for Regex {
 }
 
 impl Eq for Regex {}
-
-/// Reads an optional expression: the empty string means `None`.
-pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
-    let source = String::deserialize(deserializer)?;
-    if source.is_empty() {
-        return Ok(None);
-    }
-    Regex::new(&source).map(Some).map_err(serde::de::Error::custom)
-}
 
 /// Writes an expression of Go's dialect in that of the `regex` crate.
 pub(crate) fn translate(source: &str) -> String {
