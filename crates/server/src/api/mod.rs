@@ -14,7 +14,7 @@ pub(crate) mod parameter;
 
 use crate::auth::revoke::{Revocation, StoreError};
 use crate::policy::Rules;
-use crate::session::{Explainer, InForce, Shared, Taken};
+use crate::session::{ActiveConfig, Explainer, Revocations, Shared};
 use error::ApiError;
 use method::{Command, Reply};
 use output::Empty;
@@ -30,8 +30,8 @@ const CONCURRENCY: usize = 64;
 pub(crate) struct Api {
     node: Node,
     facts: Arc<Facts>,
-    active: Shared<InForce>,
-    revocations: Taken,
+    active: Shared<ActiveConfig>,
+    revocations: Revocations,
     explainer: Explainer,
     /// The numbers in the latest result of `info`.
     latest_info: Arc<Mutex<Option<NodeInfo>>>,
@@ -52,8 +52,8 @@ impl Api {
     pub(crate) fn new(
         node: Node,
         facts: Facts,
-        active: Shared<InForce>,
-        revocations: Taken,
+        active: Shared<ActiveConfig>,
+        revocations: Revocations,
         explainer: Explainer,
     ) -> Self {
         Self { node, facts: Arc::new(facts), active, revocations, explainer, latest_info: Arc::default() }
@@ -93,7 +93,7 @@ impl Api {
 pub(crate) struct Context<'a> {
     api: &'a Api,
     /// Taken once, so that one configuration decides the whole call.
-    active: Arc<InForce>,
+    active: Arc<ActiveConfig>,
     enforcing: &'a Enforcing,
     concurrency: usize,
 }

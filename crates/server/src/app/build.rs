@@ -18,7 +18,9 @@ use crate::config::Config;
 use crate::config::typed::{ClientRateLimit, RateLimit};
 use crate::http::open_files_limit;
 use crate::policy::Rules;
-use crate::session::{Explainer, InForce, Keys, NoProxies, Refusals, ServerHooks, Settings, Shared, Taken};
+use crate::session::{
+    ActiveConfig, Explainer, Keys, NoProxies, RefusalLog, Revocations, ServerHooks, Settings, Shared,
+};
 use spinward::clock::Clock;
 use spinward::config::{Bucket, RateLimits};
 use spinward::id::Entropy;
@@ -56,11 +58,11 @@ pub enum BuildError {
 /// The parts of a server.
 pub(super) struct Built {
     pub(super) node: Node,
-    pub(super) in_force: Shared<InForce>,
-    pub(super) door: Shared<HttpSettings>,
+    pub(super) active: Shared<ActiveConfig>,
+    pub(super) endpoint: Shared<HttpSettings>,
     pub(super) jwks: Jwks,
     pub(super) clock: Clock,
-    pub(super) refusals: Arc<Refusals>,
+    pub(super) refusals: Arc<RefusalLog>,
     pub(super) admission: Admission,
     pub(super) explainer: Explainer,
     uid: String,
@@ -70,24 +72,28 @@ impl Built {
     pub(super) fn new(config: &Config) -> Result<Self, BuildError> {
         let clock = Clock::system();
         let jwks = Jwks::current();
-        let refusals = Arc::new(Refusals::new(clock.clone()));
+        let refusals = Arc::new(RefusalLog::new(clock.clone()));
         let explainer = explainer(config, &jwks, clock.clone(), MemoryStore::open)?;
-        let in_force = explainer.in_force.clone();
-        let hooks =
-            ServerHooks::new(in_force.clone(), clock.clone(), Arc::clone(&refusals), explainer.taken.clone());
+        let active = explainer.active.clone();
+        let hooks = ServerHooks::new(
+            active.clone(),
+            clock.clone(),
+            Arc::clone(&refusals),
+            explainer.revocations.clone(),
+        );
         let node = node(config, Node::builder(hooks))?;
         let admission = admission(config, clock.clone())?;
         let uid = Entropy::system().client_id().to_string();
-        let door = Shared::new(door(config));
-        Ok(Self { node, in_force, door, jwks, clock, refusals, admission, explainer, uid })
+        let endpoint = Shared::new(http_settings(config));
+        Ok(Self { node, active, endpoint, jwks, clock, refusals, admission, explainer, uid })
     }
 
     /// The same, but that clients are told why they are refused: for development only.
     pub(super) fn explaining(config: &Config) -> Result<Self, BuildError> {
         let built = Self::new(config)?;
-        let mut explaining = in_force(config, &built.jwks)?;
+        let mut explaining = active_config(config, &built.jwks)?;
         explaining.settings.explain = true;
-        built.in_force.set(explaining);
+        built.active.set(explaining);
         Ok(built)
     }
 
@@ -108,7 +114,7 @@ impl Built {
             health: None,
             metrics: None,
             description: None,
-            in_force: self.in_force.clone(),
+            active: self.active.clone(),
             refusals: Arc::clone(&self.refusals),
             reloads: Arc::clone(reloads),
             log: log.clone(),
@@ -127,7 +133,7 @@ impl Built {
         let health = config.health.enabled.then(|| config.health.handler_prefix.clone());
         let metrics = config.prometheus.enabled.then(|| config.prometheus.handler_prefix.clone());
         let description = (config.swagger.enabled && !config.http_api.disabled)
-            .then(|| (config.swagger.handler_prefix.clone(), self.door.clone()));
+            .then(|| (config.swagger.handler_prefix.clone(), self.endpoint.clone()));
         if apart {
             let outer = Routes { api: if config.http_api.external { api() } else { None }, ..outer };
             return (outer, Some(Routes { api: api(), health, metrics, description, ..none() }));
@@ -144,8 +150,11 @@ impl Built {
             config.node.name.clone()
         };
         let facts = Facts { uid: self.uid.clone(), name };
-        let (revocations, explainer) = (self.explainer.taken.clone(), self.explainer.clone());
-        (Api::new(self.node.clone(), facts, self.in_force.clone(), revocations, explainer), self.door.clone())
+        let (revocations, explainer) = (self.explainer.revocations.clone(), self.explainer.clone());
+        (
+            Api::new(self.node.clone(), facts, self.active.clone(), revocations, explainer),
+            self.endpoint.clone(),
+        )
     }
 }
 
@@ -175,7 +184,7 @@ fn admission(config: &Config, clock: Clock) -> Result<Admission, BuildError> {
 }
 
 /// Returns the settings of the HTTP API.
-pub(super) fn door(config: &Config) -> HttpSettings {
+pub(super) fn http_settings(config: &Config) -> HttpSettings {
     let http = &config.http_api;
     HttpSettings {
         prefix: http.handler_prefix.clone(),
@@ -189,8 +198,8 @@ pub(super) fn door(config: &Config) -> HttpSettings {
 }
 
 /// Builds the rules and keys for this configuration. Key sets are kept in `jwks`.
-pub(crate) fn in_force(config: &Config, jwks: &Jwks) -> Result<InForce, BuildError> {
-    Ok(InForce {
+pub(crate) fn active_config(config: &Config, jwks: &Jwks) -> Result<ActiveConfig, BuildError> {
+    Ok(ActiveConfig {
         rules: rules(config)?,
         keys: keys(config, jwks)?,
         settings: settings(config),
@@ -218,14 +227,18 @@ type OpenStore = fn(&Path, usize, i64) -> Result<MemoryStore, StoreError>;
 
 fn explainer(config: &Config, jwks: &Jwks, clock: Clock, open: OpenStore) -> Result<Explainer, BuildError> {
     Ok(Explainer {
-        in_force: Shared::new(in_force(config, jwks)?),
-        taken: taken(config, &clock, open)?,
+        active: Shared::new(active_config(config, jwks)?),
+        revocations: revocations(config, &clock, open)?,
         clock,
     })
 }
 
 /// Loads the revocations, including those before this start if they are kept in a file.
-pub(crate) fn taken(config: &Config, clock: &Clock, open: OpenStore) -> Result<Taken, BuildError> {
+pub(crate) fn revocations(
+    config: &Config,
+    clock: &Clock,
+    open: OpenStore,
+) -> Result<Revocations, BuildError> {
     let options = &config.client.revocation;
     let limit = options.max_entries as usize;
     let store = if options.file.is_empty() {
@@ -233,7 +246,7 @@ pub(crate) fn taken(config: &Config, clock: &Clock, open: OpenStore) -> Result<T
     } else {
         open(options.file.as_ref(), limit, clock.now().unix())?
     };
-    Ok(Taken::new(Arc::new(store), clock.clone()))
+    Ok(Revocations::new(Arc::new(store), clock.clone()))
 }
 
 fn settings(config: &Config) -> Settings {

@@ -20,13 +20,13 @@ const STEPS: [&str; 6] = [
 ///
 /// The account has claims that the token's holder can read anyhow, and neither key nor signature.
 pub(super) async fn explain(explainer: &Explainer, token: &str) -> Value {
-    let (in_force, now) = (explainer.in_force.get(), explainer.clock.now().unix());
-    let (keys, taken) = (&in_force.keys, &explainer.taken);
+    let (active, now) = (explainer.active.get(), explainer.clock.now().unix());
+    let (keys, revocations) = (&active.keys, &explainer.revocations);
     let verified = keys.connection.verify_connection(token, now).wait().await;
     let checked = verified.and_then(|token| {
-        token.usable(!in_force.settings.no_anonymous_tokens, now)?;
-        taken.check(&of_connection(&token))?;
-        personal_channel(&in_force, &token.user)?;
+        token.usable(!active.settings.no_anonymous_tokens, now)?;
+        revocations.check(&of_connection(&token))?;
+        personal_channel(&active, &token.user)?;
         Ok(token)
     });
     let (used, account) = match checked {
@@ -47,7 +47,7 @@ pub(super) async fn explain(explainer: &Explainer, token: &str) -> Value {
             let verified = keys.subscription.verify_subscription(token, now).wait().await;
             let usable = verified.and_then(|token| {
                 token.usable(&token.user, &token.channel, None, now)?;
-                taken.check(&of_subscription(&token))?;
+                revocations.check(&of_subscription(&token))?;
                 Ok(token)
             });
             let account = usable.map(|token| {

@@ -3,7 +3,7 @@
 use super::reload::Reloads;
 use crate::admission::{Admission, Reason};
 use crate::auth::JwksStats;
-use crate::session::Refusals;
+use crate::session::RefusalLog;
 use spinward::{Node, ShardState};
 use std::fmt::{Display, Write};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[must_use]
 pub(super) fn page(
     node: &Node,
-    refusals: &Refusals,
+    refusals: &RefusalLog,
     key_sets: JwksStats,
     reloads: &Reloads,
     admission: &Admission,
@@ -155,7 +155,7 @@ pub(super) fn page(
     for (method, count) in &counters.commands {
         page.row("spinward_commands_total", &[("method", method)], *count);
     }
-    page.head("spinward_refusals_total", "counter", "Refusals by reason.");
+    page.head("spinward_refusals_total", "counter", "RefusalLog by reason.");
     for (action, reason, count) in refusals.counts() {
         page.row("spinward_refusals_total", &[("action", action), ("reason", &reason)], count);
     }

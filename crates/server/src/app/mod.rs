@@ -17,7 +17,7 @@ mod tokens;
 
 pub use build::BuildError;
 #[cfg(test)]
-pub(crate) use build::in_force;
+pub(crate) use build::active_config;
 pub(crate) use build::{onlooker, rules};
 pub use reload::Source;
 pub use tokens::TokensError;
@@ -204,7 +204,7 @@ async fn serve(
     tokio::spawn(overload.watch(move || measured.loop_lag(), stopped.clone()));
     write_pid(&config.pid_file)?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    let (node, in_force) = (built.node.clone(), built.in_force.clone());
+    let (node, active) = (built.node.clone(), built.active.clone());
     let refusals = Arc::clone(&built.refusals);
     accepting.push(tokio::spawn(accept(external, Arc::new(outer), limits, stopped)));
     let mut reminder = Reminder::new(built.clock.clone());
@@ -215,7 +215,7 @@ async fn serve(
                 (Heard::Reload, Some(reloader)) => {
                     reloader.reload();
                     ending.set_timeout(reloader.config().shutdown.timeout.get());
-                    if let Some(rule) = personal_rule(in_force.get(), Arc::clone(&refusals)) {
+                    if let Some(rule) = personal_rule(active.get(), Arc::clone(&refusals)) {
                         // It goes on by itself, and nobody waits for it.
                         drop(node.enforce(None, &rule));
                     }

@@ -3,13 +3,13 @@
 //! What decisions are made by is exchanged as a whole; sockets, threads and stores stay as they are, so nobody is
 //! disconnected. A configuration that cannot be used changes nothing. What only a restart changes is named.
 
-use super::build::{BuildError, Built, door, in_force};
+use super::build::{BuildError, Built, active_config, http_settings};
 use super::log::Running;
 use crate::api::http::HttpSettings;
 use crate::auth::jwks::Jwks;
 use crate::config::catalogue::Section as _;
 use crate::config::{self, Config, Loaded, Vars, Warning};
-use crate::session::{InForce, Shared};
+use crate::session::{ActiveConfig, Shared};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,8 +89,8 @@ pub(super) struct Reloader {
     /// The running configuration.
     config: Config,
     warnings: Vec<Warning>,
-    in_force: Shared<InForce>,
-    door: Shared<HttpSettings>,
+    active: Shared<ActiveConfig>,
+    endpoint: Shared<HttpSettings>,
     jwks: Jwks,
     log: Running,
     reloads: Arc<Reloads>,
@@ -103,8 +103,8 @@ impl Reloader {
             found: loaded.found,
             config: loaded.config,
             warnings: loaded.warnings,
-            in_force: built.in_force.clone(),
-            door: built.door.clone(),
+            active: built.active.clone(),
+            endpoint: built.endpoint.clone(),
             jwks: built.jwks.clone(),
             log,
             reloads: Arc::default(),
@@ -155,9 +155,9 @@ impl Reloader {
         }
         let (running, changes) = merge(self.config.to_section(), &loaded.config.to_section());
         let config: Config = serde_json::from_value(Value::Object(running)).map_err(ReloadError::Mixture)?;
-        let in_force = in_force(&config, &self.jwks)?;
-        self.in_force.set(in_force);
-        self.door.set(door(&config));
+        let active = active_config(&config, &self.jwks)?;
+        self.active.set(active);
+        self.endpoint.set(http_settings(&config));
         self.log.set_level(&config.log);
         for warning in loaded.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             tracing::warn!("{warning}");

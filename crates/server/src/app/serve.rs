@@ -9,7 +9,7 @@ use crate::api::http::{Answer, HttpSettings, empty, malformed, plain, route};
 use crate::api::openapi;
 use crate::auth::jwks::Jwks;
 use crate::http::{Opened, Peer, Service, spend, whole};
-use crate::session::{InForce, Refusals, Shared};
+use crate::session::{ActiveConfig, RefusalLog, Shared};
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_SECURITY_POLICY,
@@ -38,8 +38,8 @@ pub(super) struct Routes {
     pub(super) metrics: Option<String>,
     /// The description of the HTTP API: its path, and the settings of its endpoint.
     pub(super) description: Option<(String, Shared<HttpSettings>)>,
-    pub(super) in_force: Shared<InForce>,
-    pub(super) refusals: Arc<Refusals>,
+    pub(super) active: Shared<ActiveConfig>,
+    pub(super) refusals: Arc<RefusalLog>,
     pub(super) reloads: Arc<Reloads>,
     pub(super) log: log::Running,
     pub(super) jwks: Jwks,
@@ -62,7 +62,7 @@ impl Service for Routes {
             return Opened::Pass;
         }
         let Ok(negotiated) = websocket.handshake(&request) else { return Opened::Pass };
-        if !self.in_force.get().origins.admit(request.headers()) {
+        if !self.active.get().origins.admit(request.headers()) {
             return Opened::Pass;
         }
         match self.admit(negotiated, &request, peer) {
@@ -107,7 +107,7 @@ impl Routes {
             Ok(negotiated) => negotiated,
             Err(refusal) => return refusal,
         };
-        if !self.in_force.get().origins.admit(request.headers()) {
+        if !self.active.get().origins.admit(request.headers()) {
             return plain(StatusCode::FORBIDDEN, "Forbidden");
         }
         if request.version() < Version::HTTP_11 {
@@ -155,8 +155,8 @@ impl Routes {
     /// The headers of a handshake that a login may ask for. Others are not kept, and the header that names the user
     /// only where a trusted proxy sent it.
     fn kept_headers(&self, peer: &Peer) -> Vec<HeaderName> {
-        let in_force = self.in_force.get();
-        let settings = &in_force.settings;
+        let active = self.active.get();
+        let settings = &active.settings;
         let trusted = self.admission.trusts(peer.address.ip());
         let mut kept = vec![ORIGIN];
         if !settings.token_cookie.is_empty() {
@@ -167,7 +167,7 @@ impl Routes {
         if trusted {
             kept.push(self.admission.address_header().clone());
         }
-        kept.extend_from_slice(in_force.proxies.headers());
+        kept.extend_from_slice(active.proxies.headers());
         kept
     }
 
@@ -220,7 +220,7 @@ impl Routes {
                 return empty(StatusCode::METHOD_NOT_ALLOWED);
             }
             let mut answer = typed("application/json; charset=utf-8", "{}");
-            let allowed = self.in_force.get().origins.admit(request.headers());
+            let allowed = self.active.get().origins.admit(request.headers());
             share(request.headers(), allowed, &mut answer);
             return answer;
         }

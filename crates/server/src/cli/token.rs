@@ -193,19 +193,19 @@ fn connection(config: &Config, command: &CheckToken, now: i64) -> Result<String,
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let onlooker = crate::app::onlooker(config)?;
-    let answer = onlooker.in_force.get().keys.connection.verify_connection(&command.token, now);
+    let answer = onlooker.active.get().keys.connection.verify_connection(&command.token, now);
     let anonymous = !config.client.disallow_anonymous_connection_tokens;
     let token = wait(&runtime, answer)
         .and_then(|token| {
             token.usable(anonymous, now)?;
-            onlooker.taken.check(&of_connection(&token))?;
+            onlooker.revocations.check(&of_connection(&token))?;
             Ok(token)
         })
         .map_err(|refusal| refused(&refusal, &[Use::Connect, Use::Refresh]))?;
     if let Some(user) = &command.user {
         token.refreshes(user).map_err(|refusal| refused(&refusal, &[Use::Refresh]))?;
     }
-    personal_channel(&onlooker.in_force.get(), &token.user)
+    personal_channel(&onlooker.active.get(), &token.user)
         .map_err(|refusal| refused(&refusal, &[Use::Connect]))?;
     let mut text =
         format!("valid token for {}\n  expires: {}", whose(&token.user), ends(token.expire_at, now));
@@ -227,14 +227,14 @@ fn subscription(config: &Config, command: &CheckSubToken, now: i64) -> Result<St
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let onlooker = crate::app::onlooker(config)?;
-    let answer = onlooker.in_force.get().keys.subscription.verify_subscription(&command.token, now);
+    let answer = onlooker.active.get().keys.subscription.verify_subscription(&command.token, now);
     let both = [Use::Subscribe, Use::SubRefresh];
     let token = wait(&runtime, answer).map_err(|refusal| refused(&refusal, &both))?;
     let user = command.user.as_deref().unwrap_or(&token.user);
     let channel = command.channel.as_deref().unwrap_or(&token.channel);
     token
         .usable(user, channel, command.client.as_deref(), now)
-        .and_then(|()| onlooker.taken.check(&of_subscription(&token)))
+        .and_then(|()| onlooker.revocations.check(&of_subscription(&token)))
         .map_err(|refusal| refused(&refusal, &both))?;
     let told = decided(config, &token, user, channel, now)?;
     let (whose, ends) = (whose(&token.user), ends(token.expire_at, now));

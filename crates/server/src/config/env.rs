@@ -9,7 +9,7 @@ use super::catalogue::{Field, Fields, Kind, Section as _, each};
 use super::normalise::{self, join};
 use super::report::{Level, Report};
 use super::typed::Config;
-use super::{Vars, era, suggest};
+use super::{Vars, legacy, suggest};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -233,12 +233,12 @@ fn unknown_text(prefix: &str, suffix: &str, plain: &BTreeMap<String, Named>) -> 
 }
 
 /// The key of an older version that a variable was for.
-fn old(suffix: &str) -> Option<era::Today> {
+fn old(suffix: &str) -> Option<legacy::Today> {
     let name = suffix.to_lowercase();
     // A dot of a key is a `_` here too.
     let dotted = |(at, _): (usize, char)| format!("{}.{}", &name[..at], &name[at + 1..]);
-    era::today(&name)
-        .or_else(|| name.char_indices().filter(|(_, c)| *c == '_').find_map(|at| era::today(&dotted(at))))
+    legacy::today(&name)
+        .or_else(|| name.char_indices().filter(|(_, c)| *c == '_').find_map(|at| legacy::today(&dotted(at))))
 }
 
 /// v5 had variables for some options of consumers: `CONSUMERS_KAFKA_<NAME>_BROKERS`.

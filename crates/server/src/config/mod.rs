@@ -5,7 +5,7 @@
 //!
 //! # Files of older versions
 //!
-//! `era/keys.txt` lists the keys of every minor version from 1.8 to 5.4. Each key of a file narrows the versions
+//! `legacy/keys.txt` lists the keys of every minor version from 1.8 to 5.4. Each key of a file narrows the versions
 //! that the file can be of:
 //!
 //! | the versions that had all keys | what happens |
@@ -33,7 +33,7 @@
 //! - no `allowed_origins` means any origin;
 //! - bare numbers are seconds.
 //!
-//! Only the file has an era. Variables and flags are those of v6, and an old name among them does nothing but
+//! Only the file can be of an older version. Variables and flags are those of v6, and an old name among them does nothing but
 //! give a warning or an error with its name in v6.
 
 pub mod catalogue;
@@ -41,8 +41,8 @@ mod check;
 pub mod doc;
 pub mod duration;
 mod env;
-mod era;
 pub mod generate;
+mod legacy;
 mod normalise;
 pub mod pem;
 mod read;
@@ -53,7 +53,7 @@ pub mod typed;
 pub use duration::Duration;
 pub use env::PREFIXES;
 pub(crate) use env::upper;
-pub(crate) use era::{Today, today};
+pub(crate) use legacy::{Today, today};
 pub use read::{Format, ReadError};
 pub use report::{Clash, Level, Problem, Warning};
 pub use typed::Config;
@@ -127,7 +127,7 @@ pub fn load(source: &Source<'_>) -> Result<Loaded, Error> {
 /// As [`load`].
 pub fn from_tree(tree: Map<String, Value>, vars: &Vars, flags: &[(String, String)]) -> Result<Loaded, Error> {
     let mut report = Report::new(vars);
-    let (tree, translated) = era::translate(&mut report, tree)?;
+    let (tree, translated) = legacy::translate(&mut report, tree)?;
     let file = normalise::section(&mut report, Config::fields, "", tree);
     let mut tree = file.clone();
     env::apply(&mut report, vars, &mut tree);

@@ -2,7 +2,7 @@
 
 use super::catalogue::Section as _;
 use super::catalogue::{Field, Kind, each};
-use super::era;
+use super::legacy;
 use super::normalise::join;
 use super::typed::Config;
 
@@ -10,13 +10,13 @@ use super::typed::Config;
 pub(super) fn field(name: &str, beside: &[&'static Field], path: &str) -> Option<String> {
     // Inside sections short names such as `port` are right or wrong for reasons of their own.
     if (path.is_empty() || name.contains('_') || name == "secret")
-        && let Some(today) = era::today(name)
+        && let Some(today) = legacy::today(name)
     {
         return Some(today.said);
     }
     let near = closest(name, beside.iter().map(|field| field.name));
     if path.is_empty()
-        && let Some((old, today)) = era::closest(name)
+        && let Some((old, today)) = legacy::closest(name)
         && near.is_none_or(|near| distance(name, old) < distance(name, near))
     {
         return Some(format!("did you mean `{old}`? {}", today.said));

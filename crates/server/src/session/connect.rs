@@ -1,11 +1,11 @@
 //! Logging in, and staying in.
 
+use super::credentials::credential;
 use super::explain::no_token;
 use super::personal::{PERSONAL, personal_channel};
-use super::presented::presented;
 use super::proxy::kept;
-use super::revocation::{NO_TOKEN, of_connection};
-use super::{InForce, Inner, State, options};
+use super::revocations::{NO_TOKEN, of_connection};
+use super::{ActiveConfig, Inner, State, options};
 use crate::admission::{Login, Permit};
 use crate::auth::claims::ConnectToken;
 use crate::auth::reason::{self, Outcome, Use};
@@ -22,50 +22,50 @@ use std::sync::Arc;
 
 impl Inner {
     pub(super) fn connect(self: &Arc<Self>, request: ConnectEvent) -> Decision<ConnectReply> {
-        let in_force = self.in_force.get();
-        let presented = match presented(&in_force, &request.token, &request.handshake.headers) {
-            Ok(Some(presented)) => presented,
-            Ok(None) => return self.connect_without_token(&in_force, &request),
+        let active = self.active.get();
+        let credential = match credential(&active, &request.token, &request.handshake.headers) {
+            Ok(Some(credential)) => credential,
+            Ok(None) => return self.connect_without_token(&active, &request),
             Err(refusal) => {
-                return Answer::Now(Err(self.refused(&in_force, Use::Connect, ("", ""), &refusal)));
+                return Answer::Now(Err(self.refused(&active, Use::Connect, ("", ""), &refusal)));
             }
         };
         let inner = Arc::clone(self);
-        let verified = in_force.keys.connection.verify_connection(&presented.token, self.now());
+        let verified = active.keys.connection.verify_connection(&credential.token, self.now());
         verified.then(move |verified| {
             let now = inner.now();
             let token = verified.and_then(|token| {
-                token.usable(!in_force.settings.no_anonymous_tokens, now)?;
-                inner.taken.check(&of_connection(&token))?;
+                token.usable(!active.settings.no_anonymous_tokens, now)?;
+                inner.revocations.check(&of_connection(&token))?;
                 Ok(token)
             });
             Answer::Now(match token {
                 Ok(token) => {
-                    inner.connect_with(&in_force, token, &request).map(|connected| ConnectReply {
+                    inner.connect_with(&active, token, &request).map(|connected| ConnectReply {
                         // The client has no token that it could renew, so it does not learn of the end: it is
                         // closed then, and comes back with what the cookie or header holds by that time.
-                        server_side_refresh: presented.is_ambient(),
+                        server_side_refresh: credential.is_ambient(),
                         ..connected
                     })
                 }
                 Err(refusal) => {
-                    Err(inner.refused(&in_force, Use::Connect, ("", ""), &presented.place(refusal)))
+                    Err(inner.refused(&active, Use::Connect, ("", ""), &credential.place(refusal)))
                 }
             })
         })
     }
 
     /// Anonymous means that there is no credential at all, or a token without a user; never one that failed.
-    fn connect_without_token(&self, in_force: &InForce, request: &ConnectEvent) -> Decision<ConnectReply> {
-        Answer::Now(self.known_without_token(in_force, request))
+    fn connect_without_token(&self, active: &ActiveConfig, request: &ConnectEvent) -> Decision<ConnectReply> {
+        Answer::Now(self.known_without_token(active, request))
     }
 
     fn known_without_token(
         &self,
-        in_force: &InForce,
+        active: &ActiveConfig,
         request: &ConnectEvent,
     ) -> Result<ConnectReply, Refusal> {
-        let settings = &in_force.settings;
+        let settings = &active.settings;
         let from_header = (!settings.user_header.is_empty())
             .then(|| request.handshake.headers.get(&settings.user_header))
             .flatten()
@@ -73,47 +73,41 @@ impl Inner {
             .filter(|user| !user.is_empty());
         if let Some(user) = from_header {
             let user = user.to_owned();
-            return self.connected_without_token(in_force, user, ConnectReply::default(), request);
+            return self.connected_without_token(active, user, ConnectReply::default(), request);
         }
         if let Some(credentials) = &request.handshake.credentials {
             let connected = ConnectReply { credentials: credentials.clone(), ..ConnectReply::default() };
             let user = credentials.user.clone();
-            return self.connected_without_token(in_force, user, connected, request);
+            return self.connected_without_token(active, user, connected, request);
         }
         if settings.insecure || settings.anonymous_without_token {
-            let state = State::of(in_force, &request.handshake);
-            return self.connected(
-                in_force,
-                String::new(),
-                state,
-                ConnectReply::default(),
-                &request.channels,
-            );
+            let state = State::of(active, &request.handshake);
+            return self.connected(active, String::new(), state, ConnectReply::default(), &request.channels);
         }
-        Err(self.refused(in_force, Use::Connect, ("", ""), &no_token()))
+        Err(self.refused(active, Use::Connect, ("", ""), &no_token()))
     }
 
     fn connected_without_token(
         &self,
-        in_force: &InForce,
+        active: &ActiveConfig,
         user: String,
         connected: ConnectReply,
         request: &ConnectEvent,
     ) -> Result<ConnectReply, Refusal> {
         if let Err(refusal) = self.check_user(&user) {
-            return Err(self.refused(in_force, Use::Connect, (&user, ""), &refusal));
+            return Err(self.refused(active, Use::Connect, (&user, ""), &refusal));
         }
-        let state = State { iat: Some(NO_TOKEN), ..State::of(in_force, &request.handshake) };
-        self.connected(in_force, user, state, connected, &request.channels)
+        let state = State { iat: Some(NO_TOKEN), ..State::of(active, &request.handshake) };
+        self.connected(active, user, state, connected, &request.channels)
     }
 
     fn connect_with(
         &self,
-        in_force: &InForce,
+        active: &ActiveConfig,
         token: ConnectToken,
         request: &ConnectEvent,
     ) -> Result<ConnectReply, Refusal> {
-        let rules = &in_force.rules;
+        let rules = &active.rules;
         if token.caps_ignored {
             self.refusals.caps_ignored(Use::Connect, &token.user);
         }
@@ -150,23 +144,23 @@ impl Inner {
             channels,
             jti: token.jti.map(Into::into),
             iat: token.iat,
-            ..State::of(in_force, &request.handshake)
+            ..State::of(active, &request.handshake)
         };
-        self.connected(in_force, token.user, state, connected, &request.channels)
+        self.connected(active, token.user, state, connected, &request.channels)
     }
 
     /// Adds what every login gets, and of the channels that the client named those that it may subscribe to.
     fn connected(
         &self,
-        in_force: &InForce,
+        active: &ActiveConfig,
         user: String,
         state: State,
         mut connected: ConnectReply,
         wanted: &[String],
     ) -> Result<ConnectReply, Refusal> {
-        let (rules, settings) = (&in_force.rules, &in_force.settings);
-        let personal = personal_channel(in_force, &user)
-            .map_err(|refusal| self.refused(in_force, Use::Connect, (&user, ""), &refusal))?;
+        let (rules, settings) = (&active.rules, &active.settings);
+        let personal = personal_channel(active, &user)
+            .map_err(|refusal| self.refused(active, Use::Connect, (&user, ""), &refusal))?;
         if let Some((channel, granted)) = personal
             && !connected.subscriptions.iter().any(|(name, _)| *name == channel)
         {
@@ -212,19 +206,19 @@ impl Inner {
             // The node asks for a login whose token was in a cookie or header: only a new request has a new one.
             return Answer::Now(Err(DisconnectCode::EXPIRED.into()));
         }
-        let (inner, client, in_force) = (Arc::clone(self), client.clone(), self.in_force.get());
-        let verified = in_force.keys.connection.verify_connection(&request.token, self.now());
+        let (inner, client, active) = (Arc::clone(self), client.clone(), self.active.get());
+        let verified = active.keys.connection.verify_connection(&request.token, self.now());
         verified.then(move |verified| {
             let now = inner.now();
             let token = verified.and_then(|token| {
                 token.refreshes(client.user())?;
-                token.usable(!in_force.settings.no_anonymous_tokens, now)?;
-                inner.taken.check(&of_connection(&token))?;
+                token.usable(!active.settings.no_anonymous_tokens, now)?;
+                inner.revocations.check(&of_connection(&token))?;
                 Ok(token)
             });
             Answer::Now(match token {
-                Ok(token) => inner.refreshed(&in_force.rules, &client, &request, token),
-                Err(refusal) => Err(inner.refused(&in_force, Use::Refresh, (client.user(), ""), &refusal)),
+                Ok(token) => inner.refreshed(&active.rules, &client, &request, token),
+                Err(refusal) => Err(inner.refused(&active, Use::Refresh, (client.user(), ""), &refusal)),
             })
         })
     }
@@ -312,7 +306,7 @@ impl Inner {
     /// Tells why, and gives what the client is told.
     pub(super) fn refused(
         &self,
-        in_force: &InForce,
+        active: &ActiveConfig,
         used: Use,
         (user, channel): (&str, &str),
         refusal: &reason::Refusal,
@@ -321,7 +315,7 @@ impl Inner {
         self.refusals.token(used, user, channel, refusal, outcome.code());
         match outcome {
             Outcome::Error(code) => Refusal::Error(code),
-            Outcome::Disconnect(code) if in_force.settings.explain => Refusal::Disconnect(DisconnectCode {
+            Outcome::Disconnect(code) if active.settings.explain => Refusal::Disconnect(DisconnectCode {
                 code: code.code,
                 reason: explained(&code.reason, refusal).into(),
             }),
@@ -332,8 +326,8 @@ impl Inner {
 
 impl State {
     /// The part of the state that comes from the handshake.
-    fn of(in_force: &InForce, handshake: &Handshake) -> Self {
-        let headers = kept(&*in_force.proxies, &handshake.headers);
+    fn of(active: &ActiveConfig, handshake: &Handshake) -> Self {
+        let headers = kept(&*active.proxies, &handshake.headers);
         Self { counted: counted(handshake), headers, ..Self::default() }
     }
 }

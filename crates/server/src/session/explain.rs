@@ -1,10 +1,10 @@
 //! Explanations of the server's decisions for its operator: the same for the command line and for the API.
 
+use super::credentials::credential;
 use super::personal::personal_channel;
-use super::presented::presented;
-use super::refusals::CAPS_IGNORED;
+use super::refusal_log::CAPS_IGNORED;
 use super::subscribe::{answer, facts, is_judged};
-use super::{InForce, Shared, Taken, of_connection, of_subscription};
+use super::{ActiveConfig, Revocations, Shared, of_connection, of_subscription};
 use crate::auth::claims::CAPS_FIX;
 use crate::auth::reason::{Outcome, Reason, Refusal, Use};
 use crate::auth::revoke::Subject;
@@ -109,8 +109,8 @@ impl fmt::Debug for Question {
 /// Tells what the server would decide.
 #[derive(Clone)]
 pub struct Explainer {
-    pub(crate) in_force: Shared<InForce>,
-    pub(crate) taken: Taken,
+    pub(crate) active: Shared<ActiveConfig>,
+    pub(crate) revocations: Revocations,
     pub(crate) clock: Clock,
 }
 
@@ -118,9 +118,9 @@ impl Explainer {
     /// Returns the decision the server would make now, the rule or token fault behind it, and what to change.
     pub async fn explain(&self, question: &Question) -> Explanation {
         let now = self.clock.now().unix();
-        let in_force = self.in_force.get();
+        let active = self.active.get();
         let used = if question.action == Asked::Refresh { Use::Refresh } else { Use::Connect };
-        let connection = match self.connection(&in_force, question, used, now).await {
+        let connection = match self.connection(&active, question, used, now).await {
             Ok(connection) => connection,
             Err(refusal) => {
                 let user = question.user.as_deref().unwrap_or_default();
@@ -133,7 +133,7 @@ impl Explainer {
             let ignored = || format!("{}; {CAPS_IGNORED}: {CAPS_FIX}", told.reason);
             return if connection.caps_ignored { Explanation { reason: ignored(), ..told } } else { told };
         }
-        let token = self.subscription(&in_force, question, user, now).await;
+        let token = self.subscription(&active, question, user, now).await;
         if let Some(Err(refusal)) = &token
             && question.action != Asked::Subscribe
         {
@@ -160,10 +160,10 @@ impl Explainer {
             request.subscribed = true;
             request.subscription_allow = token.allow;
         }
-        let rules = &in_force.rules;
+        let rules = &active.rules;
         let mut decision = decide(rules, &request);
         if let Verdict::Ask(ask) = &decision.verdict
-            && !in_force.proxies.has(ask)
+            && !active.proxies.has(ask)
         {
             decision = decide_after(rules, &request, &Reply::NoProxy);
         }
@@ -188,7 +188,7 @@ impl Explainer {
 
     async fn connection(
         &self,
-        in_force: &InForce,
+        active: &ActiveConfig,
         question: &Question,
         used: Use,
         now: i64,
@@ -196,33 +196,33 @@ impl Explainer {
         let none = HeaderMap::new();
         // Headers are of the upgrade request, which a refresh is not.
         let headers = if used == Use::Refresh { &none } else { &question.headers };
-        let Some(presented) = presented(in_force, &question.token, headers)? else {
-            let settings = &in_force.settings;
+        let Some(credential) = credential(active, &question.token, headers)? else {
+            let settings = &active.settings;
             let open = settings.insecure || settings.anonymous_without_token || question.user.is_some();
             if used == Use::Refresh || question.action == Asked::Connect && !open {
                 return Err(no_token());
             }
             let user = question.user.clone().unwrap_or_default();
-            self.taken.check(&Subject { user: &user, iat: Some(i64::MAX), ..Subject::default() })?;
-            personal_channel(in_force, &user)?;
+            self.revocations.check(&Subject { user: &user, iat: Some(i64::MAX), ..Subject::default() })?;
+            personal_channel(active, &user)?;
             return Ok(ConnectToken { user, ..ConnectToken::default() });
         };
-        let verified = in_force.keys.connection.verify_connection(&presented.token, now).wait().await;
+        let verified = active.keys.connection.verify_connection(&credential.token, now).wait().await;
         let token = verified.and_then(|token| {
-            token.usable(!in_force.settings.no_anonymous_tokens, now)?;
-            self.taken.check(&of_connection(&token))?;
+            token.usable(!active.settings.no_anonymous_tokens, now)?;
+            self.revocations.check(&of_connection(&token))?;
             if let Some(user) = &question.user {
                 token.refreshes(user)?;
             }
-            personal_channel(in_force, &token.user)?;
+            personal_channel(active, &token.user)?;
             Ok(token)
         });
-        token.map_err(|refusal| presented.place(refusal))
+        token.map_err(|refusal| credential.place(refusal))
     }
 
     async fn subscription(
         &self,
-        in_force: &InForce,
+        active: &ActiveConfig,
         question: &Question,
         user: &str,
         now: i64,
@@ -231,10 +231,10 @@ impl Explainer {
         if token.is_empty() && question.action != Asked::SubRefresh {
             return None;
         }
-        let verified = in_force.keys.subscription.verify_subscription(token, now).wait().await;
+        let verified = active.keys.subscription.verify_subscription(token, now).wait().await;
         Some(verified.and_then(|token| {
             token.usable(user, &question.channel, question.client.as_deref(), now)?;
-            self.taken.check(&of_subscription(&token))?;
+            self.revocations.check(&of_subscription(&token))?;
             Ok(token)
         }))
     }

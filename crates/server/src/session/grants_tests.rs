@@ -22,8 +22,8 @@ const FAR: i64 = 4_102_444_800;
 
 struct Rig {
     node: Node,
-    taken: Taken,
-    refusals: Arc<Refusals>,
+    revocations: Revocations,
+    refusals: Arc<RefusalLog>,
     explainer: Explainer,
 }
 
@@ -32,16 +32,16 @@ fn server(options: Value) -> Rig {
     let mut tree = json!({ "client": { "token": { "hmac_secret_key": KEY } } });
     merge(&mut tree, options);
     let loaded = from_tree(tree.as_object().unwrap().clone(), &Vars::default(), &[]).unwrap();
-    let in_force = crate::app::in_force(&loaded.config, &crate::auth::jwks::Jwks::offline()).unwrap();
+    let active = crate::app::active_config(&loaded.config, &crate::auth::jwks::Jwks::offline()).unwrap();
     let clock = Clock::system();
-    let taken = Taken::new(Arc::new(MemoryStore::new(10)), clock.clone());
-    let refusals = Arc::new(Refusals::new(clock.clone()));
-    let in_force = Shared::new(in_force);
-    let hooks = ServerHooks::new(in_force.clone(), clock.clone(), Arc::clone(&refusals), taken.clone());
+    let revocations = Revocations::new(Arc::new(MemoryStore::new(10)), clock.clone());
+    let refusals = Arc::new(RefusalLog::new(clock.clone()));
+    let active = Shared::new(active);
+    let hooks = ServerHooks::new(active.clone(), clock.clone(), Arc::clone(&refusals), revocations.clone());
     let limits = spinward::Config { shards: 1, ..spinward::Config::default() };
     let node = Node::builder(hooks).config(limits).build().unwrap();
-    let explainer = Explainer { in_force, taken: taken.clone(), clock };
-    Rig { node, taken, refusals, explainer }
+    let explainer = Explainer { active, revocations: revocations.clone(), clock };
+    Rig { node, revocations, refusals, explainer }
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -96,7 +96,7 @@ impl Rig {
     /// Once the calls that follow a reply were made.
     async fn holds_nothing(&self) {
         for _ in 0..200 {
-            if self.taken.held().is_empty() {
+            if self.revocations.tokens().is_empty() {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -364,10 +364,10 @@ async fn a_reload_that_has_names_list_users_closes_those_whose_channel_is_shared
         })
     };
     let rig = server(options(false));
-    assert!(personal_rule(rig.explainer.in_force.get(), Arc::clone(&rig.refusals)).is_none());
+    assert!(personal_rule(rig.explainer.active.get(), Arc::clone(&rig.refusals)).is_none());
     let (mut shared, mut own) =
         (rig.login(json!({ "sub": "u#1" })).await, rig.login(json!({ "sub": "u" })).await);
-    let reloaded = server(options(true)).explainer.in_force.get();
+    let reloaded = server(options(true)).explainer.active.get();
     let rule = personal_rule(reloaded, Arc::clone(&rig.refusals)).unwrap();
     rig.node.enforce(None, &rule).await;
     assert_eq!(shared.next().await, None);

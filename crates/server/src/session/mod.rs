@@ -1,24 +1,24 @@
 //! The server's answers to what sessions ask: tokens are verified, permissions decided, and refusals told.
 
+mod active;
 mod connect;
+mod credentials;
 mod explain;
-mod held;
-mod in_force;
 mod personal;
-mod presented;
 mod proxy;
-mod refusals;
-mod revocation;
+mod refusal_log;
+mod revocations;
 mod subscribe;
+mod subscription_tokens;
 
+pub use active::{ActiveConfig, Shared};
 pub use explain::{Asked, Explainer, Question};
-pub use in_force::{InForce, Shared};
 pub(crate) use personal::personal_channel;
 pub use personal::personal_rule;
 pub use proxy::{NoProxies, Proxies, Sender};
-pub(crate) use refusals::CAPS_IGNORED;
-pub use refusals::Refusals;
-pub use revocation::{Taken, of_connection, of_subscription};
+pub(crate) use refusal_log::CAPS_IGNORED;
+pub use refusal_log::RefusalLog;
+pub use revocations::{Revocations, of_connection, of_subscription};
 
 use crate::admission::Permit;
 use crate::auth::reason::Use;
@@ -81,10 +81,10 @@ pub struct Keys {
 pub struct ServerHooks(Arc<Inner>);
 
 struct Inner {
-    in_force: Shared<InForce>,
+    active: Shared<ActiveConfig>,
     clock: Clock,
-    refusals: Arc<Refusals>,
-    taken: Taken,
+    refusals: Arc<RefusalLog>,
+    revocations: Revocations,
 }
 
 /// State of a connection, if there is anything to remember.
@@ -119,8 +119,13 @@ impl State {
 impl ServerHooks {
     /// Decides by the active configuration and by the revocations.
     #[must_use]
-    pub fn new(in_force: Shared<InForce>, clock: Clock, refusals: Arc<Refusals>, taken: Taken) -> Self {
-        Self(Arc::new(Inner { in_force, clock, refusals, taken }))
+    pub fn new(
+        active: Shared<ActiveConfig>,
+        clock: Clock,
+        refusals: Arc<RefusalLog>,
+        revocations: Revocations,
+    ) -> Self {
+        Self(Arc::new(Inner { active, clock, refusals, revocations }))
     }
 }
 
@@ -140,7 +145,7 @@ impl Inner {
         let mut request = Request::new(action, channel, client.user(), self.now());
         request.subscribed = subscribed;
         request.capabilities = state.and_then(|state| state.capabilities.as_ref());
-        request.subscription_allow = self.taken.held().allow(client.id(), channel);
+        request.subscription_allow = self.revocations.tokens().allow(client.id(), channel);
         request
     }
 
@@ -152,9 +157,9 @@ impl Inner {
         place: (&'a str, bool),
         action: A,
     ) -> Result<A::Grant, Refusal> {
-        let in_force = self.in_force.get();
+        let active = self.active.get();
         let request = self.request(client, state, place, action);
-        self.granted(&in_force.rules, &request, decide(&in_force.rules, &request))
+        self.granted(&active.rules, &request, decide(&active.rules, &request))
     }
 
     /// Returns the grant of a decision. A refusal is told to the operator.
@@ -188,26 +193,26 @@ impl Inner {
 
     /// Decides a publish, by the rules or by a proxy that they have asked.
     fn publish(self: &Arc<Self>, client: &Client, request: PublishEvent) -> Decision<PublishReply> {
-        let in_force = self.in_force.get();
+        let active = self.active.get();
         let state = client.extension::<State>();
         let decided = {
             let asked = self.publishing(client, state.as_deref(), &request);
-            let decision = decide(&in_force.rules, &asked);
+            let decision = decide(&active.rules, &asked);
             match decision.verdict {
                 Verdict::Ask(ask) => Err(ask),
-                _ => Ok(self.granted(&in_force.rules, &asked, decision)),
+                _ => Ok(self.granted(&active.rules, &asked, decision)),
             }
         };
         let ask = match decided {
             Ok(granted) => return Answer::Now(granted.map(|grant| publication(grant, request.data))),
             Err(ask) => ask,
         };
-        let reply = in_force.proxies.publish(&ask, &Sender::new(client, state.as_deref()), &request);
+        let reply = active.proxies.publish(&ask, &Sender::new(client, state.as_deref()), &request);
         let (inner, client) = (Arc::clone(self), client.clone());
         reply.then(move |reply| {
             let asked = inner.publishing(&client, state.as_deref(), &request);
-            let decision = decide_after(&in_force.rules, &asked, &reply);
-            let granted = inner.granted(&in_force.rules, &asked, decision);
+            let decision = decide_after(&active.rules, &asked, &reply);
+            let granted = inner.granted(&active.rules, &asked, decision);
             let data = match reply {
                 Reply::Result(PublishResult { data: Some(data), .. }) => data,
                 _ => request.data,
@@ -285,7 +290,7 @@ impl Hooks for ServerHooks {
     }
 
     fn rpc(&self, _: &Client, call: RpcEvent) -> Decision<Bytes> {
-        Answer::Now(match &self.0.in_force.get().settings.ping_method {
+        Answer::Now(match &self.0.active.get().settings.ping_method {
             Some(method) if *method == call.method => Ok(Bytes::new()),
             Some(_) => Err(ErrorCode::METHOD_NOT_FOUND.into()),
             // Nothing that could know a method.
@@ -304,23 +309,23 @@ impl Hooks for ServerHooks {
     fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {
         // What the server makes rests on no token, and may fail beside a subscription that does.
         if !failure.server_side {
-            let held = self.0.taken.held();
-            held.withdraw(client.id(), channel);
+            let tokens = self.0.revocations.tokens();
+            tokens.withdraw(client.id(), channel);
             // A broker may refuse what was active already.
-            held.end(client.id(), channel);
+            tokens.end(client.id(), channel);
         }
     }
 
     fn subscription_replaced(&self, client: &Client, channel: &str) {
-        self.0.taken.held().end(client.id(), channel);
+        self.0.revocations.tokens().end(client.id(), channel);
     }
 
     fn disconnected(&self, client: &Client, _: &DisconnectCode) {
-        self.0.taken.held().forget(client.id());
+        self.0.revocations.tokens().forget(client.id());
     }
 
     fn unsubscribed(&self, client: &Client, channel: &str, _: &UnsubscribeCode) {
-        self.0.taken.held().end(client.id(), channel);
+        self.0.revocations.tokens().end(client.id(), channel);
     }
 }
 

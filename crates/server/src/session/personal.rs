@@ -1,6 +1,6 @@
 //! Personal channels of users who log in, and of those who are there when the options change.
 
-use super::{InForce, Refusals};
+use super::{ActiveConfig, RefusalLog};
 use crate::auth::reason::{Reason, Refusal, Use};
 use crate::policy::server_side::{Personal, PersonalFault, personal};
 use spinward::enforce::{Judge, Verdict};
@@ -14,10 +14,10 @@ pub(super) const PERSONAL: &str = "client.subscribe_to_user_personal_channel";
 ///
 /// # Errors
 /// The id of the user makes it no channel of that user alone.
-pub(crate) fn personal_channel(in_force: &InForce, user: &str) -> Result<Option<Personal>, Refusal> {
-    let Some(namespace) = &in_force.settings.personal else { return Ok(None) };
-    personal(&in_force.rules, namespace, user).map_err(|fault| {
-        let syntax = in_force.rules.registry.syntax();
+pub(crate) fn personal_channel(active: &ActiveConfig, user: &str) -> Result<Option<Personal>, Refusal> {
+    let Some(namespace) = &active.settings.personal else { return Ok(None) };
+    personal(&active.rules, namespace, user).map_err(|fault| {
+        let syntax = active.rules.registry.syntax();
         let (boundary, mark, separator) =
             (&syntax.namespace_boundary, &syntax.user_boundary, &syntax.user_separator);
         let (reason, because, fix) = match fault {
@@ -56,14 +56,14 @@ pub(crate) fn personal_channel(in_force: &InForce, user: &str) -> Result<Option<
 /// A rule that closes the connections of users who cannot have a personal channel by the active options. `None` if
 /// there are no such users: whether a name lists users is an option of its namespace, which a reload may change.
 #[must_use]
-pub fn personal_rule(in_force: Arc<InForce>, refusals: Arc<Refusals>) -> Option<Judge> {
-    let namespace = in_force.settings.personal.as_ref()?;
-    let name = in_force.rules.registry.syntax().personal_channel(namespace, "");
-    let found = in_force.rules.registry.resolve(&name).namespace?;
+pub fn personal_rule(active: Arc<ActiveConfig>, refusals: Arc<RefusalLog>) -> Option<Judge> {
+    let namespace = active.settings.personal.as_ref()?;
+    let name = active.rules.registry.syntax().personal_channel(namespace, "");
+    let found = active.rules.registry.resolve(&name).namespace?;
     if !found.options().allow_user_limited_channels {
         return None;
     }
-    Some(Judge::new(move |identity| match personal_channel(&in_force, &identity.user) {
+    Some(Judge::new(move |identity| match personal_channel(&active, &identity.user) {
         Ok(_) => Verdict::Keep,
         Err(refusal) => {
             let code = DisconnectCode::PERMISSION_DENIED;

@@ -4,7 +4,7 @@ use super::*;
 use crate::auth::revoke_store::MemoryStore;
 use crate::config::{Vars, from_tree};
 use crate::session::common::{Client as Peer, connect, subscribe};
-use crate::session::{Refusals, ServerHooks, Shared, Taken};
+use crate::session::{RefusalLog, Revocations, ServerHooks, Shared};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -81,12 +81,12 @@ fn node(proxies: impl Proxies) -> Node {
     let mut config = loaded.config;
     config.channel.without_namespace.subscribe_proxy_enabled = true;
     config.channel.without_namespace.publish_proxy_enabled = true;
-    let mut active = crate::app::in_force(&config, &crate::auth::jwks::Jwks::offline()).unwrap();
+    let mut active = crate::app::active_config(&config, &crate::auth::jwks::Jwks::offline()).unwrap();
     active.proxies = Arc::new(proxies);
     let clock = Clock::system();
-    let taken = Taken::new(Arc::new(MemoryStore::new(10)), clock.clone());
-    let refusals = Arc::new(Refusals::new(clock.clone()));
-    let hooks = ServerHooks::new(Shared::new(active), clock, refusals, taken);
+    let revocations = Revocations::new(Arc::new(MemoryStore::new(10)), clock.clone());
+    let refusals = Arc::new(RefusalLog::new(clock.clone()));
+    let hooks = ServerHooks::new(Shared::new(active), clock, refusals, revocations);
     let limits = spinward::Config { shards: 1, ..spinward::Config::default() };
     Node::builder(hooks).config(limits).build().unwrap()
 }

@@ -1,7 +1,7 @@
 //! Subscribing, and staying subscribed.
 
 use super::proxy::Sender;
-use super::{InForce, Inner, State, options};
+use super::{ActiveConfig, Inner, State, options};
 use crate::auth::claims::SubscribeToken;
 use crate::auth::reason::{self, Reason, Use};
 use crate::config::typed::DeltaType;
@@ -20,7 +20,7 @@ type Verified = Option<Result<SubscribeToken, reason::Refusal>>;
 
 /// A subscribe whose token, if it has one, is verified.
 struct Asking {
-    in_force: Arc<InForce>,
+    active: Arc<ActiveConfig>,
     client: Client,
     state: Option<Arc<State>>,
     id: String,
@@ -53,20 +53,20 @@ impl Inner {
         client: &Client,
         request: SubscribeEvent,
     ) -> Decision<SubscribeOptions> {
-        let in_force = self.in_force.get();
+        let active = self.active.get();
         if request.token.is_empty() {
-            self.taken.held().withdraw_all(client.id());
-            return self.decide_subscribe(in_force, client.clone(), request, None);
+            self.revocations.tokens().withdraw_all(client.id());
+            return self.decide_subscribe(active, client.clone(), request, None);
         }
         let (inner, client) = (Arc::clone(self), client.clone());
-        self.taken.held().begin(&client, &request.channel);
-        let verified = in_force.keys.subscription.verify_subscription(&request.token, self.now());
+        self.revocations.tokens().begin(&client, &request.channel);
+        let verified = active.keys.subscription.verify_subscription(&request.token, self.now());
         verified.then(move |verified| {
             let (id, channel) = (client.id(), request.channel.clone());
-            let decided = inner.decide_subscribe(in_force, client, request, Some(verified));
+            let decided = inner.decide_subscribe(active, client, request, Some(verified));
             decided.map(move |decided| {
                 if decided.is_err() {
-                    inner.taken.held().withdraw(id, &channel);
+                    inner.revocations.tokens().withdraw(id, &channel);
                 }
                 decided
             })
@@ -76,7 +76,7 @@ impl Inner {
     /// Decides a subscribe, by the rules or by a proxy that they have asked.
     fn decide_subscribe(
         self: &Arc<Self>,
-        in_force: Arc<InForce>,
+        active: Arc<ActiveConfig>,
         client: Client,
         request: SubscribeEvent,
         token: Verified,
@@ -86,21 +86,21 @@ impl Inner {
         let token = token.map(|verified| {
             verified.and_then(|token| {
                 token.usable(client.user(), &request.channel, Some(&id), now)?;
-                self.taken.offer(client.id(), &token)?;
+                self.revocations.offer(client.id(), &token)?;
                 Ok(token)
             })
         });
         let state = client.extension::<State>();
-        let asking = Asking { in_force, client, state, id, request, token, now };
-        let decided = decide(&asking.in_force.rules, &asking.request());
+        let asking = Asking { active, client, state, id, request, token, now };
+        let decided = decide(&asking.active.rules, &asking.request());
         let Verdict::Ask(ask) = &decided.verdict else {
             return Answer::Now(self.decided(&asking, decided));
         };
         let from = Sender::new(&asking.client, asking.state.as_deref());
-        let reply = asking.in_force.proxies.subscribe(ask, &from, &asking.request);
+        let reply = asking.active.proxies.subscribe(ask, &from, &asking.request);
         let inner = Arc::clone(self);
         reply.then(move |reply| {
-            let decided = decide_after(&asking.in_force.rules, &asking.request(), &reply);
+            let decided = decide_after(&asking.active.rules, &asking.request(), &reply);
             Answer::Now(inner.decided(&asking, decided))
         })
     }
@@ -110,9 +110,9 @@ impl Inner {
         asking: &'a Asking,
         decision: Decided<SubscribeGrant<'a>>,
     ) -> Result<SubscribeOptions, Refusal> {
-        let Asking { in_force, client, request, token, .. } = asking;
+        let Asking { active, client, request, token, .. } = asking;
         let refused =
-            |refusal| self.refused(in_force, Use::Subscribe, (client.user(), &request.channel), refusal);
+            |refusal| self.refused(active, Use::Subscribe, (client.user(), &request.channel), refusal);
         if let Some(refusal) = answer(token, &decision) {
             return Err(refused(refusal));
         }
@@ -122,7 +122,7 @@ impl Inner {
             // The decision says what it means here; its fault is reported all the same.
             let _ = refused(refusal);
         }
-        let (rules, asked) = (&in_force.rules, asking.request());
+        let (rules, asked) = (&active.rules, asking.request());
         // And then not again by the rule that took it up.
         let told = matches!(token, Some(Err(_))) && decision.rule == Rule::SubscriptionToken;
         let granted =
@@ -137,17 +137,17 @@ impl Inner {
     ) -> Decision<SubRefreshReply> {
         let SubRefreshEvent { channel, token } = request;
         let (inner, client) = (Arc::clone(self), client.clone());
-        let in_force = self.in_force.get();
+        let active = self.active.get();
         if !token.is_empty() {
-            self.taken.held().begin(&client, &channel);
+            self.revocations.tokens().begin(&client, &channel);
         }
-        let verified = in_force.keys.subscription.verify_subscription(&token, self.now());
+        let verified = active.keys.subscription.verify_subscription(&token, self.now());
         verified.then(move |verified| {
             let now = inner.now();
             let id = client.id().to_string();
             let token = verified.and_then(|token| {
                 token.usable(client.user(), &channel, Some(&id), now)?;
-                inner.taken.offer(client.id(), &token)?;
+                inner.revocations.offer(client.id(), &token)?;
                 Ok(token)
             });
             Answer::Now(match token {
@@ -157,8 +157,8 @@ impl Inner {
                     info: Some(token.info.unwrap_or_default()),
                 }),
                 Err(refusal) => {
-                    inner.taken.held().withdraw(client.id(), &channel);
-                    Err(inner.refused(&in_force, Use::SubRefresh, (client.user(), &channel), &refusal))
+                    inner.revocations.tokens().withdraw(client.id(), &channel);
+                    Err(inner.refused(&active, Use::SubRefresh, (client.user(), &channel), &refusal))
                 }
             })
         })

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 mod catalogue;
-mod eras;
 mod files;
+mod legacy;
 mod outside;
 mod rules;
 mod versions;

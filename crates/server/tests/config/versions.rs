@@ -22,7 +22,8 @@ type Keys = BTreeMap<&'static str, BTreeMap<usize, &'static str>>;
 
 fn keys() -> Keys {
     let mut keys = Keys::new();
-    for line in include_str!("../../src/config/era/keys.txt").lines().filter(|line| !line.starts_with('#')) {
+    for line in include_str!("../../src/config/legacy/keys.txt").lines().filter(|line| !line.starts_with('#'))
+    {
         let mut words = line.split_whitespace();
         let (name, spans, kind) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
         let index = |name| VERSIONS.iter().position(|known| *known == name).unwrap();

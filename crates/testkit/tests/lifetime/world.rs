@@ -28,7 +28,9 @@ use spinward_server::channel::Registry;
 use spinward_server::config::typed::Channel;
 use spinward_server::policy;
 use spinward_server::secret::Secret;
-use spinward_server::session::{InForce, Keys, NoProxies, Refusals, ServerHooks, Settings, Shared, Taken};
+use spinward_server::session::{
+    ActiveConfig, Keys, NoProxies, RefusalLog, Revocations, ServerHooks, Settings, Shared,
+};
 use spinward_testkit::random::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,15 +84,20 @@ fn hooks(clock: &Clock) -> ServerHooks {
     });
     let channels: Channel = serde_json::from_value(channels).expect("options that are good");
     let rules = policy::Rules::new(Registry::new(&channels).expect("options that are good"));
-    let in_force = InForce {
+    let active = ActiveConfig {
         rules,
         keys: Keys { connection: verifier.clone(), subscription: verifier },
         settings: Settings::default(),
         origins: Origins::new([]).expect("no origins"),
         proxies: Arc::new(NoProxies),
     };
-    let taken = Taken::new(Arc::new(MemoryStore::new(10)), clock.clone());
-    ServerHooks::new(Shared::new(in_force), clock.clone(), Arc::new(Refusals::new(clock.clone())), taken)
+    let revocations = Revocations::new(Arc::new(MemoryStore::new(10)), clock.clone());
+    ServerHooks::new(
+        Shared::new(active),
+        clock.clone(),
+        Arc::new(RefusalLog::new(clock.clone())),
+        revocations,
+    )
 }
 
 impl<'a> World<'a> {

@@ -5,7 +5,7 @@ use super::server_side::{ServerSide, server_side};
 use super::*;
 
 #[test]
-fn a_name_that_is_too_long_to_keep_is_taken_at_no_door() {
+fn a_name_that_is_too_long_to_keep_is_refused_everywhere() {
     let open = json!({
         "history_size": 1, "history_ttl": "1s", "presence": true, "allow_publish_for_client": true,
         "allow_subscribe_for_client": true, "allow_presence_for_client": true, "allow_history_for_client": true,

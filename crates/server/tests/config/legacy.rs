@@ -6,7 +6,7 @@ use spinward_server::config::typed::ChannelOptions;
 use spinward_server::config::{Error, Level};
 
 /// Returns the open parts of a configuration, as one word for each endpoint.
-fn doors(file: &Value) -> Vec<String> {
+fn openings(file: &Value) -> Vec<String> {
     let config = load(file).unwrap_or_else(|error| panic!("{file}: {error}")).config;
     let mut open = Vec::new();
     if config.client.allowed_origins.iter().any(|origin| origin == "*") {
@@ -19,7 +19,7 @@ fn doors(file: &Value) -> Vec<String> {
         open.push("insecure".to_owned());
     }
     let mut scope = |name: &str, options: &ChannelOptions| {
-        for (door, is_open) in [
+        for (opening, is_open) in [
             ("sub", options.allow_subscribe_for_client),
             ("anon", options.allow_subscribe_for_anonymous),
             ("pub", options.allow_publish_for_client),
@@ -29,7 +29,7 @@ fn doors(file: &Value) -> Vec<String> {
             ("users", options.allow_user_limited_channels),
         ] {
             if is_open {
-                open.push(format!("{name}{door}"));
+                open.push(format!("{name}{opening}"));
             }
         }
     };
@@ -116,7 +116,7 @@ fn what_each_file_opens() {
         (json!({"channel": {"without_namespace": {"allow_subscribe_for_client": true}}}), &["sub"]),
     ];
     for (file, expected) in rows {
-        assert_eq!(doors(file), *expected, "{file}");
+        assert_eq!(openings(file), *expected, "{file}");
     }
 }
 
@@ -346,7 +346,7 @@ fn no_set_of_shared_keys_opens_anything() {
         if let Some(namespace) = file.pointer_mut("/namespaces/0") {
             namespace["history_ttl"] = json!("60s");
         }
-        assert_eq!(doors(&file), Vec::<String>::new(), "{file}");
+        assert_eq!(openings(&file), Vec::<String>::new(), "{file}");
     }
 }
 

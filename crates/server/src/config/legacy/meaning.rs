@@ -123,9 +123,9 @@ pub(super) fn disabled(report: &mut Report<'_>, scope: &Scope<'_>, special: &Map
 /// Says that nothing is allowed that versions up to 3 allowed without an option, if the file may be of a later one.
 pub(super) fn closed(report: &mut Report<'_>, versions: Versions) {
     let shown = line("channel.without_namespace", "allow_subscribe_for_client", "true");
-    let era = if versions.within(Versions::V3) { "is" } else { "may be" };
+    let verb = if versions.within(Versions::V3) { "is" } else { "may be" };
     let text = format!(
-        "the file {era} of {versions}. Versions up to v3 let clients with a user subscribe, and see presence and \
+        "the file {verb} of {versions}. Versions up to v3 let clients with a user subscribe, and see presence and \
          history, without an option that says so; none of it is taken over. To allow it, here and in namespaces: {shown}"
     );
     report.note("channel.without_namespace.allow_subscribe_for_client", text);

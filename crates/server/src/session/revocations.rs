@@ -3,9 +3,9 @@
 //! A connection is in the node's list before [`Hooks::connected`](spinward::hooks::Hooks::connected) has it
 //! checked, and under its new token before [`Hooks::refreshed`](spinward::hooks::Hooks::refreshed) has; a revocation
 //! is in the store before the connections of the list are looked at. Whatever the order of the two, one of them
-//! sees the other. The same holds for subscriptions and the tokens that are [held](super::held) for them.
+//! sees the other. The same holds for subscriptions and [their tokens](super::subscription_tokens).
 
-use super::held::Held;
+use super::subscription_tokens::SubscriptionTokens;
 use super::{Inner, State};
 use crate::auth::reason::{Outcome, Refusal, Use};
 use crate::auth::revoke::{Revocation, RevocationStore, StoreError, Subject};
@@ -20,24 +20,24 @@ use std::sync::Arc;
 
 /// The store of a server. Cheap to clone.
 #[derive(Clone)]
-pub struct Taken {
+pub struct Revocations {
     store: Arc<dyn RevocationStore>,
-    held: Arc<Held>,
+    tokens: Arc<SubscriptionTokens>,
     clock: Clock,
     /// Decides by the store if a connection may stay, and what it may keep.
     judge: Judge,
 }
 
-impl Taken {
+impl Revocations {
     /// Backed by this store.
     #[must_use]
     pub fn new(store: Arc<dyn RevocationStore>, clock: Clock) -> Self {
-        let held: Arc<Held> = Arc::default();
+        let tokens: Arc<SubscriptionTokens> = Arc::default();
         let judge = {
-            let (store, held, clock) = (Arc::clone(&store), Arc::clone(&held), clock.clone());
-            Judge::new(move |identity| judge(&*store, &held, clock.now().unix(), identity))
+            let (store, tokens, clock) = (Arc::clone(&store), Arc::clone(&tokens), clock.clone());
+            Judge::new(move |identity| judge(&*store, &tokens, clock.now().unix(), identity))
         };
-        Self { store, held, clock, judge }
+        Self { store, tokens, clock, judge }
     }
 
     /// Checks a subject.
@@ -79,13 +79,13 @@ impl Taken {
     /// It was revoked, with the reason.
     pub(super) fn offer(&self, client: ClientId, token: &SubscribeToken) -> Result<(), Refusal> {
         self.check(&of_subscription(token))?;
-        self.held.offer(client, token);
+        self.tokens.offer(client, token);
         Ok(())
     }
 
     /// The tokens that subscriptions rest on.
-    pub(super) fn held(&self) -> &Held {
-        &self.held
+    pub(super) fn tokens(&self) -> &SubscriptionTokens {
+        &self.tokens
     }
 
     /// Ends the block of a user.
@@ -103,11 +103,11 @@ impl Taken {
 }
 
 /// Decides if a connection may stay, and which of its subscriptions may.
-fn judge(store: &dyn RevocationStore, held: &Held, now: i64, identity: &Identity) -> Verdict {
+fn judge(store: &dyn RevocationStore, tokens: &SubscriptionTokens, now: i64, identity: &Identity) -> Verdict {
     if let Err(refusal) = store.check(&of_login(identity), now) {
         return Verdict::Disconnect(close_code(&refusal));
     }
-    let refused = held.refused(identity.id, |subject| store.check(subject, now).is_err());
+    let refused = tokens.refused(identity.id, |subject| store.check(subject, now).is_err());
     if refused.is_empty() { Verdict::Keep } else { Verdict::Unsubscribe(refused, UnsubscribeCode::EXPIRED) }
 }
 
@@ -127,13 +127,13 @@ pub(super) const NO_TOKEN: i64 = i64::MAX;
 
 impl Inner {
     pub(super) fn check_user(&self, user: &str) -> Result<(), Refusal> {
-        self.taken.check(&Subject { user, iat: Some(NO_TOKEN), ..Subject::default() })
+        self.revocations.check(&Subject { user, iat: Some(NO_TOKEN), ..Subject::default() })
     }
 
     /// A connection is in the list now, or under another token: what was taken back since that was decided is
     /// noticed here.
     pub(super) fn check_standing(&self, client: &Client, used: Use) {
-        if let Err(refusal) = self.taken.verdict(client.identity()) {
+        if let Err(refusal) = self.revocations.verdict(client.identity()) {
             let code = close_code(&refusal);
             self.refusals.token(used, client.user(), "", &refusal, code.code);
             client.disconnect(code);
@@ -145,8 +145,9 @@ impl Inner {
     /// The token is held before it is checked again, as a revocation is stored before it looks for what is held:
     /// whatever the order of the two, one of them sees the other.
     pub(super) fn confirm_subscription(&self, client: &Client, channel: &str, used: Use) {
-        self.taken.held.confirm(client.id(), channel);
-        let checked = self.taken.held.ask(client.id(), channel, |subject| self.taken.check(subject));
+        self.revocations.tokens.confirm(client.id(), channel);
+        let checked =
+            self.revocations.tokens.ask(client.id(), channel, |subject| self.revocations.check(subject));
         if let Some(Err(refusal)) = checked {
             let code = UnsubscribeCode::EXPIRED;
             self.refusals.token(used, client.user(), channel, &refusal, code.code);
@@ -175,5 +176,5 @@ fn close_code(refusal: &Refusal) -> DisconnectCode {
 }
 
 #[cfg(test)]
-#[path = "revocation_tests.rs"]
+#[path = "revocations_tests.rs"]
 mod tests;

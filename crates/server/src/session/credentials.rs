@@ -5,12 +5,12 @@
 //! origin that `client.allowed_origins` names. The same holds for a header in a request that says its origin: the
 //! page has not set it, so something on the way has, perhaps because of a cookie.
 
-use super::InForce;
+use super::ActiveConfig;
 use crate::auth::reason::{Reason, Refusal};
 use http::header::{COOKIE, HeaderMap, ORIGIN};
 
 /// A token, and where it was.
-pub(super) struct Presented {
+pub(super) struct Credential {
     pub(super) token: String,
     from: From,
     name: String,
@@ -33,7 +33,7 @@ impl From {
     }
 }
 
-impl Presented {
+impl Credential {
     /// Returns true if the client itself does not have the token, so that it cannot renew it.
     pub(super) fn is_ambient(&self) -> bool {
         self.from != From::Command
@@ -55,15 +55,15 @@ impl Presented {
 ///
 /// # Errors
 /// Something is there that cannot be used. That is not a login without a token.
-pub(super) fn presented(
-    in_force: &InForce,
+pub(super) fn credential(
+    active: &ActiveConfig,
     command: &str,
     headers: &HeaderMap,
-) -> Result<Option<Presented>, Refusal> {
+) -> Result<Option<Credential>, Refusal> {
     if !command.is_empty() {
-        return Ok(Some(Presented { token: command.to_owned(), from: From::Command, name: String::new() }));
+        return Ok(Some(Credential { token: command.to_owned(), from: From::Command, name: String::new() }));
     }
-    let settings = &in_force.settings;
+    let settings = &active.settings;
     for (from, name) in [(From::Header, &settings.token_header), (From::Cookie, &settings.token_cookie)] {
         let values = match from {
             _ if name.is_empty() => continue,
@@ -74,8 +74,8 @@ pub(super) fn presented(
         let what = from.name();
         // The origin first: a client that may not use the token is told nothing about it.
         let trusted = match from {
-            From::Header => !headers.contains_key(ORIGIN) || in_force.origins.name(headers),
-            _ => in_force.origins.name(headers),
+            From::Header => !headers.contains_key(ORIGIN) || active.origins.name(headers),
+            _ => active.origins.name(headers),
         };
         if !trusted {
             return Err(Refusal::new(
@@ -109,7 +109,7 @@ pub(super) fn presented(
                 format!("put a token into the {what}"),
             ));
         };
-        return Ok(Some(Presented { token, from, name: name.clone() }));
+        return Ok(Some(Credential { token, from, name: name.clone() }));
     }
     Ok(None)
 }
@@ -167,9 +167,9 @@ mod tests {
         )
         .unwrap()
         .config;
-        let in_force = crate::app::in_force(&config, &crate::auth::jwks::Jwks::offline()).unwrap();
-        presented(&in_force, command, &of(pairs))
-            .map(|presented| presented.map(|presented| presented.token))
+        let active = crate::app::active_config(&config, &crate::auth::jwks::Jwks::offline()).unwrap();
+        credential(&active, command, &of(pairs))
+            .map(|credential| credential.map(|credential| credential.token))
             .map_err(|refusal| refusal.reason.code().into_owned())
     }
 

@@ -448,11 +448,11 @@ async fn prove(case: &Case<'_>, fault: &Fault, code: u32, place: &Place, console
     let api = server.api("explain", question.clone()).await["result"].clone();
     assert_eq!((&api["code"], &api["fault"]), (&json!(code), &json!(reason)), "API: {what}\n{api}");
     assert!(!api["change"][0].as_str().unwrap_or_default().is_empty(), "API: {what}\n{api}");
-    for (door, told) in
+    for (endpoint, told) in
         [("command line", server.told_by_shell(&question)), ("console", console.explained(&question).await)]
     {
         for part in ["verdict", "code", "message", "rule", "fault", "trail", "change"] {
-            assert_eq!(told[part], api[part], "{door}: {part} of {what}");
+            assert_eq!(told[part], api[part], "{endpoint}: {part} of {what}");
         }
     }
     if case.headers.is_empty() && !(case.token.is_empty() && fault.quiet) && reason != "token_missing" {

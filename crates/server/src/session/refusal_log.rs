@@ -7,7 +7,7 @@ use spinward::clock::Clock;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// Refusals that are logged in one second; the others are only counted.
+/// RefusalLog that are logged in one second; the others are only counted.
 const LOGGED_PER_SECOND: u32 = 20;
 /// Distinct reasons that are counted apart. They are few; a bound all the same.
 const REASONS: usize = 512;
@@ -16,7 +16,7 @@ const REASONS: usize = 512;
 pub(crate) const CAPS_IGNORED: &str = "the claim caps is in another form than Spinward's and allows nothing";
 
 /// Counts refusals and logs some of them.
-pub struct Refusals {
+pub struct RefusalLog {
     clock: Clock,
     state: Mutex<Counts>,
 }
@@ -31,7 +31,7 @@ struct Counts {
     by_reason: BTreeMap<(&'static str, String), u64>,
 }
 
-impl Refusals {
+impl RefusalLog {
     /// None yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {

@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn eras_are_made_of_their_versions() {
-        for (era, text) in [
+        for (versions, text) in [
             (Versions::V1, "1.8"),
             (Versions::UP_TO_V2, "1.8-2.8"),
             (Versions::UP_TO_V3, "1.8-3.2"),
@@ -214,7 +214,7 @@ mod tests {
             (Versions::V6, "6"),
             (Versions::ALL, "1.8-6"),
         ] {
-            assert_eq!(Versions::parse(text), Some(era));
+            assert_eq!(Versions::parse(text), Some(versions));
         }
     }
 }

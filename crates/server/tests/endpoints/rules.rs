@@ -96,7 +96,7 @@ fn config(place: &Place) -> Value {
 }
 
 #[tokio::test]
-async fn every_rule_refuses_alike_at_every_door() {
+async fn every_rule_refuses_alike_at_every_endpoint() {
     let place = Place::new();
     let server = Server::start(&place.0, config(&place)).await;
     let console = server.console().await;
@@ -115,11 +115,11 @@ async fn every_rule_refuses_alike_at_every_door() {
         let api = server.api("explain", question.clone()).await["result"].clone();
         assert_eq!((&api["code"], &api["rule"]), (&json!(code), &json!(rule)), "API: {what}\n{api}");
         assert!(!api["change"][0].as_str().unwrap_or_default().is_empty(), "API: {what}\n{api}");
-        for (door, told) in [
+        for (endpoint, told) in [
             ("command line", server.told_by_shell(&question)),
             ("console", console.explained(&question).await),
         ] {
-            assert_eq!(told, api, "{door}: {what}");
+            assert_eq!(told, api, "{endpoint}: {what}");
         }
         tokio::time::sleep(std::time::Duration::from_millis(55)).await;
     }

@@ -392,12 +392,12 @@ async fn session_api_command_line_and_console_say_the_same() {
             let api = server.api("explain", question.clone()).await["result"].clone();
             let whole = format!("{}\n{question}\nAPI: {api}", setup.config);
             assert_eq!(api["code"].as_u64(), session.map(u64::from), "API and session\n{whole}");
-            for (door, told) in [
+            for (endpoint, told) in [
                 ("command line", server.told_by_shell(&question)),
                 ("console", console.explained(&question).await),
             ] {
                 for part in ["verdict", "code", "rule", "fault", "trail", "change", "granted"] {
-                    assert_eq!(told[part], api[part], "{door}: {part}\n{whole}\n{told}");
+                    assert_eq!(told[part], api[part], "{endpoint}: {part}\n{whole}\n{told}");
                 }
             }
             let action = question["action"].as_str().unwrap().to_owned();

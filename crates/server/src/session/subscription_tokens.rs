@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// By connection. Subscriptions that no token made are not here, and cost nothing.
 ///
 /// In parts, so that a walk through all of them holds up few subscribers at a time.
-pub(super) struct Held([RwLock<Connections>; PARTS]);
+pub(super) struct SubscriptionTokens([RwLock<Connections>; PARTS]);
 
 const PARTS: usize = 64;
 
@@ -96,13 +96,13 @@ impl From<&SubscribeToken> for Token {
     }
 }
 
-impl Default for Held {
+impl Default for SubscriptionTokens {
     fn default() -> Self {
         Self(std::array::from_fn(|_| RwLock::default()))
     }
 }
 
-impl Held {
+impl SubscriptionTokens {
     fn part(&self, client: ClientId) -> &RwLock<Connections> {
         &self.0[client.spread() as usize % PARTS]
     }
@@ -184,7 +184,9 @@ impl Held {
     /// Returns the further permissions of a subscription's token.
     pub(super) fn allow(&self, client: ClientId, channel: &str) -> Allow {
         let all = self.part(client).read();
-        all.get(&client).and_then(|held| held.token(channel)).map_or(Allow::NONE, |token| token.allow)
+        all.get(&client)
+            .and_then(|connection| connection.token(channel))
+            .map_or(Allow::NONE, |token| token.allow)
     }
 
     /// Asks about the token of a subscription, if one is held.
@@ -225,102 +227,102 @@ mod tests {
         SubscribeToken { channel: channel.into(), jti: Some(jti.into()), ..SubscribeToken::default() }
     }
 
-    fn rig() -> (Held, ClientId, Arc<str>) {
-        (Held::default(), Entropy::seeded(1).client_id(), "u".into())
+    fn rig() -> (SubscriptionTokens, ClientId, Arc<str>) {
+        (SubscriptionTokens::default(), Entropy::seeded(1).client_id(), "u".into())
     }
 
-    impl Held {
+    impl SubscriptionTokens {
         pub(crate) fn is_empty(&self) -> bool {
             self.0.iter().all(|part| part.read().is_empty())
         }
     }
 
-    fn is_empty(held: &Held) -> bool {
-        held.is_empty()
+    fn is_empty(tokens: &SubscriptionTokens) -> bool {
+        tokens.is_empty()
     }
 
-    fn jti_of(held: &Held, client: ClientId, channel: &str) -> Option<String> {
-        held.ask(client, channel, |subject| subject.jti.unwrap_or_default().to_owned())
+    fn jti_of(tokens: &SubscriptionTokens, client: ClientId, channel: &str) -> Option<String> {
+        tokens.ask(client, channel, |subject| subject.jti.unwrap_or_default().to_owned())
     }
 
     #[test]
     fn an_offer_counts_for_nothing_until_it_is_confirmed() {
-        let (held, client, user) = rig();
+        let (tokens, client, user) = rig();
         let allowing = SubscribeToken { allow: Allow::PUBLISH, ..token("news", "j") };
-        held.begin_for(client, &user, "news");
-        held.offer(client, &token("personal", "other"));
-        held.offer(client, &allowing);
-        assert!(held.refused(client, |_| true).is_empty());
-        assert_eq!(jti_of(&held, client, "news"), None);
-        assert_eq!(held.allow(client, "news"), Allow::NONE);
-        held.confirm(client, "personal");
-        assert_eq!(jti_of(&held, client, "personal"), None, "nobody asked for it with a token");
-        held.confirm(client, "news");
-        assert_eq!(jti_of(&held, client, "news"), Some("j".into()));
-        assert_eq!(held.allow(client, "news"), Allow::PUBLISH);
-        assert_eq!(held.refused(client, |_| true), [Box::from("news")]);
-        assert!(held.refused(client, |subject| subject.user != "u").is_empty());
-        assert!(held.refused(Entropy::seeded(2).client_id(), |_| true).is_empty(), "of another connection");
+        tokens.begin_for(client, &user, "news");
+        tokens.offer(client, &token("personal", "other"));
+        tokens.offer(client, &allowing);
+        assert!(tokens.refused(client, |_| true).is_empty());
+        assert_eq!(jti_of(&tokens, client, "news"), None);
+        assert_eq!(tokens.allow(client, "news"), Allow::NONE);
+        tokens.confirm(client, "personal");
+        assert_eq!(jti_of(&tokens, client, "personal"), None, "nobody asked for it with a token");
+        tokens.confirm(client, "news");
+        assert_eq!(jti_of(&tokens, client, "news"), Some("j".into()));
+        assert_eq!(tokens.allow(client, "news"), Allow::PUBLISH);
+        assert_eq!(tokens.refused(client, |_| true), [Box::from("news")]);
+        assert!(tokens.refused(client, |subject| subject.user != "u").is_empty());
+        assert!(tokens.refused(Entropy::seeded(2).client_id(), |_| true).is_empty(), "of another connection");
     }
 
     #[test]
     fn a_connection_that_is_gone_gets_nothing() {
-        let (held, client, user) = rig();
-        held.begin_for(client, &user, "news");
-        held.forget(client);
-        held.offer(client, &token("news", "j"));
-        held.confirm(client, "news");
-        assert!(is_empty(&held));
+        let (tokens, client, user) = rig();
+        tokens.begin_for(client, &user, "news");
+        tokens.forget(client);
+        tokens.offer(client, &token("news", "j"));
+        tokens.confirm(client, "news");
+        assert!(is_empty(&tokens));
     }
 
     #[test]
     fn a_refused_token_leaves_what_the_subscription_rests_on() {
-        let (held, client, user) = rig();
-        held.begin_for(client, &user, "news");
-        held.offer(client, &token("news", "first"));
-        held.confirm(client, "news");
-        held.begin_for(client, &user, "news");
-        held.withdraw(client, "news");
-        assert_eq!(jti_of(&held, client, "news"), Some("first".into()));
-        held.begin_for(client, &user, "news");
-        held.offer(client, &token("news", "second"));
-        held.withdraw(client, "other");
-        held.withdraw(client, "news");
-        held.confirm(client, "news");
-        assert_eq!(jti_of(&held, client, "news"), Some("first".into()));
-        held.end(client, "news");
-        assert!(is_empty(&held));
+        let (tokens, client, user) = rig();
+        tokens.begin_for(client, &user, "news");
+        tokens.offer(client, &token("news", "first"));
+        tokens.confirm(client, "news");
+        tokens.begin_for(client, &user, "news");
+        tokens.withdraw(client, "news");
+        assert_eq!(jti_of(&tokens, client, "news"), Some("first".into()));
+        tokens.begin_for(client, &user, "news");
+        tokens.offer(client, &token("news", "second"));
+        tokens.withdraw(client, "other");
+        tokens.withdraw(client, "news");
+        tokens.confirm(client, "news");
+        assert_eq!(jti_of(&tokens, client, "news"), Some("first".into()));
+        tokens.end(client, "news");
+        assert!(is_empty(&tokens));
     }
 
     #[test]
     fn an_offer_that_nothing_came_of_is_not_confirmed_by_what_follows() {
-        let (held, client, user) = rig();
-        held.begin_for(client, &user, "news");
-        held.offer(client, &token("news", "first"));
-        held.withdraw_all(client);
-        held.confirm(client, "news");
-        assert!(is_empty(&held));
-        held.begin_for(client, &user, "news");
-        held.offer(client, &token("news", "first"));
-        held.begin_for(client, &user, "news");
-        held.confirm(client, "news");
-        assert!(is_empty(&held), "the second was not verified");
+        let (tokens, client, user) = rig();
+        tokens.begin_for(client, &user, "news");
+        tokens.offer(client, &token("news", "first"));
+        tokens.withdraw_all(client);
+        tokens.confirm(client, "news");
+        assert!(is_empty(&tokens));
+        tokens.begin_for(client, &user, "news");
+        tokens.offer(client, &token("news", "first"));
+        tokens.begin_for(client, &user, "news");
+        tokens.confirm(client, "news");
+        assert!(is_empty(&tokens), "the second was not verified");
     }
 
     #[test]
     fn many_channels_are_found_and_ended_in_any_order() {
-        let (held, client, user) = rig();
+        let (tokens, client, user) = rig();
         let name = |n: u32| format!("c{}", n * 7919 % 1000);
         for n in 0..1000 {
-            held.begin_for(client, &user, &name(n));
-            held.offer(client, &token(&name(n), &n.to_string()));
-            held.confirm(client, &name(n));
+            tokens.begin_for(client, &user, &name(n));
+            tokens.offer(client, &token(&name(n), &n.to_string()));
+            tokens.confirm(client, &name(n));
         }
         for n in (0..1000).rev() {
-            assert_eq!(jti_of(&held, client, &name(n)), Some(n.to_string()));
-            held.end(client, &name(n));
-            assert_eq!(jti_of(&held, client, &name(n)), None);
+            assert_eq!(jti_of(&tokens, client, &name(n)), Some(n.to_string()));
+            tokens.end(client, &name(n));
+            assert_eq!(jti_of(&tokens, client, &name(n)), None);
         }
-        assert!(is_empty(&held));
+        assert!(is_empty(&tokens));
     }
 }

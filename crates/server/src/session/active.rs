@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// All that decisions are made by, from one configuration. It is exchanged as a whole: a command is decided by
 /// the value that was active when it came, even where a key set has to be waited for.
-pub struct InForce {
+pub struct ActiveConfig {
     /// Channels and what is allowed in them.
     pub rules: Rules,
     /// Keys and settings that tokens are checked with.

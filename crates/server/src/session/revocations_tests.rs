@@ -6,7 +6,7 @@ use crate::auth::sign::hs256;
 use crate::auth::testing::signers;
 use crate::config::{Vars, from_tree};
 use crate::session::common::Client as Peer;
-use crate::session::{Refusals, ServerHooks, Shared};
+use crate::session::{RefusalLog, ServerHooks, Shared};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use spinward::hooks::Handshake;
@@ -48,7 +48,7 @@ impl RevocationStore for Meddling {
 struct Rig {
     node: Node,
     store: Arc<Meddling>,
-    taken: Taken,
+    revocations: Revocations,
     gate: watch::Sender<bool>,
     asked: watch::Receiver<bool>,
 }
@@ -75,15 +75,15 @@ impl Rig {
             "channel": { "without_namespace": { "allow_subscribe_for_client": true } },
         });
         let config = from_tree(tree.as_object().unwrap().clone(), &Vars::default(), &[]).unwrap().config;
-        let in_force = crate::app::in_force(&config, &crate::auth::Jwks::current()).unwrap();
+        let active = crate::app::active_config(&config, &crate::auth::Jwks::current()).unwrap();
         let clock = Clock::system();
         let store = Arc::new(Meddling { store: MemoryStore::new(100), after_check: Mutex::default() });
-        let taken = Taken::new(Arc::clone(&store) as Arc<dyn RevocationStore>, clock.clone());
-        let refusals = Arc::new(Refusals::new(clock.clone()));
-        let hooks = ServerHooks::new(Shared::new(in_force), clock, refusals, taken.clone());
+        let revocations = Revocations::new(Arc::clone(&store) as Arc<dyn RevocationStore>, clock.clone());
+        let refusals = Arc::new(RefusalLog::new(clock.clone()));
+        let hooks = ServerHooks::new(Shared::new(active), clock, refusals, revocations.clone());
         let limits = spinward::Config { shards: 1, ..spinward::Config::default() };
         let node = Node::builder(hooks).config(limits).build().unwrap();
-        Self { node, store, taken, gate, asked }
+        Self { node, store, revocations, gate, asked }
     }
 
     fn peer(&self) -> Peer<DuplexStream> {
@@ -95,9 +95,9 @@ impl Rig {
 
     /// The next check passes, and before its answer is on the way this is taken back.
     fn revoke_after_next_check(&self, revocation: Revocation) {
-        let (taken, node) = (self.taken.clone(), self.node.clone());
+        let (revocations, node) = (self.revocations.clone(), self.node.clone());
         *self.store.after_check.lock() =
-            Some(Box::new(move || drop(taken.revoke(&node, revocation).unwrap())));
+            Some(Box::new(move || drop(revocations.revoke(&node, revocation).unwrap())));
     }
 
     async fn connected(&self) -> Peer<DuplexStream> {
@@ -193,7 +193,7 @@ async fn a_login_that_waits_for_a_key_set_while_it_is_taken_back_is_refused() {
         let mut peer = rig.peer();
         peer.send(&[connect(of_set("second"))]).await;
         rig.asked.wait_for(|asked| *asked).await.unwrap();
-        rig.taken.revoke(&rig.node, revocation.clone()).unwrap();
+        rig.revocations.revoke(&rig.node, revocation.clone()).unwrap();
         rig.gate.send(true).unwrap();
         assert_eq!(peer.next().await, None, "no reply: {revocation:?}");
         assert_eq!(closed(&mut peer).await, Some(code), "{revocation:?}");
@@ -206,7 +206,7 @@ async fn a_refresh_that_waits_while_its_token_is_taken_back_is_refused_and_other
     let (mut peer, mut other) = (rig.connected().await, rig.connected().await);
     peer.send(&[refresh(of_set("second"))]).await;
     rig.asked.wait_for(|asked| *asked).await.unwrap();
-    rig.taken.revoke(&rig.node, Revocation::Token { uid: "second".into(), expire_at: 0 }).unwrap();
+    rig.revocations.revoke(&rig.node, Revocation::Token { uid: "second".into(), expire_at: 0 }).unwrap();
     rig.gate.send(true).unwrap();
     assert_eq!(closed(&mut peer).await, Some(3500));
     other.send(&[refresh(of_set("third"))]).await;

@@ -43,7 +43,7 @@ impl Place {
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("spinward-doors-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("spinward-endpoints-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

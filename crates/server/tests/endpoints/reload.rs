@@ -43,7 +43,7 @@ async fn upgrade_from(server: &Server, origin: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_new_is_in_force_and_nobody_is_disconnected() {
+async fn a_reload_takes_effect_and_disconnects_nobody() {
     let place = Place::new();
     let server = Server::start(&place.0, config()).await;
     let (mut client, None) = server.connect(&token(crate::KEY)).await else { panic!("refused") };
