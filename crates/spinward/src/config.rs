@@ -1,5 +1,6 @@
 //! Limits and timings of a node, as plain data.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Limits and timings of a node. The defaults are Centrifugo's.
@@ -46,7 +47,7 @@ pub struct Config {
     pub history_meta_ttl: Duration,
     /// Tell the server's time in the connect reply.
     pub connect_include_server_time: bool,
-    /// Rate limits of one connection, on commands and bytes.
+    /// Rate limits of connections and users.
     pub rate_limits: RateLimits,
     /// Bytes that may wait for one shard. Publishers, joins and leaves wait while it is full.
     pub inbox_max_size: usize,
@@ -62,17 +63,33 @@ pub struct Config {
     pub unresponsive_after: Duration,
 }
 
-/// Limits of how fast one connection may ask, and send. None by default.
-///
-/// A command takes from its own buckets, or from those of `default` where it has none, and from those of `total`. If
-/// one of them is empty, the command is refused (error 111; disconnect 3013 where it has no reply). Connect commands
-/// and pongs are not counted.
+/// Limits of how fast a connection and a user may ask, and a connection may send. None by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
+    /// Commands of one connection.
+    pub commands: CommandLimits,
+    /// Commands of all connections of a user on this node, in addition. Users without an id are not limited.
+    pub user_commands: CommandLimits,
+    /// Buckets of replies with an error. A connection beyond them is closed (3509).
+    pub errors: Vec<Bucket>,
+    /// Buckets of received bytes. A connection beyond them is not read until they have filled up again.
+    pub bytes: Vec<Bucket>,
+}
+
+/// Limits of commands.
+///
+/// A command takes from its own buckets, or from those of `default` where it has none, and from those of `total`. If
+/// one of them is empty, the command is refused (error 111; disconnect 3013 where it has no reply). Pongs are not
+/// counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandLimits {
     /// Buckets of all commands together.
     pub total: Vec<Bucket>,
     /// Buckets of the commands that have none of their own, shared by them.
     pub default: Vec<Bucket>,
+    /// Buckets of connect commands that the application has accepted. They count for a user alone: a connection has
+    /// one.
+    pub connect: Option<Vec<Bucket>>,
     /// Buckets of subscribe commands.
     pub subscribe: Option<Vec<Bucket>>,
     /// Buckets of unsubscribe commands.
@@ -91,8 +108,8 @@ pub struct RateLimits {
     pub sub_refresh: Option<Vec<Bucket>>,
     /// Buckets of rpc commands.
     pub rpc: Option<Vec<Bucket>>,
-    /// Buckets of received bytes. A connection beyond them is not read until they have filled up again.
-    pub bytes: Vec<Bucket>,
+    /// Buckets of rpc commands with these methods, in place of those of `rpc`.
+    pub rpc_methods: BTreeMap<String, Vec<Bucket>>,
 }
 
 /// A number of events per interval, and as many at once after a pause of that length.

@@ -35,6 +35,7 @@ mod mailbox;
 mod metrics;
 mod node;
 pub mod publication;
+mod rates;
 mod runtime;
 mod session;
 mod shard;

@@ -5,12 +5,13 @@
 use spinward::Config;
 use spinward::answer::Answer;
 use spinward::clock::{Clock, Now};
-use spinward::config::{Bucket, RateLimits};
+use spinward::config::{Bucket, CommandLimits, RateLimits};
 use spinward::engine::broker::{HistoryOptions, PublishOptions};
 use spinward::hooks::{
     ConnectEvent, ConnectReply, Decision, HistoryEvent, Hooks, SubscribeEvent, SubscribeOptions,
 };
 use spinward::id::Entropy;
+use spinward::identity::Credentials;
 use spinward::sim::{Conn, Parts, SimNode, Tasks};
 use spinward_wire::Protocol;
 use spinward_wire::ws::{Opcode, append_masked_frame};
@@ -26,7 +27,8 @@ struct Open;
 
 impl Hooks for Open {
     fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
-        Answer::Now(Ok(ConnectReply::default()))
+        let credentials = Credentials { user: "ada".to_owned(), ..Credentials::default() };
+        Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
     fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
@@ -191,7 +193,10 @@ fn bucket(rate: u32) -> Vec<Bucket> {
 
 #[test]
 fn a_command_beyond_its_rate_is_refused_and_may_come_again() {
-    let mut world = World::limited(RateLimits { history: Some(bucket(2)), ..RateLimits::default() });
+    let mut world = World::limited(RateLimits {
+        commands: CommandLimits { history: Some(bucket(2)), ..CommandLimits::default() },
+        ..RateLimits::default()
+    });
     let conn = world.connect(1 << 20);
     world.send(conn, Opcode::Text, CONNECT);
     let refused = |world: &mut World, count: usize| {
@@ -210,6 +215,52 @@ fn a_command_beyond_its_rate_is_refused_and_may_come_again() {
         String::from_utf8_lossy(&bytes).contains(r#""id":9,"unsubscribe""#),
         "another kind is not limited"
     );
+}
+
+#[test]
+fn a_connection_with_too_many_errors_is_closed() {
+    let mut world = World::limited(RateLimits { errors: bucket(3), ..RateLimits::default() });
+    let conn = world.connect(1 << 20);
+    world.send(conn, Opcode::Text, CONNECT);
+    let mut fail = |count: usize| {
+        let commands: Vec<_> = (0..count)
+            .map(|at| format!("{{\"id\":{},\"presence\":{{\"channel\":\"news\"}}}}", at + 10))
+            .collect();
+        world.send(conn, Opcode::Text, commands.join("\n").as_bytes());
+        world.step(conn);
+        let bytes = world.node.receive(conn, usize::MAX).unwrap_or_default();
+        world.clock.advance(1_000);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    for _ in 0..3 {
+        let answers = fail(3);
+        assert_eq!(answers.matches(r#""error":{"#).count(), 3, "{answers}");
+    }
+    let answers = fail(9);
+    assert_eq!(answers.matches(r#""error":{"#).count(), 4, "{answers}");
+    assert!(answers.contains("too many errors"), "{answers}");
+}
+
+#[test]
+fn a_user_has_limits_over_all_connections() {
+    let user_commands =
+        CommandLimits { connect: Some(bucket(2)), history: Some(bucket(3)), ..CommandLimits::default() };
+    let mut world = World::limited(RateLimits { user_commands, ..RateLimits::default() });
+    let (one, other) = (world.connect(1 << 20), world.connect(1 << 20));
+    let mut refused = |conn, what: &str| {
+        world.send(conn, Opcode::Text, what.as_bytes());
+        world.step(conn);
+        let bytes = world.node.receive(conn, usize::MAX).expect("it is open");
+        String::from_utf8_lossy(&bytes).matches(r#""code":111"#).count()
+    };
+    let connect = str::from_utf8(CONNECT).expect("it is text");
+    assert_eq!((refused(one, connect), refused(other, connect)), (0, 0));
+    assert_eq!((refused(one, &[HISTORY; 2].join("\n")), refused(other, &[HISTORY; 3].join("\n"))), (0, 2));
+    let third = world.connect(1 << 20);
+    world.send(third, Opcode::Text, CONNECT);
+    world.step(third);
+    let bytes = world.node.receive(third, usize::MAX).expect("it is open");
+    assert!(String::from_utf8_lossy(&bytes).contains(r#""code":111"#), "the third login in a second");
 }
 
 #[test]

@@ -15,14 +15,14 @@ use crate::auth::revoke_store::MemoryStore;
 use crate::auth::verify::{SettingsError, Verifier};
 use crate::channel::Registry;
 use crate::config::Config;
-use crate::config::typed::{ClientRateLimit, RateLimit};
+use crate::config::typed::{ClientRateLimit, CommandRateLimit, RateLimit};
 use crate::http::open_files_limit;
 use crate::policy::Rules;
 use crate::session::{
     ActiveConfig, Explainer, Keys, NoProxies, RefusalLog, Revocations, ServerHooks, Settings, Shared,
 };
 use spinward::clock::Clock;
-use spinward::config::{Bucket, RateLimits};
+use spinward::config::{Bucket, CommandLimits, RateLimits};
 use spinward::id::Entropy;
 use spinward::{Node, NodeBuilder};
 use std::path::Path;
@@ -311,28 +311,41 @@ fn node(config: &Config, builder: NodeBuilder) -> Result<Node, BuildError> {
 }
 
 fn rate_limits(options: &ClientRateLimit) -> RateLimits {
-    let buckets = |limit: &RateLimit| -> Vec<Bucket> {
-        let buckets = limit.buckets.iter().filter(|_| limit.enabled);
-        buckets.map(|one| Bucket { interval: one.interval.get(), rate: one.rate }).collect()
-    };
-    let bytes = buckets(&options.received_bytes);
-    let commands = &options.client_command;
-    if !commands.enabled {
-        return RateLimits { bytes, ..RateLimits::default() };
+    let user = &options.user_command;
+    let connect = (user.commands.enabled && user.connect.enabled).then(|| buckets(&user.connect));
+    let errors = &options.client_error;
+    RateLimits {
+        commands: command_limits(&options.client_command),
+        user_commands: CommandLimits { connect, ..command_limits(&user.commands) },
+        errors: if errors.enabled { buckets(&errors.total) } else { Vec::new() },
+        bytes: buckets(&options.received_bytes),
+    }
+}
+
+fn command_limits(options: &CommandRateLimit) -> CommandLimits {
+    if !options.enabled {
+        return CommandLimits::default();
     }
     let own = |limit: &RateLimit| limit.enabled.then(|| buckets(limit));
-    RateLimits {
-        total: buckets(&commands.total),
-        default: buckets(&commands.default),
-        subscribe: own(&commands.subscribe),
-        unsubscribe: own(&commands.unsubscribe),
-        publish: own(&commands.publish),
-        history: own(&commands.history),
-        presence: own(&commands.presence),
-        presence_stats: own(&commands.presence_stats),
-        refresh: own(&commands.refresh),
-        sub_refresh: own(&commands.sub_refresh),
-        rpc: own(&commands.rpc),
-        bytes,
+    let methods = options.rpc.method_overrides.iter().filter(|one| one.limit.enabled);
+    CommandLimits {
+        total: buckets(&options.total),
+        default: buckets(&options.default),
+        connect: None,
+        subscribe: own(&options.subscribe),
+        unsubscribe: own(&options.unsubscribe),
+        publish: own(&options.publish),
+        history: own(&options.history),
+        presence: own(&options.presence),
+        presence_stats: own(&options.presence_stats),
+        refresh: own(&options.refresh),
+        sub_refresh: own(&options.sub_refresh),
+        rpc: own(&options.rpc.base),
+        rpc_methods: methods.map(|one| (one.method.clone(), buckets(&one.limit))).collect(),
     }
+}
+
+fn buckets(limit: &RateLimit) -> Vec<Bucket> {
+    let buckets = limit.buckets.iter().filter(|_| limit.enabled);
+    buckets.map(|one| Bucket { interval: one.interval.get(), rate: one.rate }).collect()
 }

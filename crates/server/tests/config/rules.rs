@@ -20,6 +20,26 @@ fn options_that_go_together() {
             "client.rate_limit.client_command.publish.buckets",
         ),
         (
+            json!({"client": {"rate_limit": {"user_command": {"enabled": true, "connect": {"enabled": true}}}}}),
+            "client.rate_limit.user_command.connect.buckets",
+        ),
+        (
+            json!({"client": {"rate_limit": {"client_error": {"enabled": true, "total": {"enabled": true}}}}}),
+            "client.rate_limit.client_error.total.buckets",
+        ),
+        (
+            json!({"client": {"rate_limit": {"client_command": {"enabled": true, "rpc": {
+                "method_overrides": [{"method": "a"}, {"method": "a"}],
+            }}}}}),
+            "client.rate_limit.client_command.rpc.method_overrides[1].method",
+        ),
+        (
+            json!({"client": {"rate_limit": {"user_command": {"enabled": true, "rpc": {
+                "method_overrides": [{"method": "a", "enabled": true}],
+            }}}}}),
+            "client.rate_limit.user_command.rpc.method_overrides[0].buckets",
+        ),
+        (
             json!({"client": {"rate_limit": {"received_bytes": {"enabled": true, "buckets": [{"rate": 0}]}}}}),
             "client.rate_limit.received_bytes.buckets[0].rate",
         ),

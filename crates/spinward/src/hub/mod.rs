@@ -3,6 +3,7 @@
 mod comparisons;
 pub(crate) mod enter;
 pub(crate) mod pulse;
+pub(crate) mod user_rates;
 pub(crate) mod users;
 
 use crate::channel::directory::Directory;
@@ -25,6 +26,7 @@ use pulse::Pulse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use user_rates::UserRates;
 use users::Users;
 
 /// State shared by the shards of a node.
@@ -34,6 +36,8 @@ pub(crate) struct Hub {
     pub(crate) entropy: Entropy,
     pub(crate) directory: Directory,
     pub(crate) users: Users,
+    /// `None` where no limit is set.
+    pub(crate) user_rates: Option<UserRates>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) metrics: Metrics,
@@ -74,6 +78,7 @@ impl Hub {
         Self {
             directory: Directory::new(seed),
             users: Users::new(seed),
+            user_rates: UserRates::new(&config.rate_limits.user_commands, seed),
             admission: Arc::new(Admission::new(seed, &config, inboxes.clone())),
             inboxes,
             metrics: Metrics::new(shards),

@@ -52,6 +52,11 @@ impl Session {
         if expiry.is_past(cx.now) {
             return self.connect_failed(cx, id, &ErrorCode::EXPIRED);
         }
+        if let Some(rates) = &cx.hub.user_rates
+            && !rates.admits_connect(&connected.credentials.user, cx.now)
+        {
+            return self.connect_failed(cx, id, &ErrorCode::TOO_MANY_REQUESTS);
+        }
         let limit = cx.config.channel_limit;
         if limit > 0 && connected.subscriptions.len() > limit {
             return self.close(cx, DisconnectCode::CHANNEL_LIMIT);

@@ -53,6 +53,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) violation: Option<&'static str>,
     /// A ping of the framing itself is due.
     pub(crate) ping: bool,
+    /// Replies with an error.
+    pub(crate) errors: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -234,8 +236,14 @@ impl Session {
         }
     }
 
+    /// The user, once logged in.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.identity.as_ref().map(|identity| &*identity.user)
+    }
+
     fn error(&self, cx: &mut Cx<'_>, id: u32, code: &ErrorCode) {
         cx.metrics.reply_error(code.code);
+        cx.errors += 1;
         let error = message::Error {
             code: code.code,
             message: code.message.as_ref().to_owned(),

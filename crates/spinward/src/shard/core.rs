@@ -282,9 +282,16 @@ impl Core {
             closed: None,
             violation: None,
             ping: false,
+            errors: 0,
         };
         let before = cx.out.len();
         f(&mut session, &mut cx);
+        if cx.errors > 0
+            && let Some(rates) = &mut self.rates
+            && !rates.admits_errors(slot, cx.errors, now)
+        {
+            session.close(&mut cx, DisconnectCode::TOO_MANY_ERRORS);
+        }
         let (closed, violation, ping) = (cx.closed.take(), cx.violation, cx.ping);
         self.spent += cx.cost + cx.out.len() - before;
         self.slots[slot as usize].session = Some(session);

@@ -1,82 +1,30 @@
-//! Rate limits of one connection, on commands and bytes.
+//! Rate limits of one connection, on commands, bytes and errors.
 //!
 //! Nothing is kept for connections of a node without such limits.
 
 use crate::clock::Now;
-use crate::config::{Bucket, RateLimits};
+use crate::config::RateLimits;
+use crate::rates::{CommandMeters, Meters};
 use spinward_wire::Request;
 use std::ops::Range;
-use std::time::Duration;
 
 /// The limits of a node, and what each connection has used of them.
 pub(super) struct Rates {
-    buckets: Vec<Meter>,
-    commands: Commands,
+    meters: Meters,
+    commands: CommandMeters,
     bytes: Range<usize>,
-    /// By slot: when each bucket would be full again, in nanoseconds of the monotonic clock.
+    errors: Range<usize>,
+    /// By slot.
     slots: Vec<Option<Box<[u64]>>>,
-}
-
-/// The buckets that a command takes from, beside those of all commands.
-struct Commands {
-    total: Range<usize>,
-    subscribe: Range<usize>,
-    unsubscribe: Range<usize>,
-    publish: Range<usize>,
-    history: Range<usize>,
-    presence: Range<usize>,
-    presence_stats: Range<usize>,
-    refresh: Range<usize>,
-    sub_refresh: Range<usize>,
-    rpc: Range<usize>,
-    other: Range<usize>,
-}
-
-/// A bucket as the generic cell rate algorithm has it: one number says when the next event would be on time.
-#[derive(Clone, Copy)]
-struct Meter {
-    /// Nanoseconds.
-    interval: u64,
-    rate: u64,
-}
-
-impl Meter {
-    /// Nanoseconds that so many events take.
-    const fn time(self, events: u64) -> u64 {
-        events.saturating_mul(self.interval) / self.rate
-    }
 }
 
 impl Rates {
     /// `None` where nothing is limited.
     pub(super) fn new(limits: &RateLimits) -> Option<Self> {
-        let mut buckets = Vec::new();
-        let mut add = |wanted: &[Bucket]| {
-            let begin = buckets.len();
-            buckets.extend(wanted.iter().filter(|bucket| !bucket.interval.is_zero()).map(|bucket| Meter {
-                interval: nanos(bucket.interval),
-                // Nothing may come at all with 0, and the first event is far away.
-                rate: u64::from(bucket.rate).max(1),
-            }));
-            begin..buckets.len()
-        };
-        let default = add(&limits.default);
-        let mut own = |wanted: &Option<Vec<Bucket>>| wanted.as_ref().map_or(default.clone(), |own| add(own));
-        let commands = Commands {
-            subscribe: own(&limits.subscribe),
-            unsubscribe: own(&limits.unsubscribe),
-            publish: own(&limits.publish),
-            history: own(&limits.history),
-            presence: own(&limits.presence),
-            presence_stats: own(&limits.presence_stats),
-            refresh: own(&limits.refresh),
-            sub_refresh: own(&limits.sub_refresh),
-            rpc: own(&limits.rpc),
-            total: own(&Some(limits.total.clone())),
-            other: default.clone(),
-        };
-        let bytes = own(&Some(limits.bytes.clone()));
-        (!buckets.is_empty()).then(|| Self { buckets, commands, bytes, slots: Vec::new() })
+        let mut meters = Meters::default();
+        let commands = CommandMeters::new(&limits.commands, &mut meters);
+        let (bytes, errors) = (meters.add(&limits.bytes), meters.add(&limits.errors));
+        (!meters.is_empty()).then(|| Self { meters, commands, bytes, errors, slots: Vec::new() })
     }
 
     /// A connection begins, with all its buckets full.
@@ -85,7 +33,7 @@ impl Rates {
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
         }
-        self.slots[index] = Some(vec![0; self.buckets.len()].into_boxed_slice());
+        self.slots[index] = Some(self.meters.full());
     }
 
     pub(super) fn close(&mut self, slot: u32) {
@@ -96,63 +44,38 @@ impl Rates {
 
     /// Returns true if a command may be taken now. If so it counts.
     pub(super) fn admits(&mut self, slot: u32, request: &Request, now: Now) -> bool {
-        let commands = &self.commands;
-        let own = match request {
-            Request::Connect(_) | Request::Ping => return true,
-            Request::Subscribe(_) => &commands.subscribe,
-            Request::Unsubscribe(_) => &commands.unsubscribe,
-            Request::Publish(_) => &commands.publish,
-            Request::History(_) => &commands.history,
-            Request::Presence(_) => &commands.presence,
-            Request::PresenceStats(_) => &commands.presence_stats,
-            Request::Refresh(_) => &commands.refresh,
-            Request::SubRefresh(_) => &commands.sub_refresh,
-            Request::Rpc(_) => &commands.rpc,
-            Request::Send(_) => &commands.other,
-        };
+        let Some(places) = self.commands.of(request) else { return true };
         let Some(Some(used)) = self.slots.get_mut(slot as usize) else { return true };
-        let now = nanos(Duration::from_millis(now.mono));
-        let places = || own.clone().chain(commands.total.clone());
-        let next = |place: usize, used: &[u64]| used[place].max(now) + self.buckets[place].time(1);
-        if places().any(|place| next(place, used) > now + self.buckets[place].interval) {
-            return false;
-        }
-        for place in places() {
-            used[place] = next(place, used);
-        }
-        true
+        self.meters.take(used, places, now)
+    }
+
+    /// Counts replies with an error. Returns false if there were too many.
+    pub(super) fn admits_errors(&mut self, slot: u32, count: u32, now: Now) -> bool {
+        let Some(Some(used)) = self.slots.get_mut(slot as usize) else { return true };
+        (0..count).all(|_| self.meters.take(used, self.errors.clone(), now))
     }
 
     /// Counts received bytes. Returns the time until which nothing more may be read, in milliseconds of the monotonic
     /// clock, if it was too much.
     pub(super) fn received(&mut self, slot: u32, count: usize, now: Now) -> Option<u64> {
         let used = self.slots.get_mut(slot as usize)?.as_mut()?;
-        let now = nanos(Duration::from_millis(now.mono));
-        let mut until = now;
-        for place in self.bytes.clone() {
-            let Meter { interval, .. } = self.buckets[place];
-            used[place] = used[place].max(now) + self.buckets[place].time(count as u64);
-            until = until.max(used[place].saturating_sub(interval));
-        }
-        (until > now).then(|| until.div_ceil(1_000_000))
+        self.meters.overdraw(used, self.bytes.clone(), count, now);
+        let until = self.meters.settled(used, self.bytes.clone());
+        (until > now.mono).then_some(until)
     }
 
     /// Until when nothing may be read from a connection, in milliseconds of the monotonic clock.
     pub(super) fn until(&self, slot: u32) -> u64 {
         let Some(Some(used)) = self.slots.get(slot as usize) else { return 0 };
-        let places = self.bytes.clone();
-        let until = places.map(|place| used[place].saturating_sub(self.buckets[place].interval)).max();
-        until.unwrap_or(0).div_ceil(1_000_000)
+        self.meters.settled(used, self.bytes.clone())
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Bucket, CommandLimits};
+    use std::time::Duration;
 
     const fn at(mono: u64) -> Now {
         Now { mono, wall: 0 }
@@ -174,12 +97,13 @@ mod tests {
 
     #[test]
     fn a_command_takes_from_its_own_buckets_and_from_the_total() {
-        let limits = RateLimits {
+        let commands = CommandLimits {
             total: bucket(10),
             default: bucket(3),
             publish: Some(bucket(8)),
-            ..RateLimits::default()
+            ..CommandLimits::default()
         };
+        let limits = RateLimits { commands, ..RateLimits::default() };
         let mut rates = Rates::new(&limits).expect("something is limited");
         rates.open(0);
         rates.open(1);
@@ -204,5 +128,37 @@ mod tests {
         assert_eq!(rates.received(0, 5_000, at(1_000)), Some(1_500));
         assert_eq!(rates.until(0), 1_500);
         assert_eq!(rates.received(0, 10_000, at(60_000)), None);
+    }
+
+    #[test]
+    fn a_method_has_its_own_buckets() {
+        let commands = CommandLimits {
+            total: bucket(12),
+            rpc: Some(bucket(5)),
+            rpc_methods: [("slow".to_owned(), bucket(1)), ("free".to_owned(), Vec::new())].into(),
+            ..CommandLimits::default()
+        };
+        let limits = RateLimits { commands, ..RateLimits::default() };
+        let mut rates = Rates::new(&limits).expect("something is limited");
+        rates.open(0);
+        let mut calls = |method: &str| {
+            let rpc = Request::Rpc(spinward_wire::message::RPCRequest {
+                method: method.to_owned(),
+                ..Default::default()
+            });
+            (0..20).filter(|_| rates.admits(0, &rpc, at(5_000))).count()
+        };
+        assert_eq!((calls("slow"), calls("other"), calls("free")), (1, 5, 6), "the total is for all of them");
+    }
+
+    #[test]
+    fn errors_have_buckets_of_their_own() {
+        let limits = RateLimits { errors: bucket(3), ..RateLimits::default() };
+        let mut rates = Rates::new(&limits).expect("something is limited");
+        rates.open(0);
+        assert!(rates.admits_errors(0, 2, at(5_000)) && rates.admits_errors(0, 1, at(5_000)));
+        assert!(!rates.admits_errors(0, 1, at(5_000)));
+        assert!(rates.admits_errors(0, 1, at(5_400)) && !rates.admits_errors(0, 1, at(5_400)));
+        assert_eq!(publishes(&mut rates, 0, 50, 5_000), 50);
     }
 }

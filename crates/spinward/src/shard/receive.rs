@@ -66,7 +66,12 @@ impl Core {
     }
 
     fn admits(&mut self, slot: u32, request: &Request, now: Now) -> bool {
-        self.rates.as_mut().is_none_or(|rates| rates.admits(slot, request, now))
+        if !self.rates.as_mut().is_none_or(|rates| rates.admits(slot, request, now)) {
+            return false;
+        }
+        let Some(rates) = &self.hub.user_rates else { return true };
+        let user = self.slots[slot as usize].session.as_ref().and_then(|session| session.user());
+        user.is_none_or(|user| rates.admits(user, request, now))
     }
 
     fn message(&mut self, slot: u32, payload: Payload<'_>, now: Now, exec: &mut impl Execute) {

@@ -1,27 +1,49 @@
 //! Limits of how fast one connection may ask, and send.
 
 use crate::config::report::Report;
-use crate::config::typed::{ClientRateLimit, RateLimit};
+use crate::config::typed::{ClientRateLimit, CommandRateLimit, RateLimit};
 
 pub(super) fn check(report: &mut Report<'_>, limits: &ClientRateLimit) {
-    let commands = &limits.client_command;
-    let own = [
-        ("total", &commands.total),
-        ("default", &commands.default),
-        ("subscribe", &commands.subscribe),
-        ("unsubscribe", &commands.unsubscribe),
-        ("publish", &commands.publish),
-        ("history", &commands.history),
-        ("presence", &commands.presence),
-        ("presence_stats", &commands.presence_stats),
-        ("refresh", &commands.refresh),
-        ("sub_refresh", &commands.sub_refresh),
-        ("rpc", &commands.rpc),
-    ];
-    for (name, limit) in own.into_iter().filter(|_| commands.enabled) {
-        buckets(report, &format!("client.rate_limit.client_command.{name}"), limit);
+    let ClientRateLimit { client_command, user_command, client_error, received_bytes } = limits;
+    commands(report, "client.rate_limit.client_command", client_command);
+    commands(report, "client.rate_limit.user_command", &user_command.commands);
+    if user_command.commands.enabled {
+        buckets(report, "client.rate_limit.user_command.connect", &user_command.connect);
     }
-    buckets(report, "client.rate_limit.received_bytes", &limits.received_bytes);
+    if client_error.enabled {
+        buckets(report, "client.rate_limit.client_error.total", &client_error.total);
+    }
+    buckets(report, "client.rate_limit.received_bytes", received_bytes);
+}
+
+fn commands(report: &mut Report<'_>, path: &str, limits: &CommandRateLimit) {
+    let own = [
+        ("total", &limits.total),
+        ("default", &limits.default),
+        ("subscribe", &limits.subscribe),
+        ("unsubscribe", &limits.unsubscribe),
+        ("publish", &limits.publish),
+        ("history", &limits.history),
+        ("presence", &limits.presence),
+        ("presence_stats", &limits.presence_stats),
+        ("refresh", &limits.refresh),
+        ("sub_refresh", &limits.sub_refresh),
+        ("rpc", &limits.rpc.base),
+    ];
+    if !limits.enabled {
+        return;
+    }
+    for (name, limit) in own {
+        buckets(report, &format!("{path}.{name}"), limit);
+    }
+    let overrides = &limits.rpc.method_overrides;
+    for (at, one) in overrides.iter().enumerate() {
+        let path = format!("{path}.rpc.method_overrides[{at}]");
+        if overrides[..at].iter().any(|before| before.method == one.method) {
+            report.problem(&format!("{path}.method"), "is there twice");
+        }
+        buckets(report, &path, &one.limit);
+    }
 }
 
 fn buckets(report: &mut Report<'_>, path: &str, limit: &RateLimit) {

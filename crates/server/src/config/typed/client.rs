@@ -63,7 +63,7 @@ options! {
         unauthenticated_connection_limit: u32 => ours;
         /// Overload protection: limits beyond which no new clients are accepted.
         overload: ClientOverload => ours;
-        /// Rate limits for the commands and bytes of one connection.
+        /// Rate limits of connections and users.
         rate_limit: ClientRateLimit => ours;
         /// Includes the server time in connect replies.
         connect_include_server_time: bool => since("5.4.0");
@@ -87,15 +87,36 @@ options! {
         connect_code_to_unidirectional_disconnect: ConnectCodeToDisconnect => planned;
     }
 
-    /// Rate limits of one connection.
+    /// Rate limits of connections and users.
     pub struct ClientRateLimit {
-        /// Commands. One beyond a limit is refused with error 111.
+        /// Commands of one connection. One beyond a limit is refused with error 111.
         client_command: CommandRateLimit;
+        /// Commands of all connections of a user on this node. One beyond a limit is refused with error 111. Users without an id are not limited.
+        user_command: UserCommandRateLimit;
+        /// Replies with an error to one connection. One beyond the limit closes it with code 3509.
+        client_error: ErrorRateLimit;
         /// Received bytes. A connection beyond the limit is not read for a while.
         received_bytes: RateLimit => ours;
     }
 
-    /// Limits of the commands of one connection. Connect commands are not counted.
+    /// Limits of replies with an error.
+    pub struct ErrorRateLimit {
+        /// Enables the limit of errors.
+        enabled: bool;
+        /// All errors together.
+        total: RateLimit;
+    }
+
+    /// Limits of the commands of a user.
+    pub struct UserCommandRateLimit {
+        /// All commands but connect.
+        #[serde(flatten)]
+        commands: CommandRateLimit;
+        /// Connect commands with a valid login.
+        connect: RateLimit;
+    }
+
+    /// Limits of commands, by kind.
     pub struct CommandRateLimit {
         /// Enables the limits of commands.
         enabled: bool;
@@ -120,7 +141,25 @@ options! {
         /// Subscription refresh commands.
         sub_refresh: RateLimit;
         /// RPC commands.
-        rpc: RateLimit;
+        rpc: RpcRateLimit;
+    }
+
+    /// Limits of RPC commands.
+    pub struct RpcRateLimit {
+        /// RPC commands, whatever their method.
+        #[serde(flatten)]
+        base: RateLimit;
+        /// Methods with limits of their own, in place of those above.
+        method_overrides: Vec<MethodRateLimit>;
+    }
+
+    /// Rate limit of an RPC method.
+    pub struct MethodRateLimit {
+        /// Name of the method.
+        method: String;
+        /// Its limit.
+        #[serde(flatten)]
+        limit: RateLimit;
     }
 
     /// Rate limit.
