@@ -4,7 +4,7 @@
 //! address sanitizer, as cargo-fuzz would (which is not needed, but works as well), runs each for N seconds,
 //! as many at a time as there are cores, and prints executions and covered edges per target. What a run learns
 //! stays in `fuzz/corpus`; an input that fails is kept in `fuzz/artifacts`. The golden messages of `wire`
-//! are the seeds, `fuzz/dictionaries` holds words worth trying.
+//! and `spinward` are the seeds, `fuzz/dictionaries` holds words worth trying.
 //!
 //! With `--teeth` the targets are built with `--cfg planted_fault`: each then holds one fault, and fails the
 //! run if it does not find it within the N seconds, starting from the seeds alone.
@@ -168,7 +168,7 @@ fn fuzz_one(
     if dictionary.is_file() {
         command.arg(format!("-dict={}", dictionary.display()));
     }
-    let golden = fuzz.join("../crates/wire/tests/golden");
+    let golden = fuzz.join("../crates").join(seeds::owner(target)).join("tests/golden");
     if golden.is_dir() {
         let seeds = fuzz.join("target/seeds").join(target);
         seeds::write(&golden, target, &seeds)?;

@@ -204,6 +204,7 @@ impl Room {
             entropy: Entropy::seeded(1),
             broker: None,
             presence: None,
+            cluster: None,
             tasks: tasks.clone(),
         });
         let mut room = Self { node, tasks, protocol, conns: Vec::new() };

@@ -76,4 +76,16 @@ pub enum Fault {
     ReplacedUntold,
     /// A refused refresh of a subscription is reported as one that took effect.
     RefusedProlongs,
+    /// An operation is applied as often as it arrives.
+    OperationRepeats,
+    /// An operation of another node is confirmed and not applied.
+    OperationUnapplied,
+    /// The result of an operation does not name the nodes that did not confirm it.
+    MissingUnnamed,
+    /// A wait for other nodes does not end.
+    EndlessWait,
+    /// A node that is silent is not taken for lost.
+    LostStays,
+    /// A node sends no heartbeats any more.
+    HeartbeatsStop,
 }

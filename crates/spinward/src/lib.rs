@@ -16,6 +16,7 @@ mod capacity;
 mod channel;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod enforce;
 pub mod engine;
@@ -45,11 +46,12 @@ pub mod transport;
 
 pub use answer::Answer;
 pub use client::Client;
+pub use cluster::{ClientFilter, ServerSubscribe};
 pub use config::Config;
 pub use metrics::Snapshot;
 pub use node::{
-    BuildError, ClientFilter, Done, Health, Node, NodeBuilder, NodeInfo, ServerSubscribe, ShardHealth,
-    ShardState, SubscribeError,
+    BuildError, ClusterHandler, Done, Health, Node, NodeBuilder, NodeInfo, ShardHealth, ShardState,
+    SubscribeError, WeakNode,
 };
 pub use publication::{ClientInfo, Position, Publication};
 pub use spinward_wire as wire;

@@ -10,8 +10,10 @@ mod tasks;
 pub use tasks::{Tasks, give_way};
 
 use crate::clock::{Clock, Now};
+use crate::cluster;
 use crate::config::Config;
 use crate::engine::broker::Broker;
+use crate::engine::controller::Controller;
 use crate::engine::presence::{MemoryPresence, Presence};
 use crate::hooks::{Handshake, Hooks};
 use crate::hub::Hub;
@@ -19,6 +21,7 @@ use crate::id::Entropy;
 use crate::identity::{Credentials, Transport};
 use crate::mailbox::inbox::Entry;
 use crate::node::ask::Executor;
+use crate::node::cluster::{ClusterHandler, Link, NoHandler};
 use crate::node::{Bulkheads, Inner, Node};
 use crate::runtime::Runtime;
 use crate::shard::core::Core;
@@ -49,8 +52,20 @@ pub struct Parts {
     pub broker: Option<Arc<dyn Broker>>,
     /// A presence store, or none for the memory one.
     pub presence: Option<Arc<dyn Presence>>,
+    /// A way to other nodes, or none for a node that is alone.
+    pub cluster: Option<Neighbours>,
     /// Answers that come later are polled here.
     pub tasks: Tasks,
+}
+
+/// A way of a simulated node to others.
+pub struct Neighbours {
+    /// Carries messages.
+    pub controller: Arc<dyn Controller>,
+    /// Timings.
+    pub config: cluster::Config,
+    /// Answers messages of other nodes.
+    pub handler: Arc<dyn ClusterHandler>,
 }
 
 /// One node under simulation.
@@ -90,9 +105,12 @@ struct Wire {
 
 impl SimNode {
     /// Makes a node. Nothing of it moves by itself.
+    ///
+    /// # Panics
+    /// The controller cannot be started.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { hooks, config, clock, entropy, broker, presence, tasks } = parts;
+        let Parts { hooks, config, clock, entropy, broker, presence, cluster, tasks } = parts;
         let count = config.shards.clamp(1, 64);
         let runtime = Runtime::Simulated(tasks);
         let hub = Arc::new(Hub::new(
@@ -107,6 +125,12 @@ impl SimNode {
         }
         let presence = presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(hub.entropy.number())));
         let now = hub.clock.now();
+        let (link, handler): (_, Arc<dyn ClusterHandler>) = match cluster {
+            Some(Neighbours { controller, config, handler }) => {
+                (Some(Arc::new(Link::new(controller, config, hub.node))), handler)
+            }
+            None => (None, Arc::new(NoHandler)),
+        };
         let inner = Arc::new(Inner {
             hub: Arc::clone(&hub),
             hooks,
@@ -114,6 +138,10 @@ impl SimNode {
             runtime,
             bulkheads: Bulkheads::new(hub.config.max_calls_in_flight),
             started_ms: now.mono,
+            name: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            handler,
+            link,
         });
         let shards = (0..count)
             .map(|_| Executor::new(Arc::clone(&inner)))
@@ -125,7 +153,15 @@ impl SimNode {
                 wires: Vec::new(),
             })
             .collect();
-        Self { node: Node::simulated(inner), hub, shards, serial: 0 }
+        let node = Node::simulated(inner);
+        if let Some(link) = &node.inner.link {
+            #[allow(
+                clippy::expect_used,
+                reason = "a simulation has no use for a controller that does not start"
+            )]
+            link.start(node.downgrade()).expect("the controller starts");
+        }
+        Self { node, hub, shards, serial: 0 }
     }
 
     /// Returns the node, for its public API. Its futures are for [`Tasks`].
@@ -357,6 +393,22 @@ impl SimNode {
     #[must_use]
     pub fn next_deadline(&self, shard: usize) -> Option<u64> {
         self.shards[shard].core.next_deadline()
+    }
+
+    /// The node does what is due between nodes: heartbeats, and the end of waits.
+    pub fn tick_cluster(&self) {
+        if let Some(link) = &self.node.inner.link {
+            link.tick(&self.node);
+        }
+    }
+
+    /// The node tells the others that it ends, and closes its controller. A node that is dropped without this has
+    /// crashed.
+    pub fn say_goodbye(&self) {
+        if let Some(link) = self.node.inner.link.clone() {
+            let node = self.node.clone();
+            self.node.inner.runtime.spawn(async move { link.close(&node).await });
+        }
     }
 
     /// Does what is due in the engine: drops all history that has expired, asks a remote broker again.

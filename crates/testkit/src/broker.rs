@@ -87,6 +87,14 @@ impl SimBroker {
         self.0.state.lock().misdeeds = misdeeds;
     }
 
+    /// Forgets a node that is gone.
+    pub fn forget(&self, node: usize) {
+        let mut state = self.0.state.lock();
+        state.sinks.remove(&node);
+        state.interest.retain(|(of, _)| *of != node);
+        state.queues.retain(|(of, _), _| *of != node);
+    }
+
     /// Moves one publication on its way to a node, of a channel that the seed draws. Says whether there was one.
     pub fn step(&self) -> bool {
         let Shared { state, random, log, .. } = &*self.0;

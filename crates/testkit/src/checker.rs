@@ -3,6 +3,7 @@
 //! A *segment* of a client in a channel begins with a subscription that starts anew: not recovering, or told
 //! that it was not recovered. Within it, and over every recovery, nothing may be missing, doubled or swapped.
 
+mod control;
 mod end;
 
 use crate::log::{Event, Fault, Line, Seen};
@@ -45,6 +46,14 @@ pub enum Check {
     Precision,
     /// A loss is told in time.
     Signal,
+    /// An operation is applied on each node that it reaches, and confirmed only then.
+    Applied,
+    /// An operation is applied once.
+    Once,
+    /// Whoever waits for other nodes is told when the time is over.
+    Deadline,
+    /// In the end every node knows every other, and none that is gone.
+    Registry,
 }
 
 impl fmt::Display for Violation {
@@ -128,6 +137,7 @@ struct Checker<'a> {
     places: BTreeMap<(&'a str, &'a str, u64), (u32, u64, u32)>,
     acked: Vec<Acked<'a>>,
     finals: BTreeMap<&'a str, Vec<Final<'a>>>,
+    control: control::Control<'a>,
     failovers: Vec<usize>,
     calm: Option<usize>,
     now: u64,
@@ -198,6 +208,7 @@ impl<'a> Checker<'a> {
     }
 
     fn line(&mut self, at: usize, event: &'a Event) {
+        self.control(at, event);
         match event {
             Event::Channel { ch, history, limit, lossless } => {
                 let rules =
@@ -299,6 +310,11 @@ impl<'a> Checker<'a> {
                 Fault::Failover => self.failovers.push(at),
                 _ => {}
             },
+            Event::Opened { .. }
+            | Event::Issued { .. }
+            | Event::Arrived { .. }
+            | Event::Told { .. }
+            | Event::Nodes { .. } => {}
             Event::Calm => self.calm = Some(at),
             Event::Final { ch, epoch, offset, pubs, .. } => {
                 for seen in pubs {

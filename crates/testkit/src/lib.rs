@@ -1,12 +1,13 @@
 //! Building blocks of Spinward's tests.
 //!
 //! [`peer`] speaks the client protocol from a script and writes down what it is told, [`world`] steps whole
-//! nodes of production code by a seed, [`broker`] is a remote broker that misbehaves by the same seed, and
+//! nodes of production code by a seed, [`broker`] is a remote broker and [`bus`] a controller, both of which misbehave by the same seed, and
 //! [`checker`] judges what was written down. [`pipeline`] is a client
 //! that sends without waiting, and may be hostile. [`client`] puts a peer onto a real socket, and [`idp`] publishes keys. [`counted`] is the frame
 //! of programs whose instructions are counted.
 
 pub mod broker;
+pub mod bus;
 pub mod checker;
 pub mod client;
 pub mod counted;

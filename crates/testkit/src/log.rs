@@ -93,6 +93,26 @@ pub enum Fault {
         /// Channel.
         ch: String,
     },
+    /// A message of a node to others was not taken, or so the node was told.
+    Unsent {
+        /// Node.
+        node: usize,
+    },
+    /// A node is cut off from the others, as far as operations go.
+    Cut {
+        /// Node.
+        node: usize,
+    },
+    /// It is not any more.
+    Connected {
+        /// Node.
+        node: usize,
+    },
+    /// A node is started again, after a crash or an orderly end.
+    Restarted {
+        /// Node.
+        node: usize,
+    },
     /// A request of a node failed.
     Refused {
         /// Node.
@@ -100,6 +120,31 @@ pub enum Fault {
         /// Channel.
         ch: String,
     },
+}
+
+/// Something that the application wants done on all nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Operation {
+    /// A client's connections are closed, with code 3011.
+    Disconnect {
+        /// Client.
+        c: u32,
+    },
+    /// A client's logins are taken back: they end with code 4001.
+    Revoke {
+        /// Client.
+        c: u32,
+    },
+    /// A client's subscription ends, with code 2000 or 2501.
+    Unsubscribe {
+        /// Client.
+        c: u32,
+        /// Channel.
+        ch: String,
+    },
+    /// All nodes are asked for their number.
+    Survey,
 }
 
 /// One thing that happened.
@@ -221,6 +266,47 @@ pub enum Event {
         c: u32,
         /// Description.
         what: String,
+    },
+    /// A client has a connection to a node.
+    Opened {
+        /// Client.
+        c: u32,
+        /// Node.
+        node: usize,
+    },
+    /// The application has a node do something on all nodes.
+    Issued {
+        /// Its number.
+        op: u64,
+        /// Node.
+        node: usize,
+        /// What.
+        what: Operation,
+        /// Time at which the wait for other nodes is over.
+        deadline: u64,
+    },
+    /// An operation has reached a node, for the first time.
+    Arrived {
+        /// Its number.
+        op: u64,
+        /// Node.
+        node: usize,
+    },
+    /// The application is told that an operation or a survey is over.
+    Told {
+        /// Its number.
+        op: u64,
+        /// Nodes that have confirmed or answered.
+        confirmed: Vec<usize>,
+        /// Nodes that have not.
+        missing: Vec<usize>,
+    },
+    /// The nodes that a node knows at the end, itself included.
+    Nodes {
+        /// Node.
+        node: usize,
+        /// Those that it knows; one that is not there any more is `usize::MAX`.
+        knows: Vec<usize>,
     },
     /// Something was done on purpose.
     Fault {

@@ -1,14 +1,17 @@
 //! Whole nodes under simulation: who does what next is drawn from the seed, and everything that happens is in
 //! the log.
 
+mod cluster;
 mod rules;
 
 use crate::broker::{Misdeeds, SimBroker};
-use crate::log::{Event, Fault, Line, Log, Seen};
+use crate::bus::{SimBus, Trouble};
+use crate::log::{Event, Fault, Line, Log, Operation, Seen};
 use crate::payload::{self, Message};
 use crate::peer::Peer;
 use crate::pipeline::{Kind, Pipeline};
 use crate::random::Random;
+use cluster::{Waiting, neighbours};
 use parking_lot::Mutex;
 use rules::{Rules, Tarrying, config, is_served, options};
 use spinward::clock::{Clock, Now};
@@ -50,6 +53,10 @@ pub struct Scenario {
     pub presence: bool,
     /// Misbehaviour of the remote broker.
     pub misdeeds: Misdeeds,
+    /// The trouble of the bus between the nodes, if there is one.
+    pub bus: Option<Trouble>,
+    /// Nodes that are cut off or connected again, crash or end and are started again, of 1,000 steps.
+    pub collapse: usize,
     /// Hooks that answer later, of 1,000.
     pub tarry: usize,
     /// Sockets cut, subscriptions and connections ended by the server, slow readers, of 1,000 steps.
@@ -97,6 +104,8 @@ impl Scenario {
             inbox: *random.one_of(&[1_500, 1 << 20]),
             quiet: random.permille(500),
             hostile: random.below(3),
+            bus: None,
+            collapse: 0,
         }
     }
 }
@@ -124,6 +133,16 @@ struct World {
     hostile: Vec<Hostile>,
     publishers: Vec<Publisher>,
     channels: Vec<String>,
+    presence: Arc<dyn Presence>,
+    entropy: Entropy,
+    bus: Option<SimBus>,
+    /// Nodes started so far.
+    started: usize,
+    /// The number by which the broker knows each node.
+    numbers: Vec<usize>,
+    /// Operations issued so far.
+    operations: u64,
+    waiting: Vec<Waiting>,
 }
 
 /// A client and where it is connected.
@@ -173,19 +192,6 @@ impl World {
             store: MemoryPresence::new(entropy.number()).into(),
             random: random.clone(),
         });
-        let nodes = (0..scenario.remote_nodes.max(1))
-            .map(|node| {
-                SimNode::new(Parts {
-                    hooks: Arc::new(Rules { scenario: scenario.clone(), random: random.clone() }),
-                    config: config(&scenario),
-                    clock: clock.clone(),
-                    entropy: entropy.clone(),
-                    broker: broker.as_ref().map(|broker| broker.link(node)),
-                    presence: Some(presence.clone()),
-                    tasks: tasks.clone(),
-                })
-            })
-            .collect();
         let clients = (0..scenario.clients)
             .map(|number| {
                 let protocol = *random.one_of(&[Protocol::Json, Protocol::Protobuf]);
@@ -211,7 +217,44 @@ impl World {
         let publishers = (1..=scenario.publishers as u32)
             .map(|p| Publisher { p, sent: vec![0; channels.len()], busy: Arc::default() })
             .collect();
-        Self { scenario, random, clock, tasks, log, broker, nodes, clients, hostile, publishers, channels }
+        let bus = scenario.bus.map(|trouble| SimBus::new(random.clone(), log.clone(), trouble));
+        let nodes = scenario.remote_nodes.max(1);
+        let mut world = Self {
+            scenario,
+            random,
+            clock,
+            tasks,
+            log,
+            broker,
+            nodes: Vec::new(),
+            clients,
+            hostile,
+            publishers,
+            channels,
+            presence,
+            entropy,
+            bus,
+            started: nodes,
+            numbers: (0..nodes).collect(),
+            operations: 0,
+            waiting: Vec::new(),
+        };
+        world.nodes = (0..nodes).map(|node| world.start(node, node)).collect();
+        world
+    }
+
+    /// Starts a node. The broker knows it by a number of its own, so that nothing of an earlier node is left there.
+    fn start(&self, node: usize, number: usize) -> SimNode {
+        SimNode::new(Parts {
+            hooks: Arc::new(Rules { scenario: self.scenario.clone(), random: self.random.clone() }),
+            config: config(&self.scenario),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            broker: self.broker.as_ref().map(|broker| broker.link(number)),
+            presence: Some(Arc::clone(&self.presence)),
+            cluster: self.bus.as_ref().map(|bus| neighbours(bus, node)),
+            tasks: self.tasks.clone(),
+        })
     }
 
     fn step(&mut self) {
@@ -229,6 +272,11 @@ impl World {
             42..54 => {
                 if let Some(broker) = &self.broker {
                     broker.step();
+                }
+                if let Some(bus) = &self.bus {
+                    for _ in 0..random.between(1, 4) {
+                        bus.step();
+                    }
                 }
             }
             54..70 => {
@@ -269,6 +317,10 @@ impl World {
         if random.permille(self.scenario.havoc) {
             self.destroy();
         }
+        if random.permille(self.scenario.collapse) {
+            self.collapse();
+        }
+        self.look();
     }
 
     /// A hostile client sends what it likes, and takes little of what it gets.
@@ -309,7 +361,9 @@ impl World {
                 node.tick(shard);
             }
             node.expire();
+            node.tick_cluster();
         }
+        self.look();
     }
 
     /// A client takes what it was sent.
@@ -336,6 +390,9 @@ impl World {
             let credentials = Credentials { user: format!("u{}", peer.c), ..Credentials::default() };
             let room = if random.permille(200) { random.between(100, 600) } else { 1 << 20 };
             if let Some(conn) = self.nodes[node].connect(peer.protocol(), Some(credentials), room) {
+                if self.bus.is_some() {
+                    self.log.add(Event::Opened { c: peer.c, node });
+                }
                 peer.open();
                 *at = Some((node, conn));
             }
@@ -395,6 +452,16 @@ impl World {
             1 => {
                 self.log.fault(Fault::Slow { c });
                 self.nodes[node].set_room(conn, self.random.between(0, 300));
+            }
+            2 | 3 if self.bus.is_some() => {
+                let at = self.random.below(self.nodes.len());
+                let what = match self.random.below(4) {
+                    0 => Operation::Disconnect { c },
+                    1 => Operation::Revoke { c },
+                    2 => Operation::Survey,
+                    _ => Operation::Unsubscribe { c, ch: self.random.one_of(&self.channels).clone() },
+                };
+                self.issue(at, what);
             }
             2 => {
                 let ch = self.random.one_of(&self.channels).clone();
@@ -457,6 +524,7 @@ impl World {
             }
         }
         self.settle();
+        self.end_cluster();
         self.log.add(Event::Calm);
         if self.scenario.quiet {
             for _ in 0..3 * POSITION_CHECK.as_secs() {
@@ -503,6 +571,12 @@ impl World {
                     moved += 1;
                 }
             }
+            if let Some(bus) = &self.bus {
+                while bus.step() {
+                    moved += 1;
+                }
+            }
+            self.look();
             for node in &mut self.nodes {
                 for shard in 0..node.shards() {
                     moved += node.take_entries(shard, usize::MAX);

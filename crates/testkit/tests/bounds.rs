@@ -114,6 +114,7 @@ impl World {
             entropy: Entropy::seeded(seed),
             broker: None,
             presence: None,
+            cluster: None,
             tasks: tasks.clone(),
         });
         let kinds = (0..MEMBERS).map(|_| Kind::Member).chain([

@@ -79,6 +79,7 @@ impl World {
             entropy: Entropy::seeded(seed),
             broker: None,
             presence: None,
+            cluster: None,
             tasks: tasks.clone(),
         });
         let mut world = Self {

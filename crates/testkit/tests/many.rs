@@ -43,6 +43,7 @@ impl World {
             entropy: Entropy::seeded(7),
             broker: None,
             presence: None,
+            cluster: None,
             tasks: tasks.clone(),
         });
         let mut world = Self { node, tasks, conns: Vec::new() };
@@ -76,7 +77,7 @@ impl World {
         }
     }
 
-    fn flag(&self, done: impl Future<Output = ()> + Send + 'static) -> Arc<AtomicBool> {
+    fn flag<T>(&self, done: impl Future<Output = T> + Send + 'static) -> Arc<AtomicBool> {
         let flag = Arc::new(AtomicBool::new(false));
         let set = Arc::clone(&flag);
         self.tasks.spawn(async move {

@@ -208,6 +208,7 @@ impl Real {
             entropy: Entropy::seeded(seed),
             broker: None,
             presence: None,
+            cluster: None,
             tasks: tasks.clone(),
         });
         let clients = (0..CLIENTS)

@@ -60,6 +60,7 @@ impl World {
             entropy: Entropy::seeded(7),
             broker: None,
             presence: None,
+            cluster: None,
             tasks: Tasks::default(),
         });
         let mut world = Self { node, clock };

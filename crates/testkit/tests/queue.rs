@@ -42,6 +42,7 @@ impl World {
             entropy: Entropy::seeded(7),
             broker: None,
             presence: None,
+            cluster: None,
             tasks: Tasks::default(),
         });
         let conn = node.connect(protocol, None, usize::MAX).expect("the node is up");

@@ -1,8 +1,13 @@
-//! Seeds from the golden messages of `wire`.
+//! Seeds from the golden messages of `wire` and `spinward`.
 
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+
+/// The crate whose golden messages a target starts from.
+pub(super) fn owner(target: &str) -> &'static str {
+    if target == "operation" { "spinward" } else { "wire" }
+}
 
 /// Writes the golden messages to `to`, one file each, in the form `target` reads.
 ///
@@ -28,7 +33,7 @@ fn seed(target: &str, line: &str) -> Option<Vec<u8>> {
     let json = line.starts_with('{').then_some(line.as_bytes());
     match target {
         "json_command" => json.map(<[u8]>::to_vec),
-        "protobuf_command" => hex(line),
+        "protobuf_command" | "operation" => hex(line),
         // Both protocols, the message alone.
         "framing" => {
             let message = hex(line)?;

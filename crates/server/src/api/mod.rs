@@ -8,6 +8,7 @@ pub(crate) mod describe;
 pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod method;
+pub(crate) mod neighbours;
 pub(crate) mod openapi;
 pub(crate) mod output;
 pub(crate) mod parameter;
@@ -19,8 +20,10 @@ use error::ApiError;
 use method::{Command, Reply};
 use output::Empty;
 use parking_lot::Mutex;
-use spinward::{Done, Node, NodeInfo};
+use spinward::cluster::{Applied, NodeStatus};
+use spinward::{Done, Node};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Most publishes of a broadcast, and commands of a parallel batch, that are under way at a time.
 const CONCURRENCY: usize = 64;
@@ -29,21 +32,18 @@ const CONCURRENCY: usize = 64;
 #[derive(Clone)]
 pub(crate) struct Api {
     node: Node,
-    facts: Arc<Facts>,
     active: Shared<ActiveConfig>,
     revocations: Revocations,
     explainer: Explainer,
-    /// The numbers in the latest result of `info`.
-    latest_info: Arc<Mutex<Option<NodeInfo>>>,
+    latest_info: Arc<Mutex<Option<LatestInfo>>>,
 }
 
-/// Facts of a node in `info`, besides its counters.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    /// Random id of this life of the process.
-    pub(crate) uid: String,
-    /// `node.name`.
-    pub(crate) name: String,
+/// The latest result of `info`.
+#[derive(Clone)]
+struct LatestInfo {
+    /// Uptime of this node at the time.
+    at: Duration,
+    nodes: Vec<NodeStatus>,
 }
 
 impl Api {
@@ -51,12 +51,11 @@ impl Api {
     #[must_use]
     pub(crate) fn new(
         node: Node,
-        facts: Facts,
         active: Shared<ActiveConfig>,
         revocations: Revocations,
         explainer: Explainer,
     ) -> Self {
-        Self { node, facts: Arc::new(facts), active, revocations, explainer, latest_info: Arc::default() }
+        Self { node, active, revocations, explainer, latest_info: Arc::default() }
     }
 
     /// Makes a call.
@@ -114,8 +113,10 @@ impl Context<'_> {
 
     /// Stores a revocation. It has been enforced on live connections before the caller is answered.
     async fn revoke(&self, revocation: Revocation) -> Result<Empty, ApiError> {
+        let others = self.node().is_clustered().then(|| revocation.clone());
         let done = self.in_store(move |api| api.revocations.revoke(&api.node, revocation)).await?;
-        self.enforcing.0.lock().push(done);
+        let told = others.map(|revocation| neighbours::revoke(self.node(), &revocation));
+        self.enforcing.0.lock().extend(std::iter::once(done).chain(told));
         Ok(Empty {})
     }
 
@@ -140,6 +141,14 @@ impl Context<'_> {
     }
 }
 
+/// Logs the nodes that did not confirm an operation in time. The caller is answered all the same: they may have done it.
+fn log_missing(operation: &'static str, applied: &Applied) {
+    if !applied.is_complete() {
+        let Applied { missing, declined, .. } = applied;
+        tracing::warn!(operation, ?missing, ?declined, "operation not confirmed by all nodes");
+    }
+}
+
 /// Revocations that are stored, and being enforced on live connections.
 #[derive(Default)]
 struct Enforcing(Mutex<Vec<Done>>);
@@ -149,7 +158,7 @@ impl Enforcing {
     async fn end(&self) {
         let pending = std::mem::take(&mut *self.0.lock());
         for done in pending {
-            done.await;
+            log_missing("revocation", &done.await);
         }
     }
 }

@@ -6,8 +6,9 @@ use super::reload::Reloads;
 use super::serve::Routes;
 use super::tokens::{TokensError, token_settings};
 use crate::admission::{Admission, Caps, Overload, OverloadLimits, Proxies, ProxyError, memory_limit};
+use crate::api::Api;
 use crate::api::http::HttpSettings;
-use crate::api::{Api, Facts};
+use crate::api::neighbours::Neighbours;
 use crate::auth::jwks::Jwks;
 use crate::auth::origin::{OriginError, Origins};
 use crate::auth::revoke::StoreError;
@@ -23,7 +24,6 @@ use crate::session::{
 };
 use spinward::clock::Clock;
 use spinward::config::{Bucket, CommandLimits, RateLimits};
-use spinward::id::Entropy;
 use spinward::{Node, NodeBuilder};
 use std::path::Path;
 use std::sync::Arc;
@@ -65,7 +65,6 @@ pub(super) struct Built {
     pub(super) refusals: Arc<RefusalLog>,
     pub(super) admission: Admission,
     pub(super) explainer: Explainer,
-    uid: String,
 }
 
 impl Built {
@@ -81,11 +80,12 @@ impl Built {
             Arc::clone(&refusals),
             explainer.revocations.clone(),
         );
-        let node = node(config, Node::builder(hooks))?;
+        let neighbours = Neighbours::new(explainer.revocations.clone());
+        let builder = Node::builder(hooks).name(node_name(config)).version(env!("CARGO_PKG_VERSION"));
+        let node = node(config, builder.handler(neighbours))?;
         let admission = admission(config, clock.clone())?;
-        let uid = Entropy::system().client_id().to_string();
         let endpoint = Shared::new(http_settings(config));
-        Ok(Self { node, active, endpoint, jwks, clock, refusals, admission, explainer, uid })
+        Ok(Self { node, active, endpoint, jwks, clock, refusals, admission, explainer })
     }
 
     /// The same, but that clients are told why they are refused: for development only.
@@ -122,7 +122,7 @@ impl Built {
             admission: self.admission.clone(),
             dev: None,
         };
-        let api = || (!config.http_api.disabled).then(|| self.api(config));
+        let api = || (!config.http_api.disabled).then(|| self.api());
         let outer = Routes {
             websocket: (!config.websocket.disabled)
                 .then(|| (config.websocket.handler_prefix.clone(), self.node.websocket())),
@@ -141,21 +141,21 @@ impl Built {
         (Routes { api: api(), health, metrics, description, ..outer }, None)
     }
 
-    fn api(&self, config: &Config) -> (Api, Shared<HttpSettings>) {
-        let name = if config.node.name.is_empty() {
-            let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-            let host = host.trim();
-            format!("{}_{}", if host.is_empty() { "node" } else { host }, config.http_server.port)
-        } else {
-            config.node.name.clone()
-        };
-        let facts = Facts { uid: self.uid.clone(), name };
+    fn api(&self) -> (Api, Shared<HttpSettings>) {
         let (revocations, explainer) = (self.explainer.revocations.clone(), self.explainer.clone());
-        (
-            Api::new(self.node.clone(), facts, self.active.clone(), revocations, explainer),
-            self.endpoint.clone(),
-        )
+        let api = Api::new(self.node.clone(), self.active.clone(), revocations, explainer);
+        (api, self.endpoint.clone())
     }
+}
+
+/// `node.name`, or a name by host and port, as in Centrifugo.
+fn node_name(config: &Config) -> String {
+    if !config.node.name.is_empty() {
+        return config.node.name.clone();
+    }
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("{}_{}", if host.is_empty() { "node" } else { host }, config.http_server.port)
 }
 
 /// Returns the admission rules for connections.

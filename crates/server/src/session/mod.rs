@@ -368,7 +368,7 @@ fn history(grant: HistoryGrant) -> HistoryOptions {
 #[cfg(test)]
 #[path = "../../../spinward/tests/common/mod.rs"]
 #[allow(unreachable_pub, reason = "the library's tests use it as well")]
-mod common;
+pub(crate) mod common;
 
 #[cfg(test)]
 #[path = "grants_tests.rs"]

@@ -1,11 +1,12 @@
-//! Engines: the traits that a broker and a presence store implement, and the in-memory engine.
+//! Engines: the traits that a broker, a presence store and a controller implement, and the in-memory engine.
 //!
-//! [`broker`] and [`presence`] are the traits. What calls a broker outside of the process is `remote.rs`, what it calls
+//! [`broker`], [`presence`] and [`controller`] are the traits. What calls a broker outside of the process is `remote.rs`, what it calls
 //! is `receive.rs`; `requests.rs` asks it for channels by the states of `interest.rs`, `compare.rs` asks it whether
 //! something was lost, and `epoch.rs` names its streams.
 
 pub mod broker;
 mod compare;
+pub mod controller;
 mod epoch;
 pub(crate) mod interest;
 pub(crate) mod memory;

@@ -21,6 +21,16 @@ impl Fault {
         Self::RefusedProlongs,
     ];
 
+    /// Those that touch what nodes are to each other.
+    pub const CLUSTER: [Self; 6] = [
+        Self::OperationRepeats,
+        Self::OperationUnapplied,
+        Self::MissingUnnamed,
+        Self::EndlessWait,
+        Self::LostStays,
+        Self::HeartbeatsStop,
+    ];
+
     /// Those that touch what a connection may have waiting, and have done for it at a time.
     pub const BOUNDS: [Self; 4] =
         [Self::OutputUncounted, Self::NeverResumed, Self::EndlessTurn, Self::PendingDropped];

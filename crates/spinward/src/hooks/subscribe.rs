@@ -31,7 +31,7 @@ pub struct SubscribeEvent {
 }
 
 /// Options of a subscription.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscribeOptions {
     /// Unix seconds at which it ends unless refreshed; 0 never.
     pub expire_at: i64,

@@ -14,7 +14,7 @@ pub(crate) use crate::engine::memory::Held;
 use crate::engine::memory::Memory;
 use crate::engine::remote::Remote;
 use crate::handle::Handle;
-use crate::id::{ClientId, Entropy};
+use crate::id::{ClientId, Entropy, NodeId};
 use crate::log_rate::LogRate;
 use crate::mailbox::admission::Admission;
 use crate::mailbox::inbox::{Control, Entry, Inbox};
@@ -31,6 +31,8 @@ use users::Users;
 
 /// State shared by the shards of a node.
 pub(crate) struct Hub {
+    /// The id of the node.
+    pub(crate) node: NodeId,
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
@@ -76,6 +78,7 @@ impl Hub {
             None => Engine::Memory(Memory::new(&entropy)),
         };
         Self {
+            node: entropy.node_id(),
             directory: Directory::new(seed),
             users: Users::new(seed),
             user_rates: UserRates::new(&config.rate_limits.user_commands, seed),

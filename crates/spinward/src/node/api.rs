@@ -1,40 +1,22 @@
 //! The operations of a node that an application may call.
 
+use crate::cluster::{Applied, ClientFilter, Operation, Outcome, Request, ServerSubscribe};
 use crate::enforce::Judge;
 use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
+use crate::engine::controller::To;
 use crate::engine::presence::{Members, PresenceError, PresenceStats};
-use crate::hooks::SubscribeOptions;
-use crate::mailbox::inbox::{Control, Entry, Refused};
+use crate::mailbox::inbox::{Control, Entry};
 use crate::mailbox::walk::Walk;
 use crate::metrics::Snapshot;
+use crate::node::cluster::Applying;
 use crate::node::{Done, Node};
-use crate::publication::Position;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::mpsc;
 // A batch of calls, each of which is answered at once, would otherwise keep a thread of the runtime for milliseconds.
 use tokio::task::coop::consume_budget;
-
-/// Selects connections of a user.
-#[derive(Clone, Debug, Default)]
-pub struct ClientFilter {
-    /// Only the connection with this id.
-    pub client: Option<String>,
-    /// Not the connections with these ids.
-    pub except: Vec<String>,
-}
-
-/// A subscription that the server makes.
-#[derive(Clone, Debug, Default)]
-pub struct ServerSubscribe {
-    /// Options of the subscription.
-    pub options: SubscribeOptions,
-    /// The client is brought up to date from here.
-    pub since: Option<Position>,
-}
 
 /// Reason that [`Node::subscribe`] did not make a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -120,12 +102,13 @@ impl Node {
         self.inner.hub.wait_for_capacity().await;
     }
 
-    /// Closes connections of a user.
+    /// Closes connections of a user, on every node.
     pub fn disconnect(&self, user: &str, filter: &ClientFilter, code: DisconnectCode) -> Done {
-        self.control(user, filter, &Control::Disconnect(code))
+        self.operate(Operation::Disconnect { user: user.to_owned(), filter: filter.clone(), code })
     }
 
-    /// Applies a rule to connections, those of a user or all.
+    /// Applies a rule to connections of this node, those of a user or all. A rule is code and does not travel: to have
+    /// every node apply its own, tell the others by [`Node::notify`].
     ///
     /// Connections that log in later are not asked about;
     /// [`Hooks::connected`](crate::hooks::Hooks::connected) is the place for those. Calls for all connections with
@@ -135,7 +118,10 @@ impl Node {
     pub fn enforce(&self, user: Option<&str>, judge: &Judge) -> Done {
         let control = Control::Enforce(judge.clone());
         match user {
-            Some(user) => self.control(user, &ClientFilter::default(), &control),
+            Some(user) => match self.walk(user, &ClientFilter::default(), &control) {
+                Applying::Walk(here) => Done::of_walk(here, None),
+                Applying::Subscribe(_) | Applying::Handler(_) => Done::of_others(None),
+            },
             None => {
                 let (doing, done) = Done::new();
                 for shard in 0..self.inner.hub.inboxes.len() {
@@ -147,7 +133,7 @@ impl Node {
         }
     }
 
-    /// Ends a subscription of a user's connections, or all of their subscriptions.
+    /// Ends a subscription of a user's connections, or all of their subscriptions, on every node.
     pub fn unsubscribe(
         &self,
         user: &str,
@@ -155,12 +141,13 @@ impl Node {
         channel: Option<&str>,
         code: UnsubscribeCode,
     ) -> Done {
-        self.control(user, filter, &Control::Unsubscribe { channel: channel.map(Arc::from), code })
+        let (user, channel) = (user.to_owned(), channel.map(str::to_owned));
+        self.operate(Operation::Unsubscribe { user, filter: filter.clone(), channel, code })
     }
 
-    /// Subscribes a user's connections to a channel. Where this node keeps the channels itself, they get what is
-    /// published once this is done; with a remote broker they may still be on their way in. An existing subscription is
-    /// replaced.
+    /// Subscribes a user's connections to a channel, on every node. Where this node keeps the channels itself, they get
+    /// what is published once this is done; with a remote broker they may still be on their way in. An existing
+    /// subscription is replaced. The result names the nodes that did not confirm.
     ///
     /// # Errors
     /// It would end in the past, or the node was shut down before this was done.
@@ -170,28 +157,31 @@ impl Node {
         filter: &ClientFilter,
         channel: &str,
         subscribe: ServerSubscribe,
-    ) -> Result<(), SubscribeError> {
-        let ServerSubscribe { options, since } = subscribe;
-        let (taken, mut all_taken) = mpsc::channel(1);
-        let control = Control::Subscribe {
-            channel: channel.into(),
-            options: Arc::new(options),
-            since,
-            taken: Some(taken),
+    ) -> Result<Applied, SubscribeError> {
+        let operation = Operation::Subscribe {
+            user: user.to_owned(),
+            filter: filter.clone(),
+            channel: channel.to_owned(),
+            subscribe: Box::new(subscribe),
         };
-        drop(self.control(user, filter, &control));
-        drop(control);
-        // Without a refusal this is over when the last connection has dropped its part.
-        let refusal = all_taken.recv().await;
-        while all_taken.recv().await.is_some() {}
-        match refusal {
-            Some(Refused) => Err(SubscribeError::Expired),
-            None if self.inner.hub.is_stopping() => Err(SubscribeError::Stopped),
-            None => Ok(()),
+        let here = self.apply(&operation);
+        let others = self.request(To::All, || Request::Operation(operation));
+        // A declined operation is one of a handler.
+        here.wait().await.unwrap_or(Ok(()))?;
+        if self.inner.hub.is_stopping() {
+            return Err(SubscribeError::Stopped);
+        }
+        let outcome = match others {
+            Some(others) => others.await.unwrap_or_default(),
+            None => Outcome::default(),
+        };
+        match outcome.applied() {
+            (_, true) => Err(SubscribeError::Expired),
+            (applied, false) => Ok(applied),
         }
     }
 
-    /// Prolongs the login of a user's connections (0 is for ever), or ends it.
+    /// Prolongs the login of a user's connections (0 is for ever), or ends it, on every node.
     pub fn refresh(
         &self,
         user: &str,
@@ -200,23 +190,8 @@ impl Node {
         expire_at: i64,
         info: Option<Bytes>,
     ) -> Done {
-        self.control(user, filter, &Control::Refresh { expired, expire_at, info })
-    }
-
-    fn control(&self, user: &str, filter: &ClientFilter, control: &Control) -> Done {
-        let hub = &self.inner.hub;
-        let only: Option<Arc<str>> = filter.client.as_deref().map(Arc::from);
-        let except: Option<Arc<[String]>> =
-            (!filter.except.is_empty()).then(|| filter.except.as_slice().into());
-        let (doing, done) = Done::new();
-        let mut handles = hub.users.handles(user);
-        handles.sort_unstable();
-        for of_shard in handles.chunk_by(|one, other| one.shard() == other.shard()) {
-            let (only, except) = (only.clone(), except.clone());
-            let walk = Walk::these(of_shard.to_vec(), only, except, control.clone(), Arc::clone(&doing));
-            hub.send(of_shard[0].shard(), Entry::Walk(Box::new(walk)));
-        }
-        done
+        let (user, filter) = (user.to_owned(), filter.clone());
+        self.operate(Operation::Refresh { user, filter, expired, expire_at, info })
     }
 
     /// Channels that have subscribers here, and how many. Costs a walk through all channels.
@@ -259,7 +234,7 @@ mod tests {
         let node = Node::builder(Nothing).config(config).build().unwrap();
         let subscribe =
             async || node.subscribe("u", &ClientFilter::default(), "c", ServerSubscribe::default()).await;
-        assert_eq!(subscribe().await, Ok(()), "nobody is meant");
+        assert_eq!(subscribe().await, Ok(Applied::default()), "nobody is meant");
         node.shutdown(Duration::from_secs(10)).await;
         node.inner.hub.users.register("u", Handle::new(0, 0, 0), 0, false);
         let ended = tokio::time::timeout(Duration::from_secs(10), subscribe()).await;

@@ -1,13 +1,16 @@
 //! The builder of a node.
 
 use crate::clock::Clock;
+use crate::cluster;
 use crate::config::Config;
 use crate::engine::broker::{Broker, BrokerError};
+use crate::engine::controller::{ControlError, Controller};
 use crate::engine::presence::{MemoryPresence, Presence};
 use crate::hooks::Hooks;
 use crate::hub::Hub;
 use crate::id::Entropy;
 use crate::node::ask::Executor;
+use crate::node::cluster::{ClusterHandler, Link, NoHandler};
 use crate::node::threads::Threads;
 use crate::node::{Bulkheads, Inner, Node};
 use crate::runtime::Runtime;
@@ -28,6 +31,9 @@ pub enum BuildError {
     /// There is no runtime to run slow answers on: build within one, or pass one.
     #[error("no tokio runtime: call build() inside of one, or give one with runtime()")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
+    /// The controller cannot be started with its settings.
+    #[error("the controller could not be started: {0}")]
+    Controller(#[source] ControlError),
     /// The thread of a shard, or the one that watches them, could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] std::io::Error),
@@ -43,6 +49,11 @@ pub struct NodeBuilder {
     broker: Option<Arc<dyn Broker>>,
     presence: Option<Arc<dyn Presence>>,
     runtime: Option<tokio::runtime::Handle>,
+    name: String,
+    version: String,
+    controller: Option<Arc<dyn Controller>>,
+    cluster: cluster::Config,
+    handler: Arc<dyn ClusterHandler>,
     clock: Clock,
     entropy: Entropy,
 }
@@ -55,6 +66,11 @@ impl NodeBuilder {
             broker: None,
             presence: None,
             runtime: None,
+            name: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            controller: None,
+            cluster: cluster::Config::default(),
+            handler: Arc::new(NoHandler),
             clock: Clock::system(),
             entropy: Entropy::system(),
         }
@@ -88,6 +104,41 @@ impl NodeBuilder {
         self
     }
 
+    /// Names the node, for people: other nodes and [`Node::nodes`] show the name. It need not be unique.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the version that other nodes and [`Node::nodes`] show. Without this, that of the library.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Connects the node to others.
+    #[must_use]
+    pub fn controller(mut self, controller: Arc<dyn Controller>) -> Self {
+        self.controller = Some(controller);
+        self
+    }
+
+    /// Sets the timings between nodes.
+    #[must_use]
+    pub fn cluster(mut self, config: cluster::Config) -> Self {
+        self.cluster = config;
+        self
+    }
+
+    /// Answers [`Node::notify`] and [`Node::survey`] of other nodes, and surveys of this one.
+    #[must_use]
+    pub fn handler(mut self, handler: impl ClusterHandler) -> Self {
+        self.handler = Arc::new(handler);
+        self
+    }
+
     /// Makes the node and starts its shards.
     ///
     /// # Errors
@@ -113,7 +164,20 @@ impl NodeBuilder {
         let presence = self.presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(hub.entropy.number())));
         let started_ms = hub.clock.now().mono;
         let bulkheads = Bulkheads::new(hub.config.max_calls_in_flight);
-        let inner = Arc::new(Inner { hub, hooks: self.hooks, presence, runtime, bulkheads, started_ms });
+        let config = self.cluster;
+        let link = self.controller.map(|controller| Arc::new(Link::new(controller, config, hub.node)));
+        let inner = Arc::new(Inner {
+            hub,
+            hooks: self.hooks,
+            presence,
+            runtime,
+            bulkheads,
+            started_ms,
+            name: self.name,
+            version: self.version,
+            handler: self.handler,
+            link,
+        });
         let threads = Arc::new(Threads::new(Arc::clone(&inner.hub)));
         for shard in 0..shards {
             let executor = Executor::new(Arc::clone(&inner));
@@ -124,7 +188,12 @@ impl NodeBuilder {
         let watchdog = super::watchdog::spawn(Arc::clone(&inner.hub)).map_err(BuildError::Thread)?;
         threads.add_watchdog(&watchdog);
         inner.runtime.spawn(expire(Arc::downgrade(&inner)));
-        Ok(Node { inner, threads })
+        let node = Node { inner, threads };
+        if let Some(link) = &node.inner.link {
+            link.start(node.downgrade()).map_err(BuildError::Controller)?;
+            node.inner.runtime.spawn(Arc::clone(link).run(node.downgrade()));
+        }
+        Ok(node)
     }
 }
 

@@ -3,6 +3,7 @@
 mod api;
 pub(crate) mod ask;
 mod builder;
+pub(crate) mod cluster;
 mod done;
 mod health;
 mod presence;
@@ -11,8 +12,9 @@ mod read;
 pub(crate) mod threads;
 mod watchdog;
 
-pub use api::{ClientFilter, NodeInfo, ServerSubscribe, SubscribeError};
+pub use api::{NodeInfo, SubscribeError};
 pub use builder::{BuildError, NodeBuilder};
+pub use cluster::ClusterHandler;
 pub use done::Done;
 pub use health::{Health, ShardHealth, ShardState};
 
@@ -22,7 +24,8 @@ use crate::engine::presence::Presence;
 use crate::hooks::Hooks;
 use crate::hub::{Engine, Hub};
 use crate::runtime::Runtime;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use threads::Threads;
 
@@ -59,6 +62,14 @@ pub(crate) struct Inner {
     pub(crate) bulkheads: Bulkheads,
     /// Time at which the node was made, on the monotonic clock.
     pub(crate) started_ms: u64,
+    /// Name among other nodes.
+    pub(crate) name: String,
+    /// Version of the application.
+    pub(crate) version: String,
+    /// Answers messages of other nodes.
+    pub(crate) handler: Arc<dyn ClusterHandler>,
+    /// The way to other nodes; a node that is alone has none.
+    pub(crate) link: Option<Arc<cluster::Link>>,
 }
 
 /// Bounds on the calls to the application and to the presence store. Those of a broker are its own.
@@ -74,6 +85,30 @@ impl Bulkheads {
     }
 }
 
+/// A handle that does not keep its node alive, for hooks and handlers that need the node now and then.
+#[derive(Clone)]
+pub struct WeakNode {
+    inner: Weak<Inner>,
+    threads: Weak<Threads>,
+}
+
+impl WeakNode {
+    /// Returns the node, unless it is gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Node> {
+        Some(Node { inner: self.inner.upgrade()?, threads: self.threads.upgrade()? })
+    }
+}
+
+impl fmt::Debug for WeakNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakNode")
+    }
+}
+
+/// Least time to tell other nodes of the end.
+const GOODBYE: Duration = Duration::from_millis(100);
+
 impl Node {
     /// Begins a node with the application's decisions.
     pub fn builder(hooks: impl Hooks) -> NodeBuilder {
@@ -87,17 +122,31 @@ impl Node {
         Self { inner, threads }
     }
 
+    /// Returns a handle that does not keep the node alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakNode {
+        WeakNode { inner: Arc::downgrade(&self.inner), threads: Arc::downgrade(&self.threads) }
+    }
+
     /// Closes every connection with 3001, waits until they have taken leave, and ends the shards. At the deadline
     /// the connections that are left are dropped; a shard that is busy then ends as soon as it can, and is not
-    /// waited for.
+    /// waited for. Other nodes are told last, for which there is a tenth of a second even after the deadline.
     pub async fn shutdown(&self, deadline: Duration) {
         self.threads.stop();
         let hub = &self.inner.hub;
+        let began = hub.clock.now().mono;
         if tokio::time::timeout(deadline, hub.pulse.all_ended()).await.is_ok() {
             self.threads.join();
         } else {
             tracing::warn!("shutdown timeout: dropped connections that did not close in time");
             hub.halt();
+        }
+        if let Some(link) = &self.inner.link {
+            let passed = Duration::from_millis(hub.clock.now().mono.saturating_sub(began));
+            let left = deadline.saturating_sub(passed).max(GOODBYE);
+            if tokio::time::timeout(left, link.close(self)).await.is_err() {
+                tracing::warn!("the controller did not take the goodbye of this node in time");
+            }
         }
         if let Engine::Remote(remote) = &hub.engine {
             self.close(deadline, "broker", remote.broker().close()).await;

@@ -8,6 +8,7 @@ impl Checker<'_> {
         self.check_publishers(lines);
         self.check_kept();
         self.check_liveness(lines);
+        self.check_control(lines);
     }
 
     fn check_publishers(&mut self, lines: usize) {

@@ -134,6 +134,7 @@ impl<'a> World<'a> {
             entropy: Entropy::seeded(seed ^ 0xe47),
             broker: None,
             presence: None,
+            cluster: None,
             tasks: tasks.clone(),
         });
         let clients = (0..5)
@@ -341,7 +342,7 @@ impl<'a> World<'a> {
                     let subscribe = ServerSubscribe { options, since: None };
                     let done = node.subscribe(&user, &ClientFilter::default(), channel, subscribe).await;
                     match done {
-                        Ok(()) => {}
+                        Ok(_) => {}
                         Err(SubscribeError::Expired) => {
                             notes.lock().push(Note::TooLate { client, ends: until })
                         }

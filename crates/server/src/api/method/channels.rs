@@ -1,13 +1,15 @@
 //! `channels`: the channels that have subscribers.
 
 use super::Method;
-use crate::api::Context;
 use crate::api::describe::{Describe, Schemas};
 use crate::api::error::ApiError;
 use crate::api::output::{Object, ToJson, output};
 use crate::api::parameter::parameters;
+use crate::api::{Context, neighbours};
 use globset::ErrorKind;
 use serde_json::{Value, json};
+use spinward::Node;
+use spinward::id::NodeId;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct Channels;
@@ -25,6 +27,8 @@ output! {
     struct Listing as "Channels" {
         /// Channels by their names.
         channels: Occupied,
+        /// Nodes of a cluster whose channels are not included, because they did not answer in time.
+        missing: Vec<String> = optional,
     }
 }
 
@@ -51,28 +55,43 @@ impl Method for Channels {
     type Output = Listing;
 
     async fn call(cx: &Context<'_>, Params { pattern }: Params) -> Result<Listing, ApiError> {
-        let listing = |channels| Listing { channels: Occupied(channels) };
-        if pattern.is_empty() {
-            return Ok(listing(cx.node().channels(|_| true)));
+        if !cx.node().is_clustered() {
+            let channels = Occupied(occupied(cx.node(), &pattern).map_err(|BadPattern| ApiError::INTERNAL)?);
+            return Ok(Listing { channels, missing: Vec::new() });
         }
-        let pattern = plain_carets(&pattern);
-        let glob =
-            globset::GlobBuilder::new(&pattern).literal_separator(false).backslash_escape(true).build();
-        let matcher = match glob {
-            Ok(glob) => glob.compile_matcher(),
-            // A pattern that begins too late or ends too early is one that nothing matches, as in Centrifugo v6.9.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::UnclosedAlternates | ErrorKind::UnopenedAlternates | ErrorKind::DanglingEscape
-                ) =>
-            {
-                return Ok(listing(Vec::new()));
-            }
-            Err(_) => return Err(ApiError::INTERNAL),
-        };
-        Ok(listing(cx.node().channels(|channel| matcher.is_match(channel))))
+        let (channels, missing) = neighbours::channels(cx.node(), &pattern).await?;
+        Ok(Listing { channels: Occupied(channels), missing: missing.iter().map(NodeId::to_string).collect() })
     }
+}
+
+/// The pattern is not a glob.
+#[derive(Debug)]
+pub(crate) struct BadPattern;
+
+/// The channels of a node that match a pattern; without one, all.
+///
+/// # Errors
+/// The pattern cannot be read.
+pub(crate) fn occupied(node: &Node, pattern: &str) -> Result<Vec<(Box<str>, u32)>, BadPattern> {
+    if pattern.is_empty() {
+        return Ok(node.channels(|_| true));
+    }
+    let pattern = plain_carets(pattern);
+    let glob = globset::GlobBuilder::new(&pattern).literal_separator(false).backslash_escape(true).build();
+    let matcher = match glob {
+        Ok(glob) => glob.compile_matcher(),
+        // A pattern that begins too late or ends too early is one that nothing matches, as in Centrifugo v6.9.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::UnclosedAlternates | ErrorKind::UnopenedAlternates | ErrorKind::DanglingEscape
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(_) => return Err(BadPattern),
+    };
+    Ok(node.channels(|channel| matcher.is_match(channel)))
 }
 
 /// Turns carets that begin a class into ordinary characters: Centrifugo's patterns negate by `!`. globset takes a caret

@@ -2,10 +2,10 @@
 
 use super::Method;
 use super::shared::Target;
-use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
 use crate::api::parameter::parameters;
+use crate::api::{Context, log_missing};
 use spinward::wire::code::DisconnectCode;
 
 /// See [`Method::SUMMARY`].
@@ -50,7 +50,7 @@ impl Method for Disconnect {
             |Code { code, reason }| DisconnectCode { code, reason: reason.into() },
         );
         if let Some(filter) = target.filter(whitelist) {
-            cx.node().disconnect(&target.user, &filter, code).await;
+            log_missing(Self::NAME, &cx.node().disconnect(&target.user, &filter, code).await);
         }
         Ok(Empty {})
     }

@@ -1,10 +1,11 @@
 //! `info`: facts about the nodes.
 
 use super::Method;
-use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::output;
 use crate::api::parameter::parameters;
+use crate::api::{Context, LatestInfo};
+use spinward::cluster::NodeStatus;
 use std::time::Duration;
 
 /// The age at which the numbers are counted again. As in Centrifugo v6.9, and asking often costs nothing.
@@ -34,7 +35,7 @@ output! {
         /// `node.name`.
         name: String,
         /// The version of the server.
-        version: &'static str,
+        version: String,
         /// Logged-in connections.
         num_clients: u64,
         /// Distinct users.
@@ -61,24 +62,26 @@ impl Method for Info {
     async fn call(cx: &Context<'_>, Params {}: Params) -> Result<Nodes, ApiError> {
         let uptime = cx.node().uptime();
         let mut latest = cx.api.latest_info.lock();
-        let info = match &*latest {
-            Some(info) if uptime.saturating_sub(info.uptime) < MAX_AGE => info.clone(),
-            _ => latest.insert(cx.node().info()).clone(),
+        let (age, nodes) = match &*latest {
+            Some(info) if uptime.saturating_sub(info.at) < MAX_AGE => {
+                (uptime.saturating_sub(info.at), info.nodes.clone())
+            }
+            _ => {
+                let info = LatestInfo { at: uptime, nodes: cx.node().nodes() };
+                (Duration::ZERO, latest.insert(info).nodes.clone())
+            }
         };
         drop(latest);
-        let facts = &cx.api.facts;
-        let counters = info.counters;
-        Ok(Nodes {
-            nodes: vec![Node {
-                uid: facts.uid.clone(),
-                name: facts.name.clone(),
-                version: env!("CARGO_PKG_VERSION"),
-                num_clients: counters.clients,
-                num_users: counters.users,
-                num_channels: counters.channels,
-                uptime: uptime.as_secs(),
-                num_subs: counters.subscriptions,
-            }],
-        })
+        let node = |status: NodeStatus| Node {
+            uid: status.id.to_string(),
+            name: status.name,
+            version: status.version,
+            num_clients: status.clients,
+            num_users: status.users,
+            num_channels: status.channels,
+            uptime: (status.uptime + age).as_secs(),
+            num_subs: status.subscriptions,
+        };
+        Ok(Nodes { nodes: nodes.into_iter().map(node).collect() })
     }
 }

@@ -6,7 +6,7 @@
 
 mod block_user;
 mod broadcast;
-mod channels;
+pub(super) mod channels;
 mod disconnect;
 pub(crate) mod explain;
 mod history;

@@ -2,10 +2,10 @@
 
 use super::Method;
 use super::shared::Target;
-use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
 use crate::api::parameter::parameters;
+use crate::api::{Context, log_missing};
 use bytes::Bytes;
 
 /// See [`Method::SUMMARY`].
@@ -40,7 +40,8 @@ impl Method for Refresh {
         if let Some(filter) = target.filter(Vec::new()) {
             // Centrifugo v6.9 takes the info with an end only.
             let info = Some(info).filter(|info| !info.is_empty() && expire_at > 0);
-            cx.node().refresh(&target.user, &filter, expired, expire_at.max(0), info).await;
+            let done = cx.node().refresh(&target.user, &filter, expired, expire_at.max(0), info);
+            log_missing(Self::NAME, &done.await);
         }
         Ok(Empty {})
     }

@@ -2,11 +2,11 @@
 
 use super::Method;
 use super::shared::{IN_CHANNEL, StreamPosition, Target};
-use crate::api::Context;
 use crate::api::describe::{Describe, Schemas};
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
 use crate::api::parameter::{Arguments, Name, Parameter, Payload, parameters};
+use crate::api::{Context, log_missing};
 use crate::params::Malformed;
 use crate::policy::server_side::{ServerSide, server_side};
 use crate::policy::{Override, Source};
@@ -63,7 +63,10 @@ impl Method for Subscribe {
         let made = ServerSubscribe { options: options(&grant), since: recover_since.map(Into::into) };
         // An end in the past is an error of the server too, as in Centrifugo v6.9.
         match cx.node().subscribe(&target.user, &filter, &channel, made).await {
-            Ok(()) => Ok(Empty {}),
+            Ok(applied) => {
+                log_missing(Self::NAME, &applied);
+                Ok(Empty {})
+            }
             Err(error) => {
                 tracing::warn!(%error, "API subscribe failed");
                 Err(ApiError::INTERNAL)

@@ -1,10 +1,10 @@
 //! `unblock_user`: ends the block of a user.
 
 use super::Method;
-use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
 use crate::api::parameter::parameters;
+use crate::api::{Context, log_missing, neighbours};
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct UnblockUser;
@@ -27,7 +27,11 @@ impl Method for UnblockUser {
     type Output = Empty;
 
     async fn call(cx: &Context<'_>, Params { user }: Params) -> Result<Empty, ApiError> {
+        let others = cx.node().is_clustered().then(|| user.clone());
         cx.in_store(move |api| api.revocations.unblock_user(&user)).await?;
+        if let Some(user) = others {
+            log_missing(Self::NAME, &neighbours::unblock_user(cx.node(), &user).await);
+        }
         Ok(Empty {})
     }
 }

@@ -2,10 +2,10 @@
 
 use super::Method;
 use super::shared::{Target, allowed};
-use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
 use crate::api::parameter::parameters;
+use crate::api::{Context, log_missing};
 use crate::policy::api;
 use spinward::wire::code::UnsubscribeCode;
 
@@ -39,7 +39,8 @@ impl Method for Unsubscribe {
             allowed(cx.rules(), channel, api::Unsubscribe)?;
         }
         if let Some(filter) = target.filter(Vec::new()) {
-            cx.node().unsubscribe(&target.user, &filter, channel, UnsubscribeCode::SERVER).await;
+            let done = cx.node().unsubscribe(&target.user, &filter, channel, UnsubscribeCode::SERVER);
+            log_missing(Self::NAME, &done.await);
         }
         Ok(Empty {})
     }
