@@ -19,15 +19,14 @@ use crate::hooks::{Handshake, Hooks};
 use crate::hub::Hub;
 use crate::id::Entropy;
 use crate::identity::{Credentials, Transport};
-use crate::mailbox::inbox::Entry;
+use crate::mailbox::accepted::{Accepted, Io};
+use crate::mailbox::inbox::Item;
 use crate::node::ask::Executor;
 use crate::node::cluster::{ClusterHandler, Link, NoHandler};
 use crate::node::{Bulkheads, Inner, Node};
 use crate::runtime::Runtime;
 use crate::shard::core::Core;
-use crate::shard::place;
 use crate::shard::slots::State;
-use crate::shard::{Accepted, Io};
 use bytes::Bytes;
 use spinward_wire::{Form, Protocol};
 use std::collections::VecDeque;
@@ -87,7 +86,7 @@ pub struct Conn {
 struct Shard {
     core: Core,
     exec: Executor,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Item>,
     /// By slot.
     wires: Vec<Option<Wire>>,
 }
@@ -191,7 +190,7 @@ impl SimNode {
     ) -> Option<Conn> {
         let now = self.now();
         let id = self.hub.entropy.client_id();
-        let shard = place(&self.hub, id);
+        let shard = self.hub.place(id);
         let handshake = Handshake { credentials, ..Handshake::default() };
         let accepted = Accepted {
             id,
@@ -331,8 +330,12 @@ impl SimNode {
             self.hub.inboxes[shard].drain(&mut target.entries);
         }
         for taken in 0..max {
-            let Some(entry) = target.entries.pop_front() else { return taken };
-            target.core.entry(entry, now, &mut target.exec);
+            match target.entries.pop_front() {
+                None => return taken,
+                Some(Item::Entry(entry)) => target.core.entry(entry, now, &mut target.exec),
+                // Only services of real sockets hand connections over.
+                Some(Item::Connection(accepted)) => drop(accepted),
+            }
         }
         max
     }

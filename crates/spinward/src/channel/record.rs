@@ -10,7 +10,15 @@ pub(crate) struct Channel {
     /// those of the name's hash, so that one table finds a channel by either; the others count.
     pub(crate) id: u64,
     pub(crate) name: Box<str>,
+    pub(crate) kind: Kind,
     state: Mutex<ChannelState>,
+}
+
+/// Kind of a channel. It decides what its data are, in the engine and in each shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Publications in their order, with or without history.
+    Stream,
 }
 
 /// Fields guarded by the lock of a record. Holding it orders what happens in the channel.
@@ -34,7 +42,7 @@ pub(crate) struct ChannelState {
 impl Channel {
     /// A record that nothing uses yet.
     pub(super) fn new(id: u64, name: &str) -> Self {
-        Self { id, name: name.into(), state: Mutex::default() }
+        Self { id, name: name.into(), kind: Kind::Stream, state: Mutex::default() }
     }
 
     /// Locks the record.

@@ -16,6 +16,7 @@ use crate::engine::remote::Remote;
 use crate::handle::Handle;
 use crate::id::{ClientId, Entropy, NodeId};
 use crate::log_rate::LogRate;
+use crate::mailbox::accepted::Accepted;
 use crate::mailbox::admission::Admission;
 use crate::mailbox::inbox::{Control, Entry, Inbox};
 use crate::metrics::{Metrics, bump};
@@ -178,6 +179,21 @@ impl Hub {
 
     fn failure(&self) -> Option<u64> {
         self.failures.lock().admit(self.clock.now().mono / 1000)
+    }
+
+    /// Picks the emptier of two shards for a new connection.
+    pub(crate) fn place(&self, id: ClientId) -> usize {
+        let (spread, shards) = (id.spread(), self.inboxes.len());
+        let (one, other) = (spread as usize % shards, (spread >> 16) as usize % shards);
+        if self.inboxes[one].load() <= self.inboxes[other].load() { one } else { other }
+    }
+
+    /// Hands a connection to a shard. Where that has ended, the connection is dropped.
+    pub(crate) fn accept(&self, accepted: Accepted) {
+        let shard = self.place(accepted.id);
+        if self.inboxes[shard].accept(Box::new(accepted)) {
+            self.inboxes[shard].wake();
+        }
     }
 
     /// Puts an entry into a shard's inbox and wakes the shard.

@@ -6,11 +6,11 @@ use crate::channel::record::Channel;
 use crate::enforce::Judge;
 use crate::fault;
 use crate::handle::Handle;
+use crate::mailbox::accepted::Accepted;
 use crate::mailbox::call::Outcome;
 use crate::mailbox::fan_out::Share;
 use crate::mailbox::walk::Walk;
 use crate::publication::{ClientInfo, Position};
-use crate::shard::Accepted;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
@@ -19,10 +19,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Notify, mpsc};
 
-/// Something for a shard to do.
+/// Something in the queue of a shard.
+pub(crate) enum Item {
+    /// A connection to take over. This is for the mover, which has the sockets, and not for the core.
+    Connection(Box<Accepted>),
+    Entry(Entry),
+}
+
+/// Something for the core of a shard to do.
 pub(crate) enum Entry {
-    /// Take over a connection.
-    Accept(Box<Accepted>),
     /// Deliver a publication to the local subscribers of a channel.
     Publication { channel: Arc<Channel>, delivery: Arc<Delivery>, share: Share },
     /// Tell the local subscribers of a channel that somebody joined or left.
@@ -62,8 +67,7 @@ impl Entry {
                 ENTRY_BYTES + if let Control::Send(data) = control.as_ref() { data.len() } else { 0 }
             }
             Self::Walk(walk) => walk.weight(),
-            Self::Accept(_)
-            | Self::Outcome { .. }
+            Self::Outcome { .. }
             | Self::Interest { .. }
             | Self::Slice { .. }
             | Self::Position { .. }
@@ -148,7 +152,7 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct Queue {
-    entries: VecDeque<Entry>,
+    items: VecDeque<Item>,
     /// About how many entries there were at a time lately.
     lately: usize,
     /// The shard has ended: nobody takes anything out any more.
@@ -186,8 +190,18 @@ impl Inbox {
         if deliveries > 0 {
             self.deliveries.fetch_add(deliveries as usize, Ordering::SeqCst);
         }
-        queue.entries.push_back(entry);
+        queue.items.push_back(Item::Entry(entry));
         true
+    }
+
+    /// Appends a connection. Returns false if the shard has ended.
+    pub(crate) fn accept(&self, accepted: Box<Accepted>) -> bool {
+        let mut queue = self.queue.lock();
+        let open = !queue.closed;
+        if open {
+            queue.items.push_back(Item::Connection(accepted));
+        }
+        open
     }
 
     /// Counts deliveries that are to be queued soon.
@@ -204,7 +218,7 @@ impl Inbox {
     /// Returns the number of entries that wait.
     #[cfg(feature = "simulation")]
     pub(crate) fn len(&self) -> usize {
-        self.queue.lock().entries.len()
+        self.queue.lock().items.len()
     }
 
     /// Returns true if the shard has ended.
@@ -244,7 +258,7 @@ impl Inbox {
             queue.closed = true;
             self.closed.store(true, Ordering::SeqCst);
             self.bytes.store(0, Ordering::Relaxed);
-            std::mem::take(&mut queue.entries)
+            std::mem::take(&mut queue.items)
         };
         drop(left);
         self.room.notify_waiters();
@@ -290,15 +304,15 @@ impl Inbox {
     }
 
     /// Takes everything there is, in exchange for an empty queue whose memory is used again.
-    pub(crate) fn drain(&self, into: &mut VecDeque<Entry>) {
+    pub(crate) fn drain(&self, into: &mut VecDeque<Item>) {
         debug_assert!(into.is_empty());
         self.woken.store(false, Ordering::Release);
         let mut queue = self.queue.lock();
-        std::mem::swap(&mut queue.entries, into);
+        std::mem::swap(&mut queue.items, into);
         queue.lately = into.len().max(queue.lately - queue.lately.div_ceil(8));
-        let (lately, capacity) = (queue.lately, queue.entries.capacity());
+        let (lately, capacity) = (queue.lately, queue.items.capacity());
         if let Some(capacity) = reduced(lately, capacity) {
-            queue.entries.shrink_to(capacity);
+            queue.items.shrink_to(capacity);
         }
     }
 
@@ -358,7 +372,10 @@ mod tests {
         let (room, ()) = tokio::join!(
             tokio::time::timeout(std::time::Duration::from_secs(10), inbox.wait_for_capacity()),
             async {
-                entries.iter().for_each(|entry| inbox.done(entry.weight(), 0));
+                for item in &entries {
+                    let Item::Entry(entry) = item else { continue };
+                    inbox.done(entry.weight(), 0);
+                }
             }
         );
         assert_eq!(room, Ok(()));
@@ -374,7 +391,7 @@ mod tests {
             inbox.drain(&mut entries);
             entries.clear();
         }
-        let capacity = entries.capacity() + inbox.queue.lock().entries.capacity();
+        let capacity = entries.capacity() + inbox.queue.lock().items.capacity();
         assert!(capacity <= 64, "{capacity}");
     }
 

@@ -2,6 +2,7 @@
 
 use super::expiry::Expiry;
 use super::subscribe::{Purpose, Requested};
+use super::timers::NEVER;
 use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::channel::delivery::payload;
 use crate::hooks::{ConnectEvent, ConnectReply, FailureCause, Refusal};
@@ -141,6 +142,7 @@ impl Session {
         let Some(busy) = self.busy.take() else { return };
         let Busy { id, what: Waiting::ConnectSubscriptions { reply, .. }, .. } = *busy else { return };
         self.phase = Phase::Connected;
+        self.login_by = NEVER;
         self.start_pings(cx);
         let channels: Vec<String> = reply.subs.keys().cloned().collect();
         self.reply(cx, &Reply { id, connect: Some(*reply), ..Reply::default() });

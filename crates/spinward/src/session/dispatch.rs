@@ -1,6 +1,7 @@
 //! Dispatch of commands, and the phases in which they are accepted.
 
 use super::subscribe::list::Details;
+use super::timers::NEVER;
 use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::hooks::{HistoryEvent, MessageEvent, PresenceEvent, PublishEvent, RpcEvent};
 use crate::mailbox::call::{Call, Outcome};
@@ -127,7 +128,7 @@ impl Session {
             return self.violation(cx, "an empty command, which is a pong, to no ping");
         }
         self.pongs_due -= 1;
-        self.pong_by = 0;
+        self.pong_by = NEVER;
     }
 
     fn publish(&mut self, cx: &mut Cx<'_>, id: u32, request: PublishRequest) {

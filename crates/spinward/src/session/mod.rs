@@ -33,6 +33,7 @@ use spinward_wire::message::{self, Push, Reply};
 use std::sync::Arc;
 use subscribe::Entering;
 use subscribe::list::Subscriptions;
+use timers::NEVER;
 
 /// Resources that a session may use while it handles an event.
 pub(crate) struct Cx<'a> {
@@ -90,9 +91,11 @@ pub(crate) struct Session {
     busy: Option<Box<Busy>>,
     subscriptions: Subscriptions,
     entering: LazyVec<Entering>,
-    /// Before login: when it must be done. After: when the next ping is due, `u64::MAX` for never.
+    /// Time by which the login must be done; [`NEVER`] once it is.
+    login_by: u64,
+    /// Time of the next ping.
     ping_at: u64,
-    /// Time by which the outstanding ping must be answered; 0 if none is outstanding.
+    /// Time by which the outstanding ping must be answered; [`NEVER`] if none is outstanding.
     pong_by: u64,
     /// Pings that are not answered yet.
     pongs_due: u8,
@@ -156,8 +159,9 @@ impl Session {
             busy: None,
             subscriptions: Subscriptions::default(),
             entering: LazyVec::default(),
-            ping_at: if stale == 0 { u64::MAX } else { now.mono + stale },
-            pong_by: 0,
+            login_by: if stale == 0 { NEVER } else { now.mono + stale },
+            ping_at: NEVER,
+            pong_by: NEVER,
             pongs_due: 0,
             expiry: Expiry::NEVER,
         }
@@ -232,7 +236,7 @@ impl Session {
     pub(crate) const fn on_pong_frame(&mut self) {
         if self.frame_pings {
             self.pongs_due = 0;
-            self.pong_by = 0;
+            self.pong_by = NEVER;
         }
     }
 

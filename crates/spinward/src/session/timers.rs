@@ -7,6 +7,9 @@ use crate::fault::{self, Fault};
 use crate::mailbox::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 
+/// A time on the monotonic clock that does not come.
+pub(super) const NEVER: u64 = u64::MAX;
+
 /// Delay before the application is asked again whether an expired login may go on.
 const ASK_AGAIN_MS: u64 = 1_000;
 
@@ -14,11 +17,11 @@ impl Session {
     /// Returns the time to call [`Session::on_timer`], on the monotonic clock; `u64::MAX` is never.
     pub(crate) fn deadline(&self, cx: &Cx<'_>) -> u64 {
         if self.phase == Phase::Closed {
-            return u64::MAX;
+            return NEVER;
         }
-        let mut deadline = self.ping_at;
+        let mut deadline = self.login_by.min(self.ping_at);
         // While a command waits nothing is read, so a pong cannot arrive: its deadline is suspended.
-        if self.pong_by != 0 && self.busy.is_none() {
+        if self.busy.is_none() {
             deadline = deadline.min(self.pong_by);
         }
         deadline = deadline.min(self.expiry.deadline(cx.now, millis(cx.config.expired_close_delay)));
@@ -38,14 +41,11 @@ impl Session {
     pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>, behind: bool) {
         match self.phase {
             Phase::Closed => return,
-            Phase::New | Phase::Refused if cx.now.mono >= self.ping_at => {
+            // In `Connecting` it is the application that has not answered in time. The client is told the same.
+            Phase::New | Phase::Connecting | Phase::Refused if cx.now.mono >= self.login_by => {
                 return self.close(cx, DisconnectCode::STALE);
             }
-            Phase::Connecting if cx.now.mono >= self.ping_at => {
-                // The application has not answered in time: that is not the client's fault.
-                return self.close(cx, DisconnectCode::STALE);
-            }
-            _ => {}
+            Phase::New | Phase::Connecting | Phase::Refused | Phase::Connected => {}
         }
         self.check_pong_and_ping(cx, behind);
         if self.phase != Phase::Closed {
@@ -61,7 +61,7 @@ impl Session {
     pub(super) fn start_pings(&mut self, cx: &Cx<'_>) {
         let interval = millis(cx.config.ping_interval);
         self.ping_at = if interval == 0 {
-            u64::MAX
+            NEVER
         } else {
             let part = interval * u64::from(self.id.spread()) / u64::from(u32::MAX);
             cx.now.mono + interval / 2 + part / 2
@@ -69,7 +69,7 @@ impl Session {
     }
 
     fn check_pong_and_ping(&mut self, cx: &mut Cx<'_>, behind: bool) {
-        if self.pong_by != 0 && cx.now.mono >= self.pong_by {
+        if cx.now.mono >= self.pong_by {
             if self.busy.is_none() && !behind {
                 return self.close(cx, DisconnectCode::NO_PONG);
             }
@@ -82,7 +82,7 @@ impl Session {
             if timeout != 0 {
                 // Special than one may be outstanding where a command takes long: each is answered in the end.
                 self.pongs_due = self.pongs_due.saturating_add(1);
-                if self.pong_by == 0 {
+                if self.pong_by == NEVER {
                     self.pong_by = cx.now.mono + timeout;
                 }
             }

@@ -40,6 +40,24 @@ const STEP_MS: u64 = 1_000;
 pub(super) const FRAME_BYTES: usize = 32 << 10;
 
 /// The pure part of a shard.
+///
+/// # Order of calls
+///
+/// Every event takes the same steps:
+///
+/// 1. *Input.* [`Core::input`] takes bytes, [`Core::entry`] something from the inbox, [`Core::tick`] the time. Each
+///    finds a session and lends it a [`Cx`] ([`Core::with`]). The session leaves replies in `out` and calls in
+///    `calls`.
+/// 2. *Settle.* [`Core::settle`] makes the calls. An outcome that is there at once goes to the session, which may
+///    call again; this ends when no call is left. Other outcomes come through the inbox, as input.
+/// 3. *Emit.* [`Core::settle_event`] puts the replies into the outbox in one frame, after it what waited for them, and
+///    sets the timer. So a reply precedes the first push of the subscription that it begins.
+/// 4. *Take.* The mover takes slots with something to send ([`Core::take_express`], [`Core::take_bulk`]) and slots that
+///    may read again ([`Core::take_resumed`]).
+/// 5. *Outbox.* The mover writes [`Core::outbox`], and calls [`Core::release`] for a connection that is over.
+///
+/// Between 1 and the outcome of its call a session is busy: its further commands wait. [`Core::resume`] emits the reply
+/// and gives them their turn.
 pub(crate) struct Core {
     pub(super) shard: u8,
     pub(super) hub: Arc<Hub>,
@@ -116,13 +134,12 @@ impl Core {
         }
     }
 
-    /// Something from the inbox. Connections to accept are the mover's business.
+    /// Something from the inbox.
     pub(crate) fn entry(&mut self, entry: Entry, now: Now, exec: &mut impl Execute) {
         // A walk counts until its last slice.
         let weight = if let Entry::Walk(_) = entry { 0 } else { entry.weight() };
         let deliveries = entry.deliveries();
         match entry {
-            Entry::Accept(_) => debug_assert!(false, "the mover accepts"),
             Entry::Publication { channel, delivery, share } => {
                 self.deliver(channel.id, &delivery, now, exec);
                 self.hand_over(channel, share.lots);
@@ -176,7 +193,8 @@ impl Core {
 
     /// The command under way is done: what was received since is next, in its turn.
     pub(super) fn resume(&mut self, slot: u32) {
-        // Output that waited for the reply goes before anything that the next command brings.
+        // The order matters. The reply goes out first. Frames that were held for it follow: they came before the next
+        // command was taken, so they go before its reply too. Only then may that command be served.
         self.emit(slot);
         self.release_held(slot);
         self.go_on(slot);

@@ -2,7 +2,7 @@
 
 use crate::channel::delivery::{Delivery, On, info_to_wire};
 use crate::channel::encoded::Encoded;
-use crate::channel::local::Verdict;
+use crate::channel::local::stream::Verdict;
 use crate::clock::Now;
 use crate::fault;
 use crate::metrics::add;

@@ -23,49 +23,22 @@ pub(crate) mod work;
 
 use crate::clock::Now;
 use crate::fault;
-use crate::hooks::Handshake;
 use crate::hub::Hub;
-use crate::id::ClientId;
-use crate::identity::Transport;
-use crate::mailbox::inbox::Entry;
+use crate::mailbox::accepted::{Accepted, Io};
+use crate::mailbox::inbox::{Entry, Item};
 use crate::metrics::add;
 use crate::node::ask::Executor;
-use bytes::Bytes;
 use core::Core;
 use pace::Pace;
 use slots::State;
-use spinward_wire::Form;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-pub(crate) use stream::Stream;
 use task::Tasks;
 use work::{DELIVERY, SYSTEM_CALL};
-
-/// A connection whose handshake is done.
-pub(crate) struct Accepted {
-    pub(crate) id: ClientId,
-    pub(crate) form: Form,
-    pub(crate) transport: Transport,
-    pub(crate) handshake: Arc<Handshake>,
-    /// Pings are those of the framing itself in place of protocol messages.
-    pub(crate) frame_pings: bool,
-    pub(crate) io: Io,
-    /// Bytes received after the handshake.
-    pub(crate) leftover: Bytes,
-}
-
-/// The carrier of a connection's bytes.
-pub(crate) enum Io {
-    /// A plain TCP socket: the poller moves its bytes.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the poller is for Linux"))]
-    Tcp(std::net::TcpStream),
-    /// Anything else: its own task moves its bytes.
-    Stream(Box<dyn Stream>),
-}
 
 /// Entries, reads and sends of one turn, so that none of them starves the others. Each part is bounded by time too:
 /// see [`Pace`].
@@ -92,7 +65,7 @@ pub(crate) struct Driver {
     exec: Executor,
     hub: Arc<Hub>,
     shard: usize,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Item>,
     scratch: Box<[u8]>,
     #[cfg(target_os = "linux")]
     poller: poll::Poller,
@@ -326,9 +299,9 @@ impl Driver {
         for _ in 0..ENTRIES_PER_TURN {
             match self.entries.pop_front() {
                 None => return,
-                Some(Entry::Accept(accepted)) => self.accept(*accepted, now, own),
-                Some(Entry::Shutdown) => self.stop(now),
-                Some(entry) => {
+                Some(Item::Connection(accepted)) => self.accept(*accepted, now, own),
+                Some(Item::Entry(Entry::Shutdown)) => self.stop(now),
+                Some(Item::Entry(entry)) => {
                     let published = matches!(entry, Entry::Publication { .. });
                     self.core.entry(entry, now, &mut self.exec);
                     if published {
@@ -420,11 +393,4 @@ impl Driver {
     fn is(&self, slot: u32, state: State) -> bool {
         self.core.state(slot) == state
     }
-}
-
-/// Picks the emptier of two shards for a new connection.
-pub(crate) fn place(hub: &Hub, id: ClientId) -> usize {
-    let shards = hub.inboxes.len();
-    let (one, other) = (id.spread() as usize % shards, (id.spread() >> 16) as usize % shards);
-    if hub.inboxes[one].load() <= hub.inboxes[other].load() { one } else { other }
 }

@@ -3,8 +3,8 @@
 use crate::clock::Now;
 use crate::fault::{self, Fault};
 use crate::handle::Handle;
+use crate::mailbox::accepted::Accepted;
 use crate::session::{MayPush, Session};
-use crate::shard::Accepted;
 use crate::shard::core::{Core, Execute};
 use crate::shard::outbox::{Outbox, weight};
 use crate::shard::work::Pending;

@@ -1,15 +1,11 @@
 //! Byte streams of an application's making.
 
+use crate::mailbox::accepted::Stream;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Any byte stream.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 
 /// A stream that has failed where the one within panics: a fault there costs one connection and not its shard.
 pub(super) struct Caught(pub(super) Box<dyn Stream>);

@@ -1,9 +1,10 @@
 //! The task mover: moves the bytes of anything that can be read and written, by a task on the shard's runtime.
 
 use crate::hub::Hub;
+use crate::mailbox::accepted::Stream;
+use crate::shard::Driver;
 use crate::shard::slots::State;
 use crate::shard::stream::Caught;
-use crate::shard::{Driver, Stream};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -8,33 +8,33 @@ use std::sync::Arc;
 /// Publications, joins and leaves that wait for sends, oldest first.
 #[derive(Default)]
 pub(super) struct Unsent {
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<Handed>,
     lots: usize,
-    /// Slots that were taken out of the queues of those with something to send, ever.
-    taken: Taken,
+    /// Slots that were served out of the queues of those with something to send, ever.
+    served: Served,
 }
 
 /// Numbers of slots, of both queues.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Taken {
+struct Served {
     express: u64,
     bulk: u64,
 }
 
-struct Waiting {
+struct Handed {
     channel: Arc<Channel>,
     lots: u16,
-    /// Sent once so many slots were taken.
-    until: Taken,
+    /// Sent once so many slots were served.
+    until: Served,
 }
 
 impl Unsent {
     pub(super) const fn count_express(&mut self) {
-        self.taken.express += 1;
+        self.served.express += 1;
     }
 
     pub(super) const fn count_bulk(&mut self) {
-        self.taken.bulk += 1;
+        self.served.bulk += 1;
     }
 
     /// Returns true if anything waits for sends.
@@ -42,10 +42,10 @@ impl Unsent {
         !self.queue.is_empty()
     }
 
-    fn take_sent(&mut self) -> Option<Waiting> {
-        let taken = self.taken;
+    fn take_sent(&mut self) -> Option<Handed> {
+        let served = self.served;
         let sent =
-            |first: &mut Waiting| first.until.express <= taken.express && first.until.bulk <= taken.bulk;
+            |first: &mut Handed| first.until.express <= served.express && first.until.bulk <= served.bulk;
         self.queue.pop_front_if(sent)
     }
 }
@@ -54,15 +54,15 @@ impl Core {
     /// Something of a channel was handed to its subscribers. Each of them is in a queue of slots with something to
     /// send now, unless its socket takes no more: it is sent when all slots in the queues have had their turn.
     pub(super) fn hand_over(&mut self, channel: Arc<Channel>, lots: u16) {
-        let Taken { express, bulk } = self.unsent.taken;
+        let Served { express, bulk } = self.unsent.served;
         let until =
-            Taken { express: express + self.express.len() as u64, bulk: bulk + self.bulk.len() as u64 };
+            Served { express: express + self.express.len() as u64, bulk: bulk + self.bulk.len() as u64 };
         self.unsent.lots += usize::from(lots);
         match self.unsent.queue.back_mut() {
             Some(last) if last.until == until && Arc::ptr_eq(&last.channel, &channel) => {
                 last.lots = last.lots.saturating_add(lots);
             }
-            _ => self.unsent.queue.push_back(Waiting { channel, lots, until }),
+            _ => self.unsent.queue.push_back(Handed { channel, lots, until }),
         }
         self.release_sent();
         self.show_unsent();
@@ -75,7 +75,7 @@ impl Core {
 
     /// Lets publishers of those channels go on whose sends are made.
     pub(super) fn release_sent(&mut self) {
-        while let Some(Waiting { channel, lots, .. }) = self.unsent.take_sent() {
+        while let Some(Handed { channel, lots, .. }) = self.unsent.take_sent() {
             self.unsent.lots -= usize::from(lots);
             channel.lock().sent(lots);
             if self.hub.admission.is_waiting() {

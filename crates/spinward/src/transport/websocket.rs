@@ -4,11 +4,9 @@ use super::escape;
 use super::rate::Rate;
 use crate::hooks::Handshake;
 use crate::identity::{Credentials, Extension, Transport};
-use crate::mailbox::inbox::Entry;
+use crate::mailbox::accepted::{Accepted, Io, Stream};
 use crate::node::threads::Threads;
 use crate::node::{Inner, Node};
-use crate::shard::place;
-use crate::shard::{Accepted, Io, Stream};
 use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
@@ -344,5 +342,5 @@ fn hand_over(inner: &Inner, io: Io, protocol: Protocol, handshake: Arc<Handshake
     let transport = Transport::WebSocket;
     let form = Form::websocket(protocol);
     let accepted = Accepted { id, form, transport, handshake, frame_pings, io, leftover };
-    inner.hub.send(place(&inner.hub, id), Entry::Accept(Box::new(accepted)));
+    inner.hub.accept(accepted);
 }

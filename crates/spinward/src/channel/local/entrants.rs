@@ -19,12 +19,12 @@ pub(crate) struct Entrants {
     ring_bytes: usize,
     /// The epoch of what is in the ring.
     pub(crate) ring_epoch: Option<Arc<str>>,
-    /// Something was left out of the ring, so that what is read must be read again.
-    pub(crate) overflowed: bool,
+    /// Offset of the last publication of that epoch that the ring had no room for.
+    dropped: Option<u64>,
     /// Those who wait for the broker's interest.
     pub(crate) waiting: Vec<Entrant>,
     /// Reads in flight, and who waits for each.
-    pub(crate) reads: Vec<Read>,
+    pub(crate) reads: Vec<PendingRead>,
 }
 
 /// One subscriber that is entering.
@@ -38,7 +38,7 @@ pub(crate) struct Entrant {
 }
 
 /// One read of history, shared by all who want the same.
-pub(crate) struct Read {
+pub(crate) struct PendingRead {
     pub(crate) number: u32,
     slice: broker::Read,
     /// The epoch of the ring when the read was made.
@@ -58,6 +58,7 @@ impl Entrants {
         if self.ring_epoch.as_ref() != epoch {
             self.ring.clear();
             self.ring_bytes = 0;
+            self.dropped = None;
             self.ring_epoch = epoch.cloned();
         }
         self.ring_bytes += publication.weight();
@@ -65,7 +66,7 @@ impl Entrants {
         while self.ring_bytes > RING_BYTES {
             let Some(dropped) = self.ring.pop_front() else { break };
             self.ring_bytes -= dropped.weight();
-            self.overflowed = true;
+            self.dropped = Some(dropped.offset);
         }
     }
 
@@ -79,11 +80,11 @@ impl Entrants {
             return None;
         }
         let ring_epoch = self.ring_epoch.clone();
-        self.reads.push(Read { number, slice, ring_epoch, entrants: vec![entrant] });
+        self.reads.push(PendingRead { number, slice, ring_epoch, entrants: vec![entrant] });
         Some(number)
     }
 
-    pub(crate) fn take_read(&mut self, number: u32) -> Option<Read> {
+    pub(crate) fn take_read(&mut self, number: u32) -> Option<PendingRead> {
         let at = self.reads.iter().position(|read| read.number == number)?;
         Some(self.reads.swap_remove(at))
     }
@@ -97,36 +98,107 @@ impl Entrants {
     /// `None`: something between the two is missing, so read again.
     pub(crate) fn merge(
         &self,
-        read: &Read,
+        read: &PendingRead,
         history: &History,
         params: &SubscribeParams,
     ) -> Option<StartState> {
         let mut top = history.top.clone();
         let mut fresh = Vec::new();
-        let other =
-            self.ring_epoch.as_ref().is_some_and(|epoch| *epoch != top.epoch) && !self.ring.is_empty();
+        // The ring holds publications of one epoch, that of the last to arrive.
+        let arrived = !self.ring.is_empty() || self.dropped.is_some();
+        let other = arrived && self.ring_epoch.as_ref().is_some_and(|epoch| *epoch != top.epoch);
         if other && read.ring_epoch == self.ring_epoch {
-            // The read came after the ring's epoch, so that is the older one and nothing in it counts.
+            // The ring was of this epoch when the read was made, and the read found another one: that is the newer of
+            // the two, and nothing in the ring counts.
             return Some(start_from_slice(history, fresh, top, params));
         }
         if other {
+            // The epoch of the ring began after the read was made: what the read found is over.
+            return None;
+        }
+        // dropped > top: it was published after the read, and is not in the ring either.
+        if self.dropped.is_some_and(|dropped| dropped > top.offset) {
             return None;
         }
         for publication in &self.ring {
+            // offset ≤ top: the read has it.
             if publication.offset <= top.offset {
                 continue;
             }
+            // offset > top + 1: those between the read and this one were lost on the way.
             if publication.offset != top.offset + 1 {
                 return None;
             }
             top.offset = publication.offset;
             fresh.push(Arc::clone(publication));
         }
-        if self.overflowed && self.ring.front().is_some_and(|first| first.offset > history.top.offset + 1) {
-            return None;
-        }
         let mut start = start_from_slice(history, fresh, top, params);
         fault::on_merged(&mut start.publications);
         Some(start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::params::Recover;
+    use crate::publication::Position;
+
+    fn publication(offset: u64, bytes: usize) -> Arc<Publication> {
+        Arc::new(Publication { offset, data: vec![b' '; bytes].into(), ..Publication::default() })
+    }
+
+    fn at(offset: u64, epoch: &str) -> Position {
+        Position { offset, epoch: epoch.into() }
+    }
+
+    fn params(since: Position) -> SubscribeParams {
+        let recover = Some(Recover { since, cache: false, limit: 0 });
+        SubscribeParams { positioned: true, recover, ..SubscribeParams::default() }
+    }
+
+    /// A read that is made when the ring has these, and the start that it leads to once those have arrived.
+    fn start(
+        before: &[(u64, &str)],
+        after: &[(u64, &str)],
+        bytes: usize,
+        top: Position,
+    ) -> Option<StartState> {
+        let mut entrants = Entrants::default();
+        let keep = |entrants: &mut Entrants, all: &[(u64, &str)]| {
+            for (offset, epoch) in all {
+                entrants.keep(&publication(*offset, bytes), Some(&Arc::from(*epoch)));
+            }
+        };
+        keep(&mut entrants, before);
+        let params = params(at(3, "e"));
+        let entrant = Entrant { handle: Handle::new(0, 0, 0), number: 1, params: params.clone(), tries: 0 };
+        assert_eq!(entrants.read(entrant, 7), Some(7));
+        let read = entrants.take_read(7).unwrap();
+        keep(&mut entrants, after);
+        let publications = (4..=top.offset).map(|offset| publication(offset, 1)).collect();
+        entrants.merge(&read, &History { publications, top }, &params)
+    }
+
+    #[test]
+    fn what_arrived_is_appended_to_what_was_read() {
+        let found = start(&[(4, "e"), (5, "e")], &[(6, "e"), (7, "e")], 1, at(5, "e")).unwrap();
+        let offsets: Vec<_> = found.publications.iter().map(|one| one.offset).collect();
+        assert_eq!((found.recovered, found.top, offsets), (true, at(7, "e"), vec![4, 5, 6, 7]));
+        assert!(start(&[], &[(7, "e")], 1, at(5, "e")).is_none(), "6 is missing");
+    }
+
+    #[test]
+    fn the_newer_of_two_epochs_counts() {
+        let newer_read = start(&[(9, "old")], &[], 1, at(5, "e")).unwrap();
+        assert_eq!((newer_read.recovered, newer_read.top), (true, at(5, "e")));
+        assert!(start(&[(5, "e")], &[(1, "new")], 1, at(5, "e")).is_none(), "what was read is over");
+    }
+
+    #[test]
+    fn a_publication_too_large_for_the_ring_is_read_again() {
+        assert!(start(&[], &[(6, "e")], RING_BYTES, at(5, "e")).is_none(), "6 is neither read nor kept");
+        assert!(start(&[(5, "e")], &[(1, "new")], RING_BYTES, at(5, "e")).is_none(), "nor is the new epoch");
+        assert!(start(&[(5, "e")], &[], RING_BYTES, at(5, "e")).is_some(), "5 was read");
     }
 }

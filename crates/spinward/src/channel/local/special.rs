@@ -2,11 +2,11 @@
 
 use crate::channel::delivery::{Content, Delivery};
 use crate::channel::local::Filtering;
-use crate::channel::local::entrants::Entrants;
 use crate::channel::local::filters::Filters;
-use crate::publication::{Position, Publication, Tags};
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use crate::channel::local::stream::StreamState;
+use crate::channel::record::Kind;
+use crate::publication::Tags;
+use std::slice::IterMut;
 use std::sync::Arc;
 
 /// Options of a subscriber. Four bytes, because there may be millions; a plain subscriber has none set.
@@ -26,10 +26,15 @@ impl SubscriberFlags {
     pub(crate) const DELTA: u16 = 4;
     /// Has the last publication that was delivered here, so that a patch against it is of use.
     pub(super) const BASE_KNOWN: u16 = 8;
-    /// Its cursor is ahead of what this shard has processed: see `Special::ahead`.
+    /// Its cursor is ahead of what this shard has processed: see `StreamState::ahead`.
     pub(super) const AHEAD: u16 = 16;
     /// The number of a filter that nothing passes.
     pub(super) const NOTHING: u16 = u16::MAX;
+
+    /// Returns true for a subscriber that gets every publication as it is.
+    const fn gets_all(self) -> bool {
+        self.flags & (Self::AHEAD | Self::DELTA) == 0 && self.filter == 0
+    }
 
     pub(super) const fn is(self, flag: u16) -> bool {
         self.flags & flag != 0
@@ -37,28 +42,37 @@ impl SubscriberFlags {
 }
 
 /// Rarely used state of a channel, kept separate so that plain channels stay small.
-#[derive(Default)]
 pub(super) struct Special {
     /// Of each subscriber, in the order of their slots.
     pub(super) flags: Vec<SubscriberFlags>,
-    /// Place of the last stored publication that was processed here, or the top when the first came.
-    pub(super) position: Option<Position>,
-    /// Cursors of subscribers, by slot, that are elsewhere than this channel until the next delivery has passed them.
-    pub(super) ahead: HashMap<u32, Cursor, FixedState>,
-    /// The last publication that was delivered here, while anyone may be sent a patch against it.
-    pub(super) base: Option<Arc<Publication>>,
-    /// Subscribers that agreed on deltas.
-    pub(super) deltas: usize,
     pub(super) filters: Option<Box<Filters>>,
-    pub(super) entrants: Option<Box<Entrants>>,
-    /// Its position is compared with the broker's from time to time.
-    pub(super) watched: bool,
+    kind: KindState,
+}
+
+/// State that depends on the kind of the channel.
+enum KindState {
+    Stream(StreamState),
 }
 
 impl Special {
     /// For a channel with `count` plain subscribers.
-    pub(super) fn of_plain(count: usize) -> Self {
-        Self { flags: vec![SubscriberFlags::default(); count], ..Self::default() }
+    pub(super) fn of_plain(kind: Kind, count: usize) -> Self {
+        let kind = match kind {
+            Kind::Stream => KindState::Stream(StreamState::default()),
+        };
+        Self { flags: vec![SubscriberFlags::default(); count], filters: None, kind }
+    }
+
+    /// State of a channel of the kind stream.
+    pub(super) const fn stream(&self) -> &StreamState {
+        let KindState::Stream(stream) = &self.kind;
+        stream
+    }
+
+    /// The same, to change it.
+    pub(super) const fn stream_mut(&mut self) -> &mut StreamState {
+        let KindState::Stream(stream) = &mut self.kind;
+        stream
     }
 
     /// Asks each filter about a publication. Returns how many that were.
@@ -70,23 +84,47 @@ impl Special {
         }
     }
 
+    /// The flags of each subscriber, in the order of their slots, and what decides with them about the content.
+    pub(super) fn split(&mut self) -> (IterMut<'_, SubscriberFlags>, Contents<'_>) {
+        let KindState::Stream(stream) = &mut self.kind;
+        (self.flags.iter_mut(), Contents { filters: self.filters.as_deref(), stream })
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.flags.len()
+    }
+}
+
+/// Decides which content of a publication each subscriber gets.
+pub(super) struct Contents<'a> {
+    filters: Option<&'a Filters>,
+    stream: &'a mut StreamState,
+}
+
+impl Contents<'_> {
     /// The content that a subscriber gets of a publication, if it is to have it.
-    pub(super) fn content(
+    ///
+    /// Inlined, because it is done for every delivery.
+    #[inline]
+    pub(super) fn of(
         &mut self,
-        place: usize,
+        own: &mut SubscriberFlags,
         slot: u32,
         delivery: &Delivery,
         filtering: &mut Filtering,
     ) -> Option<Content<'_>> {
-        let own = self.flags.get_mut(place)?;
+        if own.gets_all() {
+            return Some(Content::Plain);
+        }
         if own.is(SubscriberFlags::AHEAD) {
-            if self.ahead.get(&slot).is_some_and(|cursor| cursor.has(delivery)) {
+            if self.stream.ahead.get(&slot).is_some_and(|cursor| cursor.has(delivery)) {
                 return None;
             }
             own.flags &= !SubscriberFlags::AHEAD;
-            self.ahead.remove(&slot);
+            self.stream.ahead.remove(&slot);
         }
-        if own.filter > 0 && !self.filters.as_ref().is_some_and(|filters| filters.passes(own.filter)) {
+        if own.filter > 0 && !self.filters.is_some_and(|filters| filters.passes(own.filter)) {
             filtering.held_back += 1;
             // It does not have this one, so a patch against it would be of no use and would reveal it.
             own.flags &= !SubscriberFlags::BASE_KNOWN;
@@ -98,34 +136,13 @@ impl Special {
         // Without a position nobody would notice that the base was lost on the way.
         let known = own.is(SubscriberFlags::BASE_KNOWN) && own.is(SubscriberFlags::POSITIONED);
         own.flags |= SubscriberFlags::BASE_KNOWN;
-        Some(Content::Delta(if known { self.base.as_ref() } else { None }))
+        Some(Content::Delta(if known { self.stream.base.as_ref() } else { None }))
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.flags.len()
-    }
-}
-
-/// Place of a subscriber: what it gets next comes after both.
-#[derive(Clone, Debug)]
-pub(crate) struct Cursor {
-    /// The delivery.
-    pub(crate) seq: u64,
-    /// The place in the stream, if it is known.
-    pub(crate) position: Option<Position>,
-}
-
-impl Cursor {
-    /// Returns true if the subscriber had this publication when it entered.
-    fn has(&self, delivery: &Delivery) -> bool {
-        self.seq >= delivery.seq
-            || self.offset(delivery).is_some_and(|offset| offset >= delivery.publication.offset)
-    }
-
-    /// Its offset, where that compares with the publication's.
-    pub(super) fn offset(&self, delivery: &Delivery) -> Option<u64> {
-        let position = self.position.as_ref()?;
-        (delivery.epoch.as_ref() == Some(&position.epoch)).then_some(position.offset)
+    /// Everyone has been served: keeps the publication as a base for patches.
+    pub(super) fn keep_base(self, delivery: &Delivery) {
+        if self.stream.deltas > 0 {
+            self.stream.base = Some(Arc::clone(&delivery.publication));
+        }
     }
 }

@@ -5,6 +5,8 @@
 
 use crate::capacity::{reduced, reserve_one};
 use crate::channel::local::special::Special;
+use crate::channel::record::Kind;
+use crate::handle::Handle;
 use hashbrown::HashTable;
 
 /// Most subscribers that need nothing outside of the channel.
@@ -14,11 +16,11 @@ const SEARCHED: usize = 64;
 
 /// The slots of the subscribers, in no order.
 pub(super) enum Subscribers {
-    Few { len: u8, slots: [u32; FEW] },
+    Few { len: u8, slots: [Packed; FEW] },
     Many(Box<Many>),
 }
 
-/// Special subscribers, or some that are not plain.
+/// More subscribers, or some that are not plain.
 pub(super) struct Many {
     slots: Vec<u32>,
     /// In a crowd, the places in the list by slot.
@@ -26,12 +28,52 @@ pub(super) struct Many {
     special: Option<Box<Special>>,
 }
 
-impl Subscribers {
-    pub(super) const NONE: Self = Self::Few { len: 0, slots: [0; FEW] };
+/// A slot in three bytes, which is what a [`Handle`] has for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Packed([u8; 3]);
 
-    pub(super) fn slots(&self) -> &[u32] {
+impl Packed {
+    const ZERO: Self = Self([0; 3]);
+
+    const fn of(slot: u32) -> Self {
+        debug_assert!(slot < Handle::MAX_SLOTS);
+        let [a, b, c, _] = slot.to_le_bytes();
+        Self([a, b, c])
+    }
+
+    const fn slot(self) -> u32 {
+        let [a, b, c] = self.0;
+        u32::from_le_bytes([a, b, c, 0])
+    }
+}
+
+/// Space to unpack a few slots in.
+#[derive(Default)]
+pub(super) struct Few([u32; FEW]);
+
+impl Few {
+    fn unpack(&mut self, packed: &[Packed]) -> &[u32] {
+        for (slot, packed) in self.0.iter_mut().zip(packed) {
+            *slot = packed.slot();
+        }
+        &self.0[..packed.len()]
+    }
+}
+
+impl Subscribers {
+    pub(super) const NONE: Self = Self::Few { len: 0, slots: [Packed::ZERO; FEW] };
+
+    pub(super) fn len(&self) -> usize {
         match self {
-            Self::Few { len, slots } => &slots[..usize::from(*len)],
+            Self::Few { len, .. } => usize::from(*len),
+            Self::Many(many) => many.slots.len(),
+        }
+    }
+
+    /// The slots. Those of a few are unpacked into the buffer.
+    pub(super) fn slots<'a>(&'a self, few: &'a mut Few) -> &'a [u32] {
+        match self {
+            Self::Few { len, slots } => few.unpack(&slots[..usize::from(*len)]),
             Self::Many(many) => &many.slots,
         }
     }
@@ -44,27 +86,31 @@ impl Subscribers {
     }
 
     pub(super) fn special_mut(&mut self) -> Option<&mut Special> {
-        self.split().1
+        match self {
+            Self::Few { .. } => None,
+            Self::Many(many) => many.special.as_deref_mut(),
+        }
     }
 
-    pub(super) fn split(&mut self) -> (&[u32], Option<&mut Special>) {
+    /// The slots, and the rarely used state beside them.
+    pub(super) fn split<'a>(&'a mut self, few: &'a mut Few) -> (&'a [u32], Option<&'a mut Special>) {
         match self {
-            Self::Few { len, slots } => (&slots[..usize::from(*len)], None),
+            Self::Few { len, slots } => (few.unpack(&slots[..usize::from(*len)]), None),
             Self::Many(many) => (&many.slots, many.special.as_deref_mut()),
         }
     }
 
-    /// Returns the rarely used state, creating it if needed.
-    pub(super) fn make_special(&mut self) -> &mut Special {
+    /// Returns the rarely used state, making it if needed.
+    pub(super) fn make_special(&mut self, kind: Kind) -> &mut Special {
         let many = self.many();
-        many.special.get_or_insert_with(|| Box::new(Special::of_plain(many.slots.len())))
+        many.special.get_or_insert_with(|| Box::new(Special::of_plain(kind, many.slots.len())))
     }
 
     fn many(&mut self) -> &mut Many {
         match self {
             Self::Many(many) => many,
             Self::Few { .. } => {
-                let slots = self.slots().to_vec();
+                let slots = self.slots(&mut Few::default()).to_vec();
                 *self = Self::Many(Box::new(Many { slots, index: None, special: None }));
                 self.many()
             }
@@ -75,7 +121,7 @@ impl Subscribers {
     pub(super) fn push(&mut self, slot: u32) {
         match self {
             Self::Few { len, slots } if usize::from(*len) < FEW => {
-                slots[usize::from(*len)] = slot;
+                slots[usize::from(*len)] = Packed::of(slot);
                 *len += 1;
             }
             _ => self.many().push(slot),
@@ -85,7 +131,9 @@ impl Subscribers {
     /// The place of one in the list.
     pub(super) fn place(&self, slot: u32) -> Option<usize> {
         match self {
-            Self::Few { .. } => self.slots().iter().position(|other| *other == slot),
+            Self::Few { len, slots } => {
+                slots[..usize::from(*len)].iter().position(|other| *other == Packed::of(slot))
+            }
             Self::Many(many) => many.place(slot),
         }
     }
@@ -190,7 +238,7 @@ mod tests {
             let (mut subscribers, mut model) = (Subscribers::NONE, Vec::new());
             for (at, (come, from, count)) in crowds.into_iter().enumerate() {
                 if special == Some(at) {
-                    let special = subscribers.make_special();
+                    let special = subscribers.make_special(Kind::Stream);
                     prop_assert_eq!(special.len(), model.len());
                 }
                 for slot in from..from + count {
@@ -208,7 +256,8 @@ mod tests {
                         }
                         (true, Some(_)) => {}
                     }
-                    prop_assert_eq!(subscribers.slots(), &model[..]);
+                    let mut few = Few::default();
+                    prop_assert_eq!(subscribers.slots(&mut few), &model[..]);
                 }
                 let indexed = places(&subscribers);
                 prop_assert!(indexed == model.len() || indexed == 0 && model.len() <= SEARCHED);

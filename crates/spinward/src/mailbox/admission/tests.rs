@@ -2,6 +2,7 @@ use super::*;
 use crate::channel::delivery::Delivery;
 use crate::channel::directory::Directory;
 use crate::mailbox::fan_out::Wake;
+use crate::mailbox::inbox::Item;
 use crate::publication::Publication;
 use bytes::Bytes;
 
@@ -63,7 +64,8 @@ impl Rig {
     fn take(&self, shard: usize) -> (Vec<Box<str>>, Vec<u32>) {
         let (mut entries, mut names, mut tokens) = (VecDeque::new(), Vec::new(), Vec::new());
         self.admission.inboxes[shard].drain(&mut entries);
-        for entry in entries {
+        for item in entries {
+            let Item::Entry(entry) = item else { unreachable!("no connection was handed over") };
             let (weight, deliveries) = (entry.weight(), entry.deliveries());
             match entry {
                 Entry::Publication { channel, share, .. } | Entry::JoinLeave { channel, share, .. } => {

@@ -2,8 +2,9 @@
 
 use crate::channel::local::NewSubscriber;
 use crate::channel::local::entrants::Entrant;
-use crate::channel::local::special::{Cursor, SubscriberFlags};
+use crate::channel::local::special::SubscriberFlags;
 use crate::channel::local::start::StartState;
+use crate::channel::local::stream::Cursor;
 use crate::channel::params::{Recover, SubscribeParams};
 use crate::hooks::{FailureCause, SubscribeOptions};
 use crate::hub::Engine;

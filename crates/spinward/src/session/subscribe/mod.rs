@@ -10,7 +10,7 @@ mod filters;
 pub(super) mod list;
 mod tell;
 
-use crate::channel::local::special::Cursor;
+use crate::channel::local::stream::Cursor;
 use crate::channel::record::Channel;
 use crate::hooks::SubscribeOptions;
 use crate::publication::Position;

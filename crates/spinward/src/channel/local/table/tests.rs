@@ -13,7 +13,7 @@ fn record(directory: &Directory, name: &str) -> Arc<Channel> {
 #[test]
 fn a_channel_and_its_subscribers_are_small() {
     assert!(size_of::<Channel>() <= 64, "{} bytes for the record of a channel", size_of::<Channel>());
-    assert!(size_of::<Option<LocalChannel>>() <= 48, "{} bytes for a channel", size_of::<LocalChannel>());
+    assert!(size_of::<Option<LocalChannel>>() <= 40, "{} bytes for a channel", size_of::<LocalChannel>());
     assert_eq!(size_of::<SubscriberFlags>(), 4);
 }
 

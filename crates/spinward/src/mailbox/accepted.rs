@@ -1,0 +1,36 @@
+//! A connection on its way to the shard that will hold it.
+
+use crate::hooks::Handshake;
+use crate::id::ClientId;
+use crate::identity::Transport;
+use bytes::Bytes;
+use spinward_wire::Form;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection whose handshake is done.
+pub(crate) struct Accepted {
+    pub(crate) id: ClientId,
+    pub(crate) form: Form,
+    pub(crate) transport: Transport,
+    pub(crate) handshake: Arc<Handshake>,
+    /// Pings are those of the framing itself in place of protocol messages.
+    pub(crate) frame_pings: bool,
+    pub(crate) io: Io,
+    /// Bytes received after the handshake.
+    pub(crate) leftover: Bytes,
+}
+
+/// The carrier of a connection's bytes.
+pub(crate) enum Io {
+    /// A plain TCP socket: the poller moves its bytes.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the poller is for Linux"))]
+    Tcp(std::net::TcpStream),
+    /// Anything else: its own task moves its bytes.
+    Stream(Box<dyn Stream>),
+}
+
+/// Any byte stream.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
