@@ -1,7 +1,7 @@
 //! A connection, as the application sees it.
 
+use crate::event::SubscribeOptions;
 use crate::handle::Handle;
-use crate::hooks::SubscribeOptions;
 use crate::hub::Hub;
 use crate::id::ClientId;
 use crate::identity::{Extension, Identity};

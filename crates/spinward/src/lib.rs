@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+mod backend;
 mod bulkhead;
 mod capacity;
 mod channel;
@@ -20,6 +21,7 @@ pub mod cluster;
 pub mod config;
 pub mod enforce;
 pub mod engine;
+mod event;
 #[cfg(feature = "__planted-faults")]
 #[doc(hidden)]
 pub mod fault;
@@ -42,6 +44,7 @@ mod session;
 mod shard;
 #[cfg(feature = "simulation")]
 pub mod sim;
+mod to_wire;
 pub mod transport;
 
 pub use answer::Answer;

@@ -1,5 +1,8 @@
 //! The runtime of slow answers.
 
+#[cfg(feature = "simulation")]
+pub(crate) mod tasks;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -9,7 +12,7 @@ pub(crate) enum Runtime {
     Tokio(tokio::runtime::Handle),
     /// One thread steps everything, in an order drawn from a seed.
     #[cfg(feature = "simulation")]
-    Simulated(crate::sim::Tasks),
+    Simulated(tasks::Tasks),
 }
 
 impl Runtime {

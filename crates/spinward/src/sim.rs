@@ -5,10 +5,9 @@
 //! comes, how many bytes of which connection move. Everything else follows from that, the manual
 //! [`Clock`] and the seeded [`Entropy`], so a run is repeated exactly by repeating the decisions.
 
-mod tasks;
+pub use crate::runtime::tasks::{Tasks, give_way};
 
-pub use tasks::{Tasks, give_way};
-
+use crate::backend::{Brokers, Channels};
 use crate::clock::{Clock, Now};
 use crate::cluster;
 use crate::config::Config;
@@ -22,6 +21,7 @@ use crate::identity::{Credentials, Transport};
 use crate::mailbox::accepted::{Accepted, Io};
 use crate::mailbox::inbox::Item;
 use crate::node::ask::Executor;
+use crate::node::builder::ByHooks;
 use crate::node::cluster::{ClusterHandler, Link, NoHandler};
 use crate::node::{Bulkheads, Inner, Node};
 use crate::runtime::Runtime;
@@ -112,16 +112,13 @@ impl SimNode {
         let Parts { hooks, config, clock, entropy, broker, presence, cluster, tasks } = parts;
         let count = config.shards.clamp(1, 64);
         let runtime = Runtime::Simulated(tasks);
-        let hub = Arc::new(Hub::new(
-            Arc::new(config),
-            clock,
-            entropy,
-            broker.map(|broker| (broker, runtime.clone())),
-            count,
-        ));
-        if let Err(error) = hub.start_engine() {
-            tracing::error!(%error, "the broker does not start");
-        }
+        let hub = Arc::new(Hub::new(Arc::new(config), clock, entropy, count));
+        let choose = Arc::new(ByHooks(Arc::clone(&hooks)));
+        let brokers = Brokers { default: broker, named: Vec::new(), choose };
+        let channels = match Channels::start(Arc::clone(&hub), &runtime, brokers) {
+            Ok(channels) => channels,
+            Err(error) => panic!("the broker does not start: {error}"),
+        };
         let presence = presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(hub.entropy.number())));
         let now = hub.clock.now();
         let (link, handler): (_, Arc<dyn ClusterHandler>) = match cluster {
@@ -132,6 +129,7 @@ impl SimNode {
         };
         let inner = Arc::new(Inner {
             hub: Arc::clone(&hub),
+            channels: Arc::clone(&channels),
             hooks,
             presence,
             runtime,
@@ -143,10 +141,9 @@ impl SimNode {
             link,
         });
         let shards = (0..count)
-            .map(|_| Executor::new(Arc::clone(&inner)))
-            .enumerate()
+            .map(|shard| (shard, Executor::new(Arc::clone(&inner), shard)))
             .map(|(shard, exec)| Shard {
-                core: Core::new(shard as u8, Arc::clone(&hub), exec.presence_refresh(), now),
+                core: Core::new(shard as u8, Arc::clone(&channels), exec.presence_refresh(), now),
                 exec,
                 entries: VecDeque::new(),
                 wires: Vec::new(),
@@ -417,7 +414,7 @@ impl SimNode {
     /// Does what is due in the engine: drops all history that has expired, asks a remote broker again.
     pub fn expire(&self) {
         let now = self.now();
-        self.hub.tick_engine();
-        while self.hub.expire_memory(now, 256).is_some_and(|next| next <= now.mono) {}
+        self.node.inner.channels.tick();
+        while self.node.inner.channels.expire(now, 256).is_some_and(|next| next <= now.mono) {}
     }
 }

@@ -160,9 +160,13 @@ impl SimBroker {
         log.fault(Fault::Interrupted { node });
         let sink = {
             let mut state = state.lock();
-            for ((of, _), queue) in &mut state.queues {
-                if *of == node {
-                    queue.clear();
+            for ((_, channel), queue) in state.queues.iter_mut().filter(|((of, _), _)| *of == node) {
+                for (_, event) in queue.drain(..) {
+                    if let Event::Publication(publication) = event
+                        && publication.offset > 0
+                    {
+                        log.fault(Fault::Lost { node, ch: channel.clone(), offset: publication.offset });
+                    }
                 }
             }
             state.sinks.get(&node).cloned()

@@ -7,9 +7,10 @@ use crate::shell::{self, Failure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Crates that have a list: its heading in ARCHITECTURE.md and the sources.
-const CRATES: &[(&str, &str)] =
-    &[("spinward", "crates/spinward/src"), ("spinward-server", "crates/server/src")];
+/// Crates that have a list: its heading in ARCHITECTURE.md, the sources, and whether each line of the list may only use
+/// lines above it.
+const CRATES: &[(&str, &str, bool)] =
+    &[("spinward", "crates/spinward/src", true), ("spinward-server", "crates/server/src", false)];
 
 /// Subject of the line that names the modules which all others may use.
 const ANYONE: &str = "anyone";
@@ -20,13 +21,16 @@ type Arrows = BTreeMap<String, BTreeSet<String>>;
 pub(super) fn run() -> Result<(Vec<String>, usize), Failure> {
     let document = std::fs::read_to_string(shell::root().join("ARCHITECTURE.md"))?;
     let (mut wrong, mut count) = (Vec::new(), 0);
-    for (name, sources) in CRATES {
+    for (name, sources, ordered) in CRATES {
         let allowed = list(&document, name)
             .ok_or_else(|| format!("ARCHITECTURE.md has no block that begins with \"{name}\""))?;
         let mut used = Arrows::new();
         scan(&shell::root().join(sources), &mut Vec::new(), &mut used)?;
         count += used.len();
-        wrong.extend(compare(&used, &allowed).into_iter().map(|found| format!("{name}: {found}")));
+        let order = if *ordered { out_of_order(&document, name) } else { Vec::new() };
+        wrong.extend(
+            compare(&used, &allowed).into_iter().chain(order).map(|found| format!("{name}: {found}")),
+        );
     }
     Ok((wrong, count))
 }
@@ -40,6 +44,20 @@ fn list(document: &str, name: &str) -> Option<Arrows> {
         arrows.entry(from.trim().to_owned()).or_default().extend(to.split_whitespace().map(str::to_owned));
     });
     (!arrows.is_empty()).then_some(arrows)
+}
+
+/// The arrows of a list that do not point to a line above.
+fn out_of_order(document: &str, name: &str) -> Vec<String> {
+    let lines = document.lines().skip_while(|line| *line != name).skip(1);
+    let (mut above, mut wrong) = (BTreeSet::new(), Vec::new());
+    for (from, to) in
+        lines.take_while(|line| !line.starts_with("```")).filter_map(|line| line.split_once('→'))
+    {
+        let upwards = to.split_whitespace().filter(|to| from.trim() != ANYONE && !above.contains(to));
+        wrong.extend(upwards.map(|to| format!("{} → {to} does not point to a line above", from.trim())));
+        above.insert(from.trim());
+    }
+    wrong
 }
 
 /// The arrows that no list allows, and those of a list that nothing uses.
@@ -159,6 +177,16 @@ mod tests {
         let allowed = list(LIST, "spinward").unwrap();
         let used = arrows(&[("session", &["hub"]), ("hub", &[])]);
         assert_eq!(compare(&used, &allowed), ["hub → channel is allowed and not used"]);
+    }
+
+    #[test]
+    fn an_arrow_that_closes_a_circle_is_found() {
+        let found = out_of_order(LIST, "spinward");
+        assert_eq!(
+            found,
+            ["session → hub does not point to a line above", "hub → channel does not point to a line above"]
+        );
+        assert!(out_of_order("spinward\nanyone → id\nhub →\nsession → hub\n```", "spinward").is_empty());
     }
 
     #[test]

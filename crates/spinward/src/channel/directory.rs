@@ -1,7 +1,7 @@
 //! The channel directory: one record for each channel that has a subscriber on this node or a stream in it.
 
 use crate::capacity::reduced;
-use crate::channel::record::{Channel, ChannelState};
+use crate::channel::record::{Channel, ChannelState, EngineId};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -46,7 +46,7 @@ impl Names {
 /// Every channel of this node, by name.
 ///
 /// Lock order: part, then record, then inbox. A record is locked without its part; one that was taken out of
-/// its part meanwhile says so (`dead`), and the name is looked up again.
+/// its part meanwhile says so, and the name is looked up again.
 pub(crate) struct Directory {
     parts: Box<[Mutex<HashTable<Arc<Channel>>>]>,
     pub(crate) names: Names,
@@ -74,24 +74,32 @@ impl Directory {
     }
 
     /// The record of a channel, made if need be.
-    fn find_or_create(&self, name: &str) -> Arc<Channel> {
+    fn find_or_create(&self, name: &str, engine: EngineId) -> Arc<Channel> {
         let hash = self.names.hash(name);
         let mut part = self.part(hash).lock();
         if let Some(channel) = part.find(hash, |channel| *channel.name == *name) {
             return Arc::clone(channel);
         }
-        let channel =
-            Arc::new(Channel::new(Names::id(self.records.fetch_add(1, Ordering::Relaxed), hash), name));
+        let channel = Arc::new(Channel::new(
+            Names::id(self.records.fetch_add(1, Ordering::Relaxed), hash),
+            name,
+            engine,
+        ));
         part.insert_unique(hash, Arc::clone(&channel), |other| self.names.hash(&other.name));
         channel
     }
 
-    /// Runs `f` on the locked record of a channel, made if need be.
-    pub(crate) fn with<T>(&self, name: &str, f: impl FnOnce(&Arc<Channel>, &mut ChannelState) -> T) -> T {
+    /// Runs `f` on the locked record of a channel, made with this engine if need be.
+    pub(crate) fn with<T>(
+        &self,
+        name: &str,
+        engine: EngineId,
+        f: impl FnOnce(&Arc<Channel>, &mut ChannelState) -> T,
+    ) -> T {
         loop {
-            let channel = self.find_or_create(name);
+            let channel = self.find_or_create(name, engine);
             let mut state = channel.lock();
-            if !state.dead {
+            if state.engine.is_some() {
                 return f(&channel, &mut state);
             }
         }
@@ -105,7 +113,7 @@ impl Directory {
     ) -> Option<T> {
         let channel = self.find(name)?;
         let mut state = channel.lock();
-        (!state.dead).then(|| f(&channel, &mut state))
+        (state.engine.is_some()).then(|| f(&channel, &mut state))
     }
 
     /// Takes the record out if nothing uses it.
@@ -113,10 +121,10 @@ impl Directory {
         let hash = self.names.hash(&channel.name);
         let mut part = self.part(hash).lock();
         let mut state = channel.lock();
-        if state.dead || !state.is_idle() {
+        if state.engine.is_none() || !state.is_idle() {
             return;
         }
-        state.dead = true;
+        state.engine = None;
         if let Ok(entry) = part.find_entry(hash, |other| Arc::ptr_eq(other, channel)) {
             entry.remove();
             if let Some(capacity) = reduced(part.len(), part.capacity()) {
@@ -132,6 +140,21 @@ impl Directory {
         parts.fold((0, 0), |(len, bytes), part| (len + part.len(), bytes + part.allocation_size()))
     }
 
+    /// Channels of an engine that have subscribers on this node. Walks the whole directory: for an engine that has lost
+    /// its connection.
+    pub(crate) fn wanted(&self, engine: EngineId) -> Vec<Arc<str>> {
+        let mut found = Vec::new();
+        for part in &self.parts {
+            for channel in part.lock().iter() {
+                let state = channel.lock();
+                if state.subscribers > 0 && state.engine == Some(engine) {
+                    found.push(Arc::from(&*channel.name));
+                }
+            }
+        }
+        found
+    }
+
     /// Channels with subscribers on this node, and how many each has. Walks the whole directory: for
     /// listings that someone asked for.
     pub(crate) fn occupied(&self, mut wanted: impl FnMut(&str) -> bool) -> Vec<(Box<str>, u32)> {
@@ -139,9 +162,9 @@ impl Directory {
         for part in &self.parts {
             for channel in part.lock().iter() {
                 if wanted(&channel.name) {
-                    let subscribers = channel.lock().subscribers;
-                    if subscribers > 0 {
-                        found.push((channel.name.clone(), subscribers));
+                    let state = channel.lock();
+                    if state.subscribers > 0 {
+                        found.push((channel.name.clone(), state.subscribers));
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use crate::engine::interest::InterestState;
 use crate::engine::memory::stream::Stream;
 use parking_lot::{Mutex, MutexGuard};
+use std::num::NonZeroU8;
 
 /// The record of a channel.
 pub(crate) struct Channel {
@@ -28,8 +29,8 @@ pub(crate) struct ChannelState {
     pub(crate) shards: ShardSet,
     /// Subscribers on this node.
     pub(crate) subscribers: u32,
-    /// Taken out of the directory.
-    pub(super) dead: bool,
+    /// `None` once the record was taken out of the directory.
+    pub(super) engine: Option<EngineId>,
     pub(crate) interest: InterestState,
     /// What was queued in inboxes, or is reserved, and is not sent yet: lots, for each shard.
     pub(crate) unsent: u16,
@@ -41,8 +42,9 @@ pub(crate) struct ChannelState {
 
 impl Channel {
     /// A record that nothing uses yet.
-    pub(super) fn new(id: u64, name: &str) -> Self {
-        Self { id, name: name.into(), kind: Kind::Stream, state: Mutex::default() }
+    pub(super) fn new(id: u64, name: &str, engine: EngineId) -> Self {
+        let state = ChannelState { engine: Some(engine), ..ChannelState::default() };
+        Self { id, name: name.into(), kind: Kind::Stream, state: Mutex::new(state) }
     }
 
     /// Locks the record.
@@ -51,7 +53,31 @@ impl Channel {
     }
 }
 
+/// An engine of a node, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EngineId(NonZeroU8);
+
+impl EngineId {
+    /// The engine of every channel for which the application names no other.
+    pub(crate) const DEFAULT: Self = Self(NonZeroU8::MIN);
+
+    /// The engine at a place in the list; `None` where there are too many.
+    pub(crate) fn at(place: usize) -> Option<Self> {
+        NonZeroU8::MIN.checked_add(u8::try_from(place).ok()?).map(Self)
+    }
+
+    /// Returns its place in the list.
+    pub(crate) const fn place(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
 impl ChannelState {
+    /// Returns the engine that was chosen when the record was made.
+    pub(crate) fn engine(&self) -> EngineId {
+        self.engine.unwrap_or(EngineId::DEFAULT)
+    }
+
     /// Returns true if nothing uses the record.
     pub(crate) fn is_idle(&self) -> bool {
         self.subscribers == 0 && self.shards.is_empty() && self.interest.is_none() && self.stream.is_none()

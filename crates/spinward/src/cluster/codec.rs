@@ -11,7 +11,7 @@ use super::message::{
 };
 use crate::engine::broker::HistoryOptions;
 use crate::engine::controller::MAX_MESSAGE;
-use crate::hooks::SubscribeOptions;
+use crate::event::SubscribeOptions;
 use crate::id::NodeId;
 use crate::publication::Position;
 use bytes::Bytes;

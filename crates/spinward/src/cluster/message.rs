@@ -1,7 +1,7 @@
 //! The messages of nodes to each other, as values.
 
 use crate::cluster::Declined;
-use crate::hooks::SubscribeOptions;
+use crate::event::SubscribeOptions;
 use crate::id::NodeId;
 use crate::publication::Position;
 use bytes::Bytes;

@@ -1,20 +1,16 @@
 //! Engines: the traits that a broker, a presence store and a controller implement, and the in-memory engine.
 //!
-//! [`broker`], [`presence`] and [`controller`] are the traits. What calls a broker outside of the process is `remote.rs`, what it calls
-//! is `receive.rs`; `requests.rs` asks it for channels by the states of `interest.rs`, `compare.rs` asks it whether
-//! something was lost, and `epoch.rs` names its streams.
+//! [`broker`], [`presence`] and [`controller`] are the traits, `sink.rs` is a broker's way back. `interest.rs` and
+//! `epoch.rs` decide when a broker is asked for a channel, and the names of its streams. Nothing here knows of
+//! channels: `backend` runs engines.
 
 pub mod broker;
-mod compare;
 pub mod controller;
-mod epoch;
+pub(crate) mod epoch;
 pub(crate) mod interest;
 pub(crate) mod memory;
 pub mod presence;
-mod receive;
-pub(crate) mod remote;
-mod requests;
-mod sink;
+pub(crate) mod sink;
 
 pub(crate) use epoch::is_of;
 

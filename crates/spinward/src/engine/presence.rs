@@ -1,10 +1,10 @@
 //! Presence: the current members of a channel.
 
 use crate::answer::Answer;
-use crate::channel::delivery::info_to_wire;
 use crate::engine::EngineHealth;
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
+use crate::to_wire::info_to_wire;
 use bytes::Bytes;
 use spinward_wire::message::PresenceResult;
 use spinward_wire::{Protocol, encode_presence};

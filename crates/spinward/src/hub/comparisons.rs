@@ -66,12 +66,13 @@ impl Comparisons {
 mod tests {
     use super::*;
     use crate::channel::directory::Directory;
+    use crate::channel::record::EngineId;
 
     #[test]
     fn one_shard_compares_in_each_period() {
         let comparisons = Comparisons::default();
         let directory = Directory::new(1);
-        let channel = directory.with("c", |channel, _| Arc::clone(channel));
+        let channel = directory.with("c", EngineId::DEFAULT, |channel, _| Arc::clone(channel));
         let id = channel.id;
         for shard in 0..8 {
             comparisons.watch(&channel, shard * 10, 500);

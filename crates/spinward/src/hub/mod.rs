@@ -1,7 +1,6 @@
 //! State shared by the shards of a node: the channel directory, the user registry, and a way into every shard.
 
 mod comparisons;
-pub(crate) mod enter;
 pub(crate) mod pulse;
 pub(crate) mod user_rates;
 pub(crate) mod users;
@@ -9,10 +8,7 @@ pub(crate) mod users;
 use crate::channel::directory::Directory;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::engine::broker::{Broker, BrokerError, HistoryOptions};
-pub(crate) use crate::engine::memory::Held;
-use crate::engine::memory::Memory;
-use crate::engine::remote::Remote;
+use crate::engine::broker::HistoryOptions;
 use crate::handle::Handle;
 use crate::id::{ClientId, Entropy, NodeId};
 use crate::log_rate::LogRate;
@@ -20,7 +16,6 @@ use crate::mailbox::accepted::Accepted;
 use crate::mailbox::admission::Admission;
 use crate::mailbox::inbox::{Control, Entry, Inbox};
 use crate::metrics::{Metrics, bump};
-use crate::runtime::Runtime;
 use comparisons::Comparisons;
 use parking_lot::Mutex;
 use pulse::Pulse;
@@ -44,7 +39,6 @@ pub(crate) struct Hub {
     pub(crate) admission: Arc<Admission>,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) metrics: Metrics,
-    pub(crate) engine: Engine,
     /// Empty with the memory broker, which loses nothing.
     pub(crate) comparisons: Comparisons,
     pub(crate) pulse: Pulse,
@@ -56,28 +50,10 @@ pub(crate) struct Hub {
     refused_filters: Mutex<LogRate>,
 }
 
-/// Location of the streams.
-pub(crate) enum Engine {
-    /// In the channel directory itself.
-    Memory(Memory),
-    /// Outside of this process.
-    Remote(Arc<Remote>),
-}
-
 impl Hub {
-    pub(crate) fn new(
-        config: Arc<Config>,
-        clock: Clock,
-        entropy: Entropy,
-        remote: Option<(Arc<dyn Broker>, Runtime)>,
-        shards: usize,
-    ) -> Self {
+    pub(crate) fn new(config: Arc<Config>, clock: Clock, entropy: Entropy, shards: usize) -> Self {
         let seed = entropy.number();
         let inboxes: Vec<_> = (0..shards).map(|_| Arc::new(Inbox::new(config.inbox_max_size))).collect();
-        let engine = match remote {
-            Some((broker, runtime)) => Engine::Remote(Remote::new(broker, runtime, &config, seed)),
-            None => Engine::Memory(Memory::new(&entropy)),
-        };
         Self {
             node: entropy.node_id(),
             directory: Directory::new(seed),
@@ -87,7 +63,6 @@ impl Hub {
             inboxes,
             metrics: Metrics::new(shards),
             pulse: Pulse::new(shards),
-            engine,
             comparisons: Comparisons::default(),
             stopping: AtomicBool::new(false),
             failures: Mutex::default(),
@@ -95,21 +70,6 @@ impl Hub {
             config,
             clock,
             entropy,
-        }
-    }
-
-    /// Has a remote broker begin delivery.
-    pub(crate) fn start_engine(self: &Arc<Self>) -> Result<(), BrokerError> {
-        match &self.engine {
-            Engine::Remote(remote) => remote.start(self),
-            Engine::Memory(_) => Ok(()),
-        }
-    }
-
-    /// Has a remote broker's requests looked at: to be called about once a second.
-    pub(crate) fn tick_engine(&self) {
-        if let Engine::Remote(remote) = &self.engine {
-            remote.tick();
         }
     }
 
@@ -174,6 +134,17 @@ impl Hub {
         bump(&self.metrics.engine_errors);
         if let Some(silent) = self.failure() {
             tracing::warn!(call, %error, silent, "a broker or presence store failed");
+        }
+    }
+
+    /// The application named an engine that the node does not have.
+    pub(crate) fn engine_unknown(&self, name: &str) {
+        if let Some(silent) = self.failure() {
+            tracing::error!(
+                engine = name,
+                silent,
+                "no engine of this name is registered: the default one is used"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
 //! A connection on its way to the shard that will hold it.
 
-use crate::hooks::Handshake;
+use crate::event::Handshake;
 use crate::id::ClientId;
 use crate::identity::Transport;
 use bytes::Bytes;

@@ -477,7 +477,7 @@ fn grant(
         Waiter::Announcement(Announcement { info, join, then }) => {
             channel.deliver_join_leave(state, admission, &info, join).wake(&admission.inboxes);
             if let Some((handle, token)) = then {
-                let outcome = Box::new(Outcome::Done(Ok(())));
+                let outcome = Box::new(Outcome::Announced);
                 if let Some(inbox) = admission.inboxes.get(handle.shard()) {
                     inbox.push(Entry::Outcome { handle, token, outcome });
                     inbox.wake();

@@ -1,23 +1,55 @@
 //! Calls of a session to the outside of its shard, and their outcomes.
 
+use crate::channel::local::entrants::ReadRequest;
 use crate::channel::record::Channel;
-use crate::engine::broker::{BrokerError, History, HistoryOptions, Interest, Read};
+use crate::engine::broker::{BrokerError, History, Interest};
 use crate::engine::presence::{Member, Members, PresenceStats};
-use crate::handle::Handle;
-use crate::hooks::{
+use crate::event::{
     ConnectEvent, ConnectReply, FailureCause, HistoryEvent, MessageEvent, PresenceEvent, PublishEvent,
     RefreshEvent, RefreshReply, Refusal, RpcEvent, SubRefreshReply, SubscribeEvent, SubscribeFailure,
     SubscribeOptions,
 };
+use crate::handle::Handle;
 use crate::id::ClientId;
 use crate::identity::Identity;
 use crate::publication::ClientInfo;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+use spinward_wire::message::{ConnectRequest, SubscribeRequest};
 use std::sync::Arc;
 
-/// A call to make on behalf of a session, or of a shard.
-pub(crate) struct Called {
+/// A call to the outside of a shard.
+pub(crate) enum Called {
+    Session(SessionCall),
+    Shard(ShardCall),
+}
+
+/// A call of a shard on its own behalf. No connection waits for it: what it leads to comes as an inbox entry.
+pub(crate) enum ShardCall {
+    /// Read a stream for subscribers that are entering.
+    Read(ReadRequest),
+    /// Ask the engine to begin or to end delivery of a channel.
+    Interest { channel: Arc<Channel>, ask: Interest },
+    /// Compare the position of a channel with the engine's. The answer goes to every shard with subscribers.
+    Compare(Arc<Channel>),
+    /// Refresh entries of presence.
+    PresenceRefresh(Vec<Member>),
+}
+
+impl ShardCall {
+    /// The name of the part of the engine that answers.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "read",
+            Self::Interest { .. } => "interest",
+            Self::Compare(_) => "position",
+            Self::PresenceRefresh(_) => "presence refresh",
+        }
+    }
+}
+
+/// A call on behalf of a session.
+pub(crate) struct SessionCall {
     pub(crate) handle: Handle,
     /// Given back with the outcome. 0: nobody waits for one.
     pub(crate) token: u32,
@@ -28,15 +60,20 @@ pub(crate) struct Called {
 
 /// A call.
 pub(crate) enum Call {
-    Connect(Box<ConnectEvent>),
+    Connect {
+        event: Box<ConnectEvent>,
+        request: Box<ConnectRequest>,
+    },
     Refresh(RefreshEvent),
     Subscribe {
         channel: Arc<str>,
-        request: Box<SubscribeEvent>,
+        event: Box<SubscribeEvent>,
+        request: Box<SubscribeRequest>,
     },
     SubRefresh {
         channel: Arc<Channel>,
-        token: String,
+        /// `None`: the node asks by itself.
+        token: Option<String>,
     },
     Publish {
         request: PublishEvent,
@@ -57,8 +94,6 @@ pub(crate) enum Call {
         client: ClientId,
         user: Arc<str>,
     },
-    /// Refresh entries of presence. Nobody waits for the outcome.
-    PresenceRefresh(Vec<Member>),
     JoinLeave {
         channel: Arc<Channel>,
         info: Arc<ClientInfo>,
@@ -82,40 +117,36 @@ pub(crate) enum Call {
     Disconnected(DisconnectCode),
     Occupied(Arc<Channel>),
     Vacated(Arc<Channel>),
-    /// Ask the remote broker to begin or to end delivery of a channel.
-    Interest {
-        channel: Arc<Channel>,
-        ask: Interest,
-    },
-    /// Read a remote stream for subscribers that are entering. Comes back as an inbox entry.
-    Slice {
-        channel: Arc<Channel>,
-        read: u32,
-        slice: Read,
-        options: HistoryOptions,
-    },
-    /// Read the top of a remote stream. Comes back as an inbox entry of every shard with subscribers.
-    Position(Arc<Channel>),
 }
 
-/// The outcome of a call.
+/// The outcome of a call, with the part of the command that its handler needs: the session itself only knows that it
+/// waits.
 pub(crate) enum Outcome {
-    Connect(Result<Box<ConnectReply>, Refusal>),
+    Connect {
+        request: Box<ConnectRequest>,
+        outcome: Result<Box<ConnectReply>, Refusal>,
+    },
     Refresh(Result<Box<RefreshReply>, Refusal>),
     Subscribe {
         channel: Arc<str>,
         /// Of the client that asked, which may be gone when this arrives.
         identity: Arc<Identity>,
+        request: Box<SubscribeRequest>,
         outcome: Result<Box<SubscribeOptions>, Refusal>,
     },
-    SubRefresh(Result<SubRefreshReply, Refusal>),
+    SubRefresh {
+        channel: Arc<Channel>,
+        outcome: Result<SubRefreshReply, Refusal>,
+    },
     /// The same for a subscription that the node asked about by itself.
     ServerSubRefresh {
         channel: Arc<Channel>,
         outcome: Result<SubRefreshReply, Refusal>,
     },
-    /// A publish or a message was taken, or was not.
-    Done(Result<(), Refusal>),
+    Published(Result<(), Refusal>),
+    Message(Result<(), Refusal>),
+    /// A join or leave of the client is queued.
+    Announced,
     Members(Result<Members, Refusal>),
     Stats(Result<PresenceStats, Refusal>),
     History(Result<Box<History>, Refusal>),
@@ -136,7 +167,7 @@ impl Call {
     /// The name of the hook, or of the part of the store, that answers.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
-            Self::Connect(_) => "connect",
+            Self::Connect { .. } => "connect",
             Self::Refresh(_) => "refresh",
             Self::Subscribe { .. } => "subscribe",
             Self::SubRefresh { .. } => "sub_refresh",
@@ -147,7 +178,6 @@ impl Call {
             Self::Message(_) => "message",
             Self::PresenceAdd { .. } => "presence add",
             Self::PresenceRemove { .. } => "presence remove",
-            Self::PresenceRefresh(_) => "presence refresh",
             Self::JoinLeave { .. } => "join and leave",
             Self::Connected => "connected",
             Self::Refreshed => "refreshed",
@@ -159,9 +189,6 @@ impl Call {
             Self::Disconnected(_) => "disconnected",
             Self::Occupied(_) => "channel_occupied",
             Self::Vacated(_) => "channel_vacated",
-            Self::Interest { .. } => "interest",
-            Self::Slice { .. } => "slice",
-            Self::Position(_) => "position",
         }
     }
 
@@ -173,9 +200,7 @@ impl Call {
                 client: *client,
                 user: Arc::clone(&info.user),
             },
-            Self::SubRefresh { channel, token } if token.is_empty() => {
-                Late::ServerSubRefresh(Arc::clone(channel))
-            }
+            Self::SubRefresh { channel, token: None } => Late::ServerSubRefresh(Arc::clone(channel)),
             _ => Late::Other,
         }
     }
@@ -204,20 +229,20 @@ impl From<Late> for Outcome {
 }
 
 impl Outcome {
-    /// The call that takes back what this holds, and the client on whose behalf it is made: for an outcome whose
-    /// connection is gone.
-    pub(crate) fn undo(self) -> Option<(Option<Arc<Identity>>, Call)> {
-        match self {
+    /// Returns the call that takes back what this holds, for an outcome whose connection is gone.
+    pub(crate) fn undo(self, handle: Handle) -> Option<SessionCall> {
+        let (identity, call) = match self {
             // One that failed may have had its effect.
             Self::PresenceAdded { channel, client, user, .. } => {
-                Some((None, Call::PresenceRemove { channel, client, user }))
+                (None, Call::PresenceRemove { channel, client, user })
             }
-            Self::Subscribe { channel, identity, outcome: Ok(_) } => {
+            Self::Subscribe { channel, identity, outcome: Ok(_), .. } => {
                 let failure = SubscribeFailure { server_side: false, cause: FailureCause::Disconnected };
-                Some((Some(identity), Call::SubscribeFailed { channel, failure }))
+                (Some(identity), Call::SubscribeFailed { channel, failure })
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(SessionCall { handle, token: 0, identity, call })
     }
 }
 

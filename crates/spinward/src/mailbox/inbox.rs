@@ -110,10 +110,10 @@ pub(crate) enum Control {
     /// Subscribe it to a channel.
     Subscribe {
         channel: Arc<str>,
-        options: Arc<crate::hooks::SubscribeOptions>,
+        options: Arc<crate::event::SubscribeOptions>,
         since: Option<Position>,
         /// The waiter for its completion.
-        taken: Option<Taken>,
+        taken: Option<Completion>,
     },
     /// Prolong or end its login.
     Refresh { expired: bool, expire_at: i64, info: Option<Bytes> },
@@ -124,7 +124,7 @@ pub(crate) enum Control {
 }
 
 /// Completion guard. Dropping the last clone wakes the waiter; a [`Refused`] sent first says why nothing was done.
-pub(crate) type Taken = mpsc::Sender<Refused>;
+pub(crate) type Completion = mpsc::Sender<Refused>;
 
 /// The subscription would end in the past.
 #[derive(Debug, PartialEq, Eq)]
@@ -398,7 +398,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_a_shard_that_has_ended() {
         let inbox = Inbox::new(ENTRY_BYTES);
-        let subscribe = |taken: Taken| Entry::Control {
+        let subscribe = |taken: Completion| Entry::Control {
             handle: Handle::new(0, 0, 0),
             control: Box::new(Control::Subscribe {
                 channel: "c".into(),

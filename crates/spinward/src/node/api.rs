@@ -53,7 +53,7 @@ impl Node {
         options: PublishOptions,
     ) -> Result<Published, BrokerError> {
         consume_budget().await;
-        self.inner.publish(channel, data, options).wait().await
+        self.inner.channels.publish(channel, data, options).wait().await
     }
 
     /// Reads the stream of a channel.
@@ -67,7 +67,7 @@ impl Node {
         options: HistoryOptions,
     ) -> Result<History, BrokerError> {
         consume_budget().await;
-        self.inner.history(channel, filter, options).wait().await
+        self.inner.channels.history(channel, filter, options).wait().await
     }
 
     /// Drops the stored publications of a channel; offsets go on.
@@ -75,7 +75,7 @@ impl Node {
     /// # Errors
     /// The broker failed.
     pub async fn remove_history(&self, channel: &str) -> Result<(), BrokerError> {
-        self.inner.remove_history(channel).wait().await
+        self.inner.channels.remove_history(channel).wait().await
     }
 
     /// Returns the members of a channel.

@@ -2,15 +2,15 @@
 
 use crate::answer::{Answer, BoxFuture};
 use crate::client::Client;
-use crate::engine::broker::HistoryFilter;
+use crate::engine::broker::{BrokerError, HistoryFilter};
 use crate::handle::Handle;
 use crate::hooks::{HistoryEvent, PresenceEvent, PublishEvent, PublishReply, Refusal, SubRefreshEvent};
-use crate::mailbox::call::{Call, Called, Late, Outcome};
+use crate::mailbox::call::{Call, Late, Outcome, SessionCall, ShardCall};
 use crate::mailbox::inbox::Entry;
 use crate::node::Inner;
 use crate::publication::{ClientInfo, Position};
 use crate::shard::core::Execute;
-use spinward_wire::code::{DisconnectCode, ErrorCode};
+use spinward_wire::code::ErrorCode;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,7 +19,10 @@ use std::time::Duration;
 
 /// Makes the calls of one shard.
 #[derive(Clone)]
-pub(crate) struct Executor(Arc<Inner>);
+pub(crate) struct Executor {
+    inner: Arc<Inner>,
+    shard: usize,
+}
 
 /// A call whose answer comes later.
 struct Asked {
@@ -30,16 +33,16 @@ struct Asked {
 }
 
 impl Executor {
-    pub(crate) const fn new(inner: Arc<Inner>) -> Self {
-        Self(inner)
+    pub(crate) const fn new(inner: Arc<Inner>, shard: usize) -> Self {
+        Self { inner, shard }
     }
 
     /// Sends the outcome of a future into the shard's inbox. A connection waits for each of these, so that there are no
     /// more than connections have commands and subscriptions under way; those that are polled are bounded by
     /// [`Bulkhead`](crate::bulkhead::Bulkhead)s.
     fn spawn(&self, asked: Asked, mut future: BoxFuture<Outcome>) {
-        let (hub, runtime) = (Arc::clone(&self.0.hub), self.0.runtime.clone());
-        self.0.runtime.spawn(async move {
+        let (hub, runtime) = (Arc::clone(&self.inner.hub), self.inner.runtime.clone());
+        self.inner.runtime.spawn(async move {
             let Asked { handle, token, hook, late } = asked;
             // A future that panics costs the connection that it was made for.
             let answer = poll_fn(|cx| {
@@ -62,14 +65,14 @@ impl Executor {
 
     /// The interval of refreshing presence entries, if the store lets them expire.
     pub(crate) fn presence_refresh(&self) -> Option<Duration> {
-        self.0.presence.refresh_interval()
+        self.inner.presence.refresh_interval()
     }
 }
 
 impl Execute for Executor {
-    fn execute(&mut self, called: Called) -> Option<Outcome> {
-        let Called { handle, token, identity, call } = called;
-        let client = identity.map(|identity| Client { identity, handle, hub: Arc::clone(&self.0.hub) });
+    fn execute(&mut self, call: SessionCall) -> Option<Outcome> {
+        let SessionCall { handle, token, identity, call } = call;
+        let client = identity.map(|identity| Client { identity, handle, hub: Arc::clone(&self.inner.hub) });
         // A subscriber that publishes gets its own publication before the reply: both go through the inbox. So does
         // the join that a client receives of itself.
         let queued = match &call {
@@ -78,16 +81,16 @@ impl Execute for Executor {
             _ => false,
         };
         let (hook, late) = (call.name(), call.late());
-        let answer = catch_unwind(AssertUnwindSafe(|| self.0.ask(client.as_ref(), handle, token, call)));
+        let answer = catch_unwind(AssertUnwindSafe(|| self.inner.ask(client.as_ref(), handle, token, call)));
         match answer {
             Err(_) => {
-                self.0.hub.panicked(hook);
+                self.inner.hub.panicked(hook);
                 Some(Outcome::Panicked)
             }
             Ok(None) => None,
             Ok(Some(Answer::Now(outcome))) if queued => {
                 let outcome = Box::new(outcome);
-                self.0.hub.send(handle.shard(), Entry::Outcome { handle, token, outcome });
+                self.inner.hub.send(handle.shard(), Entry::Outcome { handle, token, outcome });
                 None
             }
             Ok(Some(Answer::Now(outcome))) => Some(outcome),
@@ -97,10 +100,29 @@ impl Execute for Executor {
             }
         }
     }
-}
 
-fn no_client() -> Outcome {
-    Outcome::Done(Err(Refusal::Disconnect(DisconnectCode::SERVER_ERROR)))
+    fn run(&mut self, call: ShardCall) {
+        let (inner, shard, name) = (&self.inner, self.shard, call.name());
+        let read = if let ShardCall::Read(request) = &call {
+            Some((request.channel.id, request.number))
+        } else {
+            None
+        };
+        let done = catch_unwind(AssertUnwindSafe(|| match call {
+            ShardCall::Read(request) => inner.channels.read_for(shard, request),
+            ShardCall::Interest { channel, ask } => inner.channels.ask(channel, ask),
+            ShardCall::Compare(channel) => inner.channels.compare(channel),
+            ShardCall::PresenceRefresh(members) => inner.refresh_presence(&members),
+        }));
+        if done.is_err() {
+            inner.hub.panicked(name);
+            // Subscribers that are entering wait for this.
+            if let Some((channel, read)) = read {
+                let slice = Box::new(Err(BrokerError::Failed("the broker panicked".into())));
+                inner.hub.send(shard, Entry::Slice { channel, read, slice });
+            }
+        }
+    }
 }
 
 impl Inner {
@@ -113,21 +135,11 @@ impl Inner {
         call: Call,
     ) -> Option<Answer<Outcome>> {
         let call = match call {
-            Call::Connect(request) => {
-                let decision = self.bulkheads.hooks.admit(self.hooks.connect(*request));
-                return Some(decision.map(|outcome| Outcome::Connect(outcome.map(Box::new))));
-            }
-            Call::Interest { channel, ask } => {
-                self.ask_interest(channel, ask);
-                return None;
-            }
-            Call::Slice { channel, read, slice, options } => {
-                self.read_slice(&channel, handle, read, slice, options);
-                return None;
-            }
-            Call::Position(channel) => {
-                self.compare_position(channel);
-                return None;
+            Call::Connect { event, request } => {
+                let decision = self.bulkheads.hooks.admit(self.hooks.connect(*event));
+                return Some(
+                    decision.map(|outcome| Outcome::Connect { request, outcome: outcome.map(Box::new) }),
+                );
             }
             Call::PresenceAdd { channel, client, info } => {
                 return Some(self.add_presence(channel, client, info));
@@ -136,14 +148,10 @@ impl Inner {
                 self.remove_presence(&channel.name, client, &user);
                 return None;
             }
-            Call::PresenceRefresh(members) => {
-                self.refresh_presence(&members);
-                return None;
-            }
             Call::JoinLeave { channel, info, join, .. } => {
                 let then = (token != 0).then_some((handle, token));
-                let later = self.join_leave(&channel.name, info, join, then);
-                return (then.is_some() && !later).then_some(Answer::Now(Outcome::Done(Ok(()))));
+                let later = self.channels.announce(&channel, info, join, then);
+                return (then.is_some() && !later).then_some(Answer::Now(Outcome::Announced));
             }
             Call::Occupied(channel) => {
                 self.hooks.channel_occupied(&channel.name);
@@ -155,35 +163,39 @@ impl Inner {
             }
             other => other,
         };
-        let Some(client) = client else { return Some(Answer::Now(no_client())) };
+        // Only a login is asked about without a client.
+        let Some(client) = client else { return Some(Answer::Now(Outcome::Panicked)) };
         let bulkhead = &self.bulkheads.hooks;
         Some(match call {
             Call::Refresh(request) => bulkhead
                 .admit(self.hooks.refresh(client, request))
                 .map(|outcome| Outcome::Refresh(outcome.map(Box::new))),
-            Call::Subscribe { channel, request } => {
+            Call::Subscribe { channel, event, request } => {
                 let identity = Arc::clone(&client.identity);
-                bulkhead.admit(self.hooks.subscribe(client, *request)).map(|outcome| Outcome::Subscribe {
+                bulkhead.admit(self.hooks.subscribe(client, *event)).map(|outcome| Outcome::Subscribe {
                     channel,
                     identity,
+                    request,
                     outcome: outcome.map(Box::new),
                 })
             }
-            Call::SubRefresh { channel, token } if token.is_empty() => bulkhead
-                .admit(
-                    self.hooks
-                        .sub_refresh(client, SubRefreshEvent { channel: channel.name.to_string(), token }),
-                )
-                .map(move |outcome| Outcome::ServerSubRefresh { channel, outcome }),
             Call::SubRefresh { channel, token } => {
+                let by_node = token.is_none();
+                let token = token.unwrap_or_default();
                 let event = SubRefreshEvent { channel: channel.name.to_string(), token };
-                bulkhead.admit(self.hooks.sub_refresh(client, event)).map(Outcome::SubRefresh)
+                bulkhead.admit(self.hooks.sub_refresh(client, event)).map(move |outcome| {
+                    if by_node {
+                        Outcome::ServerSubRefresh { channel, outcome }
+                    } else {
+                        Outcome::SubRefresh { channel, outcome }
+                    }
+                })
             }
             Call::Publish { request, chan_info } => self.publish_for(client, request, chan_info),
             Call::Presence(request) => self.presence_for(client, request),
             Call::History(request) => self.history_for(client, request),
             Call::Rpc(request) => bulkhead.admit(self.hooks.rpc(client, request)).map(Outcome::Rpc),
-            Call::Message(event) => bulkhead.admit(self.hooks.message(client, event)).map(Outcome::Done),
+            Call::Message(event) => bulkhead.admit(self.hooks.message(client, event)).map(Outcome::Message),
             told => {
                 self.tell(client, told);
                 return None;
@@ -217,14 +229,15 @@ impl Inner {
         let channel = request.channel.clone();
         let (inner, client_clone) = (Arc::clone(self), client.clone());
         let publish = move |decision: Result<PublishReply, Refusal>| match decision {
-            Err(refusal) => Answer::Now(Outcome::Done(Err(refusal))),
+            Err(refusal) => Answer::Now(Outcome::Published(Err(refusal))),
             Ok(PublishReply { data, mut options }) => {
                 let identity = &client_clone.identity;
                 options.info =
                     Some(chan_info.unwrap_or_else(|| Arc::new(identity.client_info(bytes::Bytes::new()))));
                 inner
+                    .channels
                     .publish(&channel, data, options)
-                    .map(|published| Outcome::Done(published.map(|_| ()).map_err(Refusal::from)))
+                    .map(|published| Outcome::Published(published.map(|_| ()).map_err(Refusal::from)))
             }
         };
         self.bulkheads.hooks.admit(self.hooks.publish(client, request)).then(publish)
@@ -265,6 +278,7 @@ impl Inner {
                 Answer::Now(Outcome::History(Err(ErrorCode::BAD_REQUEST.into())))
             }
             Ok(options) => inner
+                .channels
                 .history(&channel, filter, options)
                 .map(|history| Outcome::History(history.map(Box::new).map_err(Refusal::from))),
         })

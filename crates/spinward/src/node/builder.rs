@@ -1,5 +1,6 @@
 //! The builder of a node.
 
+use crate::backend::{Brokers, Channels, ChooseEngine};
 use crate::clock::Clock;
 use crate::cluster;
 use crate::config::Config;
@@ -37,6 +38,12 @@ pub enum BuildError {
     /// The thread of a shard, or the one that watches them, could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] std::io::Error),
+    /// Two brokers have the same name, or one has that of the memory broker.
+    #[error("the broker name {0:?} is taken: give each broker a name of its own")]
+    EngineName(Box<str>),
+    /// More than 64 brokers have names.
+    #[error("at most 64 named brokers may be registered")]
+    Engines,
     /// The broker cannot be used.
     #[error("the broker does not start: {0}")]
     Broker(#[source] BrokerError),
@@ -47,6 +54,7 @@ pub struct NodeBuilder {
     hooks: Arc<dyn Hooks>,
     config: Config,
     broker: Option<Arc<dyn Broker>>,
+    named: Vec<(Box<str>, Arc<dyn Broker>)>,
     presence: Option<Arc<dyn Presence>>,
     runtime: Option<tokio::runtime::Handle>,
     name: String,
@@ -64,6 +72,7 @@ impl NodeBuilder {
             hooks,
             config: Config::default(),
             broker: None,
+            named: Vec::new(),
             presence: None,
             runtime: None,
             name: String::new(),
@@ -87,6 +96,15 @@ impl NodeBuilder {
     #[must_use]
     pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
         self.broker = Some(broker);
+        self
+    }
+
+    /// Registers a further broker under a name. It serves the channels for which [`Hooks::engine`] returns that name.
+    ///
+    /// The name `memory` is that of the memory broker.
+    #[must_use]
+    pub fn named_broker(mut self, name: &str, broker: Arc<dyn Broker>) -> Self {
+        self.named.push((name.into(), broker));
         self
     }
 
@@ -153,14 +171,23 @@ impl NodeBuilder {
             shards @ 1..=64 => shards,
             _ => return Err(BuildError::Shards),
         };
+        let taken = |name: &str| self.named.iter().filter(|(other, _)| **other == *name).count() > 1;
+        if let Some((name, _)) = self.named.iter().find(|(name, _)| taken(name) || **name == *Brokers::MEMORY)
+        {
+            return Err(BuildError::EngineName(name.clone()));
+        }
+        if self.named.len() > Brokers::MOST {
+            return Err(BuildError::Engines);
+        }
         let runtime = Runtime::Tokio(match self.runtime.take() {
             Some(runtime) => runtime,
             None => tokio::runtime::Handle::try_current().map_err(BuildError::NoRuntime)?,
         });
         let config = Arc::new(self.config);
-        let remote = self.broker.map(|broker| (broker, runtime.clone()));
-        let hub = Arc::new(Hub::new(config, self.clock, self.entropy, remote, shards));
-        hub.start_engine().map_err(BuildError::Broker)?;
+        let hub = Arc::new(Hub::new(config, self.clock, self.entropy, shards));
+        let choose = Arc::new(ByHooks(Arc::clone(&self.hooks)));
+        let brokers = Brokers { default: self.broker, named: self.named, choose };
+        let channels = Channels::start(Arc::clone(&hub), &runtime, brokers).map_err(BuildError::Broker)?;
         let presence = self.presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(hub.entropy.number())));
         let started_ms = hub.clock.now().mono;
         let bulkheads = Bulkheads::new(hub.config.max_calls_in_flight);
@@ -168,6 +195,7 @@ impl NodeBuilder {
         let link = self.controller.map(|controller| Arc::new(Link::new(controller, config, hub.node)));
         let inner = Arc::new(Inner {
             hub,
+            channels,
             hooks: self.hooks,
             presence,
             runtime,
@@ -180,9 +208,10 @@ impl NodeBuilder {
         });
         let threads = Arc::new(Threads::new(Arc::clone(&inner.hub)));
         for shard in 0..shards {
-            let executor = Executor::new(Arc::clone(&inner));
-            let thread =
-                crate::shard::spawn(shard, Arc::clone(&inner.hub), executor).map_err(BuildError::Thread)?;
+            let refresh = inner.presence.refresh_interval();
+            let executor = Executor::new(Arc::clone(&inner), shard);
+            let thread = crate::shard::spawn(shard, Arc::clone(&inner.channels), Box::new(executor), refresh)
+                .map_err(BuildError::Thread)?;
             threads.add(thread);
         }
         let watchdog = super::watchdog::spawn(Arc::clone(&inner.hub)).map_err(BuildError::Thread)?;
@@ -194,6 +223,15 @@ impl NodeBuilder {
             node.inner.runtime.spawn(Arc::clone(link).run(node.downgrade()));
         }
         Ok(node)
+    }
+}
+
+/// The application's choice of an engine, by its hook.
+pub(crate) struct ByHooks(pub(crate) Arc<dyn Hooks>);
+
+impl ChooseEngine for ByHooks {
+    fn engine<'a>(&'a self, channel: &str) -> Option<&'a str> {
+        self.0.engine(channel)
     }
 }
 
@@ -223,12 +261,12 @@ async fn expire(inner: Weak<Inner>) {
                 let began = *began.get_or_insert(now.mono);
                 if now.mono >= tidied + TIDY_MS {
                     tidied = now.mono;
-                    inner.hub.tick_engine();
+                    inner.channels.tick();
                     if catch_unwind(AssertUnwindSafe(|| inner.presence.tidy())).is_err() {
                         tracing::error!("presence store panicked during cleanup");
                     }
                 }
-                let next = inner.hub.expire_memory(now, SLICE);
+                let next = inner.channels.expire(now, SLICE);
                 wait = next.map_or(LONGEST, |next| Duration::from_millis(next.saturating_sub(now.mono)));
                 if !wait.is_zero() || now.mono - began >= TURN_MS {
                     break;

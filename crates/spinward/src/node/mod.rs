@@ -2,13 +2,11 @@
 
 mod api;
 pub(crate) mod ask;
-mod builder;
+pub(crate) mod builder;
 pub(crate) mod cluster;
 mod done;
 mod health;
 mod presence;
-mod publish;
-mod read;
 pub(crate) mod threads;
 mod watchdog;
 
@@ -19,10 +17,11 @@ pub use done::Done;
 pub use health::{Health, ShardHealth, ShardState};
 
 use crate::answer::Answer;
+use crate::backend::Channels;
 use crate::bulkhead::Bulkhead;
 use crate::engine::presence::Presence;
 use crate::hooks::Hooks;
-use crate::hub::{Engine, Hub};
+use crate::hub::Hub;
 use crate::runtime::Runtime;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -56,6 +55,7 @@ pub struct Node {
 /// State shared by the parts of a node.
 pub(crate) struct Inner {
     pub(crate) hub: Arc<Hub>,
+    pub(crate) channels: Arc<Channels>,
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) runtime: Runtime,
@@ -148,8 +148,8 @@ impl Node {
                 tracing::warn!("the controller did not take the goodbye of this node in time");
             }
         }
-        if let Engine::Remote(remote) = &hub.engine {
-            self.close(deadline, "broker", remote.broker().close()).await;
+        for closed in self.inner.channels.close() {
+            self.close(deadline, "broker", closed).await;
         }
         self.close(deadline, "presence store", self.inner.presence.close()).await;
     }

@@ -3,15 +3,15 @@
 use super::expiry::Expiry;
 use super::subscribe::list::Details;
 use super::{Cx, Session};
-use crate::channel::delivery::{payload, to_wire};
 use crate::channel::record::Channel;
 use crate::engine::broker::History;
 use crate::engine::presence::{Member, Members, PresenceStats};
+use crate::event::{FailureCause, RefreshEvent, RefreshReply, Refusal, SubRefreshReply};
 use crate::fault::{self, Fault};
-use crate::hooks::{FailureCause, RefreshEvent, RefreshReply, Refusal, SubRefreshReply};
 use crate::identity::Identity;
 use crate::mailbox::call::{Call, Outcome};
 use crate::publication::ClientInfo;
+use crate::to_wire::{payload, to_wire};
 use bytes::Bytes;
 use spinward_wire::append_presence_reply;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
@@ -107,7 +107,7 @@ impl Session {
 
     /// Returns the question to the application whether a login may go on.
     pub(super) fn refreshing(&self, cx: &Cx<'_>, token: String) -> RefreshEvent {
-        let name = |channel: u32| cx.channels.get(channel).map(|local| local.record.name.to_string());
+        let name = |channel: u32| cx.local.get(channel).map(|local| local.record.name.to_string());
         let special = |flag: u8| {
             let with_flag = self.subscriptions.special().iter().filter(move |own| own.is(flag));
             with_flag.filter_map(|own| name(own.channel)).collect()
@@ -170,7 +170,7 @@ impl Session {
     pub(crate) fn list_presence(&self, cx: &Cx<'_>, members: &mut Vec<Member>) {
         for own in self.subscriptions.special() {
             if let (true, Some(info), Some(local)) =
-                (own.is(Details::PRESENCE), &own.info, cx.channels.get(own.channel))
+                (own.is(Details::PRESENCE), &own.info, cx.local.get(own.channel))
             {
                 let channel = Arc::from(&*local.record.name);
                 members.push(Member { channel, client: self.id, info: Arc::clone(info) });
@@ -179,7 +179,7 @@ impl Session {
     }
 
     fn list_anew(&self, cx: &mut Cx<'_>, channel: u32, info: Arc<ClientInfo>) {
-        if let Some(channel) = cx.channels.get(channel).map(|local| local.record.clone()) {
+        if let Some(channel) = cx.local.get(channel).map(|local| local.record.clone()) {
             self.tell(cx, Call::PresenceAdd { channel, client: self.id, info });
         }
     }
@@ -223,7 +223,7 @@ impl Session {
 
     /// The subscription that a question was about, if it is still there.
     fn asked_about(&mut self, cx: &Cx<'_>, token: u32, channel: &str) -> Option<&mut Details> {
-        let number = cx.channels.find(channel)?;
+        let number = cx.local.find(channel)?;
         self.subscriptions.special_mut().iter_mut().find(|own| own.channel == number && own.asked == token)
     }
 
@@ -253,7 +253,7 @@ impl Session {
     }
 
     /// Answers to questions that the node asked by itself.
-    pub(super) fn on_unasked_outcome(&mut self, cx: &mut Cx<'_>, _token: u32, outcome: Outcome) {
+    pub(super) fn on_unasked_outcome(&mut self, cx: &mut Cx<'_>, outcome: Outcome) {
         match outcome {
             Outcome::Panicked => self.close(cx, DisconnectCode::SERVER_ERROR),
             // Requested again at the next look, as after an error.

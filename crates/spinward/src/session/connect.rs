@@ -4,13 +4,13 @@ use super::expiry::Expiry;
 use super::subscribe::{Purpose, Requested};
 use super::timers::NEVER;
 use super::{Busy, Cx, Phase, Session, Waiting};
-use crate::channel::delivery::payload;
-use crate::hooks::{ConnectEvent, ConnectReply, FailureCause, Refusal};
+use crate::event::{ConnectEvent, ConnectReply, FailureCause, Refusal};
 use crate::hub::users::Registered;
 use crate::identity::{Application, Identity};
 use crate::mailbox::call::Call;
 use crate::mailbox::inbox::Control;
 use crate::publication::Position;
+use crate::to_wire::payload;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{ConnectRequest, ConnectResult, Reply};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Session {
             headers: std::mem::take(&mut request.headers),
             channels: request.subs.keys().cloned().collect(),
         };
-        self.ask(cx, id, Waiting::Connect(request), Call::Connect(Box::new(connecting)));
+        self.ask(cx, id, Call::Connect { event: Box::new(connecting), request });
     }
 
     pub(super) fn on_connect(

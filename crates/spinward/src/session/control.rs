@@ -3,11 +3,11 @@
 use super::expiry::Expiry;
 use super::subscribe::{Purpose, Requested};
 use super::{Cx, Phase, Session};
-use crate::channel::delivery::payload;
 use crate::enforce::Verdict;
-use crate::hooks::{FailureCause, RefreshReply, SubscribeOptions};
+use crate::event::{FailureCause, RefreshReply, SubscribeOptions};
 use crate::mailbox::inbox::{Control, Refused};
 use crate::publication::Position;
+use crate::to_wire::payload;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{Message, Push, Refresh};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +28,7 @@ impl Session {
             Control::Unsubscribe { channel: None, code } => {
                 let channels = self.subscriptions.channels().iter();
                 let all: Vec<Box<str>> = channels
-                    .filter_map(|channel| cx.channels.get(*channel))
+                    .filter_map(|channel| cx.local.get(*channel))
                     .map(|channel| channel.record.name.clone())
                     .collect();
                 for channel in all {

@@ -3,7 +3,7 @@
 use super::subscribe::list::Details;
 use super::timers::NEVER;
 use super::{Busy, Cx, Phase, Session, Waiting};
-use crate::hooks::{HistoryEvent, MessageEvent, PresenceEvent, PublishEvent, RpcEvent};
+use crate::event::{HistoryEvent, MessageEvent, PresenceEvent, PublishEvent, RpcEvent};
 use crate::mailbox::call::{Call, Outcome};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{HistoryRequest, PublishRequest, Reply, SubRefreshRequest};
@@ -54,11 +54,11 @@ impl Session {
             Request::History(request) => self.history(cx, id, request),
             Request::Rpc(request) => {
                 let call = RpcEvent { method: request.method, data: request.data };
-                self.ask(cx, id, Waiting::Rpc, Call::Rpc(call));
+                self.ask(cx, id, Call::Rpc(call));
             }
             Request::Send(request) => {
                 let event = MessageEvent { data: request.data };
-                self.ask(cx, id, Waiting::Message, Call::Message(event));
+                self.ask(cx, id, Call::Message(event));
             }
             Request::Refresh(request) => self.refresh(cx, id, request.token),
             Request::SubRefresh(request) => self.sub_refresh(cx, id, *request),
@@ -79,46 +79,49 @@ impl Session {
     /// Takes the answer to a call. One that nobody waits for any more is dropped, and undone where it holds
     /// something.
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, token: u32, outcome: Outcome) {
-        if let Outcome::PresenceAdded { channel, client, user, ok } = outcome {
-            return self.on_presence_added(cx, token, channel, (client, user), ok);
+        match outcome {
+            Outcome::PresenceAdded { channel, client, user, ok } => {
+                self.on_presence_added(cx, token, channel, (client, user), ok);
+            }
+            Outcome::ServerSubRefresh { channel, outcome } => {
+                self.on_server_sub_refresh(cx, token, &channel, outcome);
+            }
+            outcome => match self.busy.take_if(|busy| busy.token == token) {
+                Some(busy) => self.on_answer(cx, busy.id, token, outcome),
+                None => self.on_unasked_outcome(cx, outcome),
+            },
         }
-        if let Outcome::ServerSubRefresh { channel, outcome } = outcome {
-            return self.on_server_sub_refresh(cx, token, &channel, outcome);
-        }
-        let Some(busy) = self.busy.take_if(|busy| busy.token == token) else {
-            return self.on_unasked_outcome(cx, token, outcome);
-        };
-        let Busy { id, what, .. } = *busy;
-        match (what, outcome) {
-            (_, Outcome::Panicked) | (Waiting::Connect(_), Outcome::TimedOut) => {
-                self.close(cx, DisconnectCode::SERVER_ERROR);
+    }
+
+    /// Takes the outcome that the command under way waits for.
+    fn on_answer(&mut self, cx: &mut Cx<'_>, id: u32, token: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Connect { request, outcome } => self.on_connect(cx, id, *request, outcome),
+            Outcome::Subscribe { channel, request, outcome, .. } => {
+                self.on_subscribe(cx, id, channel, *request, outcome);
             }
-            (_, Outcome::TimedOut) => self.error(cx, id, &ErrorCode::INTERNAL),
-            (Waiting::Connect(request), Outcome::Connect(outcome)) => {
-                self.on_connect(cx, id, *request, outcome)
-            }
-            (Waiting::Subscribe { channel, request }, Outcome::Subscribe { outcome, .. }) => {
-                self.on_subscribe(cx, id, channel, *request, outcome)
-            }
-            (Waiting::Refresh, Outcome::Refresh(outcome)) => self.on_refresh(cx, id, outcome),
-            (Waiting::SubRefresh(channel), Outcome::SubRefresh(outcome)) => {
+            Outcome::Refresh(outcome) => self.on_refresh(cx, id, outcome),
+            Outcome::SubRefresh { channel, outcome } => {
                 self.on_sub_refresh(cx, id, token, &channel, outcome);
             }
-            (Waiting::Publish, Outcome::Done(outcome)) => self.on_published(cx, id, outcome),
-            (Waiting::Announced, Outcome::Done(_)) => {}
-            (Waiting::Message, Outcome::Done(outcome)) => {
+            Outcome::Published(outcome) => self.on_published(cx, id, outcome),
+            Outcome::Message(outcome) => {
                 if let Err(refusal) = outcome {
                     self.refuse(cx, id, refusal);
                 }
             }
-            (Waiting::Presence, Outcome::Members(outcome)) => self.on_members(cx, id, outcome),
-            (Waiting::PresenceStats, Outcome::Stats(outcome)) => self.on_stats(cx, id, outcome),
-            (Waiting::History, Outcome::History(outcome)) => self.on_history(cx, id, outcome),
-            (Waiting::Rpc, Outcome::Rpc(outcome)) => self.on_rpc(cx, id, outcome),
-            _ => {
-                debug_assert!(false, "a call was answered with the outcome of another");
+            Outcome::Members(outcome) => self.on_members(cx, id, outcome),
+            Outcome::Stats(outcome) => self.on_stats(cx, id, outcome),
+            Outcome::History(outcome) => self.on_history(cx, id, outcome),
+            Outcome::Rpc(outcome) => self.on_rpc(cx, id, outcome),
+            Outcome::Panicked => self.close(cx, DisconnectCode::SERVER_ERROR),
+            // A login is not tried again on this connection.
+            Outcome::TimedOut if self.phase == Phase::Connecting => {
                 self.close(cx, DisconnectCode::SERVER_ERROR);
             }
+            Outcome::TimedOut => self.error(cx, id, &ErrorCode::INTERNAL),
+            // There is no reply to the first; no command waits for the others.
+            Outcome::Announced | Outcome::PresenceAdded { .. } | Outcome::ServerSubRefresh { .. } => {}
         }
     }
 
@@ -140,7 +143,7 @@ impl Session {
         let subscribed = own.is_some();
         let kind = SubscriptionType::from_number(request.r#type);
         let request = PublishEvent { channel: request.channel, data: request.data, subscribed, kind };
-        self.ask(cx, id, Waiting::Publish, Call::Publish { request, chan_info });
+        self.ask(cx, id, Call::Publish { request, chan_info });
     }
 
     fn presence(&mut self, cx: &mut Cx<'_>, id: u32, channel: String, stats: bool) {
@@ -148,8 +151,7 @@ impl Session {
             return self.violation(cx, NO_CHANNEL);
         }
         let subscribed = self.subscription(cx, &channel).is_some();
-        let what = if stats { Waiting::PresenceStats } else { Waiting::Presence };
-        self.ask(cx, id, what, Call::Presence(PresenceEvent { channel, subscribed, stats }));
+        self.ask(cx, id, Call::Presence(PresenceEvent { channel, subscribed, stats }));
     }
 
     fn history(&mut self, cx: &mut Cx<'_>, id: u32, request: HistoryRequest) {
@@ -159,7 +161,7 @@ impl Session {
         let subscribed = self.subscription(cx, &request.channel).is_some();
         let HistoryRequest { channel, limit, since, reverse } = request;
         let asked = HistoryEvent { channel, limit, since, reverse, subscribed };
-        self.ask(cx, id, Waiting::History, Call::History(asked));
+        self.ask(cx, id, Call::History(asked));
     }
 
     fn refresh(&mut self, cx: &mut Cx<'_>, id: u32, token: String) {
@@ -167,7 +169,7 @@ impl Session {
             return self.violation(cx, "a refresh command without a token");
         }
         let request = self.refreshing(cx, token);
-        self.ask(cx, id, Waiting::Refresh, Call::Refresh(request));
+        self.ask(cx, id, Call::Refresh(request));
     }
 
     fn sub_refresh(&mut self, cx: &mut Cx<'_>, id: u32, request: SubRefreshRequest) {
@@ -183,13 +185,13 @@ impl Session {
         if request.token.is_empty() {
             return self.error(cx, id, &ErrorCode::BAD_REQUEST);
         }
-        let Some(local) = cx.channels.get(own.channel) else {
+        let Some(local) = cx.local.get(own.channel) else {
             return self.error(cx, id, &ErrorCode::INTERNAL);
         };
         let (number, channel) = (own.channel, local.record.clone());
         let token = self.asking(number);
-        self.busy = Some(Box::new(Busy { token, id, what: Waiting::SubRefresh(channel.clone()) }));
-        self.call(cx, token, Call::SubRefresh { channel, token: request.token });
+        self.busy = Some(Box::new(Busy { token, id, what: Waiting::Outcome }));
+        self.call(cx, token, Call::SubRefresh { channel, token: Some(request.token) });
     }
 
     fn unsubscribe(&mut self, cx: &mut Cx<'_>, id: u32, channel: &str) {

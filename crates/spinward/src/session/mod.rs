@@ -12,24 +12,25 @@ mod may_push;
 mod subscribe;
 mod timers;
 
+use crate::backend::Channels;
 use crate::channel::local::table::LocalTable;
-use crate::channel::record::Channel;
 use crate::clock::Now;
 use crate::config::Config;
+use crate::event::{FailureCause, Handshake, Refusal, SubscribeFailure};
 use crate::fault::{self, Fault};
 use crate::handle::Handle;
-use crate::hooks::{FailureCause, Handshake, Refusal, SubscribeFailure};
 use crate::hub::Hub;
 use crate::id::ClientId;
 use crate::identity::{Identity, Transport};
 use crate::lazy_vec::LazyVec;
-use crate::mailbox::call::{Call, Called};
+use crate::mailbox::call::{Call, Called, SessionCall};
 use crate::metrics::ShardMetrics;
 use expiry::Expiry;
 pub(crate) use may_push::MayPush;
 use spinward_wire::Dialect;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use spinward_wire::message::{self, Push, Reply};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use subscribe::Entering;
 use subscribe::list::Subscriptions;
@@ -40,9 +41,11 @@ pub(crate) struct Cx<'a> {
     pub(crate) now: Now,
     pub(crate) handle: Handle,
     pub(crate) hub: &'a Hub,
+    pub(crate) channels: &'a Channels,
     pub(crate) config: &'a Config,
-    pub(crate) channels: &'a mut LocalTable,
-    pub(crate) calls: &'a mut Vec<Called>,
+    /// The channels of this shard.
+    pub(crate) local: &'a mut LocalTable,
+    pub(crate) calls: &'a mut VecDeque<Called>,
     /// Replies and pushes of this event, in order, still without a transport frame.
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) metrics: &'a ShardMetrics,
@@ -110,27 +113,13 @@ struct Busy {
 }
 
 enum Waiting {
-    Connect(Box<message::ConnectRequest>),
+    /// The outcome of a call, which has what its handler needs.
+    Outcome,
     /// Subscriptions of the connect reply are being set up.
-    ConnectSubscriptions {
-        reply: Box<message::ConnectResult>,
-        left: usize,
-    },
-    Refresh,
-    Subscribe {
-        channel: Arc<str>,
-        request: Box<message::SubscribeRequest>,
-    },
+    ConnectSubscriptions { reply: Box<message::ConnectResult>, left: usize },
     /// A subscription is being entered.
     Enter,
-    SubRefresh(Arc<Channel>),
-    Publish,
-    Presence,
-    PresenceStats,
-    History,
-    Rpc,
-    Message,
-    /// The client receives its own join.
+    /// A join or leave of the client is to be queued.
     Announced,
 }
 
@@ -187,9 +176,9 @@ impl Session {
     }
 
     /// Asks something outside about a command; the next command waits for the outcome.
-    fn ask(&mut self, cx: &mut Cx<'_>, id: u32, what: Waiting, call: Call) {
+    fn ask(&mut self, cx: &mut Cx<'_>, id: u32, call: Call) {
         let token = self.token();
-        self.busy = Some(Box::new(Busy { token, id, what }));
+        self.busy = Some(Box::new(Busy { token, id, what: Waiting::Outcome }));
         self.call(cx, token, call);
     }
 
@@ -199,7 +188,8 @@ impl Session {
     }
 
     fn call(&self, cx: &mut Cx<'_>, token: u32, call: Call) {
-        cx.calls.push(Called { handle: cx.handle, token, identity: self.identity.clone(), call });
+        let identity = self.identity.clone();
+        cx.calls.push_back(Called::Session(SessionCall { handle: cx.handle, token, identity, call }));
     }
 
     /// A subscription that was granted does not come about.

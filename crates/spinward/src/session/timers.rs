@@ -128,12 +128,12 @@ impl Session {
             }
         }
         for number in asks {
-            let Some(channel) = cx.channels.get(number).map(|local| local.record.clone()) else { continue };
+            let Some(channel) = cx.local.get(number).map(|local| local.record.clone()) else { continue };
             let token = self.asking(number);
-            self.call(cx, token, Call::SubRefresh { channel, token: String::new() });
+            self.call(cx, token, Call::SubRefresh { channel, token: None });
         }
         for channel in over {
-            if let Some(name) = cx.channels.get(channel).map(|local| local.record.name.clone()) {
+            if let Some(name) = cx.local.get(channel).map(|local| local.record.name.clone()) {
                 self.end_subscription(cx, &name, &UnsubscribeCode::EXPIRED);
             }
         }

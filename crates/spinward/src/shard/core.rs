@@ -3,13 +3,14 @@
 //! Bytes, inbox entries and the time come in; bytes per slot come out, and calls to the outside, which go to
 //! the executor that is passed along. No I/O, no clock: a simulation steps several of these on one thread.
 
+use crate::backend::Channels;
 use crate::channel::local::table::LocalTable;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::fault::{self, Fault};
 use crate::handle::Handle;
 use crate::hub::Hub;
-use crate::mailbox::call::{Called, Outcome};
+use crate::mailbox::call::{Called, Outcome, SessionCall, ShardCall};
 use crate::mailbox::inbox::{Control, Entry};
 use crate::mailbox::walk::Walk;
 use crate::session::{Cx, Session};
@@ -29,7 +30,19 @@ use std::time::Duration;
 
 /// Makes the calls of a shard. An outcome that is there at once is returned; any other comes through the inbox.
 pub(crate) trait Execute {
-    fn execute(&mut self, called: Called) -> Option<Outcome>;
+    fn execute(&mut self, call: SessionCall) -> Option<Outcome>;
+    /// Makes a call that no connection waits for.
+    fn run(&mut self, call: ShardCall);
+}
+
+impl<T: Execute + ?Sized> Execute for Box<T> {
+    fn execute(&mut self, call: SessionCall) -> Option<Outcome> {
+        (**self).execute(call)
+    }
+
+    fn run(&mut self, call: ShardCall) {
+        (**self).run(call);
+    }
 }
 
 /// Time that a closing connection has to complete the closing handshake.
@@ -64,12 +77,12 @@ pub(crate) struct Core {
     pub(super) config: Arc<Config>,
     pub(super) slots: Vec<Slot>,
     pub(super) free: Vec<u32>,
-    pub(super) channels: LocalTable,
+    pub(super) channels: Arc<Channels>,
+    pub(super) local: LocalTable,
     pub(super) wheel: Wheel,
     /// Lead of the wall clock over the monotonic one when timers were last set by it.
     ahead: i64,
     pub(super) calls: VecDeque<Called>,
-    pub(super) fresh_calls: Vec<Called>,
     /// Replies of the event that is being handled, still without a frame.
     pub(super) out: Vec<u8>,
     /// Pings and pongs of the framing itself, of the event that is being handled, which go before the replies in `out`.
@@ -101,17 +114,23 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(shard: u8, hub: Arc<Hub>, presence_refresh: Option<Duration>, now: Now) -> Self {
+    pub(crate) fn new(
+        shard: u8,
+        channels: Arc<Channels>,
+        presence_refresh: Option<Duration>,
+        now: Now,
+    ) -> Self {
+        let hub = Arc::clone(&channels.hub);
         let config = Arc::clone(&hub.config);
         Self {
             shard,
             slots: Vec::new(),
             free: Vec::new(),
-            channels: LocalTable::new(hub.directory.names.clone()),
+            local: LocalTable::new(hub.directory.names.clone()),
+            channels,
             wheel: Wheel::new(now.mono),
             ahead: ahead(now),
             calls: VecDeque::new(),
-            fresh_calls: Vec::new(),
             out: Vec::new(),
             control: Vec::new(),
             spent: 0,
@@ -180,8 +199,8 @@ impl Core {
         let Some(slot) = self.resolve(handle).filter(|slot| self.slots[*slot as usize].session.is_some())
         else {
             // The connection is gone. What the outcome holds is given back.
-            if let Some((identity, call)) = outcome.undo() {
-                exec.execute(Called { handle, token: 0, identity, call });
+            if let Some(call) = outcome.undo(handle) {
+                exec.execute(call);
             }
             return;
         };
@@ -292,8 +311,9 @@ impl Core {
             handle,
             hub: &self.hub,
             config: &self.config,
-            channels: &mut self.channels,
-            calls: &mut self.fresh_calls,
+            channels: &self.channels,
+            local: &mut self.local,
+            calls: &mut self.calls,
             out: &mut self.out,
             metrics: &self.hub.metrics.shards[usize::from(self.shard)],
             cost: 0,
@@ -313,7 +333,6 @@ impl Core {
         let (closed, violation, ping) = (cx.closed.take(), cx.violation, cx.ping);
         self.spent += cx.cost + cx.out.len() - before;
         self.slots[slot as usize].session = Some(session);
-        self.calls.extend(self.fresh_calls.drain(..));
         if ping {
             self.send_control(slot, Framing::append_ping);
         }
@@ -332,9 +351,14 @@ impl Core {
     /// Makes the calls that came up, and lets the session handle the outcomes that are there at once.
     pub(super) fn settle(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
         while let Some(called) = self.calls.pop_front() {
-            let token = called.token;
-            if let Some(outcome) = exec.execute(called) {
-                self.with(slot, now, |session, cx| session.on_outcome(cx, token, outcome));
+            match called {
+                Called::Session(call) => {
+                    let token = call.token;
+                    if let Some(outcome) = exec.execute(call) {
+                        self.with(slot, now, |session, cx| session.on_outcome(cx, token, outcome));
+                    }
+                }
+                Called::Shard(call) => exec.run(call),
             }
         }
     }

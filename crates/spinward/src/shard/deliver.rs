@@ -1,6 +1,6 @@
 //! Delivery of publications, losses, joins and leaves to the local subscribers of a channel.
 
-use crate::channel::delivery::{Delivery, On, info_to_wire};
+use crate::channel::delivery::{Delivery, On};
 use crate::channel::encoded::Encoded;
 use crate::channel::local::stream::Verdict;
 use crate::clock::Now;
@@ -10,6 +10,7 @@ use crate::publication::ClientInfo;
 use crate::shard::core::{Core, Execute};
 use crate::shard::slots::{Marks, State, Taken};
 use crate::shard::work::DELIVERY;
+use crate::to_wire::info_to_wire;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::message::{Join, Leave, Push};
 use std::sync::Arc;
@@ -20,8 +21,8 @@ const BULK: usize = 256;
 impl Core {
     /// Gives a publication to the local subscribers of its channel.
     pub(super) fn deliver(&mut self, channel: u64, delivery: &Delivery, now: Now, exec: &mut impl Execute) {
-        let Some(number) = self.channels.find_id(channel) else { return };
-        let Some(local) = self.channels.get_mut(number) else { return };
+        let Some(number) = self.local.find_id(channel) else { return };
+        let Some(local) = self.local.get_mut(number) else { return };
         if let Some(entrants) = local.entrants() {
             entrants.keep(&delivery.publication, delivery.epoch.as_ref());
         }
@@ -33,7 +34,7 @@ impl Core {
                 self.tell_gap(number, lost, now, exec);
             }
         }
-        let Some(local) = self.channels.get_mut(number) else { return };
+        let Some(local) = self.local.get_mut(number) else { return };
         let record = Arc::clone(&local.record);
         let (queue, mark) = if local.len() > BULK {
             (&mut self.bulk, Marks::BULK)
@@ -95,8 +96,8 @@ impl Core {
         now: Now,
         exec: &mut impl Execute,
     ) {
-        let Some(number) = self.channels.find_id(channel) else { return };
-        let Some(local) = self.channels.get(number) else { return };
+        let Some(number) = self.local.find_id(channel) else { return };
+        let Some(local) = self.local.get(number) else { return };
         let name = local.record.name.clone();
         let wanting = local.receiving_joins();
         self.spent += wanting.len() * DELIVERY;

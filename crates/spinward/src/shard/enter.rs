@@ -5,17 +5,16 @@ use crate::channel::local::start::StartState;
 use crate::clock::Now;
 use crate::engine::broker::{BrokerError, History};
 use crate::engine::interest::InterestState;
-use crate::mailbox::call::{Call, Called};
+use crate::mailbox::call::ShardCall;
 use crate::publication::Position;
 use crate::shard::core::{Core, Execute};
 use spinward_wire::code::ErrorCode;
-use std::sync::Arc;
 
 impl Core {
     /// The remote broker delivers a channel now, or does not: those who waited for it go on.
     pub(super) fn interest(&mut self, channel: u64, ok: bool, now: Now, exec: &mut impl Execute) {
-        let Some(number) = self.channels.find_id(channel) else { return };
-        let Some(local) = self.channels.get_mut(number) else { return };
+        let Some(number) = self.local.find_id(channel) else { return };
+        let Some(local) = self.local.get_mut(number) else { return };
         // The answer may be to a request of others, who have left since: those that wait now wait for their own.
         let interest = local.record.lock().interest;
         let mine = match interest {
@@ -27,10 +26,10 @@ impl Core {
         let waiting = std::mem::take(&mut entrants.waiting);
         for entrant in waiting {
             if ok && entrant.params.positioned {
-                self.read_slice(number, entrant, exec);
+                self.read_for(number, entrant, exec);
             } else if ok {
                 // A plain subscription starts with the next publication: there is nothing to read.
-                let seen = self.channels.get(number).map_or(0, |local| local.seen);
+                let seen = self.local.get(number).map_or(0, |local| local.seen);
                 self.entered(entrant, Ok(StartState::default()), seen, now, exec);
             } else {
                 self.entered(entrant, Err(ErrorCode::INTERNAL), 0, now, exec);
@@ -39,14 +38,9 @@ impl Core {
         self.close_entrants_if_done(number);
     }
 
-    pub(super) fn read_slice(&mut self, number: u32, entrant: Entrant, exec: &mut impl Execute) {
-        let slice = entrant.params.slice();
-        let options = self.hub.with_meta_ttl(entrant.params.history);
-        let handle = entrant.handle;
-        let Some(record) = self.channels.get(number).map(|local| Arc::clone(&local.record)) else { return };
-        if let Some(read) = self.channels.read(number, entrant) {
-            let call = Call::Slice { channel: record, read, slice, options };
-            exec.execute(Called { handle, token: 0, identity: None, call });
+    fn read_for(&mut self, number: u32, entrant: Entrant, exec: &mut impl Execute) {
+        if let Some(request) = self.local.read(number, entrant) {
+            exec.run(ShardCall::Read(request));
         }
     }
 
@@ -61,15 +55,15 @@ impl Core {
         exec: &mut impl Execute,
     ) {
         const TRIES: u8 = 3;
-        let Some(number) = self.channels.find_id(channel) else { return };
-        let Some(local) = self.channels.get_mut(number) else { return };
+        let Some(number) = self.local.find_id(channel) else { return };
+        let Some(local) = self.local.get_mut(number) else { return };
         let seen = local.seen;
         let Some(entrants) = local.entrants() else { return };
         let Some(mut read) = entrants.take_read(read) else { return };
         for mut entrant in std::mem::take(&mut read.entrants) {
             let start = match &slice {
                 Ok(history) => self
-                    .channels
+                    .local
                     .get_mut(number)
                     .and_then(|local| local.entrants())
                     .and_then(|entrants| entrants.merge(&read, history, &entrant.params))
@@ -93,7 +87,7 @@ impl Core {
                         // The position is of another epoch: read where the stream is now, without it.
                         recover.over = true;
                     }
-                    self.read_slice(number, entrant, exec);
+                    self.read_for(number, entrant, exec);
                 }
                 None => self.entered(entrant, Err(ErrorCode::INTERNAL), 0, now, exec),
             }
@@ -106,7 +100,7 @@ impl Core {
     /// The channel itself is at its last publication: those that are in already still wait for what the one that enters
     /// was given.
     pub(super) fn take_position(&mut self, number: u32, top: &Position, now: Now, exec: &mut impl Execute) {
-        let Some(local) = self.channels.get_mut(number) else { return };
+        let Some(local) = self.local.get_mut(number) else { return };
         match local.epoch() {
             Some(epoch) if *epoch == top.epoch => {}
             Some(_) => {
@@ -121,7 +115,7 @@ impl Core {
     }
 
     pub(super) fn close_entrants_if_done(&mut self, number: u32) {
-        if let Some(local) = self.channels.get_mut(number)
+        if let Some(local) = self.local.get_mut(number)
             && local.entrants().is_some_and(|entrants| entrants.is_done())
         {
             local.close_entrants();

@@ -21,14 +21,14 @@ pub(crate) mod walk;
 mod wheel;
 pub(crate) mod work;
 
+use crate::backend::Channels;
 use crate::clock::Now;
 use crate::fault;
 use crate::hub::Hub;
 use crate::mailbox::accepted::{Accepted, Io};
 use crate::mailbox::inbox::{Entry, Item};
 use crate::metrics::add;
-use crate::node::ask::Executor;
-use core::Core;
+use core::{Core, Execute};
 use pace::Pace;
 use slots::State;
 use std::cell::RefCell;
@@ -62,7 +62,7 @@ const SCRATCH: usize = 64 << 10;
 /// The part of a shard that touches sockets, around its pure core.
 pub(crate) struct Driver {
     core: Core,
-    exec: Executor,
+    exec: Box<dyn Execute + Send>,
     hub: Arc<Hub>,
     shard: usize,
     entries: VecDeque<Item>,
@@ -91,19 +91,21 @@ pub(crate) struct Driver {
 /// The thread or its runtime could not be made.
 pub(crate) fn spawn(
     shard: usize,
-    hub: Arc<Hub>,
-    exec: Executor,
+    channels: Arc<Channels>,
+    exec: Box<dyn Execute + Send>,
+    presence_refresh: Option<Duration>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     #[cfg(target_os = "linux")]
     let (poller, epoll) = poll::Poller::new()?;
     std::thread::Builder::new().name(format!("shard-{shard}")).spawn(move || {
+        let hub = Arc::clone(&channels.hub);
         let _ending = Ending { hub: Arc::clone(&hub), shard };
         // Over before the end of the shard is announced.
         let runtime = runtime;
         let now = hub.clock.now();
         let driver = Driver {
-            core: Core::new(shard as u8, Arc::clone(&hub), exec.presence_refresh(), now),
+            core: Core::new(shard as u8, channels, presence_refresh, now),
             exec,
             shard,
             entries: VecDeque::new(),

@@ -39,8 +39,8 @@ enum Queue {
 impl Outbox {
     /// Appends a piece. Returns true if it is the only one.
     ///
-    /// Inlined, because it is done for every delivery.
-    #[inline]
+    /// Inlined, because it is done for every delivery. The compiler alone decides otherwise now and then.
+    #[inline(always)]
     pub(crate) fn push(&mut self, bytes: Bytes) -> bool {
         self.bytes = self.bytes.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         let alone = matches!(self.queue, Queue::Empty);

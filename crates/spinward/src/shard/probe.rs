@@ -6,8 +6,7 @@
 
 use crate::clock::Now;
 use crate::engine::is_of;
-use crate::handle::Handle;
-use crate::mailbox::call::{Call, Called};
+use crate::mailbox::call::ShardCall;
 use crate::publication::Position;
 use crate::shard::core::{Core, Execute};
 use std::collections::VecDeque;
@@ -50,7 +49,7 @@ impl Core {
     /// Begins to look after a channel, unless that is done already.
     pub(super) fn watch(&mut self, number: u32, now: Now) {
         let delay = self.probe_delay();
-        let Some(local) = self.channels.get_mut(number) else { return };
+        let Some(local) = self.local.get_mut(number) else { return };
         if !local.set_watched(true) {
             self.hub.comparisons.watch(&local.record, now.mono, delay);
             self.probes.ask.push_back((now.mono + delay, local.record.id));
@@ -75,12 +74,10 @@ impl Core {
     }
 
     fn ask_position(&mut self, channel: u64, now: Now, exec: &mut impl Execute) {
-        let local = self.channels.find_id(channel).and_then(|number| self.channels.get_mut(number));
+        let local = self.local.find_id(channel).and_then(|number| self.local.get_mut(number));
         let Some(local) = local.filter(|local| !local.positioned().is_empty()) else {
             self.hub.comparisons.unwatch(channel);
-            if let Some(local) =
-                self.channels.find_id(channel).and_then(|number| self.channels.get_mut(number))
-            {
+            if let Some(local) = self.local.find_id(channel).and_then(|number| self.local.get_mut(number)) {
                 local.set_watched(false);
             }
             return;
@@ -90,16 +87,14 @@ impl Core {
         self.probes.ask.push_back((now.mono + delay, channel));
         let compared = !self.config.channel_position_check_delay.is_zero();
         if compared && self.hub.comparisons.claim(channel, now.mono, delay) {
-            // Nobody's handle: the answer is for every shard.
-            let handle = Handle::new(self.shard, 0, 0);
-            exec.execute(Called { handle, token: 0, identity: None, call: Call::Position(record) });
+            exec.run(ShardCall::Compare(record));
         }
     }
 
     /// The broker has reported the top of a channel's stream. Publications up to it that this shard lacks may be on
     /// their way.
     pub(super) fn position_told(&mut self, channel: u64, top: Position, now: Now) {
-        let Some(local) = self.channels.find_id(channel).and_then(|number| self.channels.get(number)) else {
+        let Some(local) = self.local.find_id(channel).and_then(|number| self.local.get(number)) else {
             return;
         };
         if local.is_watched() && !local.has_reached(&top) {
@@ -118,8 +113,8 @@ impl Core {
         now: Now,
         exec: &mut impl Execute,
     ) {
-        let Some(number) = self.channels.find_id(channel) else { return };
-        let Some(local) = self.channels.get_mut(number) else { return };
+        let Some(number) = self.local.find_id(channel) else { return };
+        let Some(local) = self.local.get_mut(number) else { return };
         if local.epoch().is_some_and(|epoch| !is_of(epoch, incarnation)) {
             let lost = local.positioned();
             local.forget_position();
@@ -128,8 +123,8 @@ impl Core {
     }
 
     fn check_position(&mut self, check: &Check, now: Now, exec: &mut impl Execute) {
-        let Some(number) = self.channels.find_id(check.channel) else { return };
-        let Some(local) = self.channels.get_mut(number) else { return };
+        let Some(number) = self.local.find_id(check.channel) else { return };
+        let Some(local) = self.local.get_mut(number) else { return };
         let told = &check.told;
         let moved_on = local.epoch() != check.known.as_ref();
         if moved_on || local.has_reached(told) {

@@ -1,8 +1,7 @@
 //! Presence entries of stores that let them expire: refreshed in batches, each once per interval.
 
 use crate::clock::Now;
-use crate::handle::Handle;
-use crate::mailbox::call::{Call, Called};
+use crate::mailbox::call::ShardCall;
 use crate::shard::core::{Core, Execute};
 use crate::shard::slots::State;
 use std::ops::Range;
@@ -61,9 +60,7 @@ impl Core {
             }
         }
         if !members.is_empty() {
-            // Nobody's handle: no connection waits for the answer.
-            let handle = Handle::new(self.shard, 0, 0);
-            exec.execute(Called { handle, token: 0, identity: None, call: Call::PresenceRefresh(members) });
+            exec.run(ShardCall::PresenceRefresh(members));
         }
     }
 }

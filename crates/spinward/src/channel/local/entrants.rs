@@ -2,7 +2,8 @@
 
 use crate::channel::local::start::{StartState, start_from_slice};
 use crate::channel::params::SubscribeParams;
-use crate::engine::broker::{self, History};
+use crate::channel::record::Channel;
+use crate::engine::broker::{History, HistoryOptions, Read};
 use crate::fault;
 use crate::handle::Handle;
 use crate::publication::Publication;
@@ -40,10 +41,19 @@ pub(crate) struct Entrant {
 /// One read of history, shared by all who want the same.
 pub(crate) struct PendingRead {
     pub(crate) number: u32,
-    slice: broker::Read,
+    slice: Read,
     /// The epoch of the ring when the read was made.
     ring_epoch: Option<Arc<str>>,
     pub(crate) entrants: Vec<Entrant>,
+}
+
+/// A read to make for subscribers that are entering.
+pub(crate) struct ReadRequest {
+    pub(crate) channel: Arc<Channel>,
+    /// Names it within the shard.
+    pub(crate) number: u32,
+    pub(crate) read: Read,
+    pub(crate) history: HistoryOptions,
 }
 
 /// Bytes of publications that a ring holds at most.
@@ -70,18 +80,18 @@ impl Entrants {
         }
     }
 
-    /// Adds an entrant to an equal read in flight, or returns the number of a new one that is to be made.
+    /// Adds an entrant to an equal read in flight, or begins one of this number. Returns it if it is to be made.
     ///
     /// Numbers are never used again in a shard, so that a late answer is not taken for that of another read.
-    pub(crate) fn read(&mut self, entrant: Entrant, number: u32) -> Option<u32> {
+    pub(super) fn read(&mut self, entrant: Entrant, number: u32) -> Option<Read> {
         let slice = entrant.params.slice();
         if let Some(read) = self.reads.iter_mut().find(|read| read.slice == slice && entrant.tries == 0) {
             read.entrants.push(entrant);
             return None;
         }
         let ring_epoch = self.ring_epoch.clone();
-        self.reads.push(PendingRead { number, slice, ring_epoch, entrants: vec![entrant] });
-        Some(number)
+        self.reads.push(PendingRead { number, slice: slice.clone(), ring_epoch, entrants: vec![entrant] });
+        Some(slice)
     }
 
     pub(crate) fn take_read(&mut self, number: u32) -> Option<PendingRead> {
@@ -153,7 +163,7 @@ mod tests {
     }
 
     fn params(since: Position) -> SubscribeParams {
-        let recover = Some(Recover { since, cache: false, limit: 0 });
+        let recover = Some(Recover { since, cache: false, limit: 0, over: false });
         SubscribeParams { positioned: true, recover, ..SubscribeParams::default() }
     }
 
@@ -173,7 +183,7 @@ mod tests {
         keep(&mut entrants, before);
         let params = params(at(3, "e"));
         let entrant = Entrant { handle: Handle::new(0, 0, 0), number: 1, params: params.clone(), tries: 0 };
-        assert_eq!(entrants.read(entrant, 7), Some(7));
+        assert!(entrants.read(entrant, 7).is_some());
         let read = entrants.take_read(7).unwrap();
         keep(&mut entrants, after);
         let publications = (4..=top.offset).map(|offset| publication(offset, 1)).collect();

@@ -3,7 +3,7 @@
 use crate::capacity::reduced;
 use crate::channel::directory::Names;
 use crate::channel::local::LocalChannel;
-use crate::channel::local::entrants::Entrant;
+use crate::channel::local::entrants::{Entrant, ReadRequest};
 use crate::channel::record::Channel;
 use hashbrown::HashTable;
 use std::cmp::Reverse;
@@ -28,11 +28,21 @@ impl LocalTable {
         Self { channels: Vec::new(), free: BinaryHeap::new(), numbers: HashTable::new(), names, read: 0 }
     }
 
-    /// Has a subscriber that is joining wait for a read: says its number if it is a new one.
-    pub(crate) fn read(&mut self, channel: u32, entrant: Entrant) -> Option<u32> {
+    /// Has a subscriber that is entering wait for a read. Returns the read to make if it is a new one.
+    pub(crate) fn read(&mut self, channel: u32, entrant: Entrant) -> Option<ReadRequest> {
         self.read = self.read.wrapping_add(1);
         let number = self.read;
-        self.get_mut(channel)?.open_entrants().read(entrant, number)
+        let local = self.get_mut(channel)?;
+        let (channel, history) = (Arc::clone(&local.record), entrant.params.history);
+        let read = local.open_entrants().read(entrant, number)?;
+        Some(ReadRequest { channel, number, read, history })
+    }
+
+    /// Has a subscriber that is entering wait until the engine delivers the channel.
+    pub(crate) fn wait(&mut self, channel: u32, entrant: Entrant) {
+        if let Some(local) = self.get_mut(channel) {
+            local.open_entrants().waiting.push(entrant);
+        }
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&LocalChannel> {

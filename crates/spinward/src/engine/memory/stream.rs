@@ -44,7 +44,7 @@ struct Version {
 
 /// Effect of a publish on a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum Appended {
     /// The publication has its offset and time, and is to be delivered.
     Stored(Arc<Publication>),
     /// Its version was not new: nothing is to be delivered. The position is the present top.
@@ -91,7 +91,7 @@ impl Stream {
         options: &PublishOptions,
         now_ms: u64,
         now_wall_ms: i64,
-    ) -> Outcome {
+    ) -> Appended {
         debug_assert!(options.history.enabled(), "without history there is no stream");
         self.touch(options.history.meta_ttl, now_ms);
         self.expire_entries(now_ms);
@@ -100,7 +100,7 @@ impl Stream {
             kept.expire_at = expire_at;
         }
         if !self.take_version(options) {
-            return Outcome::Suppressed(self.top());
+            return Appended::Suppressed(self.top());
         }
         self.top += 1;
         publication.offset = self.top;
@@ -108,7 +108,7 @@ impl Stream {
         let publication = Arc::new(publication);
         let kept = self.kept.get_or_insert_with(|| Box::new(Kept::new(options.history.size, expire_at)));
         kept.push(Arc::clone(&publication), options.history.size);
-        Outcome::Stored(publication)
+        Appended::Stored(publication)
     }
 
     /// Reads a slice.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::channel::delivery::Delivery;
 use crate::channel::directory::Directory;
+use crate::channel::record::EngineId;
 use crate::mailbox::fan_out::Wake;
 use crate::mailbox::inbox::Item;
 use crate::publication::Publication;
@@ -19,7 +20,7 @@ impl Rig {
     }
 
     fn channel(&self, name: &str, shards: &[u8], subscribers: u32) -> Arc<Channel> {
-        self.directory.with(name, |channel, state| {
+        self.directory.with(name, EngineId::DEFAULT, |channel, state| {
             shards.iter().for_each(|shard| state.shards.set(*shard, true));
             state.subscribers = subscribers;
             Arc::clone(channel)

@@ -1,11 +1,11 @@
 //! The beginning of a subscription: the command, and the decision of the application.
 
-use crate::hooks::{FailureCause, Refusal, SubscribeEvent, SubscribeOptions};
+use crate::event::{FailureCause, Refusal, SubscribeEvent, SubscribeOptions};
 use crate::mailbox::call::Call;
 use crate::publication::Position;
 use crate::session::expiry::Expiry;
 use crate::session::subscribe::{Purpose, Requested};
-use crate::session::{Cx, Session, Waiting, dispatch};
+use crate::session::{Cx, Session, dispatch};
 use spinward_wire::code::ErrorCode;
 use spinward_wire::filter::Filter;
 use spinward_wire::message::SubscribeRequest;
@@ -43,7 +43,7 @@ impl Session {
             );
         }
         let channel: Arc<str> = request.channel.as_str().into();
-        let asked = SubscribeEvent {
+        let event = SubscribeEvent {
             channel: std::mem::take(&mut request.channel),
             token: std::mem::take(&mut request.token),
             data: std::mem::take(&mut request.data),
@@ -55,8 +55,7 @@ impl Session {
             filter: request.tf.clone(),
             kind,
         };
-        let call = Call::Subscribe { channel: Arc::clone(&channel), request: Box::new(asked) };
-        self.ask(cx, id, Waiting::Subscribe { channel, request }, call);
+        self.ask(cx, id, Call::Subscribe { channel, event: Box::new(event), request });
     }
 
     fn has_channel(&self, cx: &Cx<'_>, channel: &str) -> bool {

@@ -1,9 +1,9 @@
 //! The end of a subscription, or of its entry.
 
 use crate::channel::record::Channel;
+use crate::event::FailureCause;
 use crate::fault::{self, Fault};
-use crate::hooks::FailureCause;
-use crate::mailbox::call::Call;
+use crate::mailbox::call::{Call, Called, ShardCall};
 use crate::session::subscribe::list::Details;
 use crate::session::subscribe::{Entering, Purpose, Replaced, Stage};
 use crate::session::{Cx, Session};
@@ -26,7 +26,7 @@ impl Session {
             known = false;
             self.cut_short(cx, entering, code);
         }
-        let Some(number) = cx.channels.find(channel) else { return false };
+        let Some(number) = cx.local.find(channel) else { return false };
         let Some(own) = self.subscriptions.take(number) else { return false };
         self.leave(cx, own, code);
         known
@@ -40,9 +40,9 @@ impl Session {
         cx: &mut Cx<'_>,
         channel: &str,
     ) -> Option<(Arc<Channel>, Replaced)> {
-        let number = cx.channels.find(channel)?;
+        let number = cx.local.find(channel)?;
         let own = self.subscriptions.take(number)?;
-        let (slot, local) = (cx.handle.slot(), cx.channels.get_mut(number)?);
+        let (slot, local) = (cx.handle.slot(), cx.local.get_mut(number)?);
         let (record, cursor) = (Arc::clone(&local.record), local.cursor(slot));
         local.remove(slot);
         cx.metrics.subscriptions_down();
@@ -76,7 +76,7 @@ impl Session {
 
     /// Gives back everything that a subscription holds.
     pub(in crate::session) fn leave(&mut self, cx: &mut Cx<'_>, own: Details, code: &UnsubscribeCode) {
-        let Some(local) = cx.channels.get_mut(own.channel) else { return };
+        let Some(local) = cx.local.get_mut(own.channel) else { return };
         local.remove(cx.handle.slot());
         let record = Arc::clone(&local.record);
         self.leave_record(cx, own.channel, &record);
@@ -90,10 +90,10 @@ impl Session {
 
     /// Gives back a place in a channel: the shard's, and through it the node's.
     pub(in crate::session) fn leave_record(&self, cx: &mut Cx<'_>, number: u32, record: &Arc<Channel>) {
-        let shard_empty = cx.channels.remove_idle(number).is_some();
-        let (vacated, ask) = cx.hub.leave(record, cx.handle.shard() as u8, shard_empty, cx.now);
+        let shard_empty = cx.local.remove_idle(number).is_some();
+        let (vacated, ask) = cx.channels.leave(record, cx.handle.shard() as u8, shard_empty, cx.now);
         if let Some(ask) = ask {
-            self.tell(cx, Call::Interest { channel: record.clone(), ask });
+            cx.calls.push_back(Called::Shard(ShardCall::Interest { channel: Arc::clone(record), ask }));
         }
         if vacated {
             self.tell(cx, Call::Vacated(record.clone()));
@@ -130,7 +130,7 @@ impl Session {
         if own.is(Details::SERVER_SIDE) {
             return self.close(cx, DisconnectCode::INSUFFICIENT_STATE);
         }
-        let Some(name) = cx.channels.get(channel).map(|channel| channel.record.name.clone()) else { return };
+        let Some(name) = cx.local.get(channel).map(|channel| channel.record.name.clone()) else { return };
         self.end_subscription(cx, &name, &UnsubscribeCode::INSUFFICIENT_STATE);
     }
 
@@ -168,7 +168,7 @@ impl Session {
         }
         self.grant_failed(cx, entering.channel, !matches!(entering.purpose, Purpose::Command(_)), cause);
         let mut done = false;
-        if let Some(entrants) = cx.channels.get_mut(local).and_then(|channel| channel.entrants()) {
+        if let Some(entrants) = cx.local.get_mut(local).and_then(|channel| channel.entrants()) {
             entrants
                 .waiting
                 .retain(|entrant| (entrant.handle, entrant.number) != (cx.handle, entering.number));
@@ -179,7 +179,7 @@ impl Session {
             entrants.reads.retain(|read| !read.entrants.is_empty());
             done = entrants.is_done();
         }
-        if done && let Some(channel) = cx.channels.get_mut(local) {
+        if done && let Some(channel) = cx.local.get_mut(local) {
             channel.close_entrants();
         }
         self.leave_record(cx, local, &record);

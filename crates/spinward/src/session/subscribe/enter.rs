@@ -1,15 +1,14 @@
 //! The entry of a subscription into its channel.
 
+use crate::backend::{Entered, Start};
 use crate::channel::local::NewSubscriber;
 use crate::channel::local::entrants::Entrant;
 use crate::channel::local::special::SubscriberFlags;
 use crate::channel::local::start::StartState;
 use crate::channel::local::stream::Cursor;
 use crate::channel::params::{Recover, SubscribeParams};
-use crate::hooks::{FailureCause, SubscribeOptions};
-use crate::hub::Engine;
-use crate::hub::enter::Entered;
-use crate::mailbox::call::Call;
+use crate::event::{FailureCause, SubscribeOptions};
+use crate::mailbox::call::{Call, Called, ShardCall};
 use crate::session::expiry::Expiry;
 use crate::session::subscribe::list::Details;
 use crate::session::subscribe::{Entering, Purpose, Requested, Stage};
@@ -30,57 +29,37 @@ impl Session {
         let number = self.token();
         let params = params(&options, &requested, cx.config.recovery_max_publication_limit);
         let shard = cx.handle.shard() as u8;
-        match &cx.hub.engine {
-            Engine::Memory(memory) => {
-                let Entered { record, seq, occupied, start } =
-                    cx.hub.enter_memory(memory, &channel, shard, &params, cx.now);
-                let (local, fresh) = match cx.channels.find_id(record.id) {
-                    Some(local) => (local, false),
-                    None => (cx.channels.insert(record.clone(), seq), true),
-                };
-                if occupied {
-                    self.tell(cx, Call::Occupied(record.clone()));
-                }
-                if let Some(channel) = cx.channels.get_mut(local)
+        let Entered { record, seq, occupied, start } = cx.channels.enter(&channel, shard, &params, cx.now);
+        let (local, fresh) = match cx.local.find_id(record.id) {
+            Some(local) => (local, false),
+            None => (cx.local.insert(Arc::clone(&record), seq), true),
+        };
+        if occupied {
+            self.tell(cx, Call::Occupied(Arc::clone(&record)));
+        }
+        let stage = Stage::Entering { record: Arc::clone(&record), local };
+        let entering = Entering { number, channel, purpose, options, requested, stage };
+        match start {
+            Start::Now(start) => {
+                // A shard that has nobody else in the channel is where its first subscriber is. Otherwise it may be
+                // behind that: the subscriber is ahead of the channel then.
+                if let Some(local) = cx.local.get_mut(local)
                     && params.positioned
-                    && (fresh || (channel.epoch().is_none() && channel.seen == seq))
+                    && (fresh || (local.epoch().is_none() && local.seen == seq))
                 {
-                    channel.set_position(start.top.offset, &start.top.epoch);
+                    local.set_position(start.top.offset, &start.top.epoch);
                 }
-                let stage = Stage::Entering { record, local };
-                let entering = Entering { number, channel, purpose, options, requested, stage };
                 self.entered(cx, entering, Ok(start), seq);
             }
-            Engine::Remote(_) => {
-                let (entered, ask, held) = cx.hub.enter_remote(&channel, shard);
-                let record = entered.record;
-                let local = match cx.channels.find_id(record.id) {
-                    Some(local) => local,
-                    None => cx.channels.insert(record.clone(), entered.seq),
-                };
-                if entered.occupied {
-                    self.tell(cx, Call::Occupied(record.clone()));
-                }
-                let stage = Stage::Entering { record: record.clone(), local };
-                let entering = Entering { number, channel, purpose, options, requested, stage };
-                if held && !params.positioned {
-                    // The broker delivers, and a plain subscription starts with the next publication: nothing to read.
-                    return self.entered(cx, entering, Ok(StartState::default()), entered.seq);
-                }
-                let history = cx.hub.with_meta_ttl(params.history);
+            Start::Later { delivered, ask } => {
                 let entrant = Entrant { handle: cx.handle, number, params, tries: 0 };
-                let mut read = None;
-                if held {
-                    let slice = entrant.params.slice();
-                    read = cx.channels.read(local, entrant).map(|read| (read, slice));
-                } else if let Some(channel) = cx.channels.get_mut(local) {
-                    channel.open_entrants().waiting.push(entrant);
-                }
-                if let Some((read, slice)) = read {
-                    self.tell(cx, Call::Slice { channel: record.clone(), read, slice, options: history });
+                if !delivered {
+                    cx.local.wait(local, entrant);
+                } else if let Some(request) = cx.local.read(local, entrant) {
+                    cx.calls.push_back(Called::Shard(ShardCall::Read(request)));
                 }
                 if let Some(ask) = ask {
-                    self.tell(cx, Call::Interest { channel: record, ask });
+                    cx.calls.push_back(Called::Shard(ShardCall::Interest { channel: record, ask }));
                 }
                 self.entering.push(entering);
                 if let Purpose::Command(id) = purpose {
@@ -169,7 +148,7 @@ impl Session {
                 start.top = cursor.position.unwrap_or(start.top);
             }
         }
-        let Some(local_channel) = cx.channels.get_mut(local) else {
+        let Some(local_channel) = cx.local.get_mut(local) else {
             if let Some(replaced) = replaced {
                 self.withdraw(cx, replaced.own, &record, 0, 0);
             }

@@ -14,7 +14,7 @@ impl Session {
             return true;
         }
         let slot = cx.handle.slot();
-        let own = self.subscriptions.channels().iter().filter_map(|channel| cx.channels.get(*channel));
+        let own = self.subscriptions.channels().iter().filter_map(|channel| cx.local.get(*channel));
         let bytes = own.map(|channel| channel.filter_weight(slot)).sum::<usize>() + filter.weight();
         if bytes > limit {
             cx.hub.filter_refused(self.id, bytes, limit);
@@ -27,6 +27,6 @@ impl Cx<'_> {
     /// Returns true if there is room for another filter in the channel that is being entered.
     pub(in crate::session) fn takes_filter(&self, stage: &Stage) -> bool {
         let Stage::Entering { local, .. } = stage else { return true };
-        self.channels.get(*local).is_none_or(LocalChannel::takes_filter)
+        self.local.get(*local).is_none_or(LocalChannel::takes_filter)
     }
 }

@@ -142,7 +142,7 @@ impl Subscriptions {
 impl Session {
     /// The subscription to a channel, if there is one.
     pub(in crate::session) fn subscription(&self, cx: &Cx<'_>, channel: &str) -> Option<Subscription<'_>> {
-        self.subscriptions.get(cx.channels.find(channel)?)
+        self.subscriptions.get(cx.local.find(channel)?)
     }
 }
 

@@ -12,7 +12,7 @@ mod tell;
 
 use crate::channel::local::stream::Cursor;
 use crate::channel::record::Channel;
-use crate::hooks::SubscribeOptions;
+use crate::event::SubscribeOptions;
 use crate::publication::Position;
 use crate::session::subscribe::list::Details;
 use spinward_wire::filter::Filter;

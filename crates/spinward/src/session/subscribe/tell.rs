@@ -1,10 +1,10 @@
 //! What follows an entry: presence, the reply, and the join that others receive.
 
-use crate::channel::delivery::{patch, payload, to_wire};
+use crate::channel::delivery::patch;
 use crate::channel::local::special::SubscriberFlags;
 use crate::channel::local::start::StartState;
 use crate::channel::record::Channel;
-use crate::hooks::SubscribeOptions;
+use crate::event::SubscribeOptions;
 use crate::id::ClientId;
 use crate::mailbox::call::Call;
 use crate::publication::Publication;
@@ -12,6 +12,7 @@ use crate::session::expiry::Expiry;
 use crate::session::subscribe::list::Details;
 use crate::session::subscribe::{Entering, Purpose, Requested, Stage};
 use crate::session::{Busy, Cx, Phase, Session, Waiting};
+use crate::to_wire::{payload, to_wire};
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use spinward_wire::message::{self, Push, Reply, SubscribeResult};
 use spinward_wire::{Protocol, json};
@@ -80,7 +81,7 @@ impl Session {
     pub(in crate::session) fn announce(&mut self, cx: &mut Cx<'_>, channel: &str) {
         let Some(own) = self.subscription(cx, channel) else { return };
         let (true, Some(info)) = (own.is(Details::JOIN_LEAVE), own.info().cloned()) else { return };
-        let Some(local) = cx.channels.get(own.channel) else { return };
+        let Some(local) = cx.local.get(own.channel) else { return };
         let free = self.busy.as_ref().is_none_or(|busy| matches!(busy.what, Waiting::Announced));
         let told = free && local.is(cx.handle.slot(), SubscriberFlags::JOIN_LEAVE);
         let record = local.record.clone();

@@ -1,12 +1,13 @@
 use super::*;
 use crate::channel::directory::Directory;
 use crate::channel::local::special::SubscriberFlags;
+use crate::channel::record::EngineId;
 use crate::engine::memory::stream::tests::config;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn record(directory: &Directory, name: &str) -> Arc<Channel> {
-    directory.with(name, |channel, _| Arc::clone(channel))
+    directory.with(name, EngineId::DEFAULT, |channel, _| Arc::clone(channel))
 }
 
 /// There may be millions of each, so any growth should be deliberate.

@@ -71,7 +71,7 @@ fn publications_get_offset_and_time() {
     let mut stream = Stream::new("E".into(), 0);
     assert_eq!(stream.top(), Position { offset: 0, epoch: "E".into() });
     for offset in 1..=2 {
-        let Outcome::Stored(stored) = stream.publish(payload(7), &options(10), 5, 1_700_000_000_000) else {
+        let Appended::Stored(stored) = stream.publish(payload(7), &options(10), 5, 1_700_000_000_000) else {
             panic!("unversioned publications are always stored")
         };
         assert_eq!((stored.offset, stored.time, &stored.data[..]), (offset, 1_700_000_000_000, &b"7"[..]));
@@ -188,7 +188,7 @@ fn each_publish_prolongs_what_is_kept() {
     assert_eq!(recovered(&mut stream, 0, "E", 0, 9 * MINUTE - 1), Some(vec![1, 2]));
     // So does one that is suppressed, as in Centrifugo v6.9.
     let suppressed = stream.publish(payload(2), &versioned(2, ""), 9 * MINUTE - 1, 0);
-    assert_eq!(suppressed, Outcome::Suppressed(stream.top()));
+    assert_eq!(suppressed, Appended::Suppressed(stream.top()));
     assert_eq!(stream.entries_expire_at(), Some(14 * MINUTE - 1));
     assert_eq!(recovered(&mut stream, 0, "E", 0, 14 * MINUTE - 1), None);
 }
@@ -225,7 +225,7 @@ fn versions_are_those_of_centrifugo() {
         let mut stream = Stream::new("E".into(), 0);
         for &(version, epoch, offset, stored) in rows {
             let outcome = stream.publish(payload(0), &versioned(version, epoch), 0, 0);
-            assert_eq!(matches!(outcome, Outcome::Stored(_)), stored, "{version} {epoch}");
+            assert_eq!(matches!(outcome, Appended::Stored(_)), stored, "{version} {epoch}");
             assert_eq!(stream.top().offset, offset, "{version} {epoch}");
         }
     }
@@ -236,11 +236,11 @@ fn versions_outlive_removal_and_expiry() {
     let mut stream = Stream::new("E".into(), 0);
     stream.publish(payload(1), &versioned(5, ""), 0, 0);
     stream.remove_history();
-    assert_eq!(stream.publish(payload(1), &versioned(4, ""), 0, 0), Outcome::Suppressed(stream.top()));
+    assert_eq!(stream.publish(payload(1), &versioned(4, ""), 0, 0), Appended::Suppressed(stream.top()));
     assert_eq!(stream.entries_expire_at(), None, "a suppressed publish keeps nothing");
     assert_eq!(
         stream.publish(payload(1), &versioned(5, ""), 60 * MINUTE, 0),
-        Outcome::Suppressed(stream.top())
+        Appended::Suppressed(stream.top())
     );
 }
 
@@ -422,12 +422,12 @@ proptest! {
                     model.meta = meta;
                     let stored = model.publish(number, size, ttl, version, epoch, now);
                     match stream.publish(payload(number), &said, now, number as i64) {
-                        Outcome::Stored(publication) => {
+                        Appended::Stored(publication) => {
                             prop_assert!(stored);
                             prop_assert_eq!(publication.offset, model.top());
                             prop_assert_eq!(publication.time, number as i64);
                         }
-                        Outcome::Suppressed(top) => {
+                        Appended::Suppressed(top) => {
                             prop_assert!(!stored);
                             prop_assert_eq!(top.offset, model.top());
                         }

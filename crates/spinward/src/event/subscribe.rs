@@ -61,10 +61,11 @@ pub struct SubscribeOptions {
     pub history: HistoryOptions,
     /// Reason for the grant: a number of the application's, returned in connection listings.
     pub source: u32,
-    /// The server refreshes: the client is not sent its TTL, and the node calls [`Hooks::sub_refresh`] at expiry.
+    /// The server refreshes: the client is not sent its TTL, and the node calls
+    /// [`Hooks::sub_refresh`](crate::hooks::Hooks::sub_refresh) at expiry.
     pub server_side_refresh: bool,
-    /// The subscription depends on the login at the time it was granted: [`RefreshEvent::by_login`] lists it, so that a
-    /// refresh can end it. A granted [`Hooks::sub_refresh`] clears this.
+    /// The subscription depends on the login at the time it was granted:
+    /// [`RefreshEvent::by_login`](super::RefreshEvent::by_login) lists it, so that a refresh can end it. A granted [`Hooks::sub_refresh`](crate::hooks::Hooks::sub_refresh) clears this.
     pub by_login: bool,
 }
 

@@ -1,9 +1,9 @@
 //! Requests for interest: sent to the broker in batches, answered one by one.
 
+use crate::backend::remote::Remote;
 use crate::channel::record::Channel;
 use crate::engine::broker::Interest;
 use crate::engine::interest::InterestState;
-use crate::engine::remote::Remote;
 use crate::hub::Hub;
 use crate::mailbox::inbox::Entry;
 use std::collections::{BTreeMap, VecDeque};

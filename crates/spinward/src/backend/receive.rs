@@ -1,10 +1,10 @@
 //! Events from a remote broker.
 
 use crate::answer::BoxFuture;
+use crate::backend::remote::Remote;
 use crate::channel::delivery::Delivery;
 use crate::channel::record::{Channel, ChannelState};
 use crate::engine::broker::{BrokerError, Event, Interest, JoinLeave, StreamId};
-use crate::engine::remote::Remote;
 use crate::engine::sink::{Receive, Scope};
 use crate::hub::Hub;
 use crate::mailbox::fan_out::Wake;
@@ -17,6 +17,8 @@ impl Receive for Remote {
         let Some(hub) = self.hub() else { return };
         let epoch = stream.map(|stream| self.epochs.of(stream));
         let wake = hub.directory.with_existing(channel, |record, state| match event {
+            // A channel of another engine has the same name: this delivery is late, or not asked for.
+            _ if state.engine() != self.id => Wake::NOBODY,
             Event::Publication(publication) => {
                 let epoch = epoch.filter(|_| publication.offset > 0);
                 record.deliver(state, &hub.admission, |seq| Delivery::new(publication, seq, epoch))
@@ -34,7 +36,7 @@ impl Receive for Remote {
         if let Err(error) = &result {
             hub.engine_failed("interest", error);
         }
-        if let Some(record) = hub.directory.find(channel) {
+        if let Some(record) = hub.directory.find(channel).filter(|record| self.has(record)) {
             self.interest_answered(&hub, &record, asked, result.is_ok());
         }
     }
@@ -42,20 +44,22 @@ impl Receive for Remote {
     fn interrupted(&self, scope: Scope<'_>) {
         let Some(hub) = self.hub() else { return };
         crate::metrics::bump(&hub.metrics.interruptions);
-        self.compare_soon(hub.comparisons.watched(|name| scope.contains(name)));
+        let watched = hub.comparisons.watched(|name| scope.contains(name));
+        self.compare_soon(watched.into_iter().filter(|record| self.has(record)));
     }
 
     fn replaced(&self, scope: Scope<'_>, incarnation: &str) {
         let Some(hub) = self.hub() else { return };
         let incarnation: Arc<str> = incarnation.into();
-        for record in hub.comparisons.watched(|name| scope.contains(name)) {
+        let watched = hub.comparisons.watched(|name| scope.contains(name));
+        for record in watched.into_iter().filter(|record| self.has(record)) {
             hub.incarnation_told(&record, &incarnation);
         }
     }
 
     fn wanted(&self) -> Vec<Arc<str>> {
         let Some(hub) = self.hub() else { return Vec::new() };
-        hub.directory.occupied(|_| true).into_iter().map(|(name, _)| name.into()).collect()
+        hub.directory.wanted(self.id)
     }
 
     fn has_room(&self, channel: &str) -> bool {

@@ -1,19 +1,21 @@
-//! Publications, joins and leaves on their way into a channel: to the memory engine, or to a broker.
+//! Publications, joins and leaves on their way into a channel.
 
 use crate::answer::Answer;
+use crate::backend::memory::{Memory, NotAdmitted};
+use crate::backend::{Channels, Engine};
+use crate::channel::record::Channel;
 use crate::engine::broker::{BrokerError, JoinLeave, PublishOptions, Published};
 use crate::handle::Handle;
-use crate::hub::{Engine, Held};
+use crate::hub::Hub;
 use crate::mailbox::admission::Announcement;
-use crate::node::Inner;
 use crate::publication::ClientInfo;
 use bytes::Bytes;
 use std::sync::Arc;
 
-impl Inner {
+impl Channels {
     /// Publishes; the memory engine answers at once unless subscribers are behind.
     pub(crate) fn publish(
-        self: &Arc<Self>,
+        &self,
         channel: &str,
         data: Bytes,
         options: PublishOptions,
@@ -22,57 +24,38 @@ impl Inner {
             return Answer::Now(Err(BrokerError::Stopped));
         }
         crate::metrics::bump(&self.hub.metrics.published);
-        match &self.hub.engine {
+        match &self.engines[self.choose(channel).place()] {
             Engine::Remote(remote) => {
                 let history = self.hub.with_meta_ttl(options.history);
                 remote.publish(channel, data, PublishOptions { history, ..options })
             }
             Engine::Memory(memory) => {
                 let now = self.hub.clock.now();
-                match self.hub.publish_memory(memory, channel, data, options, None, now) {
+                match memory.publish(&self.hub, channel, data, options, None, now) {
                     Ok(published) => Answer::Now(Ok(published)),
-                    Err(held) => self.publish_in_turn(channel, *held),
+                    Err(waiting) => publish_in_turn(&self.hub, memory, channel, *waiting),
                 }
             }
         }
     }
 
-    /// Publishes what was not admitted, once it is its turn.
-    fn publish_in_turn(
-        self: &Arc<Self>,
-        channel: &str,
-        held: Held,
-    ) -> Answer<Result<Published, BrokerError>> {
-        let Held { ticket, data, options } = held;
-        let Ok(ticket) = ticket else { return Answer::Now(Err(BrokerError::Overloaded)) };
-        let (inner, channel) = (Arc::clone(self), channel.to_owned());
-        Answer::later(async move {
-            let (Ok(permit), Engine::Memory(memory)) = (ticket.await, &inner.hub.engine) else {
-                return Err(BrokerError::Stopped);
-            };
-            let now = inner.hub.clock.now();
-            let published = inner.hub.publish_memory(memory, &channel, data, options, Some(permit), now);
-            published.map_err(|_| BrokerError::Overloaded)
-        })
-    }
-
     /// Sends a join or leave to the subscribers of a channel. Returns true if `then` is notified of it later.
-    pub(super) fn join_leave(
+    pub(crate) fn announce(
         &self,
-        channel: &str,
+        channel: &Channel,
         info: Arc<ClientInfo>,
         join: bool,
         then: Option<(Handle, u32)>,
     ) -> bool {
         crate::metrics::bump(if join { &self.hub.metrics.joined } else { &self.hub.metrics.left });
-        match &self.hub.engine {
+        match self.engine(channel) {
             Engine::Remote(remote) => {
                 let change = if join { JoinLeave::Join(info) } else { JoinLeave::Leave(info) };
-                remote.announce(&self.hub, channel, change);
+                remote.announce(&self.hub, &channel.name, change);
                 false
             }
             Engine::Memory(_) => {
-                let announced = self.hub.directory.with_existing(channel, |record, state| {
+                let announced = self.hub.directory.with_existing(&channel.name, |record, state| {
                     let announcement = Announcement { info, join, then };
                     self.hub.admission.announce(record, state, announcement)
                 });
@@ -80,4 +63,22 @@ impl Inner {
             }
         }
     }
+}
+
+/// Publishes what was not admitted, once it is its turn.
+fn publish_in_turn(
+    hub: &Arc<Hub>,
+    memory: &Arc<Memory>,
+    channel: &str,
+    waiting: NotAdmitted,
+) -> Answer<Result<Published, BrokerError>> {
+    let NotAdmitted { ticket, data, options } = waiting;
+    let Ok(ticket) = ticket else { return Answer::Now(Err(BrokerError::Overloaded)) };
+    let (hub, memory, channel) = (Arc::clone(hub), Arc::clone(memory), channel.to_owned());
+    Answer::later(async move {
+        let permit = ticket.await.map_err(|_| BrokerError::Stopped)?;
+        let now = hub.clock.now();
+        let published = memory.publish(&hub, &channel, data, options, Some(permit), now);
+        published.map_err(|_| BrokerError::Overloaded)
+    })
 }

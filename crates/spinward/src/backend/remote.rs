@@ -1,28 +1,29 @@
 //! The calls of a node to a broker outside of the process, and the epochs that it sees.
 
 use crate::answer::Answer;
+use crate::backend::compare::Comparing;
+use crate::backend::requests::Requests;
 use crate::bulkhead::Bulkhead;
-use crate::config::Config;
+use crate::channel::record::{Channel, EngineId};
 use crate::engine::broker::{
     Broker, BrokerError, Guarantee, History, HistoryOptions, JoinLeave, PublishOptions, Published, Read,
     Receipt, Sink, Slice,
 };
-use crate::engine::compare::Comparing;
 use crate::engine::epoch::{Epochs, taken_apart};
-use crate::engine::requests::Requests;
 use crate::hub::Hub;
 use crate::publication::Position;
 use crate::runtime::Runtime;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A broker, as one node has it.
 pub(crate) struct Remote {
     pub(super) me: Weak<Self>,
-    /// The node; it holds this.
-    hub: OnceLock<Weak<Hub>>,
+    pub(super) id: EngineId,
+    /// The node. It holds this.
+    hub: Weak<Hub>,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) runtime: Runtime,
     pub(super) bulkhead: Bulkhead,
@@ -34,10 +35,12 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(crate) fn new(broker: Arc<dyn Broker>, runtime: Runtime, config: &Config, seed: u64) -> Arc<Self> {
+    pub(crate) fn new(id: EngineId, broker: Arc<dyn Broker>, runtime: Runtime, hub: &Arc<Hub>) -> Arc<Self> {
+        let (config, seed) = (&hub.config, hub.entropy.number());
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
-            hub: OnceLock::new(),
+            id,
+            hub: Arc::downgrade(hub),
             broker,
             runtime,
             bulkhead: Bulkhead::new(config.max_calls_in_flight),
@@ -49,16 +52,19 @@ impl Remote {
         })
     }
 
-    /// Starts delivery into a node.
-    pub(crate) fn start(self: &Arc<Self>, hub: &Arc<Hub>) -> Result<(), BrokerError> {
-        // Only the builder of a node calls this, once.
-        let _ = self.hub.set(Arc::downgrade(hub));
+    /// Starts delivery into the node.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), BrokerError> {
         self.broker.start(Sink::new(self))
     }
 
     /// The node, unless it is gone.
     pub(super) fn hub(&self) -> Option<Arc<Hub>> {
-        self.hub.get()?.upgrade()
+        self.hub.upgrade()
+    }
+
+    /// Returns true for a channel of this engine.
+    pub(super) fn has(&self, channel: &Channel) -> bool {
+        channel.lock().engine() == self.id
     }
 
     pub(crate) fn broker(&self) -> &dyn Broker {

@@ -1,15 +1,9 @@
 //! The decisions that an application makes: who may connect, subscribe and publish.
 
-mod command;
-mod connect;
-mod refusal;
-mod subscribe;
-
-pub use command::{HistoryEvent, MessageEvent, PresenceEvent, PublishEvent, PublishReply, RpcEvent};
-pub use connect::{ConnectEvent, ConnectReply, Handshake, RefreshEvent, RefreshReply};
-pub use refusal::Refusal;
-pub use subscribe::{
-    FailureCause, SubRefreshEvent, SubRefreshReply, SubscribeEvent, SubscribeFailure, SubscribeOptions,
+pub use crate::event::{
+    ConnectEvent, ConnectReply, FailureCause, Handshake, HistoryEvent, MessageEvent, PresenceEvent,
+    PublishEvent, PublishReply, RefreshEvent, RefreshReply, Refusal, RpcEvent, SubRefreshEvent,
+    SubRefreshReply, SubscribeEvent, SubscribeFailure, SubscribeOptions,
 };
 
 use crate::answer::Answer;
@@ -34,7 +28,8 @@ pub type Decision<T> = Answer<Result<T, Refusal>>;
 /// reported of the subscriptions granted with it.
 #[allow(unused_variables, reason = "default bodies name their parameters for the documentation")]
 pub trait Hooks: Send + Sync + 'static {
-    /// Decides whether a client may log in. By default only with [`Credentials`] in the request's extensions.
+    /// Decides whether a client may log in. By default only with [`Credentials`](crate::identity::Credentials) in the
+    /// request's extensions.
     fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
         Answer::Now(match request.handshake.credentials.clone() {
             Some(credentials) => Ok(ConnectReply { credentials, ..ConnectReply::default() }),
@@ -112,6 +107,15 @@ pub trait Hooks: Send + Sync + 'static {
 
     /// The connection ended. Asked only of clients that were in.
     fn disconnected(&self, client: &Client, code: &DisconnectCode) {}
+
+    /// Returns the name of the broker that serves a channel: one given to
+    /// [`NodeBuilder::named_broker`](crate::NodeBuilder::named_broker), or `memory`. `None` is the node's default.
+    ///
+    /// Called on any thread for a channel that is not in use on this node; never if no broker has a name. A channel in
+    /// use keeps its broker whatever this returns, and every node has to return the same.
+    fn engine(&self, channel: &str) -> Option<&str> {
+        None
+    }
 
     /// The first subscriber of this node came to a channel.
     fn channel_occupied(&self, channel: &str) {}

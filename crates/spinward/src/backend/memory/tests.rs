@@ -1,6 +1,6 @@
 use super::*;
-use crate::channel::local::start::StartState;
-use crate::channel::params::{Recover, SubscribeParams};
+use crate::backend::{Channels, Engine, Start};
+use crate::channel::params::Recover;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::memory::stream::tests::config;
@@ -11,51 +11,66 @@ const KEPT: HistoryOptions =
     HistoryOptions { size: 8, ttl: Duration::from_millis(400), meta_ttl: Duration::from_secs(1) };
 const READ: HistoryFilter = HistoryFilter { limit: -1, since: None, reverse: false };
 
-fn hub() -> Hub {
+/// A node with a memory engine.
+struct Rig(Channels);
+
+impl std::ops::Deref for Rig {
+    type Target = Hub;
+
+    fn deref(&self) -> &Hub {
+        &self.0.hub
+    }
+}
+
+fn rig(memory: impl FnOnce(&Hub) -> Memory) -> Rig {
     let clock = Clock::manual(Now { mono: 1_000, wall: 1_000 });
-    Hub::new(Arc::new(Config::default()), clock, Entropy::seeded(7), None, 1)
+    let hub = Arc::new(Hub::new(Arc::new(Config::default()), clock, Entropy::seeded(7), 1));
+    let engines = Box::new([Engine::Memory(Arc::new(memory(&hub)))]);
+    Rig(Channels { hub, engines, choice: None })
 }
 
-/// A hub in which the ends of channels share `places` places.
-fn crowded(places: usize) -> Hub {
-    let mut hub = hub();
-    hub.engine = Engine::Memory(Memory::with_places(&Entropy::seeded(8), places));
-    hub
+fn hub() -> Rig {
+    rig(|hub| Memory::new(EngineId::DEFAULT, &hub.entropy))
 }
 
-impl Hub {
+/// A node in which the ends of channels share `places` places.
+fn crowded(places: usize) -> Rig {
+    rig(|_| Memory::with_places(EngineId::DEFAULT, &Entropy::seeded(8), places))
+}
+
+impl Rig {
     fn memory(&self) -> &Memory {
-        let Engine::Memory(memory) = &self.engine else { unreachable!("it was made with the memory broker") };
+        let Engine::Memory(memory) = &self.0.engines[0] else { unreachable!("it was made with one") };
         memory
     }
 
     fn put(&self, name: &str, history: HistoryOptions, key: &str) -> Published {
         let options =
             PublishOptions { history, idempotency_key: key.to_owned(), ..PublishOptions::default() };
-        let now = self.clock.now();
         let data = Bytes::from_static(b"{}");
-        self.publish_memory(self.memory(), name, data, options, None, now).ok().unwrap()
+        self.memory().publish(self, name, data, options, None, self.clock.now()).ok().unwrap()
     }
 
     fn look(&self, name: &str) -> Position {
-        self.history_memory(self.memory(), name, &READ, KEPT, self.clock.now()).unwrap().top
+        self.memory().history(self, name, &READ, KEPT, self.clock.now()).unwrap().top
     }
 
     fn come(&self, name: &str, since: Option<Position>) -> (Arc<Channel>, StartState) {
         let recover = since.map(|since| Recover { since, cache: false, limit: 0, over: false });
         let params = SubscribeParams { positioned: true, history: KEPT, recover, filter: None };
-        let entered = self.enter_memory(self.memory(), name, 0, &params, self.clock.now());
-        (entered.record, entered.start)
+        let entered = self.0.enter(name, 0, &params, self.clock.now());
+        let Start::Now(start) = entered.start else { unreachable!("the memory engine answers at once") };
+        (entered.record, start)
     }
 
     fn go(&self, record: &Arc<Channel>, last: bool) {
-        let _ = self.leave(record, 0, last, self.clock.now());
+        let _ = self.0.leave(record, 0, last, self.clock.now());
     }
 
     /// Runs expiry as long as anything is due. Returns how many slices that took.
     fn catch_up(&self) -> usize {
         let now = self.clock.now();
-        let more = || self.expire_memory(now, 256).is_some_and(|next| next <= now.mono);
+        let more = || self.0.expire(now, 256).is_some_and(|next| next <= now.mono);
         (1..).find(|_| !more()).unwrap_or_default()
     }
 
@@ -118,7 +133,7 @@ fn a_position_of_one_channel_is_none_of_another() {
         [(hub.look("a"), "b"), (hub.look("a"), "written"), (hub.look("written"), "a"), (hub.look("a"), "c")]
     {
         let filter = HistoryFilter { since: Some(since.clone()), ..READ };
-        let read = hub.history_memory(hub.memory(), name, &filter, KEPT, hub.clock.now());
+        let read = hub.memory().history(&hub, name, &filter, KEPT, hub.clock.now());
         assert!(matches!(read, Err(BrokerError::UnrecoverablePosition)), "{name}");
         let (record, start) = hub.come(name, Some(since));
         assert!(!start.recovered, "{name}");
@@ -138,7 +153,7 @@ fn a_history_that_is_over_is_not_taken_for_the_next_one() {
     // Two publications were lost for a returning client, though offset 0 looks as if nothing had happened.
     for since in [before.clone(), first.clone()] {
         let filter = HistoryFilter { since: Some(since.clone()), ..READ };
-        let read = hub.history_memory(hub.memory(), "c", &filter, KEPT, hub.clock.now());
+        let read = hub.memory().history(&hub, "c", &filter, KEPT, hub.clock.now());
         assert!(matches!(read, Err(BrokerError::UnrecoverablePosition)));
         let (record, start) = hub.come("c", Some(since));
         assert!(!start.recovered);

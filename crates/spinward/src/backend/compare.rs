@@ -1,8 +1,8 @@
 //! Comparisons of positions with a remote broker's: from time to time, and at once where deliveries may be missing.
 
+use crate::backend::remote::Remote;
 use crate::channel::record::Channel;
 use crate::engine::broker::HistoryOptions;
-use crate::engine::remote::Remote;
 use crate::hub::Hub;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -62,7 +62,8 @@ pub struct ConnectReply {
     /// The user's earlier connections are closed with 3504, so that the latest one alone lasts.
     /// [`Config::user_connection_limit`](crate::Config::user_connection_limit) does not apply to it.
     pub single_connection: bool,
-    /// True if the server refreshes: the client is not sent its TTL, and the node calls [`Hooks::refresh`] at expiry.
+    /// True if the server refreshes: the client is not sent its TTL, and the node calls
+    /// [`Hooks::refresh`](crate::hooks::Hooks::refresh) at expiry.
     /// False if the client must send a refresh in time.
     pub server_side_refresh: bool,
     /// State that the application keeps with the connection.
