@@ -53,8 +53,8 @@ pub use cluster::{ClientFilter, ServerSubscribe};
 pub use config::Config;
 pub use metrics::Snapshot;
 pub use node::{
-    BuildError, ClusterHandler, Done, Health, Node, NodeBuilder, NodeInfo, ShardHealth, ShardState,
-    SubscribeError, WeakNode,
+    BuildError, ClusterHandler, Done, Drain, DrainError, Health, Node, NodeBuilder, NodeInfo, ShardHealth,
+    ShardState, SubscribeError, WeakNode,
 };
 pub use publication::{ClientInfo, Position, Publication};
 pub use spinward_wire as wire;

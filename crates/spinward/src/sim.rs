@@ -23,6 +23,7 @@ use crate::mailbox::inbox::Item;
 use crate::node::ask::Executor;
 use crate::node::builder::ByHooks;
 use crate::node::cluster::{ClusterHandler, Link, NoHandler};
+use crate::node::drain::Draining;
 use crate::node::{Bulkheads, Inner, Node};
 use crate::runtime::Runtime;
 use crate::shard::core::Core;
@@ -138,6 +139,7 @@ impl SimNode {
             name: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             handler,
+            draining: Draining::default(),
             link,
         });
         let shards = (0..count)

@@ -30,6 +30,9 @@ fn failing(health: &Health, overload: Option<Reason>) -> Vec<Failing> {
     if health.stopping {
         failing.push(Failing { part: "shutdown", detail: "the server is shutting down".to_owned() });
     }
+    if health.draining {
+        failing.push(Failing { part: "drain", detail: "connections are moving to other nodes".to_owned() });
+    }
     for (number, shard) in health.shards.iter().enumerate() {
         let detail = match shard.state {
             ShardState::Unresponsive => {

@@ -1,6 +1,7 @@
 //! A controller within one process.
 
 use crate::answer::Answer;
+use crate::engine::EngineHealth;
 use crate::engine::controller::{ControlError, ControlSink, Controller, To};
 use crate::id::NodeId;
 use bytes::Bytes;
@@ -92,8 +93,12 @@ impl Controller for Link {
         Answer::Now(Ok(()))
     }
 
-    fn health(&self) -> Result<(), ControlError> {
-        if self.node.lock().is_some() { Ok(()) } else { Err(ControlError::Closed) }
+    fn health(&self) -> EngineHealth {
+        if self.node.lock().is_some() {
+            EngineHealth::Up
+        } else {
+            EngineHealth::Down { reason: ControlError::Closed.to_string() }
+        }
     }
 
     fn close(&self) -> Answer<()> {

@@ -1,6 +1,7 @@
 //! Controllers: messages between the nodes of a cluster.
 
 use crate::answer::Answer;
+use crate::engine::EngineHealth;
 use crate::id::NodeId;
 use bytes::Bytes;
 use std::fmt;
@@ -82,12 +83,9 @@ pub trait Controller: Send + Sync + 'static {
     /// Sends a message. The answer is ready once the back end has taken it, which says nothing of its recipients.
     fn send(&self, to: To, message: Bytes) -> Answer<Result<(), ControlError>>;
 
-    /// Checks that messages can be sent and received at this moment.
-    ///
-    /// # Errors
-    /// They cannot, with the reason.
-    fn health(&self) -> Result<(), ControlError> {
-        Ok(())
+    /// State of the connection to the back end. Must not block.
+    fn health(&self) -> EngineHealth {
+        EngineHealth::Up
     }
 
     /// Stops delivery. Called once, after the last `send` was answered.

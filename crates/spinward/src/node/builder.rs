@@ -12,6 +12,7 @@ use crate::hub::Hub;
 use crate::id::Entropy;
 use crate::node::ask::Executor;
 use crate::node::cluster::{ClusterHandler, Link, NoHandler};
+use crate::node::drain::Draining;
 use crate::node::threads::Threads;
 use crate::node::{Bulkheads, Inner, Node};
 use crate::runtime::Runtime;
@@ -204,6 +205,7 @@ impl NodeBuilder {
             name: self.name,
             version: self.version,
             handler: self.handler,
+            draining: Draining::default(),
             link,
         });
         let threads = Arc::new(Threads::new(Arc::clone(&inner.hub)));

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Health {
     /// The node is shut down, or about to be.
     pub stopping: bool,
+    /// The node is [drained](Node::drain), or was: its connections are to go to other nodes.
+    pub draining: bool,
     /// Every shard, by its number.
     pub shards: Vec<ShardHealth>,
 }
@@ -42,7 +44,9 @@ impl Health {
     /// Returns true if the node takes connections, and all of its shards do their work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.stopping && self.shards.iter().all(|shard| shard.state == ShardState::Responsive)
+        !self.stopping
+            && !self.draining
+            && self.shards.iter().all(|shard| shard.state == ShardState::Responsive)
     }
 }
 
@@ -54,6 +58,7 @@ impl Node {
         let now = hub.clock.now().mono;
         Health {
             stopping: hub.is_stopping(),
+            draining: self.inner.draining.is_active(),
             shards: (0..hub.inboxes.len()).map(|shard| of_shard(hub, shard, now)).collect(),
         }
     }

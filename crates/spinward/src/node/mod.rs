@@ -5,6 +5,7 @@ pub(crate) mod ask;
 pub(crate) mod builder;
 pub(crate) mod cluster;
 mod done;
+pub(crate) mod drain;
 mod health;
 mod presence;
 pub(crate) mod threads;
@@ -14,6 +15,7 @@ pub use api::{NodeInfo, SubscribeError};
 pub use builder::{BuildError, NodeBuilder};
 pub use cluster::ClusterHandler;
 pub use done::Done;
+pub use drain::{Drain, DrainError};
 pub use health::{Health, ShardHealth, ShardState};
 
 use crate::answer::Answer;
@@ -68,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) version: String,
     /// Answers messages of other nodes.
     pub(crate) handler: Arc<dyn ClusterHandler>,
+    pub(crate) draining: drain::Draining,
     /// The way to other nodes; a node that is alone has none.
     pub(crate) link: Option<Arc<cluster::Link>>,
 }

@@ -115,7 +115,7 @@ impl WebSocket {
             NotAdmitted::Connections
         } else if !self.rate.admit(hub.clock.now()) {
             NotAdmitted::Rate
-        } else if hub.is_stopping() || hub.pulse.is_broken() {
+        } else if hub.is_stopping() || hub.pulse.is_broken() || self.inner.draining.refuses() {
             NotAdmitted::Stopping
         } else {
             return Ok(());
@@ -133,7 +133,7 @@ pub enum NotAdmitted {
     Connections,
     /// [`connection_rate_limit`](crate::Config::connection_rate_limit).
     Rate,
-    /// The node is shutting down, or a shard of it has failed.
+    /// The node is shutting down or [drained](crate::Node::drain), or a shard of it has failed.
     Stopping,
 }
 

@@ -5,6 +5,7 @@ use crate::cluster::{
     Body, Config, Counters, Declined, DecodeError, Ended, Envelope, Heard, Heartbeat, NodeStatus, Outcome,
     Registry, Request, Requests, Response, millis,
 };
+use crate::engine::EngineHealth;
 use crate::engine::controller::{ControlError, Controller, MAX_MESSAGE, Receiver, To};
 use crate::fault::{Fault, holds, strikes};
 use crate::id::NodeId;
@@ -97,7 +98,7 @@ impl Link {
         self.state.lock().registry.list(now)
     }
 
-    pub(crate) fn health(&self) -> Result<(), ControlError> {
+    pub(crate) fn health(&self) -> EngineHealth {
         self.controller.health()
     }
 

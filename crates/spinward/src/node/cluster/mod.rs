@@ -10,6 +10,7 @@ pub(crate) use handler::NoHandler;
 pub(crate) use link::Link;
 
 use crate::cluster::{Counters, NodeStatus, Operation, Outcome, Request, Survey};
+use crate::engine::EngineHealth;
 use crate::engine::controller::To;
 use crate::id::NodeId;
 use crate::node::{Done, Node};
@@ -65,12 +66,10 @@ impl Node {
         self.inner.link.as_ref().map(|link| link.counters())
     }
 
-    /// Checks the controller of this node. A node without one is well.
-    ///
-    /// # Errors
-    /// Messages to other nodes cannot be sent or received at this moment.
-    pub fn control_health(&self) -> Result<(), crate::engine::controller::ControlError> {
-        self.inner.link.as_ref().map_or(Ok(()), |link| link.health())
+    /// State of the controller's connection to its back end, if this node has a controller.
+    #[must_use]
+    pub fn control_health(&self) -> Option<EngineHealth> {
+        self.inner.link.as_ref().map(|link| link.health())
     }
 
     /// Sends a message of the application's own to the [`ClusterHandler`] of every other node, or of
