@@ -43,7 +43,7 @@ pub(crate) fn run() -> Result<(), Error> {
 
 /// The subscribers' port, with a long queue. They say nothing after connecting: were the queue to overflow,
 /// the kernel could forget a connection that its peer takes for made.
-fn listen() -> io::Result<TcpListener> {
+pub(crate) fn listen() -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     socket.listen(4096)?;

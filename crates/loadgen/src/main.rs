@@ -1,4 +1,5 @@
-//! The load side of benches, attacks and soak: `spinward-loadgen clients`, `floor`, `hostile` and `soak`.
+//! The load side of benches, attacks and soak: `spinward-loadgen clients`, `floor`,
+//! `handshakes`, `hostile` and `soak`.
 //!
 //! All take one JSON object a line on standard input and answer with one JSON object a line on standard
 //! output, so that `cargo xtask` or a person with a terminal drives them. None counts
@@ -12,6 +13,7 @@ mod conn;
 mod control;
 mod floor;
 mod frame;
+mod handshakes;
 mod histogram;
 mod hostile;
 mod http;
@@ -29,11 +31,12 @@ fn main() -> ExitCode {
     let result = match role.as_deref() {
         Some("clients") => clients::run(),
         Some("floor") => floor::run(),
+        Some("handshakes") => handshakes::run(),
         Some("hostile") => hostile::run(),
         Some("soak") => soak::run(),
         _ => {
             eprintln!(
-                "usage: spinward-loadgen clients|floor|hostile|soak   (commands on standard input, see the source)"
+                "usage: spinward-loadgen clients|floor|handshakes|hostile|soak   (commands on standard input, see the source)"
             );
             return ExitCode::from(2);
         }

@@ -44,13 +44,7 @@ impl Rig {
 
     /// Opens connections as `plan` says; all must come up.
     pub(crate) fn connect(&mut self, plan: &Value) -> Result<Value, Failure> {
-        let mut command = json!({"op": "connect", "address": self.server.address, "secret": SECRET});
-        if let (Some(into), Some(from)) = (command.as_object_mut(), plan.as_object()) {
-            into.extend(from.clone());
-        }
-        let answer = self.clients.call(&command, "connected")?;
-        all_connected(&self.server.name, &answer, plan)?;
-        Ok(answer)
+        connect(&mut self.clients, &self.server.name, &self.server.address, plan)
     }
 
     /// Publishes a stream through the HTTP API and measures what it costs the server.
@@ -90,6 +84,38 @@ impl Rig {
 
     fn pids(&self) -> [u32; 2] {
         [self.server.pid, self.clients.pid()]
+    }
+}
+
+fn connect(clients: &mut Agent, name: &str, address: &str, plan: &Value) -> Result<Value, Failure> {
+    let mut command = json!({"op": "connect", "address": address, "secret": SECRET});
+    if let (Some(into), Some(from)) = (command.as_object_mut(), plan.as_object()) {
+        into.extend(from.clone());
+    }
+    let answer = clients.call(&command, "connected")?;
+    all_connected(name, &answer, plan)?;
+    Ok(answer)
+}
+
+/// The bare floor of a login.
+pub(crate) struct LoginFloor {
+    floor: Agent,
+    address: String,
+}
+
+impl LoginFloor {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let mut floor = Agent::start("handshakes")?;
+        let answer = floor.call(&json!({"secret": SECRET}), "address")?;
+        let address = answer.get("address").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Self { floor, address })
+    }
+
+    /// Has these clients log in here. Returns the CPU that it took, in nanoseconds.
+    pub(crate) fn run(&self, clients: &mut Agent, plan: &Value) -> Result<f64, Failure> {
+        let before = Cpu::of(self.floor.pid())?;
+        connect(clients, "login floor", &self.address, plan)?;
+        Ok(Cpu::of(self.floor.pid())?.since(&before))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{figure, names, rigs, unchanged, usual, usual_floor};
 use crate::bench::Bench;
 use crate::bench::report::{Budget, Reading};
-use crate::bench::rig::{KEY, Sample, number, rounds};
+use crate::bench::rig::{KEY, LoginFloor, Rig, Sample, number, rounds};
 use crate::shell::Failure;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -22,6 +22,7 @@ fn with(bench: &mut Bench, row: &'static str, encoding: &str) -> Result<(), Fail
     let figures = [
         figure("rate", "connections per CPU second", "1/s", Reading::Rate, Budget::AtLeast(16_000.0)),
         figure("us", "CPU per connection", "µs", Reading::Cost, Budget::None),
+        figure("of_floor", "CPU per connection, of a bare login's", "×", Reading::Plain, Budget::AtMost(1.4)),
         figure("wall", "connections per second, load included", "1/s", Reading::Plain, Budget::None),
         figure("anonymous", "CPU per connection, of one without token", "×", Reading::Plain, Budget::None),
     ];
@@ -30,7 +31,17 @@ fn with(bench: &mut Bench, row: &'static str, encoding: &str) -> Result<(), Fail
         "channel": { "without_namespace": { "allow_subscribe_for_anonymous": true } },
     });
     let (mut floor, mut rigs) = (usual_floor()?, rigs(bench, &everybody)?);
+    let bare = LoginFloor::new()?;
     let result = rounds(bench.rounds, &mut floor, &usual(), &mut rigs, |rig| {
+        // The floor reads JSON alone; its cost is that of the sockets and the token.
+        let login = json!({"count": STORM, "subscriptions": 1, "channel": "storm", "encoding": "json"});
+        let bare = |rig: &mut Rig| {
+            let spent = bare.run(&mut rig.clients, &login)?;
+            rig.clients.call(&json!({"op": "drop"}), "dropped")?;
+            std::thread::sleep(Duration::from_secs(1));
+            Ok::<_, Failure>(spent / 1e3 / STORM as f64)
+        };
+        let before = bare(rig)?;
         let mut storm = |more: Value| {
             let mut plan =
                 json!({"count": STORM, "subscriptions": 1, "channel": "storm", "encoding": encoding});
@@ -45,8 +56,10 @@ fn with(bench: &mut Bench, row: &'static str, encoding: &str) -> Result<(), Fail
         };
         let (answer, us) = storm(json!({}))?;
         let (_, without) = storm(json!({"secret": null}))?;
+        let floor = (before + bare(rig)?) / 2.0;
         Ok(Sample::from([
             ("us", us),
+            ("of_floor", us / floor),
             ("rate", 1e6 / us),
             ("wall", STORM as f64 / number(&answer, "seconds")),
             ("anonymous", us / without),
