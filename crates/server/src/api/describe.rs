@@ -113,6 +113,7 @@ plain! {
     i64: "number", {"type": "integer"};
     u32: "number", {"type": "integer", "minimum": 0, "maximum": u32::MAX};
     u64: "number", {"type": "integer", "minimum": 0};
+    f64: "number", {"type": "number"};
     Bytes: "any JSON", {};
     Tags: "object", {"type": "object", "additionalProperties": {"type": "string"}};
     HeaderMap: "object", {"type": "object", "additionalProperties": {"type": "string"}};

@@ -7,6 +7,7 @@ mod concurrent;
 pub(crate) mod describe;
 pub(crate) mod error;
 pub(crate) mod http;
+mod interval;
 pub(crate) mod method;
 pub(crate) mod neighbours;
 pub(crate) mod openapi;
@@ -17,6 +18,7 @@ use crate::auth::revoke::{Revocation, StoreError};
 use crate::policy::Rules;
 use crate::session::{ActiveConfig, Explainer, Revocations, Shared};
 use error::ApiError;
+use interval::Aggregate;
 use method::{Command, Reply};
 use output::Empty;
 use parking_lot::Mutex;
@@ -36,6 +38,8 @@ pub(crate) struct Api {
     revocations: Revocations,
     explainer: Explainer,
     latest_info: Arc<Mutex<Option<LatestInfo>>>,
+    /// The numbers of this node in it.
+    aggregate: Arc<Mutex<Aggregate>>,
 }
 
 /// The latest result of `info`.
@@ -47,15 +51,17 @@ struct LatestInfo {
 }
 
 impl Api {
-    /// The API of a node. Calls are decided by the `active` rules.
+    /// The API of a node. Calls are decided by the `active` rules. `interval` is that of the numbers in `info`.
     #[must_use]
     pub(crate) fn new(
         node: Node,
         active: Shared<ActiveConfig>,
         revocations: Revocations,
         explainer: Explainer,
+        interval: Duration,
     ) -> Self {
-        Self { node, active, revocations, explainer, latest_info: Arc::default() }
+        let aggregate = Arc::new(Mutex::new(Aggregate::new(interval)));
+        Self { node, active, revocations, explainer, latest_info: Arc::default(), aggregate }
     }
 
     /// Makes a call.

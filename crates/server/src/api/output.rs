@@ -158,7 +158,7 @@ macro_rules! numbers {
     )+};
 }
 
-numbers!(u32, u64);
+numbers!(u32, u64, f64);
 
 fn append_format(out: &mut Vec<u8>, arguments: Arguments<'_>) {
     struct Sink<'a>(&'a mut Vec<u8>);

@@ -122,7 +122,7 @@ impl Built {
             admission: self.admission.clone(),
             dev: None,
         };
-        let api = || (!config.http_api.disabled).then(|| self.api());
+        let api = || (!config.http_api.disabled).then(|| self.api(config));
         let outer = Routes {
             websocket: (!config.websocket.disabled)
                 .then(|| (config.websocket.handler_prefix.clone(), self.node.websocket())),
@@ -141,9 +141,10 @@ impl Built {
         (Routes { api: api(), health, metrics, description, ..outer }, None)
     }
 
-    fn api(&self) -> (Api, Shared<HttpSettings>) {
+    fn api(&self, config: &Config) -> (Api, Shared<HttpSettings>) {
         let (revocations, explainer) = (self.explainer.revocations.clone(), self.explainer.clone());
-        let api = Api::new(self.node.clone(), self.active.clone(), revocations, explainer);
+        let interval = config.node.info_metrics_aggregate_interval.get();
+        let api = Api::new(self.node.clone(), self.active.clone(), revocations, explainer, interval);
         (api, self.endpoint.clone())
     }
 }

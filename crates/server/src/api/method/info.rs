@@ -2,6 +2,7 @@
 
 use super::Method;
 use crate::api::error::ApiError;
+use crate::api::interval::Metrics;
 use crate::api::output::output;
 use crate::api::parameter::parameters;
 use crate::api::{Context, LatestInfo};
@@ -44,6 +45,9 @@ output! {
         num_channels: u64,
         /// Seconds since the start.
         uptime: u64,
+        /// Numbers of the last interval of `node.info_metrics_aggregate_interval`, once one has ended. Not there for
+        /// other nodes of a cluster.
+        metrics: Option<Metrics> = optional,
         /// Subscriptions.
         num_subs: u64,
     }
@@ -72,6 +76,8 @@ impl Method for Info {
             }
         };
         drop(latest);
+        let own = cx.node().id();
+        let metrics = cx.api.aggregate.lock().at(&cx.node().info());
         let node = |status: NodeStatus| Node {
             uid: status.id.to_string(),
             name: status.name,
@@ -80,6 +86,7 @@ impl Method for Info {
             num_users: status.users,
             num_channels: status.channels,
             uptime: (status.uptime + age).as_secs(),
+            metrics: metrics.clone().filter(|_| status.id == own),
             num_subs: status.subscriptions,
         };
         Ok(Nodes { nodes: nodes.into_iter().map(node).collect() })
