@@ -36,10 +36,10 @@ const BATCH: usize = 32;
 /// they are.
 const PAID: usize = 3;
 
-/// How long a stream without publications outlives its last use where its position could not be derived again.
+/// Milliseconds that a stream without publications outlives its last use if its position could not be derived again.
 const LINGER_MS: u64 = 60_000;
 
-/// What the memory engine keeps beside the streams.
+/// State of the memory engine beside the streams, which are in the records of their channels.
 pub(crate) struct Memory {
     id: EngineId,
     epochs: Epochs,
@@ -102,7 +102,7 @@ impl Memory {
         }
     }
 
-    /// What a channel without a stream shows of itself: a stream at offset 0, which is not kept.
+    /// The stream that a channel without one shows: at offset 0, and not kept.
     ///
     /// `era` is one that was current before the channel was found to have none, so that a stream made since is not
     /// of an earlier one. `None`: that era is over for this channel by now, so look again.
@@ -167,7 +167,7 @@ impl Memory {
         self.settle(channel, &mut state, now_ms);
     }
 
-    /// When the next channel or key falls due.
+    /// Returns the time at which the next channel or key falls due.
     fn next_due(&self) -> Option<u64> {
         let channels = self.queues.iter().filter_map(|queue| queue.lock().next_due());
         channels.chain(self.idempotency.iter().filter_map(|keys| keys.lock().next_due())).min()

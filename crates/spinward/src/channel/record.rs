@@ -32,7 +32,7 @@ pub(crate) struct ChannelState {
     /// `None` once the record was taken out of the directory.
     pub(super) engine: Option<EngineId>,
     pub(crate) interest: InterestState,
-    /// What was queued in inboxes, or is reserved, and is not sent yet: lots, for each shard.
+    /// Lots that are queued in inboxes, or reserved, and not sent yet, of all shards together.
     pub(crate) unsent: u16,
     /// Counts deliveries: tells a subscriber what came before it.
     pub(crate) delivered: u64,

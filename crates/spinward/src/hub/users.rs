@@ -1,4 +1,4 @@
-//! Which connections a user has on this node.
+//! The connections of each user on this node.
 
 use crate::capacity::reduced;
 use crate::handle::Handle;
@@ -40,7 +40,7 @@ impl Handles {
     }
 }
 
-/// What became of a registration.
+/// Result of a registration.
 pub(crate) enum Registered {
     /// The connection counts.
     Yes {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Lots of one channel that each shard may have queued and not sent: publications of up to the size of a lot.
 const WINDOW: u16 = 64;
 
-/// What the delivery of one publication, join or leave costs each of these shards.
+/// Cost of one publication, join or leave to each of these shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) shards: ShardSet,
@@ -33,7 +33,7 @@ impl Share {
 }
 
 impl ChannelState {
-    /// What the delivery of so many bytes to the present subscribers would cost. Subscribers are spread evenly over
+    /// Returns the cost of delivering so many bytes to the present subscribers. Subscribers are spread evenly over
     /// the shards, so that no count is kept for each.
     pub(crate) fn share(&self, admission: &Admission, bytes: usize) -> Share {
         let shards = self.shards.len().max(1);
@@ -44,7 +44,7 @@ impl ChannelState {
         }
     }
 
-    /// What keeps something of that cost from being queued. With nothing under way in its channel it has a reserve
+    /// Returns what keeps something of that cost from being queued. With nothing under way in its channel it has a reserve
     /// of room, and is never too large.
     pub(crate) fn blocked(&self, admission: &Admission, share: Share) -> Option<Block> {
         if self.shards.is_empty() || fault::holds(Fault::Unbounded) {

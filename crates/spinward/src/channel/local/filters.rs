@@ -24,7 +24,7 @@ struct Used {
     /// Of the filter.
     hash: u64,
     users: u32,
-    /// Whether the publication that was asked about last passes.
+    /// True if the publication that was evaluated last passes.
     passes: bool,
 }
 
@@ -38,7 +38,7 @@ impl Filters {
         Self { filters: Vec::new(), free: BinaryHeap::new(), numbers: HashTable::new(), hasher }
     }
 
-    /// Whether another filter finds room.
+    /// Returns true if another filter can be added.
     pub(super) fn has_capacity(&self) -> bool {
         self.numbers.len() < Self::MOST
     }
@@ -120,7 +120,7 @@ impl Filters {
         evaluated
     }
 
-    /// Whether the publication that was asked about last passes a filter.
+    /// Returns true if the publication that was evaluated last passes a filter.
     pub(super) fn passes(&self, number: u16) -> bool {
         self.used(number).is_some_and(|used| used.passes)
     }

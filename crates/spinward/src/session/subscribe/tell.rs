@@ -1,4 +1,4 @@
-//! What follows an entry: presence, the reply, and the join that others receive.
+//! The steps after an entry: presence, the reply, and the join that others receive.
 
 use crate::channel::delivery::patch;
 use crate::channel::local::special::SubscriberFlags;
