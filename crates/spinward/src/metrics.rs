@@ -1,6 +1,7 @@
 //! Counters of a node. Shards count for themselves, on cache lines of their own; readers add up.
 
 use spinward_wire::Request;
+use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 /// Everything that a node counts.
@@ -31,10 +32,10 @@ macro_rules! shard_metrics {
             $($(#[$meta])* pub(crate) $name: AtomicU64,)*
             clients: AtomicI64,
             subscriptions: AtomicI64,
-            commands: [AtomicU64; COMMANDS.len()],
-            errors: [AtomicU64; 16],
-            disconnects: [AtomicU64; DISCONNECTS.len() + 1],
-            unsubscribes: [AtomicU64; UNSUBSCRIBES.len() + 1],
+            commands: [AtomicU64; Request::NAMES.len()],
+            errors: [AtomicU64; ErrorCode::ALL.len()],
+            disconnects: [AtomicU64; DisconnectCode::ALL.len() + 1],
+            unsubscribes: [AtomicU64; UnsubscribeCode::ALL.len() + 1],
             recoveries: [AtomicU64; 4],
         }
 
@@ -114,11 +115,15 @@ macro_rules! shard_metrics {
                 let total = |pick: &dyn Fn(&ShardMetrics) -> &AtomicU64| {
                     self.shards.iter().map(|shard| pick(shard).load(Ordering::Relaxed)).sum::<u64>()
                 };
-                sum.commands = COMMANDS.iter().enumerate().map(|(i, name)| (*name, total(&|s| &s.commands[i]))).collect();
-                sum.reply_errors = (0..16).map(|i| (100 + i as u32, total(&|s| &s.errors[i]))).collect();
-                let code = |codes: &[u32], i: usize| codes.get(i).copied().unwrap_or(0);
-                sum.disconnects = (0..=DISCONNECTS.len()).map(|i| (code(&DISCONNECTS, i), total(&|s| &s.disconnects[i]))).collect();
-                sum.unsubscribes = (0..=UNSUBSCRIBES.len()).map(|i| (code(&UNSUBSCRIBES, i), total(&|s| &s.unsubscribes[i]))).collect();
+                sum.commands = Request::NAMES.iter().enumerate().map(|(i, name)| (*name, total(&|s| &s.commands[i]))).collect();
+                sum.reply_errors = ErrorCode::ALL.iter().enumerate().map(|(i, code)| (code.code, total(&|s| &s.errors[i]))).collect();
+                let own = |count| std::iter::once((0, count));
+                let known = DisconnectCode::ALL.iter().enumerate().map(|(i, code)| (code.code, total(&|s| &s.disconnects[i])));
+                sum.disconnects = known.chain(own(total(&|s| &s.disconnects[DisconnectCode::ALL.len()]))).collect();
+                // Codes below are of what clients do.
+                let of_server = UnsubscribeCode::ALL.iter().enumerate().filter(|(_, code)| code.code >= UnsubscribeCode::SERVER.code);
+                let known = of_server.map(|(i, code)| (code.code, total(&|s| &s.unsubscribes[i])));
+                sum.unsubscribes = known.chain(own(total(&|s| &s.unsubscribes[UnsubscribeCode::ALL.len()]))).collect();
                 sum.recoveries = (0..4).map(|i| (i & 1 == 1, i & 2 == 2, total(&|s| &s.recoveries[i]))).collect();
                 sum
             }
@@ -152,26 +157,6 @@ shard_metrics! {
     /// Times that subscribers of a channel were told that publications are missing.
     gaps,
 }
-
-const COMMANDS: [&str; 12] = [
-    "connect",
-    "subscribe",
-    "unsubscribe",
-    "publish",
-    "presence",
-    "presence_stats",
-    "history",
-    "ping",
-    "send",
-    "rpc",
-    "refresh",
-    "sub_refresh",
-];
-const DISCONNECTS: [u32; 22] = [
-    3000, 3001, 3004, 3005, 3006, 3008, 3009, 3010, 3011, 3012, 3013, 3014, 3500, 3501, 3502, 3503, 3504,
-    3505, 3506, 3507, 3508, 3509,
-];
-const UNSUBSCRIBES: [u32; 4] = [2000, 2500, 2501, 2502];
 
 impl Metrics {
     pub(crate) fn new(shards: usize) -> Self {
@@ -220,37 +205,24 @@ impl ShardMetrics {
     }
 
     pub(crate) fn command(&self, request: &Request) {
-        let index = match request {
-            Request::Connect(_) => 0,
-            Request::Subscribe(_) => 1,
-            Request::Unsubscribe(_) => 2,
-            Request::Publish(_) => 3,
-            Request::Presence(_) => 4,
-            Request::PresenceStats(_) => 5,
-            Request::History(_) => 6,
-            Request::Ping => 7,
-            Request::Send(_) => 8,
-            Request::Rpc(_) => 9,
-            Request::Refresh(_) => 10,
-            Request::SubRefresh(_) => 11,
-        };
-        add(&self.commands[index], 1);
+        add(&self.commands[request.rank()], 1);
     }
 
+    /// Codes of the application's own are not counted.
     pub(crate) fn reply_error(&self, code: u32) {
-        if let Some(counter) = code.checked_sub(100).and_then(|index| self.errors.get(index as usize)) {
-            add(counter, 1);
+        if let Some(index) = ErrorCode::ALL.iter().position(|known| known.code == code) {
+            add(&self.errors[index], 1);
         }
     }
 
     pub(crate) fn disconnect(&self, code: u32) {
-        let index = DISCONNECTS.iter().position(|known| *known == code).unwrap_or(DISCONNECTS.len());
-        add(&self.disconnects[index], 1);
+        let known = DisconnectCode::ALL.iter().position(|known| known.code == code);
+        add(&self.disconnects[known.unwrap_or(DisconnectCode::ALL.len())], 1);
     }
 
     pub(crate) fn server_unsubscribe(&self, code: u32) {
-        let index = UNSUBSCRIBES.iter().position(|known| *known == code).unwrap_or(UNSUBSCRIBES.len());
-        add(&self.unsubscribes[index], 1);
+        let known = UnsubscribeCode::ALL.iter().position(|known| known.code == code);
+        add(&self.unsubscribes[known.unwrap_or(UnsubscribeCode::ALL.len())], 1);
     }
 
     pub(crate) fn recovered(&self, recovered: bool, publications: bool) {
@@ -261,4 +233,32 @@ impl ShardMetrics {
 /// Adds one to a counter that many threads write.
 pub(crate) fn bump(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_the_catalogue_is_counted_under_its_number() {
+        let metrics = Metrics::new(2);
+        for (number, code) in DisconnectCode::ALL.iter().enumerate() {
+            metrics.shards[number % 2].disconnect(code.code);
+        }
+        for code in UnsubscribeCode::ALL {
+            metrics.shards[0].server_unsubscribe(code.code);
+        }
+        for code in ErrorCode::ALL {
+            metrics.shards[0].reply_error(code.code);
+        }
+        metrics.shards[0].disconnect(4_321);
+        metrics.shards[0].reply_error(1_000);
+        let snapshot = metrics.snapshot(0);
+        let known = |codes: Vec<u32>| codes.into_iter().map(|code| (code, 1)).collect::<Vec<(u32, u64)>>();
+        let mut disconnects = known(DisconnectCode::ALL.iter().map(|code| code.code).collect());
+        disconnects.push((0, 1));
+        assert_eq!(snapshot.disconnects, disconnects);
+        assert_eq!(snapshot.unsubscribes, [(2000, 1), (2500, 1), (2501, 1), (2502, 1), (0, 0)]);
+        assert_eq!(snapshot.reply_errors, known(ErrorCode::ALL.iter().map(|code| code.code).collect()));
+    }
 }

@@ -49,27 +49,30 @@ pub enum Request {
 }
 
 impl Request {
+    /// Names of all requests, by [`Request::rank`].
+    pub const NAMES: [&'static str; 12] = [
+        "connect",
+        "subscribe",
+        "unsubscribe",
+        "publish",
+        "presence",
+        "presence_stats",
+        "history",
+        "rpc",
+        "send",
+        "refresh",
+        "sub_refresh",
+        "ping",
+    ];
+
     /// Key of the request in a JSON command.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Connect(_) => "connect",
-            Self::Subscribe(_) => "subscribe",
-            Self::Unsubscribe(_) => "unsubscribe",
-            Self::Publish(_) => "publish",
-            Self::Presence(_) => "presence",
-            Self::PresenceStats(_) => "presence_stats",
-            Self::History(_) => "history",
-            Self::Ping => "ping",
-            Self::Send(_) => "send",
-            Self::Rpc(_) => "rpc",
-            Self::Refresh(_) => "refresh",
-            Self::SubRefresh(_) => "sub_refresh",
-        }
+    pub const fn name(&self) -> &'static str {
+        Self::NAMES[self.rank()]
     }
 
     /// Place among the requests of one command: the lowest is served, the others are ignored, as
     /// Centrifugo v6.9 does it.
-    pub(crate) fn rank(&self) -> u8 {
+    pub const fn rank(&self) -> usize {
         match self {
             Self::Connect(_) => 0,
             Self::Subscribe(_) => 1,
