@@ -188,6 +188,9 @@ async fn a_publication_of_a_pattern_says_its_channel() {
 async fn a_broker_is_closed_with_its_node() {
     let broker = Arc::new(Counting::default());
     let node = node(&broker);
+    assert!(node.health().is_ready());
+    broker.fails.store(true, SeqCst);
+    assert!(!node.health().is_ready(), "{:?}", node.health());
     node.shutdown(Duration::from_secs(5)).await;
     assert!(broker.closed.load(SeqCst));
 }

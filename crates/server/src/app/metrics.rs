@@ -138,6 +138,31 @@ pub(super) fn page(
             counters.patches,
         ),
         (
+            "spinward_broker_gaps_total",
+            "Times that subscribers of a channel were told that publications are missing.",
+            counters.gaps,
+        ),
+        (
+            "spinward_broker_interruptions_total",
+            "Times that a broker said that deliveries may be missing.",
+            counters.interruptions,
+        ),
+        (
+            "spinward_engine_errors_total",
+            "Calls that a broker or presence store failed and that no client waited for.",
+            counters.engine_errors,
+        ),
+        (
+            "spinward_announcements_dropped_total",
+            "Joins and leaves that were dropped because too many waited.",
+            counters.announcements_dropped,
+        ),
+        (
+            "spinward_presence_dropped_total",
+            "Removals from presence and refreshes of it that were dropped because too many waited.",
+            counters.presence_dropped,
+        ),
+        (
             "spinward_filter_evaluations_total",
             "Tags filters asked about a publication, each distinct one once per shard.",
             counters.filter_evaluations,

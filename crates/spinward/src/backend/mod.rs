@@ -21,6 +21,7 @@ use crate::backend::memory::Memory;
 use crate::backend::remote::Remote;
 use crate::channel::record::{Channel, ChannelState, EngineId};
 use crate::clock::Now;
+use crate::engine::EngineHealth;
 use crate::engine::broker::{Broker, BrokerError};
 use crate::hub::Hub;
 use crate::runtime::Runtime;
@@ -145,6 +146,12 @@ impl Channels {
             Engine::Remote(remote) => Some(remote),
             Engine::Memory(_) => None,
         })
+    }
+
+    /// The state of the first engine that is down.
+    pub(crate) fn health(&self) -> EngineHealth {
+        let mut states = self.remotes().map(|remote| remote.broker().health());
+        states.find(|state| *state != EngineHealth::Up).unwrap_or(EngineHealth::Up)
     }
 
     /// Looks at the requests to engines outside of the process: to be called about once a second.

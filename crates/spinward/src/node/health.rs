@@ -1,5 +1,6 @@
 //! The health of a node: whether it can do its work.
 
+use crate::engine::EngineHealth;
 use crate::hub::Hub;
 use crate::node::Node;
 use std::time::Duration;
@@ -14,6 +15,10 @@ pub struct Health {
     pub draining: bool,
     /// Every shard, by its number.
     pub shards: Vec<ShardHealth>,
+    /// The connections of brokers to their stores: the first that is down. Always up with the memory engine.
+    pub broker: EngineHealth,
+    /// The connection to the presence store.
+    pub presence: EngineHealth,
 }
 
 /// The state of one shard.
@@ -41,12 +46,13 @@ pub enum ShardState {
 }
 
 impl Health {
-    /// Returns true if the node takes connections, and all of its shards do their work.
+    /// Returns true if the node takes connections, and all of its shards and engines do their work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.stopping
             && !self.draining
             && self.shards.iter().all(|shard| shard.state == ShardState::Responsive)
+            && [&self.broker, &self.presence].into_iter().all(|engine| *engine == EngineHealth::Up)
     }
 }
 
@@ -60,6 +66,8 @@ impl Node {
             stopping: hub.is_stopping(),
             draining: self.inner.draining.is_active(),
             shards: (0..hub.inboxes.len()).map(|shard| of_shard(hub, shard, now)).collect(),
+            broker: self.inner.channels.health(),
+            presence: self.inner.presence.health(),
         }
     }
 

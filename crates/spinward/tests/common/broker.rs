@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use spinward::answer::Answer;
+use spinward::engine::EngineHealth;
 use spinward::engine::broker::{
     Broker, BrokerError, HistoryOptions, Interest, JoinLeave, Place, PublishOptions, Read, Receipt, Sink,
     Slice, StreamId,
@@ -96,6 +97,13 @@ impl Broker for Counting {
             let result = if refused { Err(BrokerError::Failed("refused".into())) } else { Ok(()) };
             sink.interest(channel, *asked, result);
         }
+    }
+
+    fn health(&self) -> EngineHealth {
+        if self.fails.load(SeqCst) {
+            return EngineHealth::Down { reason: "it is to".to_owned() };
+        }
+        EngineHealth::Up
     }
 
     fn close(&self) -> Answer<()> {
