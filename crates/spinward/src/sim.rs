@@ -5,7 +5,10 @@
 //! comes, how many bytes of which connection move. Everything else follows from that, the manual
 //! [`Clock`] and the seeded [`Entropy`], so a run is repeated exactly by repeating the decisions.
 
+mod memory;
+
 pub use crate::runtime::tasks::{Tasks, give_way};
+pub use memory::MemoryEngine;
 
 use crate::backend::{Brokers, Channels};
 use crate::clock::{Clock, Now};

@@ -49,6 +49,8 @@ type Queue = VecDeque<(Option<StreamId>, Event)>;
 struct State {
     incarnation: u64,
     channels: BTreeMap<String, Stream>,
+    /// Receipts by channel and idempotency key. A run is too short for them to expire.
+    keys: BTreeMap<(String, String), Receipt>,
     interest: BTreeSet<(usize, String)>,
     sinks: BTreeMap<usize, Sink>,
     /// What is on its way, by node and channel.
@@ -58,6 +60,8 @@ struct State {
 
 struct Stream {
     id: StreamId,
+    /// The last version, and its epoch.
+    version: (u64, String),
     top: u64,
     kept: VecDeque<Arc<Publication>>,
 }
@@ -215,6 +219,7 @@ impl State {
         let id = StreamId { incarnation: self.incarnation(), epoch };
         self.channels.entry(channel.to_owned()).or_insert_with(|| Stream {
             id,
+            version: (0, String::new()),
             top: 0,
             kept: VecDeque::new(),
         })
@@ -230,8 +235,25 @@ impl State {
     }
 
     fn publish(&mut self, channel: &str, data: Bytes, options: PublishOptions) -> Receipt {
+        let key = (channel.to_owned(), options.idempotency_key.clone());
+        if let Some(receipt) = self.keys.get(&key) {
+            return match receipt {
+                Receipt::Stored(place) => Receipt::Suppressed(Some(place.clone())),
+                Receipt::Sent => Receipt::Suppressed(None),
+                Receipt::Suppressed(place) => Receipt::Suppressed(place.clone()),
+            };
+        }
+        let receipt = self.publish_new(channel, data, options);
+        if !key.1.is_empty() {
+            self.keys.insert(key, receipt.clone());
+        }
+        receipt
+    }
+
+    fn publish_new(&mut self, channel: &str, data: Bytes, options: PublishOptions) -> Receipt {
         let mut publication = Publication {
             data,
+            version: options.version,
             info: options.info,
             tags: options.tags,
             delta: options.delta,
@@ -242,6 +264,12 @@ impl State {
             return Receipt::Sent;
         }
         let stream = self.stream(channel);
+        let (last, epoch) = &stream.version;
+        let comparable = options.version_epoch.is_empty() || options.version_epoch == *epoch;
+        if options.version > 0 && comparable && options.version <= *last {
+            return Receipt::Suppressed(Some(stream.place()));
+        }
+        stream.version = (options.version, options.version_epoch.clone());
         stream.top += 1;
         publication.offset = stream.top;
         let publication = Arc::new(publication);
@@ -384,5 +412,10 @@ impl Broker for Link {
                 }
             }
         }
+    }
+
+    fn close(&self) -> Answer<()> {
+        self.shared.state.lock().sinks.remove(&self.node);
+        Answer::Now(())
     }
 }

@@ -66,7 +66,7 @@ impl Receive for Remote {
         self.hub().is_none_or(|hub| hub.concerned(channel).iter().all(|inbox| inbox.takes_from_reader()))
     }
 
-    fn room(&self, channel: &str) -> BoxFuture<()> {
+    fn room(self: Arc<Self>, channel: &str) -> BoxFuture<()> {
         let concerned = self.hub().map_or_else(Vec::new, |hub| hub.concerned(channel));
         Box::pin(async move {
             for inbox in concerned {

@@ -94,32 +94,19 @@ impl Remote {
     pub(crate) fn read(
         &self,
         channel: &str,
-        read: Read,
-        history: HistoryOptions,
-    ) -> Answer<Result<History, BrokerError>> {
-        match self.ask_slice(channel, read, history) {
-            Ok((asked, answer)) => {
-                let epochs = Arc::clone(&self.epochs);
-                self.bulkhead.admit(answer).map(move |slice| checked(&epochs, asked.as_deref(), slice))
-            }
-            Err(error) => Answer::Now(Err(error)),
-        }
-    }
-
-    /// Asks the broker, without a place in the bulkhead. Returns the epoch that the answer must be of, too.
-    #[expect(clippy::type_complexity, reason = "the answer, and the one fact that checks it")]
-    fn ask_slice(
-        &self,
-        channel: &str,
         mut read: Read,
         history: HistoryOptions,
-    ) -> Result<(Option<Arc<str>>, Answer<Result<Slice, BrokerError>>), BrokerError> {
-        let mut asked = None;
+    ) -> Answer<Result<History, BrokerError>> {
+        let asked = read.since().and_then(|since| since.epoch.clone());
         if let Some(since) = read.since_mut() {
-            asked.clone_from(&since.epoch);
-            *since = taken_apart(since).ok_or(BrokerError::UnrecoverablePosition)?;
+            let Some(own) = taken_apart(since) else {
+                return Answer::Now(Err(BrokerError::UnrecoverablePosition));
+            };
+            *since = own;
         }
-        Ok((asked, self.broker.read(channel, read, history)))
+        let epochs = Arc::clone(&self.epochs);
+        let slice = self.bulkhead.admit(self.broker.read(channel, read, history));
+        slice.map(move |slice| checked(&epochs, asked.as_deref(), slice))
     }
 
     /// Reads the top of a stream; for callers that hold a place in the bulkhead.

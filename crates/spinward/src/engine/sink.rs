@@ -47,7 +47,7 @@ pub trait Receive: Send + Sync + 'static {
     /// See [`Sink::has_room`].
     fn has_room(&self, channel: &str) -> bool;
     /// See [`Sink::room`]. The future does not keep the target alive.
-    fn room(&self, channel: &str) -> BoxFuture<()>;
+    fn room(self: Arc<Self>, channel: &str) -> BoxFuture<()>;
 }
 
 impl Sink {
