@@ -44,7 +44,7 @@ fn trusting_everybody_is_open_and_what_is_no_network_is_refused() {
         "http_server": { "trusted_proxies": ["0.0.0.0/0"] },
     });
     let log = Server::try_run(&[], &config).err().unwrap();
-    assert!(log.contains("http_server.trusted_proxies[0]: everybody is a trusted proxy"), "{log}");
+    assert!(log.contains("http_server.trusted_proxies[0]: every address is a trusted proxy"), "{log}");
     let config = json!({ "http_server": { "trusted_proxies": ["proxy.local"] } });
     let log = Server::try_run(&[], &config).err().unwrap();
     assert!(log.contains("http_server.trusted_proxies: entry 0, \"proxy.local\""), "{log}");
