@@ -19,7 +19,7 @@ use std::time::Duration;
 const KEPT: HistoryOptions =
     HistoryOptions { size: 10, ttl: Duration::from_secs(60), meta_ttl: Duration::ZERO };
 
-/// Channels have the engine whose name is before their colon, while that is so.
+/// Channels have the engine whose name is before their colon, while that is so. Those that end in "!" are positioned.
 struct ByName(Arc<AtomicBool>);
 
 impl Hooks for ByName {
@@ -28,8 +28,9 @@ impl Hooks for ByName {
         Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
-    fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
-        Answer::Now(Ok(SubscribeOptions::default()))
+    fn subscribe(&self, _: &spinward::Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
+        let positioning = request.channel.ends_with('!');
+        Answer::Now(Ok(SubscribeOptions { positioning, ..SubscribeOptions::default() }))
     }
 
     fn engine(&self, channel: &str) -> Option<&str> {
@@ -152,4 +153,17 @@ async fn names_of_engines_are_taken_once() {
     for name in ["one", "memory"] {
         assert!(matches!(build(name), Some(BuildError::EngineName(taken)) if *taken == *name), "{name}");
     }
+}
+
+/// A shard reads for subscribers of several connections, so none of them pays for a panic with its connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_read_that_panicked() {
+    let rig = Rig::new(None);
+    rig.one.panics.store(true, SeqCst);
+    let mut client = rig.subscribed(&[]).await;
+    client.send(&[subscribe(2, "one:c!")]).await;
+    assert_eq!(client.reply(2).await.error.map(|error| error.code), Some(100));
+    rig.one.panics.store(false, SeqCst);
+    client.send(&[subscribe(3, "one:c!")]).await;
+    assert_eq!(client.reply(3).await.error, None, "the connection and the channel go on");
 }

@@ -19,6 +19,8 @@ pub(crate) struct Counting {
     pub(crate) stores: bool,
     /// Reads fail.
     pub(crate) fails: AtomicBool,
+    /// Reads panic.
+    pub(crate) panics: AtomicBool,
     pub(crate) reads: AtomicUsize,
     pub(crate) incarnation_asked: AtomicUsize,
     pub(crate) life: AtomicU64,
@@ -74,6 +76,7 @@ impl Broker for Counting {
 
     fn read(&self, _: &str, _: Read, _: HistoryOptions) -> Answer<Result<Slice, BrokerError>> {
         self.reads.fetch_add(1, SeqCst);
+        assert!(!self.panics.load(SeqCst), "it is to");
         let (fails, top) = (self.fails.load(SeqCst), self.place());
         Answer::later(async move {
             if fails {
