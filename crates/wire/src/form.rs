@@ -213,9 +213,9 @@ impl Form {
             self.append_frame(&payload, &mut out);
         }
         if self.framing() == Framing::WebSocket {
-            // Codes are below 5000 by the protocol. One of an application that is not fits into no frame.
-            let number = u16::try_from(code.code).unwrap_or(ws::NO_STATUS);
-            ws::append_close(number, &code.reason, &mut out);
+            // A frame has two bytes for the code. Of a larger one, such as the server API takes, Centrifugo v6.9 sends the
+            // lower two.
+            ws::append_close(code.code as u16, &code.reason, &mut out);
         }
         out.into()
     }
@@ -259,6 +259,13 @@ mod tests {
 
     fn framed(form: Form) -> String {
         String::from_utf8_lossy(&form.frame(&pushes(form.dialect()))).into_owned()
+    }
+
+    #[test]
+    fn a_code_that_is_too_large_for_a_close_frame_is_cut() {
+        let form = Form::websocket(DIALECTS[0]);
+        let code = DisconnectCode { code: 70_000, reason: "".into() };
+        assert_eq!(form.goodbye(&code)[..], [0x88, 2, 0x11, 0x70], "4464");
     }
 
     #[test]
