@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use spinward::publication::Tags;
 use spinward::wire::json::{append_string, payload};
 use spinward::{ClientInfo, Publication};
-use std::fmt::{Arguments, Write};
 use std::sync::Arc;
 
 /// A value that is written as JSON.
@@ -36,12 +35,10 @@ impl<'a> Object<'a> {
         Self { out, empty: true }
     }
 
-    /// Appends a field. The name needs no escapes.
-    pub(crate) fn field<T: ToJson + ?Sized>(&mut self, name: &str, value: &T) {
+    /// Appends a field. `key` is its name in quotes, and a colon.
+    pub(crate) fn field<T: ToJson + ?Sized>(&mut self, key: &'static str, value: &T) {
         self.separate();
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        self.out.extend_from_slice(key.as_bytes());
         value.append(self.out);
     }
 
@@ -95,7 +92,7 @@ macro_rules! output {
                 #[allow(unused_mut, reason = "there may be no fields")]
                 let mut object = $crate::api::output::Object::new(out);
                 $($crate::api::output::output!(
-                    @append object, stringify!($name), &self.$name, $value $(, $flag)?
+                    @append object, concat!("\"", stringify!($name), "\":"), &self.$name, $value $(, $flag)?
                 );)*
                 object.end();
             }
@@ -128,13 +125,13 @@ macro_rules! output {
             }
         }
     };
-    (@append $object:ident, $name:expr, $field:expr, $value:ty, optional) => {
+    (@append $object:ident, $key:expr, $field:expr, $value:ty, optional) => {
         if !<$value as $crate::api::output::ToJson>::is_absent($field) {
-            $object.field::<$value>($name, $field);
+            $object.field::<$value>($key, $field);
         }
     };
-    (@append $object:ident, $name:expr, $field:expr, $value:ty) => {
-        $object.field::<$value>($name, $field);
+    (@append $object:ident, $key:expr, $field:expr, $value:ty) => {
+        $object.field::<$value>($key, $field);
     };
     (@required optional) => { false };
     (@required) => { true };
@@ -148,30 +145,22 @@ pub(super) fn closed(about: &str, fields: &[Field], schemas: &mut Schemas) -> Va
     schema
 }
 
-macro_rules! numbers {
+macro_rules! integers {
     ($($type:ty),+) => {$(
         impl ToJson for $type {
             fn append(&self, out: &mut Vec<u8>) {
-                append_format(out, format_args!("{self}"));
+                out.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
             }
         }
     )+};
 }
 
-numbers!(u32, u64, f64);
+integers!(u32, u64);
 
-fn append_format(out: &mut Vec<u8>, arguments: Arguments<'_>) {
-    struct Sink<'a>(&'a mut Vec<u8>);
-
-    impl Write for Sink<'_> {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0.extend_from_slice(text.as_bytes());
-            Ok(())
-        }
+impl ToJson for f64 {
+    fn append(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.to_string().as_bytes());
     }
-
-    // Writing to memory does not fail.
-    let _ = Sink(out).write_fmt(arguments);
 }
 
 impl ToJson for str {
@@ -249,6 +238,10 @@ impl<T: ToJson> ToJson for Vec<T> {
         }
         out.push(b']');
     }
+
+    fn is_absent(&self) -> bool {
+        self.is_empty()
+    }
 }
 
 /// The outcome of a call, as a reply has it.
@@ -256,8 +249,8 @@ impl<T: ToJson> ToJson for Result<T, ApiError> {
     fn append(&self, out: &mut Vec<u8>) {
         let mut object = Object::new(out);
         match self {
-            Ok(result) => object.field("result", result),
-            Err(error) => object.field("error", error),
+            Ok(result) => object.field("\"result\":", result),
+            Err(error) => object.field("\"error\":", error),
         }
         object.end();
     }

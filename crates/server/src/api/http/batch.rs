@@ -80,8 +80,8 @@ fn append(at: usize, reply: &Result<Reply, ApiError>, out: &mut Vec<u8>) {
     }
     let mut object = Object::new(out);
     match reply {
-        Ok(reply) => object.field(reply.name(), reply),
-        Err(error) => object.field("error", error),
+        Ok(reply) => object.entry(reply.name(), reply),
+        Err(error) => object.field("\"error\":", error),
     }
     object.end();
 }

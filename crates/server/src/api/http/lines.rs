@@ -72,11 +72,11 @@ fn by_number(number: i64) -> Option<&'static Descriptor> {
 fn append(id: u32, reply: &Result<Reply, ApiError>, out: &mut Vec<u8>) {
     let mut object = Object::new(out);
     if id > 0 {
-        object.field("id", &id);
+        object.field("\"id\":", &id);
     }
     match reply {
-        Ok(reply) => object.field("result", reply),
-        Err(error) => object.field("error", error),
+        Ok(reply) => object.field("\"result\":", reply),
+        Err(error) => object.field("\"error\":", error),
     }
     object.end();
 }

@@ -118,8 +118,10 @@ impl Api {
         // Bytes that are not UTF-8 are replaced, as JSON texts have none. Looking for them first is faster.
         let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
         match route {
-            Route::Lines => self.serve_lines(settings, &text).await,
-            Route::Batch => self.serve_batch(settings, &text).await,
+            // In boxes, like other large futures here: a connection has room for the answer to each of its requests,
+            // and most of them are a publish.
+            Route::Lines => Box::pin(self.serve_lines(settings, &text)).await,
+            Route::Batch => Box::pin(self.serve_batch(settings, &text)).await,
             Route::Method(method) => {
                 let transport = settings.transport_errors
                     || headers
@@ -186,3 +188,6 @@ pub(crate) fn plain_line(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,6 @@ impl Method for Broadcast {
         }
         let channels = channels.iter().map(String::as_str);
         let publish = |channel| publish(cx, channel, &message);
-        Ok(Responses { responses: in_order(channels, cx.concurrency(), publish).await })
+        Ok(Responses { responses: Box::pin(in_order(channels, cx.concurrency(), publish)).await })
     }
 }

@@ -67,7 +67,7 @@ impl Method for Explain {
     type Output = Box<Explanation>;
 
     async fn call(cx: &Context<'_>, question: Box<Question>) -> Result<Box<Explanation>, ApiError> {
-        Ok(Box::new(cx.api.explainer.explain(&question).await))
+        Ok(Box::new(Box::pin(cx.api.explainer.explain(&question)).await))
     }
 }
 
