@@ -8,15 +8,7 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{Html, Response};
 use axum::routing::{any_service, get};
-use spinward::answer::Answer;
-use spinward::engine::broker::{HistoryOptions, PublishOptions};
-use spinward::hooks::{
-    Decision, HistoryEvent, Hooks, PresenceEvent, PublishEvent, PublishReply, SubscribeEvent,
-    SubscribeOptions,
-};
-use spinward::identity::Credentials;
-use spinward::wire::code::ErrorCode;
-use spinward::{Client, Node};
+use spinward::prelude::*;
 use std::time::Duration;
 
 /// The last hundred messages, for a day.
@@ -28,32 +20,32 @@ struct Chat;
 impl Hooks for Chat {
     fn subscribe(&self, _: &Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
         if !request.channel.starts_with("room:") {
-            return Answer::Now(Err(ErrorCode::UNKNOWN_CHANNEL.into()));
+            return ErrorCode::UNKNOWN_CHANNEL.into();
         }
-        Answer::Now(Ok(SubscribeOptions {
+        Answer::allow(SubscribeOptions {
             presence: true,
             join_leave: true,
             push_join_leave: true,
             recovery: true,
             history: HISTORY,
             ..SubscribeOptions::default()
-        }))
+        })
     }
 
     fn publish(&self, _: &Client, request: PublishEvent) -> Decision<PublishReply> {
         if !request.subscribed {
-            return Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()));
+            return ErrorCode::PERMISSION_DENIED.into();
         }
         let options = PublishOptions { history: HISTORY, ..PublishOptions::default() };
-        Answer::Now(Ok(PublishReply { data: request.data, options }))
+        Answer::allow(PublishReply { data: request.data, options })
     }
 
     fn history(&self, _: &Client, _: HistoryEvent) -> Decision<HistoryOptions> {
-        Answer::Now(Ok(HISTORY))
+        Answer::allow(HISTORY)
     }
 
     fn presence(&self, _: &Client, _: PresenceEvent) -> Decision<()> {
-        Answer::Now(Ok(()))
+        Answer::allow(())
     }
 }
 

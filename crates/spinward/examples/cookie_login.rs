@@ -10,10 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any_service, get, post};
-use spinward::answer::Answer;
-use spinward::hooks::{Decision, Hooks, PresenceEvent, SubscribeEvent, SubscribeOptions};
-use spinward::identity::Credentials;
-use spinward::{Client, Node};
+use spinward::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,11 +24,11 @@ struct Rules;
 
 impl Hooks for Rules {
     fn subscribe(&self, _: &Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
-        Answer::Now(Ok(SubscribeOptions { presence: true, ..SubscribeOptions::default() }))
+        Answer::allow(SubscribeOptions { presence: true, ..SubscribeOptions::default() })
     }
 
     fn presence(&self, _: &Client, _: PresenceEvent) -> Decision<()> {
-        Answer::Now(Ok(()))
+        Answer::allow(())
     }
 }
 

@@ -1,9 +1,10 @@
 //! A connection, as the application sees it.
 
+use crate::clock::Clock;
 use crate::event::SubscribeOptions;
 use crate::handle::Handle;
 use crate::hub::Hub;
-use crate::id::ClientId;
+use crate::id::{ClientId, Entropy};
 use crate::identity::{Extension, Identity};
 use crate::mailbox::inbox::Control;
 use bytes::Bytes;
@@ -21,6 +22,15 @@ pub struct Client {
 }
 
 impl Client {
+    /// Returns a client without a connection, for tests of hooks: whatever is sent to it is dropped.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn detached(identity: Identity) -> Self {
+        let hub = Hub::new(Arc::default(), Clock::system(), Entropy::system(), 1);
+        hub.inboxes.iter().for_each(|inbox| inbox.close());
+        Self { identity: Arc::new(identity), handle: Handle::new(0, 0, 0), hub: Arc::new(hub) }
+    }
+
     /// The connection's id.
     #[must_use]
     pub fn id(&self) -> ClientId {

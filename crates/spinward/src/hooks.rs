@@ -1,10 +1,13 @@
 //! The decisions that an application makes: who may connect, subscribe and publish.
 
+mod asynchronous;
+
 pub use crate::event::{
-    ConnectEvent, ConnectReply, FailureCause, Handshake, HistoryEvent, MessageEvent, PresenceEvent,
+    ConnectEvent, ConnectReply, Decision, FailureCause, Handshake, HistoryEvent, MessageEvent, PresenceEvent,
     PublishEvent, PublishReply, RefreshEvent, RefreshReply, Refusal, RpcEvent, SubRefreshEvent,
     SubRefreshReply, SubscribeEvent, SubscribeFailure, SubscribeOptions,
 };
+pub use asynchronous::{Async, AsyncHooks};
 
 use crate::answer::Answer;
 use crate::client::Client;
@@ -12,13 +15,11 @@ use crate::engine::broker::HistoryOptions;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 
-/// Answer of a hook: yes with details, or a refusal, now or later.
-pub type Decision<T> = Answer<Result<T, Refusal>>;
-
 /// The decisions of an application. By default everything is refused.
 ///
-/// Each is asked on the shard of the connection and must not block: answer [`Answer::Now`] from memory, or
-/// [`Answer::Later`] with a future. A hook that panics costs the connection it was asked for (3004) and
+/// Each is asked on the shard of the connection and must not block: answer from memory ([`Answer::allow`],
+/// [`Answer::refuse`]), or with a future ([`Answer::later`]). An application whose hooks are all futures implements
+/// [`AsyncHooks`] in place of this trait. A hook that panics costs the connection it was asked for (3004) and
 /// nothing else.
 ///
 /// Each subscription that an application grants, by [`Hooks::subscribe`], [`ConnectReply::subscriptions`] or
@@ -31,50 +32,50 @@ pub trait Hooks: Send + Sync + 'static {
     /// Decides whether a client may log in. By default only with [`Credentials`](crate::identity::Credentials) in the
     /// request's extensions.
     fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
-        Answer::Now(match request.handshake.credentials.clone() {
-            Some(credentials) => Ok(ConnectReply { credentials, ..ConnectReply::default() }),
-            None => Err(DisconnectCode::BAD_REQUEST.into()),
-        })
+        match request.handshake.credentials.clone() {
+            Some(credentials) => Answer::allow(ConnectReply { credentials, ..ConnectReply::default() }),
+            None => DisconnectCode::BAD_REQUEST.into(),
+        }
     }
 
     /// Decides whether a login may go on.
     fn refresh(&self, client: &Client, request: RefreshEvent) -> Decision<RefreshReply> {
-        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+        ErrorCode::NOT_AVAILABLE.into()
     }
 
     /// Decides whether a client may subscribe, and with which options.
     fn subscribe(&self, client: &Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
-        Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()))
+        ErrorCode::PERMISSION_DENIED.into()
     }
 
     /// Decides whether a subscription may go on. The token is empty when the node asks by itself.
     fn sub_refresh(&self, client: &Client, request: SubRefreshEvent) -> Decision<SubRefreshReply> {
-        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+        ErrorCode::NOT_AVAILABLE.into()
     }
 
     /// Decides whether a client may publish.
     fn publish(&self, client: &Client, request: PublishEvent) -> Decision<PublishReply> {
-        Answer::Now(Err(ErrorCode::PERMISSION_DENIED.into()))
+        ErrorCode::PERMISSION_DENIED.into()
     }
 
     /// Decides whether a client may see the members of a channel.
     fn presence(&self, client: &Client, request: PresenceEvent) -> Decision<()> {
-        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+        ErrorCode::NOT_AVAILABLE.into()
     }
 
     /// Decides whether a client may read history. The answer contains the history limits of the channel.
     fn history(&self, client: &Client, request: HistoryEvent) -> Decision<HistoryOptions> {
-        Answer::Now(Err(ErrorCode::NOT_AVAILABLE.into()))
+        ErrorCode::NOT_AVAILABLE.into()
     }
 
     /// Answers a method call.
     fn rpc(&self, client: &Client, call: RpcEvent) -> Decision<Bytes> {
-        Answer::Now(Err(ErrorCode::METHOD_NOT_FOUND.into()))
+        ErrorCode::METHOD_NOT_FOUND.into()
     }
 
     /// Takes a message that wants no answer.
     fn message(&self, client: &Client, message: MessageEvent) -> Decision<()> {
-        Answer::Now(Err(DisconnectCode::NOT_AVAILABLE.into()))
+        DisconnectCode::NOT_AVAILABLE.into()
     }
 
     /// The client is in: its connect reply is on the way.

@@ -22,6 +22,7 @@ pub struct Credentials {
 
 /// Transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Transport {
     /// WebSocket.
     WebSocket,
@@ -82,6 +83,21 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Returns the identity of a user's connection over WebSocket with JSON.
+    #[must_use]
+    pub fn new(id: ClientId, user: &str) -> Self {
+        Self {
+            id,
+            user: user.into(),
+            info: Bytes::new(),
+            meta: Bytes::new(),
+            application: None,
+            transport: Transport::WebSocket,
+            protocol: Protocol::Json,
+            extension: None,
+        }
+    }
+
     /// Returns this connection as other clients see it.
     #[must_use]
     pub fn client_info(&self, chan_info: Bytes) -> ClientInfo {

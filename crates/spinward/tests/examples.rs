@@ -6,7 +6,9 @@ mod common;
 
 use common::{Client, connect, subscribe};
 use spinward::wire::Protocol;
-use spinward::wire::message::{Command, HistoryRequest, PresenceRequest, PublishRequest};
+use spinward::wire::message::{
+    Command, ConnectRequest, HistoryRequest, PresenceRequest, PublishRequest, RPCRequest, RefreshRequest,
+};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command as Process, Stdio};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -117,4 +119,109 @@ async fn people_chat() {
     let elsewhere = subscribe(5, "elsewhere");
     bob.send(&[elsewhere]).await;
     assert_eq!(bob.reply(5).await.error.expect("refused").code, 102);
+}
+
+/// The body of a response.
+fn body(response: &str) -> &str {
+    response.split_once("\r\n\r\n").expect("a response has a body").1
+}
+
+/// A client on a connection that is upgraded.
+async fn at(address: &str, path: &str, headers: &str) -> Client<TcpStream> {
+    let mut client = open(address).await;
+    let accepted = client.upgrade(path, headers).await;
+    assert!(accepted.starts_with("HTTP/1.1 101"), "{accepted}");
+    client
+}
+
+#[tokio::test]
+async fn a_token_logs_in() {
+    let running = start("jwt_login");
+    let response = request(&running.address, "POST /token?user=ann HTTP/1.1\r\nContent-Length: 0").await;
+    let token = body(&response).to_owned();
+    let login = |token: &str| {
+        let connect = ConnectRequest { token: token.to_owned(), ..ConnectRequest::default() };
+        Command { id: 1, connect: Some(connect), ..Command::default() }
+    };
+
+    let mut ann = at(&running.address, "/connection/websocket", "").await;
+    ann.send(&[login(&token), subscribe(2, "user:ann"), subscribe(3, "user:bob")]).await;
+    let connected = ann.reply(1).await.connect.expect("logged in");
+    assert!(connected.expires && (50..=60).contains(&connected.ttl), "{}", connected.ttl);
+    assert!(ann.reply(2).await.subscribe.is_some());
+    assert_eq!(ann.reply(3).await.error.expect("refused").code, 103);
+    let refresh = RefreshRequest { token: token.clone() };
+    ann.send(&[Command { id: 4, refresh: Some(refresh), ..Command::default() }]).await;
+    assert!(ann.reply(4).await.refresh.expect("refreshed").expires);
+
+    let mut forged = at(&running.address, "/connection/websocket", "").await;
+    forged.send(&[login(&token[..token.len() - 2])]).await;
+    assert!(forged.next().await.is_none());
+    assert_eq!(forged.closed, Some(Some(3500)));
+}
+
+#[tokio::test]
+async fn players_move_and_are_listed() {
+    let running = start("rpc_presence");
+    let mut players = Vec::new();
+    for name in ["ann", "bob"] {
+        let mut player = at(&running.address, "/connection/websocket", "").await;
+        let connect = ConnectRequest { name: name.to_owned(), ..ConnectRequest::default() };
+        player
+            .send(&[Command { id: 1, connect: Some(connect), ..Command::default() }, subscribe(2, "board")])
+            .await;
+        assert!(player.reply(2).await.subscribe.is_some());
+        players.push(player);
+    }
+    let call = |id, method: &str, data: &'static str| {
+        let rpc = RPCRequest { method: method.to_owned(), data: data.into() };
+        Command { id, rpc: Some(rpc), ..Command::default() }
+    };
+    players[0]
+        .send(&[
+            call(3, "move", r#"{"x":3,"y":4}"#),
+            call(4, "move", r#"{"x":8,"y":0}"#),
+            call(5, "jump", "{}"),
+        ])
+        .await;
+    let moved = r#"{"player":"ann","x":3,"y":4}"#;
+    assert_eq!(players[0].reply(3).await.rpc.expect("moved").data, moved);
+    assert_eq!(players[0].reply(4).await.error.expect("outside").code, 1001);
+    assert_eq!(players[0].reply(5).await.error.expect("unknown").code, 104);
+    assert_eq!(players[1].push().await.publication.expect("told").data, moved);
+
+    let listed = request(&running.address, "GET /players HTTP/1.1").await;
+    for name in ["ann", "bob"] {
+        assert!(body(&listed).contains(&format!("\"user\":\"{name}\"")), "{listed}");
+    }
+}
+
+#[tokio::test]
+async fn services_have_layers_of_their_own() {
+    let running = start("tower_services");
+    let refused = open(&running.address).await.upgrade("/staff", "").await;
+    assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    let mut staff = at(&running.address, "/staff", "x-staff-key: for the staff alone\r\n").await;
+    staff.send(&[connect(1), subscribe(2, "news")]).await;
+    assert!(staff.reply(2).await.subscribe.is_some());
+
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let mut reader = at(&running.address, "/public", "").await;
+        reader.send(&[connect(1), subscribe(2, "news"), subscribe(3, "plans")]).await;
+        assert!(reader.reply(2).await.subscribe.is_some());
+        assert_eq!(reader.reply(3).await.error.expect("refused").code, 103);
+        readers.push(reader);
+    }
+    // The address of the peer is that of axum's connect info: the third connection of it is one too many.
+    let mut third = at(&running.address, "/public", "").await;
+    third.send(&[connect(1)]).await;
+    assert!(third.next().await.is_none());
+    assert_eq!(third.closed, Some(Some(4501)));
+
+    let publish = PublishRequest { channel: "news".to_owned(), data: "1".into(), ..Default::default() };
+    staff.send(&[Command { id: 3, publish: Some(publish), ..Command::default() }]).await;
+    for client in readers.iter_mut().chain([&mut staff]) {
+        assert_eq!(client.push().await.publication.expect("news").data, "1");
+    }
 }

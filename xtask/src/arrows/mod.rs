@@ -24,7 +24,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ),
     ("spinward-engines", &["spinward-server", "axum", "clap"]),
     ("spinward-server", &["spinward-testkit", "spinward-loadgen", "xtask"]),
-    ("spinward-test", &["spinward-server", "spinward-testkit", "axum"]),
+    ("spinward-test", &["spinward-server", "spinward-testkit", "spinward-loadgen"]),
     ("spinward-testkit", &["spinward-server", "spinward-loadgen"]),
     ("spinward-loadgen", &["spinward-server", "spinward-engines", "spinward"]),
     ("xtask", &["tokio", "spinward", "spinward-wire"]),

@@ -70,7 +70,8 @@ impl From<BrokerError> for ApiError {
             BrokerError::NotSupported => Self::NOT_AVAILABLE,
             BrokerError::Stopped => Self::INTERNAL,
             BrokerError::Overloaded => Self::TOO_MANY_REQUESTS,
-            BrokerError::Failed(_) => {
+            // Whatever else an engine may report is its failure.
+            _ => {
                 tracing::error!(%error, "API call failed: broker error");
                 Self::INTERNAL
             }

@@ -135,7 +135,7 @@ impl Inner {
         client: &Client,
         request: SubRefreshEvent,
     ) -> Decision<SubRefreshReply> {
-        let SubRefreshEvent { channel, token } = request;
+        let SubRefreshEvent { channel, token, .. } = request;
         let (inner, client) = (Arc::clone(self), client.clone());
         let active = self.active.get();
         if !token.is_empty() {

@@ -16,6 +16,7 @@ pub use crate::engine::sink::{Receive, Scope, Sink};
 
 /// Errors of a broker.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum BrokerError {
     /// The asked position is not of this epoch, or history does not reach back to it.
     #[error("position is not recoverable")]
@@ -88,7 +89,7 @@ pub struct Published {
 }
 
 /// The slice of a stream to read, as callers of a node ask for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryFilter {
     /// Most publications to return: 0 returns the position only, a negative number means no limit.
     pub limit: i64,
@@ -99,6 +100,18 @@ pub struct HistoryFilter {
 }
 
 impl HistoryFilter {
+    /// Selects the latest publications, newest first.
+    #[must_use]
+    pub const fn latest(limit: u32) -> Self {
+        Self { limit: limit as i64, since: None, reverse: true }
+    }
+
+    /// Selects the publications after a position, oldest first.
+    #[must_use]
+    pub const fn after(position: Position, limit: u32) -> Self {
+        Self { limit: limit as i64, since: Some(position), reverse: false }
+    }
+
     /// Returns true if it asks for publications before the first possible one: a mistake, which Centrifugo v6.9 answers
     /// with error 107.
     #[must_use]

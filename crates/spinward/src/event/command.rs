@@ -6,6 +6,7 @@ use spinward_wire::SubscriptionType;
 use spinward_wire::message::StreamPosition;
 
 /// A client wants to publish.
+#[non_exhaustive]
 pub struct PublishEvent {
     /// Channel name.
     pub channel: String,
@@ -17,6 +18,14 @@ pub struct PublishEvent {
     pub kind: SubscriptionType,
 }
 
+impl PublishEvent {
+    /// Returns the event of a subscriber of a channel, for tests of hooks.
+    pub fn new(channel: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        let (channel, data) = (channel.into(), data.into());
+        Self { channel, data, subscribed: true, kind: SubscriptionType::Stream }
+    }
+}
+
 /// A publication that is accepted.
 #[derive(Debug)]
 pub struct PublishReply {
@@ -26,7 +35,15 @@ pub struct PublishReply {
     pub options: PublishOptions,
 }
 
+impl PublishReply {
+    /// Publishes this payload, without history.
+    pub fn new(data: impl Into<Bytes>) -> Self {
+        Self { data: data.into(), options: PublishOptions::default() }
+    }
+}
+
 /// A client wants to read history.
+#[non_exhaustive]
 pub struct HistoryEvent {
     /// Channel name.
     pub channel: String,
@@ -40,7 +57,15 @@ pub struct HistoryEvent {
     pub subscribed: bool,
 }
 
-/// A client wants to know who is in a channel.
+impl HistoryEvent {
+    /// Returns the event of a subscriber that asks for all of a channel's history, for tests of hooks.
+    pub fn new(channel: impl Into<String>) -> Self {
+        Self { channel: channel.into(), limit: -1, since: None, reverse: false, subscribed: true }
+    }
+}
+
+/// A client wants the members of a channel, or their number.
+#[non_exhaustive]
 pub struct PresenceEvent {
     /// Channel name.
     pub channel: String,
@@ -50,7 +75,15 @@ pub struct PresenceEvent {
     pub stats: bool,
 }
 
+impl PresenceEvent {
+    /// Returns the event of a subscriber that asks for the members of a channel, for tests of hooks.
+    pub fn new(channel: impl Into<String>) -> Self {
+        Self { channel: channel.into(), subscribed: true, stats: false }
+    }
+}
+
 /// A client calls a method.
+#[non_exhaustive]
 pub struct RpcEvent {
     /// Method name.
     pub method: String,
@@ -58,8 +91,23 @@ pub struct RpcEvent {
     pub data: Bytes,
 }
 
+impl RpcEvent {
+    /// Returns the call of a method, for tests of hooks.
+    pub fn new(method: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        Self { method: method.into(), data: data.into() }
+    }
+}
+
 /// A client sends a message that wants no reply.
+#[non_exhaustive]
 pub struct MessageEvent {
     /// Payload.
     pub data: Bytes,
+}
+
+impl MessageEvent {
+    /// Returns the event of a message, for tests of hooks.
+    pub fn new(data: impl Into<Bytes>) -> Self {
+        Self { data: data.into() }
+    }
 }

@@ -24,6 +24,7 @@ pub struct Handshake {
 }
 
 /// A client wants to log in.
+#[non_exhaustive]
 pub struct ConnectEvent {
     /// The id that the connection will have.
     pub id: ClientId,
@@ -46,6 +47,25 @@ pub struct ConnectEvent {
     /// Channels that the connect command names: those in which it has a position to recover from, and those that
     /// it would like to be subscribed to. It is for the application to do so, or not.
     pub channels: Vec<String>,
+}
+
+impl ConnectEvent {
+    /// Returns the login of a client over WebSocket with JSON, for tests of hooks.
+    #[must_use]
+    pub fn new(handshake: Handshake) -> Self {
+        Self {
+            id: ClientId::from_random([0; 16]),
+            transport: Transport::WebSocket,
+            protocol: Protocol::Json,
+            handshake: Arc::new(handshake),
+            token: String::new(),
+            data: Bytes::new(),
+            name: String::new(),
+            version: String::new(),
+            headers: BTreeMap::new(),
+            channels: Vec::new(),
+        }
+    }
 }
 
 /// A login that is accepted.
@@ -71,6 +91,8 @@ pub struct ConnectReply {
 }
 
 /// A request to prolong a login: from the client or, with an empty token and server-side refresh, from the node.
+#[derive(Default)]
+#[non_exhaustive]
 pub struct RefreshEvent {
     /// The new token.
     pub token: String,

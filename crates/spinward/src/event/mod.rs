@@ -7,7 +7,7 @@ mod subscribe;
 
 pub use command::{HistoryEvent, MessageEvent, PresenceEvent, PublishEvent, PublishReply, RpcEvent};
 pub use connect::{ConnectEvent, ConnectReply, Handshake, RefreshEvent, RefreshReply};
-pub use refusal::Refusal;
+pub use refusal::{Decision, Refusal};
 pub use subscribe::{
     FailureCause, SubRefreshEvent, SubRefreshReply, SubscribeEvent, SubscribeFailure, SubscribeOptions,
 };

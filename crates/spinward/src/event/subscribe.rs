@@ -7,6 +7,8 @@ use spinward_wire::message::FilterNode;
 use spinward_wire::{DeltaType, SubscriptionType};
 
 /// A client wants to subscribe.
+#[derive(Default)]
+#[non_exhaustive]
 pub struct SubscribeEvent {
     /// Channel name.
     pub channel: String,
@@ -28,6 +30,13 @@ pub struct SubscribeEvent {
     pub filter: Option<FilterNode>,
     /// Kind of subscription.
     pub kind: SubscriptionType,
+}
+
+impl SubscribeEvent {
+    /// Returns a plain subscribe to a channel, for tests of hooks.
+    pub fn new(channel: impl Into<String>) -> Self {
+        Self { channel: channel.into(), ..Self::default() }
+    }
 }
 
 /// Options of a subscription.
@@ -93,7 +102,8 @@ pub enum FailureCause {
 
 /// A request to prolong a subscription: from the client or, with an empty token and server-side refresh, from the
 /// node.
-#[derive(Debug)]
+#[derive(Default)]
+#[non_exhaustive]
 pub struct SubRefreshEvent {
     /// Channel name.
     pub channel: String,

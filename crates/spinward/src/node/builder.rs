@@ -23,6 +23,7 @@ use thiserror::Error;
 
 /// A node could not be made.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// `ping_interval` must be longer than `pong_timeout`, or a client has no time to answer.
     #[error("ping_interval must be greater than pong_timeout")]

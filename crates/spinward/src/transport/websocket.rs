@@ -12,7 +12,7 @@ use http::header::{
     CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use spinward_wire::ws::handshake;
@@ -49,14 +49,23 @@ pub struct WebSocket {
     /// A mounted service keeps its node going.
     _threads: Arc<Threads>,
     rate: Arc<Rate>,
+    find_peer: Option<FindPeer>,
 }
+
+/// Finds the address of the peer in the extensions of a request.
+type FindPeer = Arc<dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync>;
 
 impl Node {
     /// The WebSocket service of this node.
     #[must_use]
     pub fn websocket(&self) -> WebSocket {
         let rate = Arc::new(Rate::new(self.inner.hub.config.connection_rate_limit));
-        WebSocket { inner: Arc::clone(&self.inner), _threads: Arc::clone(&self.threads), rate }
+        WebSocket {
+            inner: Arc::clone(&self.inner),
+            _threads: Arc::clone(&self.threads),
+            rate,
+            find_peer: None,
+        }
     }
 
     /// Serves one client over any byte stream on which the WebSocket handshake is done.
@@ -70,6 +79,35 @@ impl Node {
 }
 
 impl WebSocket {
+    /// Looks for the address of the peer where the HTTP server around puts it, such as axum's `ConnectInfo`:
+    ///
+    /// ```
+    /// use axum::extract::ConnectInfo;
+    /// use std::net::SocketAddr;
+    ///
+    /// # fn mount(node: spinward::Node) -> axum::Router {
+    /// let service = node
+    ///     .websocket()
+    ///     .with_peer(|extensions| extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0));
+    /// # axum::Router::new().route_service("/connection/websocket", service)
+    /// # }
+    /// ```
+    ///
+    /// Without this, or where it finds nothing, a [`SocketAddr`] among the extensions is taken.
+    #[must_use]
+    pub fn with_peer(
+        mut self,
+        find: impl Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.find_peer = Some(Arc::new(find));
+        self
+    }
+
+    fn peer(&self, extensions: &Extensions) -> Option<SocketAddr> {
+        let found = self.find_peer.as_ref().and_then(|find| find(extensions));
+        found.or_else(|| extensions.get::<SocketAddr>().copied())
+    }
+
     /// Negotiates the terms of a WebSocket handshake.
     ///
     /// # Errors
@@ -172,7 +210,7 @@ impl Negotiated<'_> {
             headers: request.headers().clone(),
             uri: request.uri().clone(),
             credentials: extensions.get::<Credentials>().cloned(),
-            peer: extensions.get::<SocketAddr>().copied(),
+            peer: self.websocket.peer(extensions),
             extension: extensions.get::<Extension>().cloned(),
         };
         let admitted = match self.admit(handshake) {

@@ -120,7 +120,7 @@ fn slices_are_those_of_centrifugo() {
     assert_eq!(read(&mut stream, None, false, -1).unwrap(), all);
     assert_eq!(read(&mut stream, None, false, 3).unwrap(), [3, 4, 5]);
     assert_eq!(read(&mut stream, None, true, 3).unwrap(), [12, 11, 10]);
-    assert_eq!(read(&mut stream, None, false, 0).unwrap(), []);
+    assert!(read(&mut stream, None, false, 0).unwrap().is_empty());
 }
 
 #[test]
