@@ -25,7 +25,22 @@ pub(super) fn page(
     page.one("centrifugo_node_num_users", "gauge", "Distinct users.", counters.users);
     page.one("centrifugo_node_num_subscriptions", "gauge", "Subscriptions.", counters.subscriptions);
     page.one("centrifugo_node_num_channels", "gauge", "Channels.", counters.channels);
-    page.one("centrifugo_node_num_nodes", "gauge", "Nodes of the cluster.", 1);
+    page.one("centrifugo_node_num_nodes", "gauge", "Nodes of the cluster.", node.nodes().len() as u64);
+    if let Some(control) = node.control_counters() {
+        page.head("spinward_control_messages", "counter", "Messages between nodes, by what became of them.");
+        for (fate, count) in [
+            ("sent", control.sent),
+            ("send_failed", control.send_failed),
+            ("received", control.received),
+            ("malformed", control.malformed),
+            ("unknown", control.unknown),
+            ("repeated", control.repeated),
+            ("dropped", control.dropped),
+            ("ignored", control.ignored),
+        ] {
+            page.row("spinward_control_messages", &[("fate", fate)], count);
+        }
+    }
     page.head("centrifugo_node_build", "gauge", "Version of the server.");
     page.row("centrifugo_node_build", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     page.one(
