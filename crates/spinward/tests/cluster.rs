@@ -202,7 +202,7 @@ async fn a_node_without_a_controller_is_alone() {
     let list = node.nodes();
     assert_eq!((list.len(), list[0].id, &*list[0].name, &*list[0].version), (1, node.id(), "a", "7"));
     assert_eq!(node.control_counters(), None);
-    assert_eq!(node.control_health(), None);
+    assert_eq!(node.health().controller, None);
     assert_eq!(node.notify(To::All, "hello", Bytes::new()).await, Applied::default());
     let survey = node.survey("name", Bytes::new(), SECOND).await;
     assert_eq!(survey.answers, [(node.id(), "a".into())]);

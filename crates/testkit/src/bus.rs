@@ -105,6 +105,19 @@ impl SimBus {
         }
     }
 
+    /// Loses everything that is under way, and tells the nodes of an interruption.
+    pub fn interrupt(&self) {
+        let sinks: Vec<_> = {
+            let mut state = self.0.state.lock();
+            state.under_way.clear();
+            state.repeated.clear();
+            state.nodes.values().map(|(_, sink)| sink.clone()).collect()
+        };
+        for sink in sinks {
+            sink.interrupted();
+        }
+    }
+
     /// Forgets a node that has crashed.
     pub fn forget(&self, node: usize) {
         let mut state = self.0.state.lock();

@@ -5,6 +5,7 @@ use crate::admission::Reason;
 use crate::api::http::Answer;
 use http::{HeaderValue, StatusCode, header::CACHE_CONTROL};
 use serde_json::json;
+use spinward::engine::EngineHealth;
 use spinward::{Health, Node, ShardState};
 
 /// The answer to a probe; `None` for other paths.
@@ -43,6 +44,16 @@ fn failing(health: &Health, overload: Option<Reason>) -> Vec<Failing> {
             _ => continue,
         };
         failing.push(Failing { part: "shards", detail });
+    }
+    let engines = [
+        ("broker", Some(&health.broker)),
+        ("presence", Some(&health.presence)),
+        ("controller", health.controller.as_ref()),
+    ];
+    for (part, engine) in engines {
+        if let Some(EngineHealth::Down { reason }) = engine {
+            failing.push(Failing { part, detail: reason.clone() });
+        }
     }
     if let Some(reason) = overload {
         let detail = format!("no new clients are taken: {} is exceeded", reason.option());

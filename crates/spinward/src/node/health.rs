@@ -19,6 +19,8 @@ pub struct Health {
     pub broker: EngineHealth,
     /// The connection to the presence store.
     pub presence: EngineHealth,
+    /// The connection of the controller, if the node has one.
+    pub controller: Option<EngineHealth>,
 }
 
 /// The state of one shard.
@@ -52,7 +54,10 @@ impl Health {
         !self.stopping
             && !self.draining
             && self.shards.iter().all(|shard| shard.state == ShardState::Responsive)
-            && [&self.broker, &self.presence].into_iter().all(|engine| *engine == EngineHealth::Up)
+            && [&self.broker, &self.presence]
+                .into_iter()
+                .chain(&self.controller)
+                .all(|engine| *engine == EngineHealth::Up)
     }
 }
 
@@ -68,6 +73,7 @@ impl Node {
             shards: (0..hub.inboxes.len()).map(|shard| of_shard(hub, shard, now)).collect(),
             broker: self.inner.channels.health(),
             presence: self.inner.presence.health(),
+            controller: self.inner.link.as_ref().map(|link| link.health()),
         }
     }
 

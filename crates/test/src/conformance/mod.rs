@@ -1,8 +1,9 @@
 //! The conformance suite of engines: the contract in the documentation of
-//! [`Broker`](spinward::engine::broker::Broker) and [`Presence`](spinward::engine::presence::Presence), as tests.
+//! [`Broker`](spinward::engine::broker::Broker), [`Presence`](spinward::engine::presence::Presence) and
+//! [`Controller`](spinward::engine::controller::Controller), as tests.
 //!
-//! An engine brings a harness: something that connects nodes to a store, and lets time pass. [`broker`] and
-//! [`presence`] try every rule on a new harness, and report.
+//! An engine brings a harness: something that connects nodes to a store, and lets time pass. [`broker`], [`presence`]
+//! and [`controller`] try every rule on a new harness, and report.
 //!
 //! ```no_run
 //! # use spinward_test::conformance::{self, BrokerHarness};
@@ -13,10 +14,12 @@
 //! ```
 
 mod broker;
+mod controller;
 mod presence;
 mod recorder;
 
 pub use broker::{BrokerHarness, broker};
+pub use controller::{ControllerHarness, controller};
 pub use presence::{PresenceHarness, presence};
 pub use recorder::{Delivered, Recorder};
 

@@ -1,6 +1,7 @@
 //! The suite's first customers: the engines of this tree, and engines that violate their contract.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails here")]
 
+mod controller;
 mod harness;
 mod presence;
 mod violations;

@@ -10,7 +10,6 @@ pub(crate) use handler::NoHandler;
 pub(crate) use link::Link;
 
 use crate::cluster::{Counters, NodeStatus, Operation, Outcome, Request, Survey};
-use crate::engine::EngineHealth;
 use crate::engine::controller::To;
 use crate::id::NodeId;
 use crate::node::{Done, Node};
@@ -64,12 +63,6 @@ impl Node {
     #[must_use]
     pub fn control_counters(&self) -> Option<Counters> {
         self.inner.link.as_ref().map(|link| link.counters())
-    }
-
-    /// State of the controller's connection to its back end, if this node has a controller.
-    #[must_use]
-    pub fn control_health(&self) -> Option<EngineHealth> {
-        self.inner.link.as_ref().map(|link| link.health())
     }
 
     /// Sends a message of the application's own to the [`ClusterHandler`] of every other node, or of
