@@ -2,6 +2,8 @@
 
 use crate::server::{Client, Server, handshake, open};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn with(client: Value) -> Value {
     let mut config = open();
@@ -156,4 +158,43 @@ fn an_overloaded_node_takes_no_clients_and_says_so() {
     std::thread::sleep(std::time::Duration::from_millis(1_200));
     assert_eq!(not.metric("spinward_overloaded{reason=\"memory\"}"), 0);
     accepted(&not, "");
+}
+
+/// A client that sends commands as fast as they are answered, in frames of a thousand.
+fn flood(mut client: Client, over: &AtomicBool) {
+    let mut replies = client.0.try_clone().unwrap();
+    let body = [r#"{"id":2,"presence":{"channel":"a"}}"#; 1_000].join("\n");
+    let mut frame = vec![0x81, 0xfe];
+    frame.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(body.bytes());
+    std::thread::scope(|scope| {
+        scope.spawn(move || while replies.read(&mut [0; 1 << 16]).is_ok_and(|count| count > 0) {});
+        while !over.load(Ordering::Relaxed) && client.0.write_all(&frame).is_ok() {}
+        let _ = client.0.shutdown(std::net::Shutdown::Both);
+    });
+}
+
+#[test]
+fn a_node_whose_shards_lag_takes_no_clients() {
+    // Parts of a turn have milliseconds each.
+    let server = Server::start(&with(json!({ "overload": { "loop_lag_limit": "1ms" } })));
+    let mut clients: Vec<Client> = (0..8).map(|_| accepted_in_time(&server, "")).collect();
+    assert!(clients.iter_mut().all(|client| client.log_in().contains("connect")));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for client in clients {
+            let over = &over;
+            scope.spawn(move || flood(client, over));
+        }
+        let refused = (0..1_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            upgrade(&server, "").1.starts_with("HTTP/1.1 503 ")
+        });
+        over.store(true, Ordering::Relaxed);
+        assert!(refused, "{}", server.log());
+    });
+    let log = server.await_log("overloaded: no new clients are taken");
+    assert!(log.contains("client.overload.loop_lag_limit"), "{log}");
+    accepted_in_time(&server, "");
 }
