@@ -53,6 +53,8 @@ struct State {
     keys: BTreeMap<(String, String), Receipt>,
     interest: BTreeSet<(usize, String)>,
     sinks: BTreeMap<usize, Sink>,
+    /// Times that the connection of a node broke.
+    interruptions: BTreeMap<usize, u64>,
     /// What is on its way, by node and channel.
     queues: BTreeMap<(usize, String), Queue>,
     misdeeds: Misdeeds,
@@ -164,6 +166,7 @@ impl SimBroker {
         log.fault(Fault::Interrupted { node });
         let sink = {
             let mut state = state.lock();
+            *state.interruptions.entry(node).or_default() += 1;
             for ((_, channel), queue) in state.queues.iter_mut().filter(|((of, _), _)| *of == node) {
                 for (_, event) in queue.drain(..) {
                     if let Event::Publication(publication) = event
@@ -408,7 +411,18 @@ impl Broker for Link {
             match answer {
                 Answer::Now(result) => sink.interest(&channel, asked, result),
                 Answer::Later(future) => {
-                    self.shared.tasks.spawn(async move { sink.interest(&channel, asked, future.await) })
+                    let (shared, node) = (Arc::clone(&self.shared), self.node);
+                    let interruptions = move |shared: &Shared| {
+                        shared.state.lock().interruptions.get(&node).copied().unwrap_or_default()
+                    };
+                    let before = interruptions(&shared);
+                    self.shared.tasks.spawn(async move {
+                        let result = future.await;
+                        // What was asked for before the connection broke may have been dropped with it.
+                        let broken = asked == Interest::Wanted && interruptions(&shared) != before;
+                        let lost = || Err(BrokerError::Failed("the connection broke".into()));
+                        sink.interest(&channel, asked, if broken { lost() } else { result });
+                    })
                 }
             }
         }
