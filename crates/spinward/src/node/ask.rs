@@ -15,7 +15,6 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 /// Makes the calls of one shard.
 #[derive(Clone)]
@@ -64,7 +63,8 @@ impl Executor {
     }
 
     /// The interval of refreshing presence entries, if the store lets them expire.
-    pub(crate) fn presence_refresh(&self) -> Option<Duration> {
+    #[cfg(feature = "simulation")]
+    pub(crate) fn presence_refresh(&self) -> Option<std::time::Duration> {
         self.inner.presence.refresh_interval()
     }
 }
