@@ -15,7 +15,7 @@ mod refused;
 pub(crate) use forwarded::{Proxies, ProxyError};
 pub(crate) use memory::limit as memory_limit;
 pub(crate) use overload::{Overload, OverloadLimits, Reason};
-pub(crate) use refused::Refused;
+pub(crate) use refused::{ALL, Refused};
 
 use addresses::{Addresses, Key, Kind};
 use http::HeaderMap;
@@ -163,7 +163,7 @@ impl Admission {
 
     /// Returns the number of refused connections for each reason.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (Refused, u64)> {
-        refused::ALL.into_iter().map(|refused| (refused, self.0.refusals.count(refused)))
+        ALL.into_iter().map(|refused| (refused, self.0.refusals.count(refused)))
     }
 
     /// The state in which no clients are taken.

@@ -2,13 +2,15 @@
 
 use super::dev::Dev;
 use super::log::Running;
+use super::metrics::Metrics;
 use super::reload::Reloads;
-use super::serve::Routes;
+use super::serve::Router;
 use super::tokens::{TokensError, token_settings};
+use super::{init, probes};
 use crate::admission::{Admission, Caps, Overload, OverloadLimits, Proxies, ProxyError, memory_limit};
-use crate::api::Api;
 use crate::api::http::HttpSettings;
 use crate::api::neighbours::Neighbours;
+use crate::api::{self, Api};
 use crate::auth::jwks::Jwks;
 use crate::auth::origin::{OriginError, Origins};
 use crate::auth::revoke::StoreError;
@@ -17,7 +19,7 @@ use crate::auth::verify::{SettingsError, Verifier};
 use crate::channel::Registry;
 use crate::config::Config;
 use crate::config::typed::{ClientRateLimit, CommandRateLimit, RateLimit};
-use crate::http::open_files_limit;
+use crate::http::{Mount, open_files_limit};
 use crate::policy::Rules;
 use crate::session::{
     ActiveConfig, Explainer, Keys, NoProxies, RefusalLog, Revocations, ServerHooks, Settings, Shared,
@@ -97,55 +99,68 @@ impl Built {
         Ok(built)
     }
 
-    /// The routes of the external port, and those of the internal one where there is one.
-    pub(super) fn routes(
+    /// The endpoints of the external port, and those of the internal one where there is one.
+    pub(super) fn routers(
         &self,
         config: &Config,
-        dev: Option<Arc<Dev>>,
+        dev: Option<Dev>,
         reloads: &Arc<Reloads>,
         log: &Running,
         apart: bool,
-    ) -> (Routes, Option<Routes>) {
-        let none = || Routes {
-            node: self.node.clone(),
-            websocket: None,
-            init: None,
-            api: None,
-            health: None,
-            metrics: None,
-            description: None,
+    ) -> (Router, Option<Router>) {
+        let mounts = self.mounts(config, dev, reloads, log);
+        let router = |websocket, mounts| Router {
+            websocket,
+            mounts,
             active: self.active.clone(),
-            refusals: Arc::clone(&self.refusals),
-            reloads: Arc::clone(reloads),
-            log: log.clone(),
-            jwks: self.jwks.clone(),
             admission: self.admission.clone(),
-            dev: None,
         };
-        let api = || (!config.http_api.disabled).then(|| self.api(config));
-        let outer = Routes {
-            websocket: (!config.websocket.disabled)
-                .then(|| (config.websocket.handler_prefix.clone(), self.node.websocket())),
-            init: config.init.enabled.then(|| config.init.handler_prefix.clone()),
-            dev,
-            ..none()
-        };
-        let health = config.health.enabled.then(|| config.health.handler_prefix.clone());
-        let metrics = config.prometheus.enabled.then(|| config.prometheus.handler_prefix.clone());
-        let description = (config.swagger.enabled && !config.http_api.disabled)
-            .then(|| (config.swagger.handler_prefix.clone(), self.endpoint.clone()));
-        if apart {
-            let outer = Routes { api: if config.http_api.external { api() } else { None }, ..outer };
-            return (outer, Some(Routes { api: api(), health, metrics, description, ..none() }));
+        let websocket = (!config.websocket.disabled)
+            .then(|| (config.websocket.handler_prefix.clone(), self.node.websocket()));
+        if !apart {
+            return (router(websocket, mounts), None);
         }
-        (Routes { api: api(), health, metrics, description, ..outer }, None)
+        let on = |internal: bool| mounts.iter().filter(|mount| mount.is_on(internal)).cloned().collect();
+        (router(websocket, on(false)), Some(router(None, on(true))))
     }
 
-    fn api(&self, config: &Config) -> (Api, Shared<HttpSettings>) {
+    /// Every endpoint but the WebSocket. The first one that has a path answers.
+    fn mounts(&self, config: &Config, dev: Option<Dev>, reloads: &Arc<Reloads>, log: &Running) -> Vec<Mount> {
+        let mut mounts = Vec::new();
+        if !config.http_api.disabled {
+            let (settings, refusals) = (self.endpoint.clone(), Arc::clone(&self.refusals));
+            mounts.push(api::http::mount(self.api(config), settings, refusals, config.http_api.external));
+        }
+        if config.health.enabled {
+            let (node, admission) = (self.node.clone(), self.admission.clone());
+            mounts.extend(probes::mounts(&config.health.handler_prefix, node, admission));
+        }
+        if config.prometheus.enabled {
+            let metrics = Metrics {
+                node: self.node.clone(),
+                refusals: Arc::clone(&self.refusals),
+                jwks: self.jwks.clone(),
+                reloads: Arc::clone(reloads),
+                admission: self.admission.clone(),
+                log: log.clone(),
+                local: dev.is_some(),
+            };
+            mounts.push(metrics.mount(&config.prometheus.handler_prefix));
+        }
+        if config.swagger.enabled && !config.http_api.disabled {
+            mounts.push(api::openapi::mount(&config.swagger.handler_prefix, self.endpoint.clone()));
+        }
+        if config.init.enabled {
+            mounts.push(init::mount(&config.init.handler_prefix, self.active.clone()));
+        }
+        mounts.extend(dev.map(Dev::mount));
+        mounts
+    }
+
+    fn api(&self, config: &Config) -> Api {
         let (revocations, explainer) = (self.explainer.revocations.clone(), self.explainer.clone());
         let interval = config.node.info_metrics_aggregate_interval.get();
-        let api = Api::new(self.node.clone(), self.active.clone(), revocations, explainer, interval);
-        (api, self.endpoint.clone())
+        Api::new(self.node.clone(), self.active.clone(), revocations, explainer, interval)
     }
 }
 

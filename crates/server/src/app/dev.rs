@@ -1,16 +1,16 @@
 //! `spinward dev`: a server to try things on, with a console at `/`.
 
 use super::explain::explain;
-use super::serve::typed;
-use crate::api::http::{Answer, plain};
 use crate::api::parameter::{Rejection, read};
 use crate::config::typed::DeltaType;
 use crate::config::{Config, Duration};
+use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, plain, typed, whole};
 use crate::params::Params;
 use crate::secret::Secret;
 use crate::session::{Explainer, Question};
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
 use serde_json::json;
 use spinward::id::Entropy;
 use std::net::SocketAddr;
@@ -27,6 +27,9 @@ static FILES: [(&str, &str, &[u8]); 6] = [
 
 /// Nothing but the page's own files runs, and it talks to servers only.
 const POLICY: &str = "default-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self' ws: wss: http: https:; frame-ancestors 'none'";
+
+/// Bytes of a request to explain a token.
+const MAX_EXPLAINED: usize = 128 << 10;
 
 /// Information for the console, and its files.
 pub(super) struct Dev {
@@ -137,7 +140,34 @@ impl Ready<'_> {
     }
 }
 
+impl Endpoint for Dev {
+    fn answer<'a>(
+        &'a self,
+        path: &'a str,
+        request: &'a mut Request<Incoming>,
+    ) -> BoxFuture<'a, Option<Answer>> {
+        Box::pin(async move {
+            if path.starts_with("/dev/") && !is_local(request) {
+                return Some(not_local());
+            }
+            match (request.method(), path) {
+                (&Method::POST, "/dev/explain") => match whole(request.body_mut(), MAX_EXPLAINED).await {
+                    Ok(body) => Some(self.explain(&body).await),
+                    Err(refused) => Some(refused),
+                },
+                (&Method::GET, path) => self.file(path),
+                _ => None,
+            }
+        })
+    }
+}
+
 impl Dev {
+    /// The console at the root.
+    pub(super) fn mount(self) -> Mount {
+        Mount::below("", Port::External, self)
+    }
+
     pub(super) fn new(ready: &Ready<'_>, explainer: Explainer) -> Self {
         let info = json!({
             "token": ready.token,
@@ -153,7 +183,7 @@ impl Dev {
     }
 
     /// A file of the console, or what it asks about this server.
-    pub(super) fn file(&self, path: &str) -> Option<Answer> {
+    fn file(&self, path: &str) -> Option<Answer> {
         let mut answer = if path == "/dev/info" {
             typed("application/json", self.info.clone())
         } else {
@@ -166,7 +196,7 @@ impl Dev {
 
     /// Returns what this server would decide: with an `action` as in the API method `explain`, and without one the
     /// verification of a `token`, step by step.
-    pub(super) async fn explain(&self, body: &[u8]) -> Answer {
+    async fn explain(&self, body: &[u8]) -> Answer {
         let asked = std::str::from_utf8(body).ok().and_then(|text| Params::parse(text).ok());
         let asked = asked.and_then(|asked| {
             let (token, action) = (asked.string("token").ok()?, asked.string("action").ok()?);
@@ -195,12 +225,19 @@ pub(super) fn not_local() -> Answer {
     answer
 }
 
+/// Returns true if a request names this machine itself.
+pub(super) fn is_local<B>(request: &Request<B>) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str))
+        .is_some_and(names_this_machine)
+}
+
 /// Returns true if `host`, as a `Host` header has it, names this machine itself.
 ///
 /// Keys, metrics and explanations are for pages of this machine alone: a page from elsewhere whose name was made to
 /// resolve to 127.0.0.1 (DNS rebinding) counts as the same origin in a browser, but its requests still carry that
 /// name.
-pub(super) fn is_local(host: &str) -> bool {
+fn names_this_machine(host: &str) -> bool {
     let name = host
         .rsplit_once(':')
         .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
@@ -217,17 +254,17 @@ fn guard(answer: &mut Answer) {
 
 #[cfg(test)]
 mod tests {
-    use super::is_local;
+    use super::names_this_machine;
 
     #[test]
     fn keys_are_for_names_of_this_machine() {
         for host in ["localhost", "LocalHost:8000", "127.0.0.1:8000", "127.0.0.1", "[::1]", "[::1]:8000"] {
-            assert!(is_local(host), "{host}");
+            assert!(names_this_machine(host), "{host}");
         }
         for host in
             ["", ":8000", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example:80", "::1"]
         {
-            assert!(!is_local(host), "{host}");
+            assert!(!names_this_machine(host), "{host}");
         }
     }
 }

@@ -1,16 +1,58 @@
 //! The metrics page, in Prometheus' text format, under Centrifugo's names; `spinward_` ones are our own.
 
 use super::reload::Reloads;
+use super::{dev, log};
 use crate::admission::{Admission, Reason};
 use crate::auth::JwksStats;
+use crate::auth::jwks::Jwks;
+use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, typed};
 use crate::session::RefusalLog;
+use http::Request;
+use hyper::body::Incoming;
 use spinward::{Node, ShardState};
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Writes every metric.
-#[must_use]
-pub(super) fn page(
+/// The parts of a server that have metrics.
+pub(super) struct Metrics {
+    pub(super) node: Node,
+    pub(super) refusals: Arc<RefusalLog>,
+    pub(super) jwks: Jwks,
+    pub(super) reloads: Arc<Reloads>,
+    pub(super) admission: Admission,
+    pub(super) log: log::Running,
+    /// They are for this machine alone.
+    pub(super) local: bool,
+}
+
+impl Metrics {
+    /// The page at its path.
+    pub(super) fn mount(self, path: &str) -> Mount {
+        Mount::at(path, Port::Internal, self)
+    }
+}
+
+impl Endpoint for Metrics {
+    fn answer<'a>(&'a self, _: &'a str, request: &'a mut Request<Incoming>) -> BoxFuture<'a, Option<Answer>> {
+        Box::pin(async move {
+            if self.local && !dev::is_local(request) {
+                return Some(dev::not_local());
+            }
+            Some(typed("text/plain; version=0.0.4; charset=utf-8", self.page()))
+        })
+    }
+}
+
+impl Metrics {
+    /// Writes every metric.
+    fn page(&self) -> String {
+        let Self { node, refusals, jwks, reloads, admission, log, .. } = self;
+        page(node, refusals, jwks.stats(), reloads, admission, log.dropped())
+    }
+}
+
+fn page(
     node: &Node,
     refusals: &RefusalLog,
     key_sets: JwksStats,

@@ -5,9 +5,10 @@ mod dev;
 mod ending;
 mod explain;
 mod handshake;
+mod init;
 mod log;
 mod metrics;
-mod path;
+mod ports;
 mod probes;
 mod reload;
 mod remind;
@@ -24,17 +25,16 @@ pub use tokens::TokensError;
 
 use crate::config::typed::HttpServer;
 use crate::config::{Config, Loaded, Warning};
-use crate::http::{Limits, accept, listen};
+use crate::http::Limits;
 use crate::session::personal_rule;
 use build::Built;
 use ending::{EXIT_SHARD, Ending, LAST_LINES};
+use ports::Bound;
 use reload::{Reloader, Reloads};
 use remind::Reminder;
 use signals::Heard;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// The server could not run.
@@ -184,29 +184,33 @@ async fn serve(
 ) -> Result<(), RunError> {
     let (stop, stopped) = watch::channel(false);
     let server = &config.http_server;
-    let external = bind("http_server.address", &server.address, server.port).await?;
-    let address = external.local_addr().map_err(RunError::Start)?;
+    let external = Bound::bind("http_server.address", &server.address, server.port).await?;
+    let address = external.address();
     let (dev, mut reloader) = match run {
-        Run::Dev(made) => (Some(Arc::new(made.announce(address, built.explainer.clone()))), None),
+        Run::Dev(made) => {
+            let address = external.socket_address().map_err(RunError::Start)?;
+            (Some(made.announce(address, built.explainer.clone())), None)
+        }
         Run::Server(reloader) => (None, Some(reloader)),
     };
     let reloads = reloader.as_ref().map_or_else(Arc::<Reloads>::default, |reloader| reloader.counts());
     let internal = internal(server);
-    let (outer, inner) = built.routes(config, dev, &reloads, &log, internal.is_some());
+    let (outer, inner) = built.routers(config, dev, &reloads, &log, internal.is_some());
     let limits = Limits::default();
     let mut accepting = Vec::new();
     if let (Some((at, port)), Some(routes)) = (internal, inner) {
-        let internal = bind("http_server.internal_address", at, port).await?;
-        tracing::info!(address = %show(&internal), "serving internal endpoints");
-        accepting.push(tokio::spawn(accept(internal, Arc::new(routes), limits, stopped.clone())));
+        let internal = Bound::bind("http_server.internal_address", at, port).await?;
+        tracing::info!(address = internal.address(), "serving internal endpoints");
+        accepting.push(internal.serve(routes, limits, stopped.clone()));
     }
     let (overload, measured) = (Arc::clone(built.admission.overload()), built.node.clone());
     tokio::spawn(overload.watch(move || measured.loop_lag(), stopped.clone()));
     write_pid(&config.pid_file)?;
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+    tracing::info!(address, version = env!("CARGO_PKG_VERSION"), "serving");
     let (node, active) = (built.node.clone(), built.active.clone());
     let refusals = Arc::clone(&built.refusals);
-    accepting.push(tokio::spawn(accept(external, Arc::new(outer), limits, stopped)));
+    let limits = Limits { http2: server.h2c_external, ..limits };
+    accepting.push(external.serve(outer, limits, stopped));
     let mut reminder = Reminder::new(built.clock.clone());
     let result = loop {
         tokio::select! {
@@ -250,17 +254,6 @@ fn internal(server: &HttpServer) -> Option<(&str, u16)> {
     let port = server.internal_port.parse().unwrap_or(server.port);
     let at = if server.internal_address.is_empty() { &server.address } else { &server.internal_address };
     (port != server.port || *at != server.address).then_some((at, port))
-}
-
-async fn bind(option: &'static str, address: &str, port: u16) -> Result<TcpListener, RunError> {
-    listen(address, port).await.map_err(|source| {
-        let shown = if address.is_empty() { format!("port {port}") } else { format!("{address}:{port}") };
-        RunError::Listen { option, address: shown, source }
-    })
-}
-
-fn show(listener: &TcpListener) -> String {
-    listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address: SocketAddr| address.to_string())
 }
 
 fn write_pid(path: &str) -> Result<(), RunError> {

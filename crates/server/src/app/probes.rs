@@ -1,21 +1,45 @@
 //! `/livez` and `/readyz`: whether to restart the process, and whether to send it clients.
 
-use super::serve::typed;
-use crate::admission::Reason;
-use crate::api::http::Answer;
-use http::{HeaderValue, StatusCode, header::CACHE_CONTROL};
+use crate::admission::{Admission, Reason};
+use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, typed};
+use http::{HeaderValue, Request, StatusCode, header::CACHE_CONTROL};
+use hyper::body::Incoming;
 use serde_json::json;
 use spinward::engine::EngineHealth;
 use spinward::{Health, Node, ShardState};
 
-/// The answer to a probe; `None` for other paths.
-pub(super) fn answer(path: &str, node: &Node, overload: Option<Reason>) -> Option<Answer> {
-    match path {
-        // That it is answered is the answer. A shard that hangs may only be busy, and one that failed ends the
-        // process by itself.
-        "/livez" => Some(fresh(typed("application/json", "{}"))),
-        "/readyz" => Some(ready(&failing(&node.health(), overload))),
-        _ => None,
+/// A probe.
+enum Probe {
+    /// Says that there is a server.
+    Health,
+    /// The same, as Kubernetes asks for it.
+    Live,
+    /// Says if the server is to be sent clients.
+    Ready(Node, Admission),
+}
+
+/// The probes: the health endpoint at its path, and `/livez` and `/readyz`.
+pub(super) fn mounts(health: &str, node: Node, admission: Admission) -> [Mount; 3] {
+    [
+        Mount::at(health, Port::Internal, Probe::Health),
+        Mount::at("/livez", Port::Internal, Probe::Live),
+        Mount::at("/readyz", Port::Internal, Probe::Ready(node, admission)),
+    ]
+}
+
+impl Endpoint for Probe {
+    fn answer<'a>(&'a self, _: &'a str, _: &'a mut Request<Incoming>) -> BoxFuture<'a, Option<Answer>> {
+        Box::pin(async move {
+            Some(match self {
+                Self::Health => typed("application/json", "{}"),
+                // That it is answered is the answer. A shard that hangs may only be busy, and one that failed ends
+                // the process by itself.
+                Self::Live => fresh(typed("application/json", "{}")),
+                Self::Ready(node, admission) => {
+                    ready(&failing(&node.health(), admission.overload().overloaded()))
+                }
+            })
+        })
     }
 }
 

@@ -5,16 +5,14 @@
 //! adds `close` to the response's `Connection`, and spells `Sec-WebSocket-Accept` otherwise than clients that
 //! compare it to the letter. Whatever is not plainly a handshake that is to be accepted goes to hyper as it came.
 
-use super::{Ended, Opened, Peer, Service};
-use crate::api::http::Answer;
+use super::{Answer, Ended, Io, Opened, Peer, Service};
 use crate::patience::within;
 use bytes::Bytes;
 use spinward::transport::websocket::Admitted;
 use spinward::wire::ws::request::{self, MAX_HEAD, Opening};
 use std::io;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Bytes that are read at first: the head of a usual handshake.
 const USUAL_HEAD: usize = 1 << 10;
@@ -29,7 +27,7 @@ pub(super) enum First {
 
 /// Reads until it is clear how the connection goes on.
 pub(super) async fn read(
-    stream: &TcpStream,
+    stream: &mut impl Io,
     peer: &Peer,
     service: &impl Service,
     limit: Duration,
@@ -38,12 +36,8 @@ pub(super) async fn read(
         let mut buffer = Vec::with_capacity(USUAL_HEAD);
         let mut seen = 0;
         loop {
-            stream.readable().await?;
-            match stream.try_read_buf(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error),
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let opened = match request::read(&buffer, seen) {
                 Opening::Partial => {
@@ -69,15 +63,15 @@ pub(super) async fn read(
     tokio::time::timeout(limit, reading).await?
 }
 
-/// Accepts a handshake and hands the socket to a shard.
+/// Accepts a handshake and hands the stream to a shard.
 pub(super) async fn accept(
-    mut stream: TcpStream,
+    mut stream: impl Io,
     admitted: Admitted,
     leftover: Bytes,
     limit: Duration,
 ) -> Ended {
     let written = within(limit, stream.write_all(admitted.head().as_bytes())).await;
     written.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
-    admitted.serve(stream.into_std()?, leftover);
+    stream.hand_over(admitted, leftover)?;
     Ok(())
 }

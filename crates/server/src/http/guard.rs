@@ -1,6 +1,6 @@
 //! A socket for hyper that fails where the peer makes no progress.
 
-use super::{Limits, USUAL_HEADERS};
+use super::{Io, Limits};
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// Numbers of requests that a connection has begun and answered.
@@ -57,21 +56,26 @@ impl Deadline {
     }
 }
 
-/// A socket whose peer has to read what is sent to it, and to finish the head of a request that it has begun.
-pub(super) struct Guarded {
-    socket: TokioIo<TcpStream>,
+/// Headers of a request that hyper reads unless told otherwise.
+const USUAL_HEADERS: usize = 100;
+
+/// A stream whose peer has to read what is sent to it and, by HTTP/1.1, to finish the head of a request that it has
+/// begun.
+pub(super) struct Guarded<I> {
+    socket: TokioIo<I>,
     /// Read from the socket before hyper had it.
     begun: Bytes,
     limits: Limits,
-    requests: Arc<Requests>,
+    /// The requests of HTTP/1.1. The frames of HTTP/2 are looked at elsewhere.
+    requests: Option<Arc<Requests>>,
     /// The request whose head has begun to come in.
     reading: Option<u32>,
     head: Deadline,
     write: Deadline,
 }
 
-impl Guarded {
-    pub(super) fn new(stream: TcpStream, begun: Vec<u8>, limits: Limits, requests: Arc<Requests>) -> Self {
+impl<I: Io> Guarded<I> {
+    pub(super) fn new(stream: I, begun: Vec<u8>, limits: Limits, requests: Option<Arc<Requests>>) -> Self {
         Self {
             socket: TokioIo::new(stream),
             begun: begun.into(),
@@ -90,17 +94,26 @@ impl Guarded {
         end.is_none_or(|end| self.begun[..end].iter().filter(|byte| **byte == b'\n').count() >= USUAL_HEADERS)
     }
 
-    /// The bare socket, without the limit of the system that [`super::bound`] has set.
-    pub(super) fn released(self) -> TcpStream {
-        let socket = self.socket.into_inner();
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&socket).set_tcp_user_timeout(None);
-        socket
+    /// The bare stream, without the limit of the system.
+    pub(super) fn released(self) -> I {
+        let stream = self.socket.into_inner();
+        stream.release();
+        stream
+    }
+
+    /// Returns the number of the request that the next bytes begin, if they begin one.
+    fn next(&self) -> Option<u32> {
+        self.requests.as_ref()?.next()
+    }
+
+    /// Returns true if the next answer switches to WebSocket.
+    fn is_switching(&self) -> bool {
+        self.requests.as_ref().is_some_and(|requests| requests.switching.load(Ordering::Relaxed))
     }
 
     /// Notes that bytes came in.
     fn came(&mut self) {
-        let reading = self.requests.next();
+        let reading = self.next();
         if reading != self.reading {
             self.head.clear();
         }
@@ -121,7 +134,7 @@ impl Guarded {
     }
 }
 
-impl Read for Guarded {
+impl<I: Io> Read for Guarded<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -138,7 +151,7 @@ impl Read for Guarded {
             self.came();
             return Poll::Ready(Ok(()));
         }
-        if self.reading.is_some() && self.reading == self.requests.next() {
+        if self.reading.is_some() && self.reading == self.next() {
             let limit = self.limits.head;
             return self.head.poll(limit, context);
         }
@@ -147,13 +160,13 @@ impl Read for Guarded {
     }
 }
 
-impl Write for Guarded {
+impl<I: Io> Write for Guarded<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = if self.requests.switching.load(Ordering::Relaxed) {
+        let written = if self.is_switching() {
             Pin::new(&mut self.socket).poll_write(context, &spelled(bytes))
         } else {
             Pin::new(&mut self.socket).poll_write(context, bytes)
@@ -170,7 +183,7 @@ impl Write for Guarded {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.requests.switching.load(Ordering::Relaxed) {
+        if self.is_switching() {
             let first = slices.iter().find(|slice| !slice.is_empty());
             return self.poll_write(context, first.map_or(&[], |slice| slice));
         }

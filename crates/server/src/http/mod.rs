@@ -1,48 +1,51 @@
-//! HTTP connections: accepting them, the limits of each, and the two ways it can go.
+//! HTTP: listening, connections with the limits of each, and the endpoints behind them.
 //!
-//! The first request of a connection is read here. If it opens a WebSocket, it is answered here and the bare socket
-//! goes to a shard: see [`first`]. Every other connection is hyper's, behind a [`Guarded`] socket that ends it where
-//! the peer makes no progress.
+//! A [`Listener`] gives connections. The first request of each is read here. If it opens a WebSocket, it is answered
+//! here and the bare stream goes to a shard: see [`first`]. Every other connection is hyper's, by HTTP/1.1 or by HTTP/2
+//! without TLS where the client begins with it and the port allows it, behind a [`Guarded`] stream that ends it where
+//! the peer makes no progress. A [`Mount`] says where an endpoint is.
 
-mod body;
+mod accept;
+mod cors;
 mod first;
 mod guard;
-mod listen;
+mod http1;
+mod http2;
+mod io;
+mod listener;
+mod mount;
+mod path;
+mod request;
+mod response;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use body::{spend, whole};
-pub(crate) use listen::{accept, listen, open_files_limit};
+pub(crate) use accept::accept;
+pub(crate) use cors::share;
+pub(crate) use io::Io;
+#[cfg(unix)]
+pub(crate) use listener::Unix;
+pub(crate) use listener::{Listener, Tcp, open_files_limit};
+pub(crate) use mount::{Endpoint, Mount, Port, find};
+pub(crate) use path::{bad_host, cleaner, redirect, unescaped};
+pub(crate) use request::{spend, whole};
+pub(crate) use response::{Answer, Body, empty, from_library, plain, plain_line, refused, typed};
 
 use crate::admission::{Entrance, Refused};
-use crate::api::http::Answer;
 use first::First;
 use guard::{Guarded, Requests};
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, StatusCode};
+use http::Request;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
-use socket2::SockRef;
 use spinward::transport::websocket::Admitted;
-use spinward::wire::ws::request::{Head, MAX_HEAD};
-use std::convert::Infallible;
+use spinward::wire::ws::request::Head;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Headers of a request that hyper reads where a first request may have more than [`USUAL_HEADERS`]. It allocates room
-/// for so many at each request.
-const MAX_HEADERS: usize = 256;
-
-/// Headers that hyper reads without that.
-const USUAL_HEADERS: usize = 100;
-
-/// Bytes that the system buffers of the answers to a peer.
-const SEND_BUFFER: usize = 64 << 10;
+/// A future of an endpoint.
+pub(crate) type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Limits of an HTTP connection.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +58,8 @@ pub(crate) struct Limits {
     pub(crate) write: Duration,
     /// Requests that a connection serves before it is closed.
     pub(crate) requests: u32,
+    /// HTTP/2 is spoken where the client begins with it.
+    pub(crate) http2: bool,
 }
 
 impl Default for Limits {
@@ -64,6 +69,7 @@ impl Default for Limits {
             idle: Duration::from_secs(45),
             write: Duration::from_secs(10),
             requests: 100_000,
+            http2: false,
         }
     }
 }
@@ -73,6 +79,20 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Permits that the connection counts by, where its port counts connections.
     pub(crate) entrance: Mutex<Option<Entrance>>,
+    /// Accepts a handshake that hyper has read.
+    upgrade: fn(Request<Incoming>, Admitted) -> Answer,
+}
+
+impl Peer {
+    fn new<I: Io>(address: SocketAddr, entrance: Option<Entrance>) -> Self {
+        Self { address, entrance: Mutex::new(entrance), upgrade: http1::upgrade::<I> }
+    }
+
+    /// Accepts a handshake of this peer that came by HTTP/1.1, and hands the connection to a shard once the response
+    /// is sent.
+    pub(crate) fn upgrade(&self, request: Request<Incoming>, admitted: Admitted) -> Answer {
+        (self.upgrade)(request, admitted)
+    }
 }
 
 /// The outcome of a first request that asks for an upgrade.
@@ -98,20 +118,19 @@ pub(crate) trait Service: Send + Sync + 'static {
 }
 
 /// Serves one connection to its end. With `refusal`, that is the answer to its first request.
-async fn connection<S: Service>(
-    stream: TcpStream,
+async fn connection<I: Io, S: Service>(
+    mut stream: I,
     peer: Peer,
     service: Arc<S>,
     limits: Limits,
     refusal: Option<Answer>,
     mut stop: watch::Receiver<bool>,
 ) {
-    // Without it the connection is slower, no worse.
-    let _ = stream.set_nodelay(true);
+    stream.prepare();
     let begun = match refusal {
         Some(refusal) => Ok(First::Http { begun: Vec::new(), refusal: Some(refusal) }),
         None => tokio::select! {
-            first = first::read(&stream, &peer, &*service, limits.head) => first,
+            first = first::read(&mut stream, &peer, &*service, limits.head) => first,
             _ = stop.changed() => return,
         },
     };
@@ -121,10 +140,15 @@ async fn connection<S: Service>(
             first::accept(stream, *admitted, leftover, limits.write).await
         }
         Ok(First::Http { begun, refusal }) => {
-            let requests = Arc::new(Requests::default());
-            bound(&stream, limits.write);
-            let socket = Guarded::new(stream, begun, limits, Arc::clone(&requests));
-            Box::pin(serve(socket, peer, service, (limits, requests), refusal, stop)).await
+            stream.bound(limits.write);
+            if limits.http2 && refusal.is_none() && http2::begins(&begun) {
+                let stream = Guarded::new(stream, begun, limits, None);
+                Box::pin(http2::serve(stream, peer, service, limits, stop)).await
+            } else {
+                let requests = Arc::new(Requests::default());
+                let stream = Guarded::new(stream, begun, limits, Some(Arc::clone(&requests)));
+                Box::pin(http1::serve(stream, peer, service, (limits, requests), refusal, stop)).await
+            }
         }
         Err(error) => Err(error.into()),
     };
@@ -133,86 +157,4 @@ async fn connection<S: Service>(
     }
 }
 
-/// Has the system hold no more than a few answers for a peer that does not read, and give the connection up after
-/// `limit`. Without that its buffers take megabytes before a write fails.
-fn bound(stream: &TcpStream, limit: Duration) {
-    let socket = SockRef::from(stream);
-    // What the system does not offer is left to the guard alone.
-    let _ = socket.set_send_buffer_size(SEND_BUFFER);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(limit));
-}
-
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
-
-/// Serves requests by hyper until either end closes.
-async fn serve<S: Service>(
-    socket: Guarded,
-    peer: Peer,
-    service: Arc<S>,
-    (limits, requests): (Limits, Arc<Requests>),
-    refusal: Option<Answer>,
-    mut stop: watch::Receiver<bool>,
-) -> Ended {
-    let peer = Arc::new(peer);
-    let refusal = Arc::new(Mutex::new(refusal));
-    let answering = service_fn(move |request| {
-        let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
-        let (requests, refusal) = (Arc::clone(&requests), refusal.lock().take());
-        // At once, so that what the guard reads next is not taken for the head of another request.
-        let count = requests.begin();
-        async move {
-            let last = count >= limits.requests || refusal.is_some();
-            let mut answer = match refusal {
-                Some(refusal) => refusal,
-                None => service.answer(request, &peer).await,
-            };
-            requests.end(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
-            if last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        // Begins with the rest between two requests; the guard sees to the head, from its first byte.
-        .header_read_timeout(limits.idle)
-        .max_buf_size(MAX_HEAD)
-        .title_case_headers(true);
-    if socket.may_have_many_headers() {
-        http.max_headers(MAX_HEADERS);
-    }
-    let connection = http.serve_connection(socket, answering).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => ended?,
-        _ = stop.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await?;
-        }
-    }
-    Ok(())
-}
-
-/// Accepts a handshake that hyper has read, and hands the socket to a shard once the response is sent.
-pub(crate) fn upgrade(mut request: Request<Incoming>, admitted: Admitted) -> Answer {
-    let response = admitted.response();
-    let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
-        let upgraded = match upgrade.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
-                return tracing::debug!(%error, "client disconnected during the WebSocket handshake");
-            }
-        };
-        match upgraded.downcast::<Guarded>() {
-            Ok(parts) => match parts.io.released().into_std() {
-                Ok(stream) => admitted.serve(stream, parts.read_buf),
-                Err(error) => tracing::warn!(%error, "cannot hand a socket to a shard"),
-            },
-            Err(_) => tracing::error!("upgraded connection of an unknown type"),
-        }
-    });
-    response
-}

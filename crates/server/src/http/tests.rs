@@ -1,21 +1,60 @@
 //! Each limit of a connection, over real sockets and with short times.
 
 use super::*;
-use crate::api::http::plain;
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::body::Frame;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     head: Duration::from_millis(300),
     idle: Duration::from_millis(600),
     write: Duration::from_millis(300),
     requests: 5,
+    http2: false,
 };
 
 /// Longer than any limit, and no test passes by it.
-const NEVER: Duration = Duration::from_secs(20);
+pub(super) const NEVER: Duration = Duration::from_secs(20);
 
-struct Pages;
+pub(super) struct Pages;
+
+/// A body of this many parts, with a pause before each.
+struct Dripping {
+    left: usize,
+    pause: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Dripping {
+    const PAUSE: Duration = Duration::from_millis(150);
+
+    fn answer(parts: usize) -> Answer {
+        let body = Self { left: parts, pause: Box::pin(tokio::time::sleep(Self::PAUSE)) };
+        Answer::new(Body::stream(body))
+    }
+}
+
+impl hyper::body::Body for Dripping {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        ready!(self.pause.as_mut().poll(context));
+        self.left -= 1;
+        self.pause = Box::pin(tokio::time::sleep(Self::PAUSE));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"part\n")))))
+    }
+}
 
 impl Service for Pages {
     fn enter(&self, _: SocketAddr) -> Result<Option<Entrance>, Refused> {
@@ -29,6 +68,8 @@ impl Service for Pages {
     async fn answer(&self, mut request: Request<Incoming>, _: &Peer) -> Answer {
         match request.uri().path() {
             "/large" => plain(StatusCode::OK, &"x".repeat(1 << 20)),
+            // Longer than any limit, in all.
+            "/stream" => Dripping::answer(8),
             "/slow" => {
                 tokio::time::sleep(LIMITS.head * 2).await;
                 plain(StatusCode::OK, "slow")
@@ -41,21 +82,25 @@ impl Service for Pages {
     }
 }
 
-struct Served {
-    address: SocketAddr,
-    stop: watch::Sender<bool>,
+pub(super) struct Served {
+    pub(super) address: SocketAddr,
+    pub(super) stop: watch::Sender<bool>,
 }
 
 async fn served() -> Served {
-    let listener = listen("127.0.0.1", 0).await.unwrap();
+    served_with(LIMITS).await
+}
+
+pub(super) async fn served_with(limits: Limits) -> Served {
+    let listener = Tcp::listen("127.0.0.1", 0).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(accept(listener, Arc::new(Pages), LIMITS, stopped));
+    tokio::spawn(accept(listener, Arc::new(Pages), limits, stopped));
     Served { address, stop }
 }
 
 impl Served {
-    async fn connect(&self) -> TcpStream {
+    pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 }
@@ -82,7 +127,7 @@ async fn response(stream: &mut TcpStream) -> String {
 }
 
 #[allow(clippy::disallowed_methods, reason = "sockets have real time")]
-fn clock() -> Instant {
+pub(super) fn clock() -> Instant {
     Instant::now()
 }
 
@@ -218,11 +263,7 @@ async fn a_connection_serves_so_many_requests() {
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_closed() {
     let served = served().await;
-    let limits = Limits { requests: u32::MAX, ..LIMITS };
-    let listener = listen("127.0.0.1", 0).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (_stop, stopped) = watch::channel(false);
-    tokio::spawn(accept(listener, Arc::new(Pages), limits, stopped));
+    let Served { address, stop: _stop } = served_with(Limits { requests: u32::MAX, ..LIMITS }).await;
     for (address, requests) in [
         (served.address, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n".repeat(4)),
         // Small answers, of which the system's buffers hold thousands.
@@ -270,15 +311,59 @@ async fn a_connection_that_rests_ends_with_the_server() {
 #[tokio::test]
 async fn every_wildcard_is_both_families() {
     for address in ["", "0.0.0.0", "::"] {
-        let listener = listen(address, 0).await.unwrap();
+        let listener = Tcp::listen(address, 0).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(TcpStream::connect(("127.0.0.1", port)).await.is_ok(), "{address:?}");
         if TcpStream::connect(("::1", port)).await.is_err() {
             assert!(std::net::TcpListener::bind("[::1]:0").is_err(), "{address:?} not by IPv6");
         }
-        assert!(listen(address, port).await.is_err(), "{address:?} twice");
+        assert!(Tcp::listen(address, port).await.is_err(), "{address:?} twice");
     }
-    let local = listen("localhost", 0).await.unwrap().local_addr().unwrap();
+    let local = Tcp::listen("localhost", 0).await.unwrap().local_addr().unwrap();
     assert!(local.ip().is_loopback());
-    assert!(listen("no such host.invalid", 0).await.is_err());
+    assert!(Tcp::listen("no such host.invalid", 0).await.is_err());
+}
+
+#[tokio::test]
+async fn a_body_is_streamed_as_it_is_made() {
+    let served = served().await;
+    let mut stream = served.connect().await;
+    let start = clock();
+    stream.write_all(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let first = response_until(&mut stream, "part\n\r\n").await;
+    assert!(first.contains("ransfer-") && first.matches("part\n").count() < 8, "{first}");
+    assert!(start.elapsed() < Dripping::PAUSE * 4);
+    let all = response_until(&mut stream, "0\r\n\r\n").await;
+    assert_eq!((first + &all).matches("part\n").count(), 8);
+    assert!(start.elapsed() >= Dripping::PAUSE * 8, "longer than the connection may rest");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_socket_is_served_alike() {
+    use tokio::net::UnixStream;
+    let path = std::env::temp_dir().join(format!("spinward-http-{}.sock", std::process::id()));
+    // Left by a process that is gone.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let (stop, stopped) = watch::channel(false);
+    let listener = Unix::listen(&path).unwrap();
+    assert_eq!(Unix::listen(&path).err().map(|error| error.kind()), Some(std::io::ErrorKind::AddrInUse));
+    let serving = tokio::spawn(accept(listener, Arc::new(Pages), LIMITS, stopped));
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut part = [0; 4096];
+    let len = tokio::time::timeout(NEVER, stream.read(&mut part)).await.unwrap().unwrap();
+    assert!(part[..len].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&part[..len]));
+    let start = clock();
+    assert_eq!(tokio::time::timeout(NEVER, stream.read(&mut part)).await.unwrap().unwrap(), 0, "it rests");
+    assert!(start.elapsed() >= LIMITS.head);
+    // What is no socket is not removed.
+    let file = path.with_extension("file");
+    std::fs::write(&file, "kept").unwrap();
+    assert!(Unix::listen(&file).is_err());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
+    std::fs::remove_file(file).unwrap();
+    stop.send(true).unwrap();
+    serving.await.unwrap();
+    assert!(!path.exists());
 }

@@ -91,7 +91,7 @@ fn options_that_go_together() {
         (json!({"http_server": {"h2c_external": true}}), "http_server.h2c_external"),
         (json!({"http_server": {"h2c_external": true, "internal_port": "8000"}}), "http_server.h2c_external"),
         (json!({"websocket": {"handler_prefix": "ws"}}), "websocket.handler_prefix"),
-        (json!({"websocket": {"handler_prefix": "/api"}}), "http_api.handler_prefix"),
+        (json!({"websocket": {"handler_prefix": "/api"}}), "websocket.handler_prefix"),
         (json!({"health": {"enabled": true, "handler_prefix": "/api/"}}), "health.handler_prefix"),
         (json!({"engine": {"type": "redis"}}), "engine.type"),
         (json!({"broker": {"enabled": true, "type": "nats"}}), "broker.type"),

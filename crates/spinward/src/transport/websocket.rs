@@ -286,6 +286,11 @@ impl Admitted {
         self.hand_over(Io::Tcp(stream), leftover);
     }
 
+    /// The same for any other byte stream, whose bytes a task on a shard moves.
+    pub fn serve_stream(self, stream: impl Stream, leftover: Bytes) {
+        self.hand_over(Io::Stream(Box::new(stream)), leftover);
+    }
+
     fn hand_over(mut self, io: Io, leftover: Bytes) {
         if let Some(handshake) = self.handshake.take() {
             hand_over(&self.inner, io, self.protocol, handshake, leftover);

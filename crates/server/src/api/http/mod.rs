@@ -1,19 +1,21 @@
 //! The server API over HTTP: a path per method, `batch`, and the old single endpoint.
 
 mod batch;
+mod endpoint;
 mod lines;
+
+pub(crate) use endpoint::mount;
 
 use super::Api;
 use super::error::ApiError;
 use super::method::{Command, Descriptor, by_name};
 use super::output::ToJson;
 use super::parameter::Rejection;
+use crate::http::{Answer, empty, plain, typed};
 use crate::params::{Malformed, Params};
 use crate::secret::Secret;
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http::header::{AUTHORIZATION, HeaderValue};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use spinward::transport::websocket::query_value;
 use std::borrow::Cow;
 
@@ -36,17 +38,7 @@ pub(crate) struct HttpSettings {
     pub(crate) max_batch: usize,
 }
 
-/// A response with its body in memory.
-pub(crate) type Answer = Response<Full<Bytes>>;
-
 impl HttpSettings {
-    /// The part of a path behind the prefix: `Some("")` is the old endpoint, `Some("publish")` a method.
-    #[must_use]
-    pub(crate) fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let rest = path.strip_prefix(self.prefix.as_str())?;
-        if rest.is_empty() { Some("") } else { rest.strip_prefix('/').filter(|method| !method.is_empty()) }
-    }
-
     /// Returns true if a request has the key. Compared in constant time.
     #[must_use]
     pub(crate) fn admits(&self, headers: &HeaderMap, uri: &Uri) -> bool {
@@ -71,7 +63,7 @@ impl HttpSettings {
 
 /// Endpoint below the prefix.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Route {
+enum Route {
     /// A method.
     Method(&'static Descriptor),
     /// Many calls.
@@ -85,7 +77,7 @@ pub(crate) enum Route {
 /// # Errors
 /// There is none, or the method is not POST. The response needs neither key nor body.
 #[allow(clippy::result_large_err, reason = "it is the response, and moved once")]
-pub(crate) fn route(path: &str, method: &Method) -> Result<Route, Answer> {
+fn route(path: &str, method: &Method) -> Result<Route, Answer> {
     let route = match path {
         "" => Some(Route::Lines),
         "batch" => Some(Route::Batch),
@@ -99,7 +91,7 @@ pub(crate) fn route(path: &str, method: &Method) -> Result<Route, Answer> {
 }
 
 /// The response to a malformed call. As in Centrifugo v6.9 it does not say what is wrong; the log does.
-pub(crate) fn malformed() -> Answer {
+fn malformed() -> Answer {
     plain(StatusCode::BAD_REQUEST, "Bad Request")
 }
 
@@ -108,7 +100,7 @@ impl Api {
     ///
     /// # Errors
     /// The call is malformed. The response is then the one of `malformed`.
-    pub(crate) async fn serve(
+    async fn serve(
         &self,
         settings: &HttpSettings,
         route: Route,
@@ -163,29 +155,8 @@ fn read(method: &Descriptor, params: &str) -> Result<Result<Command, ApiError>, 
 }
 
 fn json(status: StatusCode, body: Vec<u8>) -> Answer {
-    let mut response = Response::new(Full::from(body));
+    let mut response = typed("application/json", body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// A response without a body.
-pub(crate) fn empty(status: StatusCode) -> Answer {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = status;
-    response
-}
-
-/// A short text for people.
-pub(crate) fn plain(status: StatusCode, text: &str) -> Answer {
-    plain_line(status, format!("{text}\n"))
-}
-
-/// The same without a line feed.
-pub(crate) fn plain_line(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

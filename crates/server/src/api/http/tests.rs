@@ -6,6 +6,7 @@ use crate::auth::revoke::{Revocation, RevocationStore, StoreError, Subject};
 use crate::auth::revoke_store::MemoryStore;
 use crate::config::{Vars, from_tree};
 use crate::session::{Explainer, RefusalLog, Revocations, ServerHooks, Shared};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::json;
 use spinward::clock::Clock;

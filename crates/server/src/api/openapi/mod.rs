@@ -1,8 +1,10 @@
 //! Description of the HTTP API: an OpenAPI document, and a page for people. Both come from the list of methods, the
 //! types of their parameters and results, and the settings of the endpoint.
 
+mod endpoint;
 mod page;
 
+pub(crate) use endpoint::mount;
 pub(crate) use page::page;
 
 use super::describe::{Describe, Schemas, object, reference};

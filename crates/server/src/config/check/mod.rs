@@ -7,10 +7,12 @@ mod origins;
 mod rates;
 mod status;
 
+use super::catalogue::Section as _;
 use super::duration::Duration;
 use super::report::Report;
 use super::typed::{Config, Proxy, Token, TokenIssuer};
 use crate::regex::Regex;
+use serde_json::Value;
 
 /// Checks a whole configuration.
 pub(super) fn check(report: &mut Report<'_>, config: &Config) {
@@ -248,34 +250,31 @@ fn regex(report: &mut Report<'_>, option: &str, expression: &str) {
     }
 }
 
+/// Paths of endpoints: those of every section that has one and is in use.
 fn prefixes(report: &mut Report<'_>, config: &Config) {
-    let endpoints = [
-        ("websocket", !config.websocket.disabled, &config.websocket.handler_prefix),
-        ("http_api", !config.http_api.disabled, &config.http_api.handler_prefix),
-        ("sse", config.sse.enabled, &config.sse.handler_prefix),
-        ("http_stream", config.http_stream.enabled, &config.http_stream.handler_prefix),
-        ("uni_sse", config.uni_sse.enabled, &config.uni_sse.handler_prefix),
-        ("uni_http_stream", config.uni_http_stream.enabled, &config.uni_http_stream.handler_prefix),
-        ("uni_websocket", config.uni_websocket.enabled, &config.uni_websocket.handler_prefix),
-        ("prometheus", config.prometheus.enabled, &config.prometheus.handler_prefix),
-        ("health", config.health.enabled, &config.health.handler_prefix),
-        ("swagger", config.swagger.enabled, &config.swagger.handler_prefix),
-        ("debug", config.debug.enabled, &config.debug.handler_prefix),
-        ("init", config.init.enabled, &config.init.handler_prefix),
-        ("emulation", config.sse.enabled || config.http_stream.enabled, &config.emulation.handler_prefix),
-    ];
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    for (section, used, prefix) in endpoints {
-        let option = format!("{section}.handler_prefix");
-        if !used {
+    let mut seen: Vec<(&str, String)> = Vec::new();
+    let sections = config.to_section();
+    for field in Config::fields() {
+        let section = &sections[field.name];
+        let Some(prefix) = section.get("handler_prefix").and_then(Value::as_str) else { continue };
+        let is = |name| section.get(name).and_then(Value::as_bool);
+        let used = match (is("enabled"), is("disabled")) {
+            (Some(enabled), _) => enabled,
+            (None, Some(disabled)) => !disabled,
+            // The endpoint that these two send to.
+            (None, None) => config.sse.enabled || config.http_stream.enabled,
+        };
+        // An empty one is the root.
+        if !used || prefix.is_empty() {
             continue;
         }
-        let bare = prefix.trim_end_matches('/');
+        let option = format!("{}.handler_prefix", field.name);
+        let bare = prefix.trim_end_matches('/').to_owned();
         if !prefix.starts_with('/') || prefix.contains(|c: char| c.is_whitespace() || "?#{}*".contains(c)) {
             report.problem(&option, format!("{prefix:?} must be a path that begins with /"));
         } else if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == bare) {
             report.problem(&option, format!("{prefix:?} is the path of `{other}` too"));
         }
-        seen.push((section, bare));
+        seen.push((field.name, bare));
     }
 }

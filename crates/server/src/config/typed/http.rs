@@ -5,7 +5,7 @@ use crate::config::catalogue::{Pem, options};
 options! {
     /// HTTP server.
     pub struct HttpServer {
-        /// Address to listen on; empty, `0.0.0.0` and `::` mean all IPv4 and IPv6 addresses.
+        /// Address to listen on; empty, `0.0.0.0` and `::` mean all IPv4 and IPv6 addresses, `unix:` and a path a Unix socket.
         address: String;
         /// Port of the client endpoints, and of all others unless `internal_port` is set.
         port: u16 = 8000u16;
@@ -28,7 +28,7 @@ options! {
         /// HTTP/3.
         http3: Http3 => planned;
         /// Accepts HTTP/2 without TLS on the external port; needs a separate internal port.
-        h2c_external: bool => planned since("6.5.0");
+        h2c_external: bool => since("6.5.0");
     }
 
     /// TLS options of a server or client.

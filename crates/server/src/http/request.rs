@@ -1,6 +1,6 @@
 //! Bodies of requests.
 
-use crate::api::http::{Answer, plain};
+use super::{Answer, plain};
 use crate::patience::within;
 use bytes::Bytes;
 use http::header::EXPECT;

@@ -1,17 +1,16 @@
 //! Paths of requests, and what is wrong with a request before its path counts: as Go's HTTP server has it, behind
 //! which Centrifugo's endpoints are.
 
-use crate::api::http::{Answer, empty, plain_line};
+use super::{Answer, Body, empty, plain_line};
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode, Uri};
-use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
 use spinward::transport::escape::unescape;
 use std::borrow::Cow;
 
 /// The path with its escapes undone, part by part: an escaped slash parts nothing. One with a broken escape
 /// stays as it is.
-pub(super) fn unescaped(path: &str) -> Cow<'_, str> {
+pub(crate) fn unescaped(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }
@@ -24,7 +23,7 @@ pub(super) fn unescaped(path: &str) -> Cow<'_, str> {
 }
 
 /// Returns the redirect for a path with doubled slashes or dots: the path without them, and the query.
-pub(super) fn cleaner(uri: &Uri) -> Option<String> {
+pub(crate) fn cleaner(uri: &Uri) -> Option<String> {
     let path = uri.path();
     // Nearly every path: a look at pairs of bytes is all it takes.
     if !path.as_bytes().windows(2).any(|pair| matches!(pair, b"//" | b"/.")) {
@@ -47,12 +46,12 @@ pub(super) fn cleaner(uri: &Uri) -> Option<String> {
 }
 
 /// Redirects a request. Readers are told where to.
-pub(super) fn redirect(location: &str, method: &Method) -> Answer {
+pub(crate) fn redirect(location: &str, method: &Method) -> Answer {
     let mut answer = empty(StatusCode::TEMPORARY_REDIRECT);
     if matches!(*method, Method::GET | Method::HEAD) {
         let escaped =
             location.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;");
-        *answer.body_mut() = Full::from(format!("<a href=\"{escaped}\">Temporary Redirect</a>.\n\n"));
+        *answer.body_mut() = Body::from(format!("<a href=\"{escaped}\">Temporary Redirect</a>.\n\n"));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     }
     match HeaderValue::from_str(location) {
@@ -63,7 +62,7 @@ pub(super) fn redirect(location: &str, method: &Method) -> Answer {
 }
 
 /// A request of HTTP/1.1 names its host once.
-pub(super) fn bad_host(hosts: usize) -> Answer {
+pub(crate) fn bad_host(hosts: usize) -> Answer {
     if hosts > 0 {
         return plain_line(StatusCode::BAD_REQUEST, "400 Bad Request");
     }

@@ -1,0 +1,198 @@
+//! HTTP/2: what a client gets, and each limit against a peer that writes its frames by hand.
+
+use super::super::tests::{LIMITS, NEVER, Served, clock, served_with};
+use super::*;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const HTTP2: Limits = Limits { http2: true, ..LIMITS };
+const START: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    out.extend([kind, flags]);
+    out.extend(stream.to_be_bytes());
+    out.extend(payload);
+    out
+}
+
+/// A GET of this path, with no body: by indices of HPACK's static table, and literals.
+fn get(stream: u32, path: &str) -> Vec<u8> {
+    let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    block.extend(path.as_bytes());
+    block.extend([0x01, 1, b'x']);
+    frame(HEADERS, 0x5, stream, &block)
+}
+
+/// A connection that has said how much it takes of each answer.
+async fn begun(served: &Served, window: u32) -> TcpStream {
+    let mut stream = served.connect().await;
+    let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+    stream.write_all(&[START, &frame(SETTINGS, 0, 0, &settings)].concat()).await.unwrap();
+    stream
+}
+
+/// Frames that come until the connection ends: kind, stream and length.
+async fn frames(stream: &mut TcpStream) -> Vec<(u8, u32, usize)> {
+    let mut all = Vec::new();
+    // A reset is an end too.
+    drop(tokio::time::timeout(NEVER, stream.read_to_end(&mut all)).await.expect("the connection ends"));
+    let (mut rest, mut frames) = (&all[..], Vec::new());
+    while let Some((head, after)) = rest.split_at_checked(9) {
+        let len = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        frames.push((head[3], u32::from_be_bytes(head[5..9].try_into().unwrap()), len));
+        rest = after.get(len..).unwrap_or_default();
+    }
+    frames
+}
+
+fn count(frames: &[(u8, u32, usize)], kind: u8) -> usize {
+    frames.iter().filter(|frame| frame.0 == kind).count()
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().http2_prior_knowledge().build().unwrap()
+}
+
+#[tokio::test]
+async fn a_client_asks_and_is_answered_by_http2() {
+    let served = served_with(HTTP2).await;
+    let url = |path: &str| format!("http://{}{path}", served.address);
+    let client = client();
+    let answer = client.post(url("/")).body("seven b").send().await.unwrap();
+    assert_eq!(answer.version(), http::Version::HTTP_2);
+    assert_eq!(answer.text().await.unwrap(), "7 bytes\n");
+    // In many pieces, and by streams beside each other.
+    let (large, slow) = tokio::join!(client.get(url("/large")).send(), client.get(url("/slow")).send());
+    assert_eq!(large.unwrap().bytes().await.unwrap().len(), (1 << 20) + 1);
+    assert_eq!(slow.unwrap().text().await.unwrap(), "slow\n");
+    // Who begins with HTTP/1.1 is answered by it.
+    let old = reqwest::get(url("/")).await.unwrap();
+    assert_eq!(old.version(), http::Version::HTTP_11);
+}
+
+#[tokio::test]
+async fn a_port_speaks_http2_only_where_that_is_on() {
+    let served = served_with(LIMITS).await;
+    assert!(client().get(format!("http://{}/", served.address)).send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_stream_outlasts_every_limit_of_a_connection() {
+    let served = served_with(HTTP2).await;
+    let start = clock();
+    let mut answer = client().get(format!("http://{}/stream", served.address)).send().await.unwrap();
+    let mut parts = 0;
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        parts += chunk.len() / 5;
+        assert!(parts < 8 || start.elapsed() > LIMITS.idle, "all at once");
+    }
+    assert_eq!(parts, 8);
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_has_the_time_of_a_head() {
+    let served = served_with(HTTP2).await;
+    let start = clock();
+    let mut stream = begun(&served, 65_535).await;
+    let (mut reader, mut writer) = stream.split();
+    // Other frames are no requests.
+    let pings = async {
+        while writer.write_all(&frame(PING, 0, 0, &[0; 8])).await.is_ok() {
+            tokio::time::sleep(LIMITS.head / 6).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut all = Vec::new();
+    tokio::select! {
+        () = pings => {}
+        ended = tokio::time::timeout(NEVER, reader.read_to_end(&mut all)) => drop(ended.expect("it ends")),
+    }
+    assert!(start.elapsed() >= LIMITS.head, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LIMITS.head + LIMITS.write + Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_connection_rests_for_so_long() {
+    let served = served_with(HTTP2).await;
+    let mut stream = begun(&served, 65_535).await;
+    stream.write_all(&get(1, "/")).await.unwrap();
+    let start = clock();
+    let frames = frames(&mut stream).await;
+    assert_eq!((count(&frames, HEADERS), count(&frames, DATA)), (1, 1), "{frames:?}");
+    assert!(count(&frames, GOAWAY) > 0, "{frames:?}");
+    assert!(start.elapsed() >= LIMITS.idle, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_peer_that_makes_no_room_for_its_answer_is_closed() {
+    for window in [0, 20_000] {
+        let served = served_with(HTTP2).await;
+        let mut stream = begun(&served, window).await;
+        stream.write_all(&get(1, "/large")).await.unwrap();
+        let start = clock();
+        let (mut reader, mut writer) = stream.split();
+        // It is there, and goes on sending.
+        let pings = async {
+            while writer.write_all(&frame(PING, 0, 0, &[0; 8])).await.is_ok() {
+                tokio::time::sleep(LIMITS.write / 6).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut all = Vec::new();
+        tokio::select! {
+            () = pings => {}
+            ended = tokio::time::timeout(NEVER, reader.read_to_end(&mut all)) => drop(ended.expect("it ends")),
+        }
+        assert!(start.elapsed() >= LIMITS.write, "{window}: {:?}", start.elapsed());
+        assert!(all.len() < 1 << 17, "{window}: {} bytes", all.len());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_serves_so_many_requests_by_http2_too() {
+    let served = served_with(HTTP2).await;
+    let mut stream = begun(&served, 65_535).await;
+    for number in 0..8 {
+        // A peer that has been told to stop may be gone.
+        let _ = stream.write_all(&get(1 + 2 * number, "/")).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let frames = frames(&mut stream).await;
+    assert_eq!(count(&frames, HEADERS), LIMITS.requests as usize, "{frames:?}");
+    assert!(count(&frames, GOAWAY) > 0, "{frames:?}");
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_at_once_end_the_connection() {
+    let served = served_with(Limits { requests: u32::MAX, ..HTTP2 }).await;
+    let mut stream = begun(&served, 65_535).await;
+    let mut all = Vec::new();
+    for number in 0..1_000 {
+        all.extend(get(1 + 2 * number, "/slow"));
+        all.extend(frame(RESET, 0, 1 + 2 * number, &8_u32.to_be_bytes()));
+    }
+    let start = clock();
+    let _ = stream.write_all(&all).await;
+    let frames = frames(&mut stream).await;
+    assert!(start.elapsed() < LIMITS.head, "{:?} {frames:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_by_http2_ends_with_the_server() {
+    let served = served_with(HTTP2).await;
+    let mut stream = begun(&served, 65_535).await;
+    stream.write_all(&get(1, "/slow")).await.unwrap();
+    tokio::time::sleep(LIMITS.head / 3).await;
+    served.stop.send(true).unwrap();
+    let frames = frames(&mut stream).await;
+    assert_eq!(count(&frames, DATA), 1, "the answer under way is given: {frames:?}");
+}
