@@ -16,6 +16,16 @@ impl Handle {
         Self((shard as u64) << 56 | (slot as u64 & 0x00ff_ffff) << 32 | generation as u64)
     }
 
+    /// The handle in one number, for [`Handle::from_bits`].
+    pub(crate) const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Any number makes a handle, though perhaps one that names no connection.
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     pub(crate) const fn shard(self) -> usize {
         (self.0 >> 56) as usize
     }

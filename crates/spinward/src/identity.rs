@@ -26,15 +26,55 @@ pub struct Credentials {
 pub enum Transport {
     /// WebSocket.
     WebSocket,
+    /// HTTP streaming: a response without an end, and a request for each message of the client.
+    HttpStream,
+    /// Server-sent events, and a request for each message of the client.
+    Sse,
+    /// WebSocket in one direction.
+    UniWebSocket,
+    /// HTTP streaming in one direction.
+    UniHttpStream,
+    /// Server-sent events in one direction.
+    UniSse,
+    /// A byte stream that the application brought, in another framing than WebSocket's.
+    Stream,
 }
 
 impl Transport {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::WebSocket,
+        Self::HttpStream,
+        Self::Sse,
+        Self::UniWebSocket,
+        Self::UniHttpStream,
+        Self::UniSse,
+        Self::Stream,
+    ];
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
     /// The name used in proxy requests and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
+            Self::HttpStream => "http_stream",
+            Self::Sse => "sse",
+            Self::UniWebSocket => "uni_websocket",
+            Self::UniHttpStream => "uni_http_stream",
+            Self::UniSse => "uni_sse",
+            Self::Stream => "stream",
         }
+    }
+
+    /// Returns true if the messages of the client come by requests of their own, which name the connection by the
+    /// session and node of its connect reply.
+    #[must_use]
+    pub const fn is_emulated(self) -> bool {
+        matches!(self, Self::HttpStream | Self::Sse)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
     }
 }
 

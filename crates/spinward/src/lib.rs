@@ -112,6 +112,7 @@ pub mod publication;
 mod rates;
 mod runtime;
 mod session;
+mod session_id;
 mod shard;
 #[cfg(feature = "simulation")]
 pub mod sim;
@@ -123,7 +124,7 @@ pub use bytes::Bytes;
 pub use client::Client;
 pub use cluster::{ClientFilter, ServerSubscribe};
 pub use config::Config;
-pub use metrics::Snapshot;
+pub use metrics::{Snapshot, TransportCounters};
 pub use node::{
     BuildError, ClusterHandler, Done, Drain, DrainError, Health, Node, NodeBuilder, NodeInfo, ShardHealth,
     ShardState, SubscribeError, WeakNode,

@@ -1,5 +1,6 @@
 //! Counters of a node. Shards count for themselves, on cache lines of their own; readers add up.
 
+use crate::identity::Transport;
 use spinward_wire::Request;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -30,7 +31,8 @@ macro_rules! shard_metrics {
         #[derive(Default)]
         pub(crate) struct ShardMetrics {
             $($(#[$meta])* pub(crate) $name: AtomicU64,)*
-            clients: AtomicI64,
+            /// By [`Transport::index`].
+            pub(crate) traffic: [Traffic; Transport::COUNT],
             subscriptions: AtomicI64,
             commands: [AtomicU64; Request::NAMES.len()],
             errors: [AtomicU64; ErrorCode::ALL.len()],
@@ -45,6 +47,16 @@ macro_rules! shard_metrics {
             $($(#[$meta])* pub $name: u64,)*
             /// Logged-in connections.
             pub clients: u64,
+            /// System calls that sent something to a client, and pieces handed to the bodies of HTTP responses.
+            pub sends: u64,
+            /// Bytes sent to clients.
+            pub bytes_sent: u64,
+            /// Messages received from clients.
+            pub messages_received: u64,
+            /// Bytes received from clients.
+            pub bytes_received: u64,
+            /// The same five by transport.
+            pub by_transport: Vec<TransportCounters>,
             /// Subscriptions.
             pub subscriptions: u64,
             /// Connections, logged in or not.
@@ -104,13 +116,19 @@ macro_rules! shard_metrics {
                     channels: self.occupied.load(Ordering::Relaxed) as u64,
                     ..Snapshot::default()
                 };
-                let (mut clients, mut subscriptions) = (0, 0);
+                let mut subscriptions = 0;
                 for shard in &self.shards {
                     $(sum.$name += shard.$name.load(Ordering::Relaxed);)*
-                    clients += shard.clients.load(Ordering::Relaxed);
                     subscriptions += shard.subscriptions.load(Ordering::Relaxed);
                 }
-                sum.clients = clients.max(0) as u64;
+                sum.by_transport = Transport::ALL.map(|transport| self.by_transport(transport)).to_vec();
+                for one in &sum.by_transport {
+                    sum.clients += one.clients;
+                    sum.sends += one.sends;
+                    sum.bytes_sent += one.bytes_sent;
+                    sum.messages_received += one.messages_received;
+                    sum.bytes_received += one.bytes_received;
+                }
                 sum.subscriptions = subscriptions.max(0) as u64;
                 let total = |pick: &dyn Fn(&ShardMetrics) -> &AtomicU64| {
                     self.shards.iter().map(|shard| pick(shard).load(Ordering::Relaxed)).sum::<u64>()
@@ -134,23 +152,17 @@ macro_rules! shard_metrics {
 shard_metrics! {
     /// Publications put into outboxes.
     deliveries,
-    /// System calls that sent something to a client.
-    sends,
-    /// Bytes sent to clients.
-    bytes_sent,
-    /// Messages received from clients.
-    messages_received,
-    /// Bytes received from clients.
-    bytes_received,
     /// Connections that the poller moves bytes for.
     poller_accepted,
     /// Connections that tasks move bytes for.
     task_accepted,
+    /// Connections whose output is the body of an HTTP response.
+    body_accepted,
     /// Publications that a tags filter held back.
     filtered,
     /// Tags filters asked about a publication: each distinct one of a channel once per shard.
     filter_evaluations,
-    /// Frames made of publications: one for each form, however many take it.
+    /// Publications encoded: once for each dialect and delta base, however many take it.
     encodings,
     /// Patches made of publications: one for each base, however many have it.
     patches,
@@ -158,7 +170,51 @@ shard_metrics! {
     gaps,
 }
 
+/// Counters of the connections of one transport in one shard.
+#[derive(Default)]
+pub(crate) struct Traffic {
+    clients: AtomicI64,
+    pub(crate) sends: AtomicU64,
+    pub(crate) bytes_sent: AtomicU64,
+    pub(crate) messages_received: AtomicU64,
+    pub(crate) bytes_received: AtomicU64,
+}
+
+/// Counters of the connections of one transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransportCounters {
+    /// The transport.
+    pub transport: Transport,
+    /// Logged-in connections.
+    pub clients: u64,
+    /// System calls that sent something to a client, and pieces handed to the bodies of HTTP responses.
+    pub sends: u64,
+    /// Bytes sent to clients.
+    pub bytes_sent: u64,
+    /// Messages received from clients.
+    pub messages_received: u64,
+    /// Bytes received from clients.
+    pub bytes_received: u64,
+}
+
 impl Metrics {
+    fn by_transport(&self, transport: Transport) -> TransportCounters {
+        let shards = || self.shards.iter().map(|shard| &shard.traffic[transport.index()]);
+        let total = |pick: fn(&Traffic) -> &AtomicU64| {
+            shards().map(|traffic| pick(traffic).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        let clients: i64 = shards().map(|traffic| traffic.clients.load(Ordering::Relaxed)).sum();
+        TransportCounters {
+            transport,
+            clients: clients.max(0) as u64,
+            sends: total(|traffic| &traffic.sends),
+            bytes_sent: total(|traffic| &traffic.bytes_sent),
+            messages_received: total(|traffic| &traffic.messages_received),
+            bytes_received: total(|traffic| &traffic.bytes_received),
+        }
+    }
+
     pub(crate) fn new(shards: usize) -> Self {
         Self {
             shards: (0..shards).map(|_| ShardMetrics::default()).collect(),
@@ -188,12 +244,12 @@ fn step(gauge: &AtomicI64, by: i64) {
 }
 
 impl ShardMetrics {
-    pub(crate) fn clients_up(&self) {
-        step(&self.clients, 1);
+    pub(crate) fn clients_up(&self, transport: Transport) {
+        step(&self.traffic[transport.index()].clients, 1);
     }
 
-    pub(crate) fn clients_down(&self) {
-        step(&self.clients, -1);
+    pub(crate) fn clients_down(&self, transport: Transport) {
+        step(&self.traffic[transport.index()].clients, -1);
     }
 
     pub(crate) fn subscriptions_up(&self) {

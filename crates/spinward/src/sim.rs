@@ -200,6 +200,7 @@ impl SimNode {
             transport: Transport::WebSocket,
             handshake: Arc::new(handshake),
             frame_pings: false,
+            secret: None,
             io: Io::Stream(Box::new(tokio::io::empty())),
             leftover: Bytes::new(),
         };
@@ -337,6 +338,7 @@ impl SimNode {
                 Some(Item::Entry(entry)) => target.core.entry(entry, now, &mut target.exec),
                 // Only services of real sockets hand connections over.
                 Some(Item::Connection(accepted)) => drop(accepted),
+                Some(Item::Pulled(_)) => {}
             }
         }
         max

@@ -221,6 +221,13 @@ impl Form {
     }
 }
 
+/// The bidirectional dialect of an encoding in WebSocket frames.
+impl From<Protocol> for Form {
+    fn from(encoding: Protocol) -> Self {
+        Self::websocket(encoding)
+    }
+}
+
 impl fmt::Debug for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}, {:?}", self.dialect(), self.framing())

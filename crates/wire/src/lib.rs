@@ -27,6 +27,6 @@ pub use encode::{
 };
 pub use error::DecodeError;
 pub use form::{Dialect, Direction, Form, Framing};
-pub use framing::{Commands, Replies, decode_reply};
+pub use framing::{Commands, Replies, decode_emulation, decode_reply};
 pub use kind::{DeltaType, SubscriptionType};
 pub use protocol::Protocol;

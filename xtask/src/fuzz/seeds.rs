@@ -40,6 +40,21 @@ fn seed(target: &str, line: &str) -> Option<Vec<u8>> {
             let len = u8::try_from(message.len()).ok()?;
             Some([&[len & 1, len][..], &message].concat())
         }
+        // Encoding, limit and chunk size, then the message twice.
+        "delimited" => {
+            let (encoding, message) = match json {
+                Some(text) => (0, [text, b"\n"].concat()),
+                None => {
+                    let message = hex(line)?;
+                    (
+                        1,
+                        [&[u8::try_from(message.len()).ok().filter(|len| *len < 128)?][..], &message]
+                            .concat(),
+                    )
+                }
+            };
+            Some([&[encoding, 255, 20][..], &message, &message].concat())
+        }
         // Limit and chunk size, then a masked text frame; a key of zeros leaves the text readable.
         "ws" => {
             let text = json?;

@@ -9,7 +9,8 @@ use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, typed};
 use crate::session::RefusalLog;
 use http::Request;
 use hyper::body::Incoming;
-use spinward::{Node, ShardState};
+use spinward::identity::Transport;
+use spinward::{Node, ShardState, Snapshot, TransportCounters};
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,41 +143,27 @@ fn page(
         page.row("centrifugo_client_recover", &labels, *count);
     }
     page.head("centrifugo_client_connections_inflight", "gauge", "Connections by transport.");
-    let transport = [
-        ("transport", "websocket"),
-        ("accept_protocol", ""),
-        ("client_name", "unregistered"),
-        ("client_version", ""),
-    ];
-    page.row("centrifugo_client_connections_inflight", &transport, counters.clients);
-    page.head("centrifugo_transport_messages_sent", "counter", "Sends to clients.");
-    page.row(
-        "centrifugo_transport_messages_sent",
-        &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")],
-        counters.sends,
-    );
-    page.head("centrifugo_transport_messages_sent_size", "counter", "Bytes sent to clients.");
-    page.row(
-        "centrifugo_transport_messages_sent_size",
-        &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")],
-        counters.bytes_sent,
-    );
-    page.head("centrifugo_transport_messages_received", "counter", "Messages from clients.");
-    page.row(
-        "centrifugo_transport_messages_received",
-        &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")],
-        counters.messages_received,
-    );
-    page.head("centrifugo_transport_messages_received_size", "counter", "Bytes from clients.");
-    page.row(
-        "centrifugo_transport_messages_received_size",
-        &[("transport", "websocket"), ("frame_type", ""), ("channel_namespace", "")],
-        counters.bytes_received,
-    );
+    for one in transports(&counters) {
+        let labels = [
+            ("transport", one.transport.name()),
+            ("accept_protocol", ""),
+            ("client_name", "unregistered"),
+            ("client_version", ""),
+        ];
+        page.row("centrifugo_client_connections_inflight", &labels, one.clients);
+    }
+    for (name, help, count) in TRAFFIC {
+        page.head(name, "counter", help);
+        for one in transports(&counters) {
+            let labels = [("transport", one.transport.name()), ("frame_type", ""), ("channel_namespace", "")];
+            page.row(name, &labels, count(one));
+        }
+    }
     page.one("spinward_connections", "gauge", "Connections, logged in or not.", counters.connections);
     page.head("spinward_connections_accepted_total", "counter", "Connections by what moves their bytes.");
     page.row("spinward_connections_accepted_total", &[("mover", "poller")], counters.poller_accepted);
     page.row("spinward_connections_accepted_total", &[("mover", "task")], counters.task_accepted);
+    page.row("spinward_connections_accepted_total", &[("mover", "body")], counters.body_accepted);
     page.one(
         "spinward_deliveries_total",
         "counter",
@@ -186,7 +173,7 @@ fn page(
     for (name, help, count) in [
         (
             "spinward_publication_encodings_total",
-            "Frames made of publications, each shared by all subscribers who take the same form.",
+            "Publications encoded, each time for all subscribers with the same dialect and delta base.",
             counters.encodings,
         ),
         (
@@ -323,6 +310,24 @@ fn heap() -> Option<u64> {
     }
     #[cfg(not(target_os = "linux"))]
     None
+}
+
+/// A count of one transport.
+type Count = fn(&TransportCounters) -> u64;
+
+/// Names and help of the metrics of what is sent and received.
+const TRAFFIC: [(&str, &str, Count); 4] = [
+    ("centrifugo_transport_messages_sent", "Sends to clients.", |one| one.sends),
+    ("centrifugo_transport_messages_sent_size", "Bytes sent to clients.", |one| one.bytes_sent),
+    ("centrifugo_transport_messages_received", "Messages from clients.", |one| one.messages_received),
+    ("centrifugo_transport_messages_received_size", "Bytes from clients.", |one| one.bytes_received),
+];
+
+/// The transports to show: WebSocket, and the others once they were used.
+fn transports(counters: &Snapshot) -> impl Iterator<Item = &TransportCounters> {
+    let shown =
+        |one: &&TransportCounters| one.transport == Transport::WebSocket || one.clients + one.sends > 0;
+    counters.by_transport.iter().filter(shown)
 }
 
 struct Page(String);

@@ -1,6 +1,7 @@
 //! State shared by the shards of a node: the channel directory, the user registry, and a way into every shard.
 
 mod comparisons;
+mod connection_rate;
 pub(crate) mod pulse;
 pub(crate) mod user_rates;
 pub(crate) mod users;
@@ -17,6 +18,7 @@ use crate::mailbox::admission::Admission;
 use crate::mailbox::inbox::{Control, Entry, Inbox};
 use crate::metrics::{Metrics, bump};
 use comparisons::Comparisons;
+use connection_rate::Rate;
 use parking_lot::Mutex;
 use pulse::Pulse;
 use std::sync::Arc;
@@ -37,6 +39,8 @@ pub(crate) struct Hub {
     /// `None` where no limit is set.
     pub(crate) user_rates: Option<UserRates>,
     pub(crate) admission: Arc<Admission>,
+    /// Limit on new connections, of all transports together.
+    pub(crate) connection_rate: Rate,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) metrics: Metrics,
     /// Empty with the memory broker, which loses nothing.
@@ -60,6 +64,7 @@ impl Hub {
             users: Users::new(seed),
             user_rates: UserRates::new(&config.rate_limits.user_commands, seed),
             admission: Arc::new(Admission::new(seed, &config, inboxes.clone())),
+            connection_rate: Rate::new(config.connection_rate_limit),
             inboxes,
             metrics: Metrics::new(shards),
             pulse: Pulse::new(shards),
@@ -161,7 +166,11 @@ impl Hub {
 
     /// Hands a connection to a shard. Where that has ended, the connection is dropped.
     pub(crate) fn accept(&self, accepted: Accepted) {
-        let shard = self.place(accepted.id);
+        self.accept_at(self.place(accepted.id), accepted);
+    }
+
+    /// Hands a connection to the shard that was picked for it.
+    pub(crate) fn accept_at(&self, shard: usize, accepted: Accepted) {
         if self.inboxes[shard].accept(Box::new(accepted)) {
             self.inboxes[shard].wake();
         }

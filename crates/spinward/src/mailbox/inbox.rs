@@ -11,6 +11,7 @@ use crate::mailbox::call::Outcome;
 use crate::mailbox::fan_out::Share;
 use crate::mailbox::walk::Walk;
 use crate::publication::{ClientInfo, Position};
+use crate::session_id::Secret;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
@@ -23,11 +24,15 @@ use tokio::sync::{Notify, mpsc};
 pub(crate) enum Item {
     /// A connection to take over. This is for the mover, which has the sockets, and not for the core.
     Connection(Box<Accepted>),
+    /// The body of a connection has room again, or nobody reads it any more. For the mover too.
+    Pulled(Handle),
     Entry(Entry),
 }
 
 /// Something for the core of a shard to do.
 pub(crate) enum Entry {
+    /// A message of a client that came by a request of its own. The secret proves that the connection is the client's.
+    Input { handle: Handle, secret: Secret, message: Bytes },
     /// Deliver a publication to the local subscribers of a channel.
     Publication { channel: Arc<Channel>, delivery: Arc<Delivery>, share: Share },
     /// Tell the local subscribers of a channel that somebody joined or left.
@@ -66,6 +71,7 @@ impl Entry {
             Self::Control { control, .. } => {
                 ENTRY_BYTES + if let Control::Send(data) = control.as_ref() { data.len() } else { 0 }
             }
+            Self::Input { message, .. } => ENTRY_BYTES + message.len(),
             Self::Walk(walk) => walk.weight(),
             Self::Outcome { .. }
             | Self::Interest { .. }
@@ -132,8 +138,9 @@ pub(crate) struct Refused;
 
 /// The queue of one shard.
 ///
-/// Publications, joins and leaves, and what the application does to connections have a budget of bytes. Where it
-/// is spent, publishers and callers of the API wait, and joins and leaves are dropped. The other entries are
+/// Publications, joins and leaves, what the application does to connections, and messages of clients that come by
+/// requests have a budget of bytes. Where it is spent, publishers, callers of the API and those requests wait, and joins
+/// and leaves are dropped. The other entries are
 /// bounded by what causes them: connections by the number of files, answers by the calls in flight.
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
@@ -196,10 +203,19 @@ impl Inbox {
 
     /// Appends a connection. Returns false if the shard has ended.
     pub(crate) fn accept(&self, accepted: Box<Accepted>) -> bool {
+        self.append(Item::Connection(accepted))
+    }
+
+    /// Appends a report about the body of a connection: one at a time. Returns false if the shard has ended.
+    pub(crate) fn report(&self, handle: Handle) -> bool {
+        self.append(Item::Pulled(handle))
+    }
+
+    fn append(&self, item: Item) -> bool {
         let mut queue = self.queue.lock();
         let open = !queue.closed;
         if open {
-            queue.items.push_back(Item::Connection(accepted));
+            queue.items.push_back(item);
         }
         open
     }

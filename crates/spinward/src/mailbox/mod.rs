@@ -5,4 +5,5 @@ pub(crate) mod admission;
 pub(crate) mod call;
 pub(crate) mod fan_out;
 pub(crate) mod inbox;
+pub(crate) mod pipe;
 pub(crate) mod walk;

@@ -10,6 +10,7 @@ use crate::identity::{Application, Identity};
 use crate::mailbox::call::Call;
 use crate::mailbox::inbox::Control;
 use crate::publication::Position;
+use crate::session_id::SessionId;
 use crate::to_wire::payload;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{ConnectRequest, ConnectResult, Reply};
@@ -68,7 +69,7 @@ impl Session {
         let Registered::Yes { user, replaced } = registered else {
             return self.close(cx, DisconnectCode::CONNECTION_LIMIT);
         };
-        cx.metrics.clients_up();
+        cx.metrics.clients_up(self.transport);
         self.identity = Some(Arc::new(Identity {
             id: self.id,
             user,
@@ -116,6 +117,12 @@ impl Session {
     /// The command is answered with an error. The client may try again on another connection only. The handshake
     /// stays until this one is closed: by it the host counts connections that are not logged in.
     fn connect_failed(&mut self, cx: &mut Cx<'_>, id: u32, code: &ErrorCode) {
+        if self.dialect.is_unidirectional() {
+            // No reply reaches such a client. The codes are those of Centrifugo v6.9.
+            let expired = code.code == ErrorCode::EXPIRED.code || code.code == ErrorCode::TOKEN_EXPIRED.code;
+            let code = if expired { DisconnectCode::EXPIRED } else { DisconnectCode::SERVER_ERROR };
+            return self.close(cx, code);
+        }
         self.phase = Phase::Refused;
         self.error(cx, id, code);
     }
@@ -131,8 +138,12 @@ impl Session {
             data: payload(data, self.dialect.encoding()),
             // The interval is sent in whole seconds, rounded up so that a client does not give up early.
             ping: u32::try_from(ping.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
-            pong: !ping.is_zero() && !cx.config.pong_timeout.is_zero(),
+            pong: !self.dialect.is_unidirectional() && !ping.is_zero() && !cx.config.pong_timeout.is_zero(),
             time: if cx.config.connect_include_server_time { cx.now.wall } else { 0 },
+            session: cx.secrets.get(&cx.handle.slot()).map_or_else(String::new, |secret| {
+                SessionId { handle: cx.handle, secret: *secret }.to_string()
+            }),
+            node: if self.transport.is_emulated() { cx.hub.node.to_string() } else { String::new() },
             ..ConnectResult::default()
         }
     }

@@ -20,7 +20,7 @@ impl Session {
     /// Takes one command of the client. Must not be called while one is under way.
     pub(crate) fn on_command(&mut self, cx: &mut Cx<'_>, incoming: Incoming) {
         let Incoming { id, request } = incoming;
-        if self.is_refused() {
+        if self.ignores_input() {
             return;
         }
         let Some(request) = request else {

@@ -23,8 +23,10 @@ use crate::hub::Hub;
 use crate::id::ClientId;
 use crate::identity::{Identity, Transport};
 use crate::lazy_vec::LazyVec;
+use crate::mailbox::accepted::Accepted;
 use crate::mailbox::call::{Call, Called, SessionCall};
 use crate::metrics::ShardMetrics;
+use crate::session_id::Secrets;
 use expiry::Expiry;
 pub(crate) use may_push::MayPush;
 use spinward_wire::Dialect;
@@ -49,6 +51,8 @@ pub(crate) struct Cx<'a> {
     /// Replies and pushes of this event, in order, still without a transport frame.
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) metrics: &'a ShardMetrics,
+    /// What the connect reply of some connections has a part of.
+    pub(crate) secrets: &'a Secrets,
     /// Work that the bytes of commands and replies say nothing of, in bytes that it took to do.
     pub(crate) cost: usize,
     /// The session ended with this.
@@ -124,27 +128,19 @@ enum Waiting {
 }
 
 impl Session {
-    pub(crate) fn new(
-        id: ClientId,
-        dialect: Dialect,
-        transport: Transport,
-        handshake: Arc<Handshake>,
-        frame_pings: bool,
-        config: &Config,
-        now: Now,
-    ) -> Self {
+    pub(crate) fn new(accepted: &Accepted, config: &Config, now: Now) -> Self {
         let stale = config.stale_close_delay.as_millis() as u64;
         Self {
-            id,
-            dialect,
-            transport,
+            id: accepted.id,
+            dialect: accepted.form.dialect(),
+            transport: accepted.transport,
             phase: Phase::New,
             server_side_refresh: false,
-            frame_pings,
+            frame_pings: accepted.frame_pings,
             refreshing: false,
             next_token: 0,
             identity: None,
-            handshake: Some(handshake),
+            handshake: Some(Arc::clone(&accepted.handshake)),
             busy: None,
             subscriptions: Subscriptions::default(),
             entering: LazyVec::default(),
@@ -168,6 +164,12 @@ impl Session {
     /// Its login ended in an error: nothing that it sends counts.
     pub(crate) fn is_refused(&self) -> bool {
         self.phase == Phase::Refused
+    }
+
+    /// Nothing that the client says counts, well-formed or not: its login ended in an error, or it is a unidirectional
+    /// client that has sent its connect request. (Centrifugo v6.9 ignores the same.)
+    pub(crate) fn ignores_input(&self) -> bool {
+        self.is_refused() || self.dialect.is_unidirectional() && self.phase != Phase::New
     }
 
     fn token(&mut self) -> u32 {
@@ -215,9 +217,9 @@ impl Session {
 
     /// Sends a ping: one of the framing itself where the client asked for those, else a reply with nothing in it.
     fn ping(&self, cx: &mut Cx<'_>) {
-        if self.frame_pings {
-            cx.ping = true;
-        } else {
+        // Unidirectional clients get both, as from Centrifugo v6.9.
+        cx.ping = self.frame_pings || self.dialect.is_unidirectional();
+        if !self.frame_pings {
             self.reply(cx, &Reply::default());
         }
     }
@@ -272,7 +274,7 @@ impl Session {
         self.leave_all(cx);
         if let Some(identity) = &self.identity {
             cx.hub.users.unregister(&identity.user, cx.handle);
-            cx.metrics.clients_down();
+            cx.metrics.clients_down(self.transport);
         }
         if was_in {
             self.tell(cx, Call::Disconnected(code.clone()));

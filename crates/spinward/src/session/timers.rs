@@ -79,7 +79,7 @@ impl Session {
         if self.phase == Phase::Connected && cx.now.mono >= self.ping_at {
             self.ping_at = cx.now.mono + millis(cx.config.ping_interval);
             let timeout = millis(cx.config.pong_timeout);
-            if timeout != 0 {
+            if timeout != 0 && !self.dialect.is_unidirectional() {
                 // Special than one may be outstanding where a command takes long: each is answered in the end.
                 self.pongs_due = self.pongs_due.saturating_add(1);
                 if self.pong_by == NEVER {

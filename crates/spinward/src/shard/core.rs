@@ -14,6 +14,7 @@ use crate::mailbox::call::{Called, Outcome, SessionCall, ShardCall};
 use crate::mailbox::inbox::{Control, Entry};
 use crate::mailbox::walk::Walk;
 use crate::session::{Cx, Session};
+use crate::session_id::Secrets;
 use crate::shard::probe::Probes;
 use crate::shard::rates::Rates;
 use crate::shard::refresh::Refresh;
@@ -110,6 +111,7 @@ pub(crate) struct Core {
     /// Walks over many connections, each with its weight in the inbox. The first is under way.
     pub(super) walks: VecDeque<(Walk, usize)>,
     pub(super) unsent: Unsent,
+    pub(super) secrets: Secrets,
     pub(super) shutting_down: bool,
 }
 
@@ -147,6 +149,7 @@ impl Core {
             refresh: presence_refresh.map(|interval| Refresh::new(interval, now)),
             walks: VecDeque::new(),
             unsent: Unsent::default(),
+            secrets: Secrets::default(),
             shutting_down: false,
             hub,
             config,
@@ -159,6 +162,7 @@ impl Core {
         let weight = if let Entry::Walk(_) = entry { 0 } else { entry.weight() };
         let deliveries = entry.deliveries();
         match entry {
+            Entry::Input { handle, secret, message } => self.request(handle, &secret, &message, now, exec),
             Entry::Publication { channel, delivery, share } => {
                 self.deliver(channel.id, &delivery, now, exec);
                 self.hand_over(channel, share.lots);
@@ -316,6 +320,7 @@ impl Core {
             calls: &mut self.calls,
             out: &mut self.out,
             metrics: &self.hub.metrics.shards[usize::from(self.shard)],
+            secrets: &self.secrets,
             cost: 0,
             closed: None,
             violation: None,
@@ -394,6 +399,11 @@ impl Core {
 
     pub(super) fn metrics(&self) -> &crate::metrics::ShardMetrics {
         &self.hub.metrics.shards[usize::from(self.shard)]
+    }
+
+    pub(super) fn traffic(&self, slot: u32) -> &crate::metrics::Traffic {
+        let transport = self.slots[slot as usize].transport;
+        &self.metrics().traffic[transport.index()]
     }
 }
 

@@ -127,7 +127,7 @@ impl Core {
         entry.state = State::Closing;
         entry.pending = None;
         entry.held = None;
-        entry.decoder = Decoder::Absent;
+        entry.decoder = Decoder::Whole;
         self.wheel.set(slot, now.mono + CLOSE_MS);
         self.mark(slot);
     }

@@ -1,17 +1,19 @@
 //! A shard: one thread that holds connections, with everything that they need in its own memory.
 
+mod body;
 pub(crate) mod core;
 mod deliver;
 mod emit;
 mod enter;
 pub(crate) mod outbox;
 mod pace;
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), path = "no_poll.rs")]
 mod poll;
 mod probe;
 mod rates;
 mod receive;
 mod refresh;
+mod request;
 pub(crate) mod slots;
 mod stream;
 mod task;
@@ -28,8 +30,10 @@ use crate::hub::Hub;
 use crate::mailbox::accepted::{Accepted, Io};
 use crate::mailbox::inbox::{Entry, Item};
 use crate::metrics::add;
+use body::Bodies;
 use core::{Core, Execute};
 use pace::Pace;
+use poll::{Epoll, Poller, Watched};
 use slots::State;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -46,8 +50,6 @@ const ENTRIES_PER_TURN: usize = 512;
 const SENDS_PER_SLICE: usize = 256;
 /// Cost of an entry beside the cost of its effects.
 const ENTRY: usize = 256;
-#[cfg(target_os = "linux")]
-const READS_PER_TURN: usize = 256;
 /// After so many sends and more, a shard rests before it takes the next publications: what comes in that time goes out
 /// with one send for each connection and not with many. It rests about as long as the sends took, so a message that
 /// comes alone is never held up, and one in a stream not much longer than by what is sent before it.
@@ -67,8 +69,8 @@ pub(crate) struct Driver {
     shard: usize,
     entries: VecDeque<Item>,
     scratch: Box<[u8]>,
-    #[cfg(target_os = "linux")]
-    poller: poll::Poller,
+    poller: Poller,
+    bodies: Bodies,
     tasks: Tasks,
     /// Deliveries of publications since there was nothing to do.
     delivered: u32,
@@ -96,8 +98,7 @@ pub(crate) fn spawn(
     presence_refresh: Option<Duration>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    #[cfg(target_os = "linux")]
-    let (poller, epoll) = poll::Poller::new()?;
+    let (poller, epoll) = Poller::new()?;
     std::thread::Builder::new().name(format!("shard-{shard}")).spawn(move || {
         let hub = Arc::clone(&channels.hub);
         let _ending = Ending { hub: Arc::clone(&hub), shard };
@@ -110,8 +111,8 @@ pub(crate) fn spawn(
             shard,
             entries: VecDeque::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
-            #[cfg(target_os = "linux")]
             poller,
+            bodies: Bodies::default(),
             tasks: Tasks::default(),
             delivered: 0,
             sends: 0,
@@ -122,14 +123,7 @@ pub(crate) fn spawn(
             stopping: false,
             hub,
         };
-        tokio::task::LocalSet::new().block_on(
-            &runtime,
-            run(
-                driver,
-                #[cfg(target_os = "linux")]
-                epoll,
-            ),
-        );
+        tokio::task::LocalSet::new().block_on(&runtime, run(driver, epoll));
     })
 }
 
@@ -150,13 +144,12 @@ impl Drop for Ending {
     }
 }
 
-async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
+async fn run(driver: Driver, epoll: Epoll) {
     let hub = Arc::clone(&driver.hub);
     let shard = driver.shard;
     let inbox = Arc::clone(&hub.inboxes[shard]);
-    #[cfg(target_os = "linux")]
-    let mut epoll = match poll::Poller::watch(epoll) {
-        Ok(epoll) => epoll,
+    let mut watched = match epoll.watch() {
+        Ok(watched) => watched,
         Err(error) => {
             tracing::error!(%error, "shard cannot watch its sockets");
             return;
@@ -167,11 +160,7 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
     loop {
         let (more, resting, deadline) = {
             let mut driver_ref = driver.borrow_mut();
-            driver_ref.turn(
-                &driver,
-                #[cfg(target_os = "linux")]
-                epoll.get_mut(),
-            );
+            driver_ref.turn(&driver, &mut watched);
             if driver_ref.stopping && driver_ref.core.connections() == 0 || hub.pulse.is_halted(shard) {
                 return;
             }
@@ -186,7 +175,6 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
         if more {
             // There may be something to do for as long as one client likes: sockets are looked at all the same, and
             // tasks of this shard get their turn too.
-            #[cfg(target_os = "linux")]
             driver.borrow_mut().poller.woken();
             tokio::task::yield_now().await;
             continue;
@@ -194,24 +182,11 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
         let now = hub.clock.now().mono;
         let sleep =
             Duration::from_millis(deadline.map_or(3_600_000, |deadline| deadline.saturating_sub(now)));
-        #[cfg(target_os = "linux")]
         tokio::select! {
             biased;
             () = inbox.ready(), if !resting => {}
             () = rest.as_mut(), if resting => driver.borrow_mut().resting = false,
-            guard = epoll.readable() => {
-                if let Ok(mut guard) = guard {
-                    guard.clear_ready();
-                }
-                driver.borrow_mut().poller.woken();
-            }
-            () = tokio::time::sleep(sleep) => {}
-        }
-        #[cfg(not(target_os = "linux"))]
-        tokio::select! {
-            biased;
-            () = inbox.ready(), if !resting => {}
-            () = rest.as_mut(), if resting => driver.borrow_mut().resting = false,
+            () = watched.ready() => driver.borrow_mut().poller.woken(),
             () = tokio::time::sleep(sleep) => {}
         }
     }
@@ -219,7 +194,7 @@ async fn run(driver: Driver, #[cfg(target_os = "linux")] epoll: mio::Poll) {
 
 impl Driver {
     /// One round through everything there is to do, each part bounded.
-    fn turn(&mut self, own: &Rc<RefCell<Self>>, #[cfg(target_os = "linux")] epoll: &mut mio::Poll) {
+    fn turn(&mut self, own: &Rc<RefCell<Self>>, watched: &mut Watched) {
         let now = self.hub.clock.now();
         self.hub.pulse.answer(self.shard, now.mono);
         fault::on_turn();
@@ -234,8 +209,7 @@ impl Driver {
         self.flush();
         // Those that are read now and come to wait are served in the next turn: no connection has two in one.
         let waiting = self.core.runnable();
-        #[cfg(target_os = "linux")]
-        self.read_sockets(epoll);
+        self.read_sockets(watched);
         self.work(waiting);
         self.flush();
         self.resume();
@@ -267,11 +241,10 @@ impl Driver {
     }
 
     fn has_more(&self) -> bool {
-        #[cfg(target_os = "linux")]
-        if self.poller.has_ready() {
-            return true;
-        }
-        !self.entries.is_empty() || self.core.has_dirty() || self.core.runnable() > 0
+        self.poller.has_ready()
+            || !self.entries.is_empty()
+            || self.core.has_dirty()
+            || self.core.runnable() > 0
     }
 
     /// With nothing left to do, returns the time to rest first, if at all.
@@ -302,6 +275,7 @@ impl Driver {
             match self.entries.pop_front() {
                 None => return,
                 Some(Item::Connection(accepted)) => self.accept(*accepted, now, own),
+                Some(Item::Pulled(handle)) => self.pulled(handle),
                 Some(Item::Entry(Entry::Shutdown)) => self.stop(now),
                 Some(Item::Entry(entry)) => {
                     let published = matches!(entry, Entry::Publication { .. });
@@ -323,25 +297,27 @@ impl Driver {
             return;
         };
         let metrics = &self.hub.metrics.shards[self.shard];
-        match accepted.io {
-            #[cfg(target_os = "linux")]
-            Io::Tcp(stream) => {
-                add(&metrics.poller_accepted, 1);
-                if let Err(error) = self.poller.add(slot, stream) {
+        let stream = match accepted.io {
+            Io::Stream(stream) => Some(stream),
+            Io::Tcp(socket) => match self.poller.add(slot, socket) {
+                Ok(stream) => stream,
+                Err(error) => {
                     tracing::warn!(%error, "cannot watch a socket");
-                    self.core.eof(slot, now, &mut self.exec);
-                    return;
+                    return self.core.eof(slot, now, &mut self.exec);
                 }
-            }
-            #[cfg(not(target_os = "linux"))]
-            Io::Tcp(stream) => {
-                add(&metrics.task_accepted, 1);
-                match stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream)) {
-                    Ok(stream) => self.tasks.start(slot, Box::new(stream), own),
-                    Err(_) => return self.core.eof(slot, now, &mut self.exec),
+            },
+            Io::Body(writer) => {
+                add(&metrics.body_accepted, 1);
+                if !self.bodies.start(slot, self.core.handle(slot), writer) {
+                    return self.core.eof(slot, now, &mut self.exec);
                 }
+                self.core.receive_whole(slot, &accepted.leftover, now, &mut self.exec);
+                return;
             }
-            Io::Stream(stream) => {
+        };
+        match stream {
+            None => add(&metrics.poller_accepted, 1),
+            Some(stream) => {
                 add(&metrics.task_accepted, 1);
                 self.tasks.start(slot, stream, own);
             }
@@ -355,7 +331,6 @@ impl Driver {
     /// Slots whose command is answered read on.
     fn resume(&mut self) {
         while let Some(slot) = self.core.take_resumed() {
-            #[cfg(target_os = "linux")]
             if self.poller.resume(slot) {
                 continue;
             }
@@ -374,8 +349,7 @@ impl Driver {
         for _ in 0..SENDS_PER_SLICE {
             let Some(slot) = take(&mut self.core) else { return };
             self.sends = self.sends.saturating_add(1);
-            if !self.tasks.wake(slot) {
-                #[cfg(target_os = "linux")]
+            if !self.tasks.wake(slot) && !self.flush_body(slot) {
                 self.flush_socket(slot);
             }
             if !pace.may_go_on(SYSTEM_CALL) {
@@ -387,7 +361,7 @@ impl Driver {
     /// Releases the connection.
     fn release(&mut self, slot: u32) {
         self.tasks.forget(slot);
-        #[cfg(target_os = "linux")]
+        self.bodies.forget(slot);
         self.poller.remove(slot);
         self.core.release(slot);
     }

@@ -104,6 +104,25 @@ impl Outbox {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
+    /// Returns the bytes to send next: the first piece where it is alone or large, otherwise as many whole pieces as fit
+    /// into `scratch`.
+    pub(super) fn gather<'a>(&'a self, scratch: &'a mut [u8]) -> &'a [u8] {
+        let first = self.iter().next().map_or(&[][..], |first| &first[..]);
+        if self.pieces() == 1 || first.len() >= scratch.len() {
+            return first;
+        }
+        let mut filled = 0;
+        for piece in self.iter() {
+            let end = filled + piece.len();
+            if end > scratch.len() {
+                break;
+            }
+            scratch[filled..end].copy_from_slice(piece);
+            filled = end;
+        }
+        &scratch[..filled]
+    }
+
     /// The first `count` bytes are sent.
     pub(crate) fn advance(&mut self, mut count: usize) {
         count = count.min(self.len());

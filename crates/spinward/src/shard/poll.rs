@@ -1,10 +1,13 @@
 //! The poller: moves the bytes of plain TCP sockets, which own no buffer and no task.
+//!
+//! It needs Linux's epoll. Elsewhere `no_poll.rs` takes its place, and tasks move the bytes.
 
+use crate::mailbox::accepted::Stream;
 use crate::metrics::add;
+use crate::shard::Driver;
 use crate::shard::pace::Pace;
 use crate::shard::slots::State;
 use crate::shard::work::SYSTEM_CALL;
-use crate::shard::{Driver, READS_PER_TURN, SCRATCH};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 use std::collections::VecDeque;
@@ -12,6 +15,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+
+/// Reads of one turn.
+const READS_PER_TURN: usize = 256;
 
 /// The sockets of a shard, watched by an epoll instance of their own, which the runtime watches in turn.
 pub(super) struct Poller {
@@ -35,9 +41,37 @@ struct Socket {
     shut: bool,
 }
 
+/// The epoll instance of a poller.
+pub(super) struct Epoll(Poll);
+
+/// An epoll instance that the runtime watches.
+pub(super) struct Watched(AsyncFd<Poll>);
+
+impl Epoll {
+    /// Has the runtime watch the epoll instance. Within a runtime only.
+    pub(super) fn watch(self) -> std::io::Result<Watched> {
+        #[expect(
+            deprecated,
+            reason = "what replaces it asks for an unsafe promise that the descriptor stays open while it \
+            is watched; it does, because the instance that owns it is moved in here and never replaced"
+        )]
+        let watched = AsyncFd::with_interest(self.0, tokio::io::Interest::READABLE);
+        watched.map(Watched)
+    }
+}
+
+impl Watched {
+    /// Waits until there are events.
+    pub(super) async fn ready(&self) {
+        if let Ok(mut guard) = self.0.readable().await {
+            guard.clear_ready();
+        }
+    }
+}
+
 impl Poller {
     /// A poller, and the epoll instance that reports what is ready.
-    pub(super) fn new() -> std::io::Result<(Self, Poll)> {
+    pub(super) fn new() -> std::io::Result<(Self, Epoll)> {
         let poll = Poll::new()?;
         let poller = Self {
             registry: poll.registry().try_clone()?,
@@ -46,17 +80,7 @@ impl Poller {
             ready: VecDeque::new(),
             woken: false,
         };
-        Ok((poller, poll))
-    }
-
-    /// Has the runtime watch the epoll instance. Within a runtime only.
-    pub(super) fn watch(poll: Poll) -> std::io::Result<AsyncFd<Poll>> {
-        #[expect(
-            deprecated,
-            reason = "what replaces it asks for an unsafe promise that the descriptor stays open while it \
-            is watched; it does, because the instance that owns it is moved in here and never replaced"
-        )]
-        AsyncFd::with_interest(poll, tokio::io::Interest::READABLE)
+        Ok((poller, Epoll(poll)))
     }
 
     pub(super) const fn woken(&mut self) {
@@ -67,7 +91,12 @@ impl Poller {
         !self.ready.is_empty()
     }
 
-    pub(super) fn add(&mut self, slot: u32, stream: std::net::TcpStream) -> std::io::Result<()> {
+    /// Takes a socket. One that a task has to carry is given back: none, with this poller.
+    pub(super) fn add(
+        &mut self,
+        slot: u32,
+        stream: std::net::TcpStream,
+    ) -> std::io::Result<Option<Box<dyn Stream>>> {
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         stream.set_nodelay(true)?;
@@ -78,7 +107,7 @@ impl Poller {
         }
         self.sockets[index] =
             Some(Socket { stream, readable: false, ended: false, queued: false, shut: false });
-        Ok(())
+        Ok(None)
     }
 
     pub(super) fn remove(&mut self, slot: u32) {
@@ -112,9 +141,9 @@ impl Poller {
 
 impl Driver {
     /// Takes the events there are, and reads from sockets that have input.
-    pub(super) fn read_sockets(&mut self, poll: &mut Poll) {
+    pub(super) fn read_sockets(&mut self, watched: &mut Watched) {
         if std::mem::take(&mut self.poller.woken) {
-            self.take_events(poll);
+            self.take_events(watched.0.get_mut());
         }
         let mut pace = Pace::new(&self.hub.clock);
         // One that has more is queued again, for the next turn.
@@ -217,29 +246,14 @@ impl Driver {
             if outbox.is_empty() {
                 break;
             }
-            let (sent, wanted) = {
-                let mut pieces = outbox.iter();
-                let first = pieces.next().map_or(&[][..], |first| &first[..]);
-                if outbox.pieces() == 1 || first.len() >= SCRATCH {
-                    (socket.stream.write(first), first.len())
-                } else {
-                    let mut filled = 0;
-                    for piece in outbox.iter() {
-                        let end = filled + piece.len();
-                        if end > self.scratch.len() {
-                            break;
-                        }
-                        self.scratch[filled..end].copy_from_slice(piece);
-                        filled = end;
-                    }
-                    (socket.stream.write(&self.scratch[..filled]), filled)
-                }
-            };
-            let metrics = &self.hub.metrics.shards[self.shard];
+            let bytes = outbox.gather(&mut self.scratch);
+            let wanted = bytes.len();
+            let sent = socket.stream.write(bytes);
+            let traffic = &self.hub.metrics.shards[self.shard].traffic[self.core.transport(slot).index()];
             match sent {
                 Ok(count) => {
-                    add(&metrics.sends, 1);
-                    add(&metrics.bytes_sent, count as u64);
+                    add(&traffic.sends, 1);
+                    add(&traffic.bytes_sent, count as u64);
                     self.core.sent(slot, count);
                     if count < wanted {
                         return self.core.set_blocked(slot, true);

@@ -15,7 +15,7 @@ impl Core {
     /// Bytes of a connection that wants input. Input that cannot be handled in this turn is kept: see [`super::work`].
     pub(crate) fn input(&mut self, slot: u32, bytes: &mut [u8], now: Now, exec: &mut impl Execute) {
         debug_assert!(self.slots[slot as usize].pending.is_none(), "read from while something waits");
-        add(&self.metrics().bytes_received, bytes.len() as u64);
+        add(&self.traffic(slot).bytes_received, bytes.len() as u64);
         self.spent = 0;
         self.throttle(slot, bytes.len(), now);
         let used = self.read(slot, bytes, now, exec);
@@ -42,7 +42,7 @@ impl Core {
             match found {
                 Ok(None) => {}
                 Ok(Some(Input::Message(payload))) => {
-                    add(&self.metrics().messages_received, 1);
+                    add(&self.traffic(slot).messages_received, 1);
                     self.message(slot, payload, now, exec);
                 }
                 Ok(Some(Input::Ping(payload))) => {
@@ -85,7 +85,7 @@ impl Core {
     /// Handles the commands of one message, at least one and as many as may be now. Returns how many bytes are left.
     pub(super) fn commands(&mut self, slot: u32, payload: &[u8], now: Now, exec: &mut impl Execute) -> usize {
         let Some(session) = &self.slots[slot as usize].session else { return 0 };
-        if session.is_refused() {
+        if session.ignores_input() {
             return 0;
         }
         let mut commands = Commands::new(self.slots[slot as usize].form.dialect(), payload);

@@ -3,7 +3,8 @@
 use crate::clock::Now;
 use crate::fault::{self, Fault};
 use crate::handle::Handle;
-use crate::mailbox::accepted::Accepted;
+use crate::identity::Transport;
+use crate::mailbox::accepted::{Accepted, Io};
 use crate::session::{MayPush, Session};
 use crate::shard::core::{Core, Execute};
 use crate::shard::outbox::{Outbox, weight};
@@ -12,7 +13,6 @@ use bytes::Bytes;
 use spinward_wire::Form;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::framing::Decoder;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// One connection, or room for one.
@@ -21,6 +21,7 @@ pub(super) struct Slot {
     pub(super) state: State,
     pub(super) marks: Marks,
     pub(super) form: Form,
+    pub(super) transport: Transport,
     pub(super) decoder: Decoder,
     pub(super) outbox: Outbox,
     pub(super) pending: Option<Box<Pending>>,
@@ -143,7 +144,8 @@ impl Core {
                     state: State::Free,
                     marks: Marks::default(),
                     form: accepted.form,
-                    decoder: Decoder::Absent,
+                    transport: accepted.transport,
+                    decoder: Decoder::Whole,
                     outbox: Outbox::default(),
                     pending: None,
                     session: None,
@@ -153,19 +155,18 @@ impl Core {
             }
             None => return None,
         };
-        let session = Session::new(
-            accepted.id,
-            accepted.form.dialect(),
-            accepted.transport,
-            Arc::clone(&accepted.handshake),
-            accepted.frame_pings,
-            &self.config,
-            now,
-        );
+        let session = Session::new(accepted, &self.config, now);
         let entry = &mut self.slots[slot as usize];
         entry.state = State::Open;
         entry.form = accepted.form;
-        entry.decoder = Decoder::new(accepted.form.framing());
+        entry.transport = accepted.transport;
+        if let Some(secret) = accepted.secret {
+            self.secrets.insert(slot, secret);
+        }
+        entry.decoder = match accepted.io {
+            Io::Body(_) => Decoder::Whole,
+            Io::Tcp(_) | Io::Stream(_) => Decoder::new(accepted.form.framing()),
+        };
         entry.session = Some(Box::new(session));
         if let Some(rates) = &mut self.rates {
             rates.open(slot);
@@ -175,11 +176,15 @@ impl Core {
         Some(slot)
     }
 
-    pub(super) fn handle(&self, slot: u32) -> Handle {
+    pub(crate) fn handle(&self, slot: u32) -> Handle {
         Handle::new(self.shard, slot, self.slots[slot as usize].generation)
     }
 
-    pub(super) fn resolve(&self, handle: Handle) -> Option<u32> {
+    pub(crate) fn transport(&self, slot: u32) -> Transport {
+        self.slots[slot as usize].transport
+    }
+
+    pub(crate) fn resolve(&self, handle: Handle) -> Option<u32> {
         let slot = handle.slot();
         let entry = self.slots.get(slot as usize)?;
         (entry.generation == handle.generation() && entry.state != State::Free).then_some(slot)
@@ -273,12 +278,13 @@ impl Core {
         entry.pending = None;
         entry.held = None;
         entry.outbox = Outbox::default();
-        entry.decoder = Decoder::Absent;
+        entry.decoder = Decoder::Whole;
         // It may still be in a queue: those marks stay until it is taken out.
         entry.marks.clear(Marks::BLOCKED | Marks::PROGRESS | Marks::THROTTLED);
         if let Some(rates) = &mut self.rates {
             rates.close(slot);
         }
+        self.secrets.remove(&slot);
         self.wheel.set(slot, u64::MAX);
         // A slot whose generations are used up is retired, so that no handle ever means two connections.
         if entry.generation < u32::MAX {

@@ -9,6 +9,8 @@ use crate::clock::Now;
 use crate::fault::{self, Fault};
 use crate::shard::core::{Core, Execute};
 use crate::shard::slots::{Marks, State};
+use spinward_wire::Protocol;
+use spinward_wire::framing::Decoder;
 use spinward_wire::ws::Payload;
 
 /// Work that one connection may use of a turn. The unit is about the work of a byte received or sent.
@@ -22,7 +24,8 @@ pub(super) const SYSTEM_CALL: usize = 2 << 10;
 /// Cost of a frame beside its bytes.
 pub(super) const FRAME: usize = 64;
 
-/// Input that has to wait: no more than one read and one message.
+/// Input that has to wait: no more than one read and one message where the connection brings it, and a few messages where
+/// requests do.
 #[derive(Default)]
 pub(super) struct Pending {
     /// Commands of the message that was being handled.
@@ -59,6 +62,16 @@ impl Rest {
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.bytes[self.used..]
+    }
+
+    /// Appends a further message. Joined as in one transport message, they are the same commands.
+    pub(super) fn append(&mut self, encoding: Protocol, message: &[u8]) {
+        self.bytes.drain(..self.used);
+        self.used = 0;
+        if encoding == Protocol::Json && self.bytes.last().is_some_and(|last| *last != b'\n') {
+            self.bytes.push(b'\n');
+        }
+        self.bytes.extend_from_slice(message);
     }
 
     pub(super) fn advance(&mut self, count: usize) {
@@ -110,6 +123,8 @@ impl Core {
             if !entry.marks.has(Marks::THROTTLED) {
                 self.resumed.push(slot);
             }
+        } else if matches!(entry.decoder, Decoder::Whole) && entry.marks.has(Marks::THROTTLED) {
+            // Its messages come whether they are read or not: they wait here until it may send again.
         } else if !entry.marks.has(Marks::RUNNABLE) {
             entry.marks.set(Marks::RUNNABLE);
             self.runnable.push_back(slot);

@@ -168,7 +168,7 @@ impl State {
             Some(Item::Entry(Entry::Publication { channel, .. })) if !sink.has_room(&channel.name) => None,
             _ => match self.queued.pop_front()? {
                 Item::Entry(entry) => Some(entry),
-                Item::Connection(_) => None,
+                Item::Connection(_) | Item::Pulled(_) => None,
             },
         }
     }

@@ -1,12 +1,14 @@
 //! WebSocket: a tower service that any hyper or axum application can mount, and a way in for any byte stream.
 
-use super::escape;
-use super::rate::Rate;
+pub use super::admit::NotAdmitted;
+use super::admit::admit;
+pub use super::query_value;
 use crate::hooks::Handshake;
 use crate::identity::{Credentials, Extension, Transport};
 use crate::mailbox::accepted::{Accepted, Io, Stream};
 use crate::node::threads::Threads;
 use crate::node::{Inner, Node};
+use crate::session_id::Secret;
 use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
@@ -17,8 +19,7 @@ use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use spinward_wire::ws::handshake;
 use spinward_wire::ws::request::{self, MAX_HEAD};
-use spinward_wire::{Form, Protocol};
-use std::borrow::Cow;
+use spinward_wire::{Form, Framing, Protocol};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
@@ -48,7 +49,6 @@ pub struct WebSocket {
     inner: Arc<Inner>,
     /// A mounted service keeps its node going.
     _threads: Arc<Threads>,
-    rate: Arc<Rate>,
     find_peer: Option<FindPeer>,
 }
 
@@ -59,22 +59,17 @@ impl Node {
     /// The WebSocket service of this node.
     #[must_use]
     pub fn websocket(&self) -> WebSocket {
-        let rate = Arc::new(Rate::new(self.inner.hub.config.connection_rate_limit));
-        WebSocket {
-            inner: Arc::clone(&self.inner),
-            _threads: Arc::clone(&self.threads),
-            rate,
-            find_peer: None,
-        }
+        WebSocket { inner: Arc::clone(&self.inner), _threads: Arc::clone(&self.threads), find_peer: None }
     }
 
-    /// Serves one client over any byte stream on which the WebSocket handshake is done.
+    /// Serves one client over any byte stream, in this form. With [`Form::websocket`], or a [`Protocol`] alone, the
+    /// WebSocket handshake is done already.
     ///
     /// A task on a shard moves its bytes.
-    pub fn serve_stream(&self, stream: impl Stream, protocol: Protocol, handshake: Handshake) {
+    pub fn serve_stream(&self, stream: impl Stream, form: impl Into<Form>, handshake: Handshake) {
         let inner = &self.inner;
         inner.hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        hand_over(inner, Io::Stream(Box::new(stream)), protocol, Arc::new(handshake), Bytes::new());
+        hand_over(inner, Io::Stream(Box::new(stream)), form.into(), Arc::new(handshake), Bytes::new());
     }
 }
 
@@ -143,36 +138,6 @@ impl WebSocket {
             Err(response) => response,
         }
     }
-
-    /// Counts a connection in, unless the node's limits forbid it or the node is at its end.
-    fn admit(&self) -> Result<(), NotAdmitted> {
-        let hub = &self.inner.hub;
-        let limit = hub.config.connection_limit;
-        let before = hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        let refused = if limit > 0 && before >= limit {
-            NotAdmitted::Connections
-        } else if !self.rate.admit(hub.clock.now()) {
-            NotAdmitted::Rate
-        } else if hub.is_stopping() || hub.pulse.is_broken() || self.inner.draining.refuses() {
-            NotAdmitted::Stopping
-        } else {
-            return Ok(());
-        };
-        hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
-        crate::metrics::bump(&hub.metrics.refused_connections);
-        Err(refused)
-    }
-}
-
-/// Reason that a node does not take a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotAdmitted {
-    /// [`connection_limit`](crate::Config::connection_limit).
-    Connections,
-    /// [`connection_rate_limit`](crate::Config::connection_rate_limit).
-    Rate,
-    /// The node is shutting down or [drained](crate::Node::drain), or a shard of it has failed.
-    Stopping,
 }
 
 impl NotAdmitted {
@@ -236,7 +201,7 @@ impl Negotiated<'_> {
     /// # Errors
     /// The node is at a limit, or shutting down.
     pub fn admit(self, handshake: Handshake) -> Result<Admitted, NotAdmitted> {
-        self.websocket.admit()?;
+        admit(&self.websocket.inner)?;
         Ok(Admitted {
             inner: Arc::clone(&self.websocket.inner),
             accept: self.accept,
@@ -293,7 +258,7 @@ impl Admitted {
 
     fn hand_over(mut self, io: Io, leftover: Bytes) {
         if let Some(handshake) = self.handshake.take() {
-            hand_over(&self.inner, io, self.protocol, handshake, leftover);
+            hand_over(&self.inner, io, Form::websocket(self.protocol), handshake, leftover);
         }
     }
 }
@@ -346,24 +311,6 @@ fn choose(headers: &HeaderMap, uri: &Uri) -> (Protocol, Option<&'static str>) {
     (if protobuf { Protocol::Protobuf } else { Protocol::Json }, chosen)
 }
 
-/// The first value of a parameter of the query, its escapes undone. Centrifugo's rules: a pair with a semicolon or a
-/// broken escape is ignored.
-#[must_use]
-pub fn query_value<'a>(uri: &'a Uri, name: &str) -> Option<Cow<'a, [u8]>> {
-    uri.query()?.split('&').filter(|pair| !pair.contains(';')).find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (*unescape(key)? == *name.as_bytes()).then(|| unescape(value)).flatten()
-    })
-}
-
-/// In a query a plus is a blank.
-fn unescape(text: &str) -> Option<Cow<'_, [u8]>> {
-    if !text.contains('+') {
-        return escape::unescape(text);
-    }
-    escape::unescape(&text.replace('+', " ")).map(|bytes| Cow::Owned(bytes.into_owned()))
-}
-
 /// Gets the bare socket out of an upgraded connection, where it is one.
 fn take_back(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes) {
     let parts = match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
@@ -379,11 +326,19 @@ fn take_back(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes) {
     }
 }
 
-fn hand_over(inner: &Inner, io: Io, protocol: Protocol, handshake: Arc<Handshake>, leftover: Bytes) {
-    let id = inner.hub.entropy.client_id();
-    let frame_pings = query_value(&handshake.uri, FRAME_PINGS).is_some_and(|value| *value == *b"true");
-    let transport = Transport::WebSocket;
-    let form = Form::websocket(protocol);
-    let accepted = Accepted { id, form, transport, handshake, frame_pings, io, leftover };
-    inner.hub.accept(accepted);
+fn hand_over(inner: &Inner, io: Io, form: Form, handshake: Arc<Handshake>, leftover: Bytes) {
+    let hub = &inner.hub;
+    let id = hub.entropy.client_id();
+    let unidirectional = form.dialect().is_unidirectional();
+    let asks_for_pings = || query_value(&handshake.uri, FRAME_PINGS).is_some_and(|value| *value == *b"true");
+    let frame_pings = form.framing() == Framing::WebSocket && !unidirectional && asks_for_pings();
+    let transport = match form.framing() {
+        Framing::WebSocket if unidirectional => Transport::UniWebSocket,
+        Framing::WebSocket => Transport::WebSocket,
+        Framing::Delimited | Framing::EventStream => Transport::Stream,
+    };
+    // The connect push of a unidirectional client has a session too, as in Centrifugo v6.9.
+    let secret = unidirectional.then(|| Secret::new(hub.entropy.bytes()));
+    let accepted = Accepted { id, form, transport, handshake, frame_pings, secret, io, leftover };
+    hub.accept(accepted);
 }

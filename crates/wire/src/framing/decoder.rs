@@ -13,8 +13,8 @@ pub enum Decoder {
     WebSocket(ws::Reader),
     /// Messages one after the other.
     Delimited(delimited::Reader),
-    /// The carrier brings no bytes of the client: its messages come by requests of their own, or not at all.
-    Absent,
+    /// What comes is one message: the carrier of the output brings none, requests do.
+    Whole,
 }
 
 /// Something the client said, complete.
@@ -49,8 +49,8 @@ impl Decoder {
     pub const fn new(framing: Framing) -> Self {
         match framing {
             Framing::WebSocket => Self::WebSocket(ws::Reader::new()),
-            Framing::Delimited => Self::Delimited(delimited::Reader::new()),
-            Framing::EventStream => Self::Absent,
+            // Events go down only. What comes up beside them is on lines.
+            Framing::Delimited | Framing::EventStream => Self::Delimited(delimited::Reader::new()),
         }
     }
 
@@ -78,7 +78,10 @@ impl Decoder {
                 let message = found.map(|message| message.map(Input::Message));
                 (used, message.map_err(|cause| bad_request(form, cause)))
             }
-            Self::Absent => (input.len(), Ok(None)),
+            Self::Whole if input.len() > limits.message as usize => {
+                (input.len(), Err(bad_request(form, TOO_LONG)))
+            }
+            Self::Whole => (input.len(), Ok(Some(Input::Message(Payload::Borrowed(input))))),
         }
     }
 }

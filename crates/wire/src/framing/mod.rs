@@ -13,7 +13,7 @@ pub use delimited::Reader as DelimitedReader;
 use crate::command::{Incoming, Request};
 use crate::error::DecodeError;
 use crate::form::Dialect;
-use crate::message::{ConnectRequest, Reply};
+use crate::message::{ConnectRequest, EmulationRequest, Reply};
 use crate::protocol::Protocol;
 use crate::{json, protobuf};
 use std::iter::FusedIterator;
@@ -118,6 +118,24 @@ pub fn decode_reply(protocol: Protocol, bytes: &[u8]) -> Result<Reply, DecodeErr
     }
 }
 
+/// A request that brings a message of a client whose connection carries output only. In JSON, `data` is a string that
+/// holds the message.
+///
+/// # Errors
+/// Fails if `bytes` do not begin with such a request.
+pub fn decode_emulation(protocol: Protocol, bytes: &[u8]) -> Result<EmulationRequest, DecodeError> {
+    if protocol == Protocol::Protobuf {
+        return protobuf::decode(bytes);
+    }
+    let mut request: EmulationRequest = json::decode_first(bytes)?;
+    if !request.data.is_empty() {
+        let literal = std::str::from_utf8(&request.data).map_err(|_| DecodeError::Syntax)?;
+        let message = json::unescape_literal(literal.trim()).ok_or(DecodeError::Type)?;
+        request.data = message.into_owned().into();
+    }
+    Ok(request)
+}
+
 #[derive(Debug)]
 struct Frames<'a> {
     protocol: Protocol,
@@ -206,6 +224,7 @@ pub(crate) fn messages(protocol: Protocol, mut payload: &[u8]) -> impl Iterator<
 mod tests {
     use super::*;
     use crate::form::Direction;
+    use bytes::Bytes;
 
     fn connects(protocol: Protocol, message: &[u8]) -> Vec<Result<String, DecodeError>> {
         let dialect = Dialect::new(protocol, Direction::Unidirectional);
@@ -231,6 +250,24 @@ mod tests {
         assert_eq!(connects(Protocol::Protobuf, b"\x03\x0a\x01t"), [Ok("t".to_owned())]);
         assert_eq!(connects(Protocol::Protobuf, b"\x00"), [Ok(String::new())]);
         assert_eq!(connects(Protocol::Protobuf, b"\x04\x0a\x01t"), [Err(DecodeError::Length)]);
+    }
+
+    #[test]
+    fn an_emulation_request_holds_its_message_in_a_string() {
+        let json = |text: &str| {
+            decode_emulation(Protocol::Json, text.as_bytes())
+                .map(|request| (request.node, request.session, request.data))
+        };
+        let (node, session) = ("n".to_owned(), "s".to_owned());
+        assert_eq!(
+            json("{\"session\":\"s\",\"node\":\"n\",\"data\": \"{\\\"id\\\":2}\\n{}\"}"),
+            Ok((node, session, "{\"id\":2}\n{}".into()))
+        );
+        assert_eq!(json("{}"), Ok((String::new(), String::new(), Bytes::new())));
+        assert_eq!(json("{\"data\":5}"), Err(DecodeError::Type));
+        assert_eq!(json("x"), Err(DecodeError::Type));
+        let protobuf = decode_emulation(Protocol::Protobuf, b"\x0a\x01n\x12\x01s\x1a\x01\x00");
+        assert_eq!(protobuf.map(|request| request.data), Ok(Bytes::from_static(b"\x00")));
     }
 
     #[test]
