@@ -9,6 +9,7 @@ use prost::Message;
 
 /// Reads a command. Strings that are not UTF-8 are taken with U+FFFD in place of each wrong byte: Centrifugo v6.9 takes
 /// them as well.
+#[inline]
 pub(crate) fn decode_command(bytes: &[u8]) -> Result<Incoming, DecodeError> {
     let command = match Command::decode(bytes) {
         Ok(command) => command,
@@ -23,7 +24,13 @@ pub(crate) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, DecodeErro
 }
 
 /// The varint at `at`, and the position after it.
+#[inline]
 pub(crate) fn read_varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    // Nearly all lengths are below 128, a single byte.
+    let first = *bytes.get(at)?;
+    if first < 0x80 {
+        return Some((u64::from(first), at + 1));
+    }
     let mut value = 0u64;
     for (index, &byte) in bytes.get(at..)?.iter().take(10).enumerate() {
         if index == 9 && byte > 1 {

@@ -144,6 +144,8 @@ struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
+    // Inlined: a call for each command costs more than what is done here.
+    #[inline]
     fn next_with<T>(
         &mut self,
         decode: impl FnOnce(Protocol, &'a [u8]) -> Result<T, DecodeError>,
@@ -169,6 +171,7 @@ impl<'a> Frames<'a> {
         Some(if message.is_empty() { Err(DecodeError::Empty) } else { decode(message) })
     }
 
+    #[inline]
     fn take(&mut self) -> Result<&'a [u8], DecodeError> {
         if self.rest.is_empty() {
             return Err(DecodeError::Empty);
