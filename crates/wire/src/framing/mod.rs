@@ -268,7 +268,7 @@ mod tests {
         );
         assert_eq!(json("{}"), Ok((String::new(), String::new(), Bytes::new())));
         assert_eq!(json("{\"data\":5}"), Err(DecodeError::Type));
-        assert_eq!(json("x"), Err(DecodeError::Type));
+        assert_eq!(json("x"), Err(DecodeError::Syntax));
         let protobuf = decode_emulation(Protocol::Protobuf, b"\x0a\x01n\x12\x01s\x1a\x01\x00");
         assert_eq!(protobuf.map(|request| request.data), Ok(Bytes::from_static(b"\x00")));
     }
