@@ -34,6 +34,29 @@ fn a_good_log_is_good() {
     assert_eq!((counts.acked, counts.delivered, counts.recovered_with_publications), (3, 3, 1));
 }
 
+/// A channel without publications shows another epoch in each era, and positions of all of them are good.
+#[test]
+fn a_position_of_an_earlier_empty_era_is_good() {
+    let log = |held: &str, before: &str| {
+        format!(
+            r#"{{"t":1,"e":"channel","ch":"a","history":10,"limit":0,"lossless":true}}
+{before}{{"t":2,"e":"subscribing","c":1,"ch":"a","since":["{held}",0]}}
+{{"t":3,"e":"subscribed","c":1,"ch":"a","was_recovering":true,"recovered":true,"epoch":"x-5","offset":0,"pubs":[]}}
+"#
+        )
+    };
+    let refused = |text: String| {
+        let lines = from_text(&text).expect("a log");
+        check(&lines).violations.iter().any(|violation| violation.check == Check::Recovered)
+    };
+    assert!(!refused(log("x-4", "")));
+    assert!(refused(log("y-4", "")), "of another life or channel");
+    let published = r#"{"t":1,"e":"invoke","p":1,"ch":"a","s":1,"n":5}
+{"t":1,"e":"ok","p":1,"ch":"a","s":1,"epoch":"x-4","offset":1}
+"#;
+    assert!(refused(log("x-4", published)), "something was missed");
+}
+
 #[test]
 fn each_lie_is_found() {
     let lies = [
