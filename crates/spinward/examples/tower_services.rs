@@ -64,7 +64,7 @@ impl Hooks for PublicHooks {
     }
 }
 
-/// Who passes the layer may do everything.
+/// Hooks behind the layer: every client that passes it may do everything.
 struct StaffHooks(Node);
 
 impl Hooks for StaffHooks {
@@ -72,7 +72,7 @@ impl Hooks for StaffHooks {
         Answer::allow(SubscribeOptions { presence: true, ..SubscribeOptions::default() })
     }
 
-    /// What the staff publishes reaches the public's node as well.
+    /// Publishes to the node of the public as well.
     fn publish(&self, _: &Client, event: PublishEvent) -> Decision<PublishReply> {
         let (public, data) = (self.0.clone(), event.data);
         Answer::later(async move {

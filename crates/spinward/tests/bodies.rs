@@ -317,7 +317,7 @@ async fn messages_that_pile_up_end_the_connection() {
     assert!(reader.rest().await.contains("3501"));
 }
 
-/// Who does not read is held to the same limit as a socket, and costs no more than that and a window.
+/// A reader that stops is held to the same limit as a socket, and costs no more than that and a window.
 #[tokio::test]
 async fn a_body_that_nobody_reads_is_cut_off_as_slow() {
     const LIMIT: usize = 64 << 10;

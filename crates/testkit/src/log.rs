@@ -280,7 +280,7 @@ pub enum Event {
         op: u64,
         /// Node.
         node: usize,
-        /// What.
+        /// Operation.
         what: Operation,
         /// Time at which the wait for other nodes is over.
         deadline: u64,

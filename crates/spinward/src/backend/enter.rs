@@ -35,7 +35,7 @@ pub(crate) enum Start {
 impl Channels {
     /// Enters a channel: deliveries to this shard begin.
     ///
-    /// If the engine keeps the stream in the record, the position and what was missed are read in the same step,
+    /// An engine that keeps the stream in the record reads the position and missed publications in the same step,
     /// under the lock of the record. What is published later has a larger delivery number, so that nothing falls
     /// between and nothing comes twice.
     pub(crate) fn enter(&self, name: &str, shard: u8, params: &SubscribeParams, now: Now) -> Entered {

@@ -1,4 +1,4 @@
-//! What an application is asked, and what it answers.
+//! Events that the library asks an application about, and its replies.
 
 mod command;
 mod connect;

@@ -13,7 +13,7 @@ pub enum Decoder {
     WebSocket(ws::Reader),
     /// Messages one after the other.
     Delimited(delimited::Reader),
-    /// What comes is one message: the carrier of the output brings none, requests do.
+    /// Each input is one whole message: requests bring it, the carrier of the output brings none.
     Whole,
 }
 
