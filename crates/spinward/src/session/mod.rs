@@ -51,7 +51,7 @@ pub(crate) struct Cx<'a> {
     /// Replies and pushes of this event, in order, still without a transport frame.
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) metrics: &'a ShardMetrics,
-    /// Keys for the secrets in the connect replies of emulated connections.
+    /// Secrets of emulated connections by slot, for their connect replies.
     pub(crate) secrets: &'a Secrets,
     /// Work that the bytes of commands and replies say nothing of, in bytes that it took to do.
     pub(crate) cost: usize,
