@@ -1,10 +1,27 @@
 //! The catalogue of codes that clients see: errors in replies, unsubscribe pushes, disconnects.
 //!
 //! The numbers and texts are Centrifugo's; every official SDK acts on them. No code is defined
-//! anywhere else.
+//! anywhere else: see `catalogue.rs`, which also has the cause and the remedy that the manual prints.
+
+mod catalogue;
 
 use std::borrow::Cow;
 use thiserror::Error;
+
+/// Entry of the catalogue, with what the manual says about the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The number.
+    pub code: u32,
+    /// The text that clients receive.
+    pub text: &'static str,
+    /// True if an SDK tries again: the command, the subscription or the connection.
+    pub again: bool,
+    /// Cause, in a sentence or two. Markdown.
+    pub cause: &'static str,
+    /// Remedy, in Markdown.
+    pub remedy: &'static str,
+}
 
 /// An error that a command is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +56,12 @@ impl DisconnectCode {
     /// Returns true if an SDK reconnects after this code.
     #[must_use]
     pub const fn reconnects(&self) -> bool {
-        !matches!(self.code, 3500..=3999 | 4500..=4999)
+        reconnects_after(self.code)
     }
+}
+
+const fn reconnects_after(code: u32) -> bool {
+    !matches!(code, 3500..=3999 | 4500..=4999)
 }
 
 /// Reason that a code cannot be an application's.
@@ -135,121 +156,6 @@ impl DisconnectCode {
     pub const fn of<const CODE: u32>(reason: &'static str) -> Self {
         const { assert!(CODE >= 4000 && CODE <= 4999, "an application's disconnects are 4000 to 4999") };
         Self { code: CODE, reason: Cow::Borrowed(reason) }
-    }
-}
-
-macro_rules! catalogue {
-    (errors { $($(#[$em:meta])* $ename:ident = $ecode:literal, $etext:literal, $temp:literal;)* }
-     unsubscribes { $($(#[$um:meta])* $uname:ident = $ucode:literal, $utext:literal;)* }
-     disconnects { $($(#[$dm:meta])* $dname:ident = $dcode:literal, $dtext:literal;)* }) => {
-        impl ErrorCode {
-            $($(#[$em])* pub const $ename: Self = Self { code: $ecode, message: Cow::Borrowed($etext), temporary: $temp };)*
-            /// Every error of the catalogue.
-            pub const ALL: &'static [Self] = &[$(Self::$ename),*];
-        }
-        impl UnsubscribeCode {
-            $($(#[$um])* pub const $uname: Self = Self { code: $ucode, reason: Cow::Borrowed($utext) };)*
-            /// Every unsubscribe code of the catalogue.
-            pub const ALL: &'static [Self] = &[$(Self::$uname),*];
-        }
-        impl DisconnectCode {
-            $($(#[$dm])* pub const $dname: Self = Self { code: $dcode, reason: Cow::Borrowed($dtext) };)*
-            /// Every disconnect code of the catalogue.
-            pub const ALL: &'static [Self] = &[$(Self::$dname),*];
-        }
-    };
-}
-
-catalogue! {
-    errors {
-        /// Something failed that the client can do nothing about; it may try again.
-        INTERNAL = 100, "internal server error", true;
-        /// Credentials are missing.
-        UNAUTHORIZED = 101, "unauthorized", false;
-        /// The namespace of the channel is not configured.
-        UNKNOWN_CHANNEL = 102, "unknown channel", false;
-        /// The rules do not allow it.
-        PERMISSION_DENIED = 103, "permission denied", false;
-        /// No such RPC method.
-        METHOD_NOT_FOUND = 104, "method not found", false;
-        /// The connection is subscribed to that channel.
-        ALREADY_SUBSCRIBED = 105, "already subscribed", false;
-        /// The connection has as many channels as it may.
-        LIMIT_EXCEEDED = 106, "limit exceeded", false;
-        /// The request is well-formed but makes no sense.
-        BAD_REQUEST = 107, "bad request", false;
-        /// The feature is off for that channel.
-        NOT_AVAILABLE = 108, "not available", false;
-        /// The token was good and has expired (or is not valid yet): get a new one.
-        TOKEN_EXPIRED = 109, "token expired", false;
-        /// The credentials were expired when they came.
-        EXPIRED = 110, "expired", false;
-        /// A rate limit was hit.
-        TOO_MANY_REQUESTS = 111, "too many requests", true;
-        /// History no longer reaches back to the asked position.
-        UNRECOVERABLE_POSITION = 112, "unrecoverable position", false;
-        /// Another page of the same map channel is being read.
-        CONCURRENT_PAGINATION = 113, "concurrent pagination", true;
-    }
-    unsubscribes {
-        /// The client asked for it.
-        CLIENT = 0, "client unsubscribed";
-        /// The connection is gone.
-        DISCONNECTED = 1, "client disconnected";
-        /// The application asked for it through the server API.
-        SERVER = 2000, "server unsubscribe";
-        /// Publications were lost: subscribe again and recover.
-        INSUFFICIENT_STATE = 2500, "insufficient state";
-        /// The subscription's credentials expired.
-        EXPIRED = 2501, "subscription expired";
-        /// The client must drop its token and saved position.
-        STATE_INVALIDATED = 2502, "state invalidated";
-    }
-    disconnects {
-        /// The client closed.
-        CONNECTION_CLOSED = 3000, "connection closed";
-        /// The server goes down.
-        SHUTDOWN = 3001, "shutdown";
-        /// Something failed on the server.
-        SERVER_ERROR = 3004, "internal server error";
-        /// The connection's credentials expired.
-        EXPIRED = 3005, "connection expired";
-        /// A server-side subscription's credentials expired.
-        SUBSCRIPTION_EXPIRED = 3006, "subscription expired";
-        /// The client reads slower than it is sent to.
-        SLOW = 3008, "slow";
-        /// Writing to the socket failed.
-        WRITE_ERROR = 3009, "write error";
-        /// Publications of a server-side subscription were lost: connect again and recover.
-        INSUFFICIENT_STATE = 3010, "insufficient state";
-        /// The application wants the client to connect again.
-        FORCE_RECONNECT = 3011, "force reconnect";
-        /// The client did not answer a ping.
-        NO_PONG = 3012, "no pong";
-        /// A rate limit was hit.
-        TOO_MANY_REQUESTS = 3013, "too many requests";
-        /// The client must drop its token and saved state.
-        STATE_INVALIDATED = 3014, "state invalidated";
-        /// The token is not acceptable, and the same one never will be.
-        INVALID_TOKEN = 3500, "invalid token";
-        /// Protocol violation by the client.
-        BAD_REQUEST = 3501, "bad request";
-        /// The client did not log in in time.
-        STALE = 3502, "stale";
-        /// The application asked for it through the server API.
-        FORCE_DISCONNECT = 3503, "force disconnect";
-        /// The user has as many connections as it may.
-        CONNECTION_LIMIT = 3504, "connection limit";
-        /// More server-side channels than a connection may have.
-        CHANNEL_LIMIT = 3505, "channel limit";
-        /// The transport cannot carry what was asked.
-        INAPPROPRIATE_PROTOCOL = 3506, "inappropriate protocol";
-        /// The rules do not allow it.
-        PERMISSION_DENIED = 3507, "permission denied";
-        /// The feature is off.
-        NOT_AVAILABLE = 3508, "not available";
-        /// Too many commands were answered with an error.
-        TOO_MANY_ERRORS = 3509, "too many errors";
     }
 }
 

@@ -4,6 +4,7 @@ use crate::message::{
     Command, ConnectRequest, HistoryRequest, PresenceRequest, PresenceStatsRequest, PublishRequest,
     RPCRequest, RefreshRequest, SendRequest, SubRefreshRequest, SubscribeRequest, UnsubscribeRequest,
 };
+use crate::v1::Positions;
 use std::fmt;
 
 /// One command.
@@ -17,6 +18,8 @@ pub struct Incoming {
     pub id: u32,
     /// The request.
     pub request: Option<Request>,
+    /// Form of the positions that the request names, in version 1.
+    pub positions: Positions,
 }
 
 /// The request of a command. The big and rare ones are boxed.
@@ -114,19 +117,35 @@ impl From<Command> for Incoming {
             refresh,
             sub_refresh,
         } = command;
-        let request = None
-            .or_else(|| connect.map(|r| Request::Connect(Box::new(r))))
-            .or_else(|| subscribe.map(|r| Request::Subscribe(Box::new(r))))
-            .or_else(|| unsubscribe.map(Request::Unsubscribe))
-            .or_else(|| publish.map(Request::Publish))
-            .or_else(|| presence.map(Request::Presence))
-            .or_else(|| presence_stats.map(Request::PresenceStats))
-            .or_else(|| history.map(Request::History))
-            .or_else(|| rpc.map(Request::Rpc))
-            .or_else(|| send.map(Request::Send))
-            .or_else(|| refresh.map(Request::Refresh))
-            .or_else(|| sub_refresh.map(|r| Request::SubRefresh(Box::new(r))))
-            .or_else(|| ping.map(|_| Request::Ping));
-        Self { id, request }
+        let positions = Positions::Both;
+        // A chain of `or_else` would move every request through all that follow it.
+        let request = if let Some(request) = connect {
+            Request::Connect(Box::new(request))
+        } else if let Some(request) = subscribe {
+            Request::Subscribe(Box::new(request))
+        } else if let Some(request) = unsubscribe {
+            Request::Unsubscribe(request)
+        } else if let Some(request) = publish {
+            Request::Publish(request)
+        } else if let Some(request) = presence {
+            Request::Presence(request)
+        } else if let Some(request) = presence_stats {
+            Request::PresenceStats(request)
+        } else if let Some(request) = history {
+            Request::History(request)
+        } else if let Some(request) = rpc {
+            Request::Rpc(request)
+        } else if let Some(request) = send {
+            Request::Send(request)
+        } else if let Some(request) = refresh {
+            Request::Refresh(request)
+        } else if let Some(request) = sub_refresh {
+            Request::SubRefresh(Box::new(request))
+        } else if ping.is_some() {
+            Request::Ping
+        } else {
+            return Self { id, request: None, positions };
+        };
+        Self { id, request: Some(request), positions }
     }
 }

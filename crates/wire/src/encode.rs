@@ -1,17 +1,16 @@
 //! Messages appended to what goes out.
 //!
-//! Every function takes the buffer of one payload: in JSON a newline goes before each message but the `first`, in
-//! Protobuf the length goes before every message. [`Form::frame`](crate::form::Form::frame) makes a transport message of
+//! Every function takes the buffer of one payload: in JSON a newline goes before each message but the `first` (in version 1
+//! one goes behind each message), in Protobuf the length goes before every message. [`Form::frame`](crate::form::Form::frame) makes a transport message of
 //! it. Payloads in JSON follow the rules of
 //! [`crate::json::payload`], so that one message can never break another.
 
 use crate::form::Dialect;
 use crate::json::{self, append_object};
-use crate::message::{
-    Command, Connect, ConnectResult, PresenceResult, Publication, Push, Reply, SubscribeResult,
-};
+use crate::message::{Command, Connect, ConnectResult, PresenceResult, Publication, Push, Reply};
 use crate::protobuf::{append_varint, varint_len};
 use crate::protocol::Protocol;
+use crate::v1::{self, Positions};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -35,6 +34,9 @@ pub fn append_reply(dialect: impl Into<Dialect>, reply: &Reply, out: &mut Vec<u8
     if dialect.is_unidirectional() {
         return append_reply_as_push(protocol, reply, out, first);
     }
+    if dialect.is_v1() {
+        return v1::append_reply(protocol, reply, Positions::Both, out);
+    }
     match &reply.connect {
         Some(connect) if protocol == Protocol::Protobuf && connect.subs.values().any(is_default) => {
             append_connect_reply(reply, connect, out);
@@ -57,8 +59,18 @@ pub fn encode_presence(protocol: Protocol, result: &PresenceResult) -> Bytes {
 }
 
 /// Appends the reply to a presence command: the same bytes as [`append_reply`] with the result that was encoded.
-pub fn append_presence_reply(protocol: Protocol, id: u32, encoded: &[u8], out: &mut Vec<u8>, first: bool) {
-    match protocol {
+pub fn append_presence_reply(
+    dialect: impl Into<Dialect>,
+    id: u32,
+    encoded: &[u8],
+    out: &mut Vec<u8>,
+    first: bool,
+) {
+    let dialect = dialect.into();
+    if dialect.is_v1() {
+        return v1::append_presence_reply(dialect.encoding(), id, encoded, out);
+    }
+    match dialect.encoding() {
         Protocol::Json => {
             out.reserve(encoded.len() + 32);
             separate(out, first);
@@ -81,6 +93,9 @@ pub fn append_push(dialect: impl Into<Dialect>, push: &Push, out: &mut Vec<u8>, 
     let dialect = dialect.into();
     if dialect.is_unidirectional() {
         return append_bare_push(dialect.encoding(), push, out, first);
+    }
+    if dialect.is_v1() {
+        return v1::append_push(dialect.encoding(), push, out);
     }
     match dialect.encoding() {
         Protocol::Json => {
@@ -139,6 +154,9 @@ pub fn append_publication_push(
     first: bool,
 ) {
     let dialect = dialect.into();
+    if dialect.is_v1() {
+        return v1::append_publication_push(dialect.encoding(), channel, publication, out);
+    }
     let bare = dialect.is_unidirectional();
     match dialect.encoding() {
         Protocol::Json => {
@@ -182,7 +200,7 @@ const REPLY_CONNECT: u8 = 5 << 3 | 2;
 const REPLY_PRESENCE: u8 = 9 << 3 | 2;
 const PUSH_CONNECT: u8 = 10 << 3 | 2;
 const CONNECT_SUBS: u8 = 4 << 3 | 2;
-const CONNECT_RESULT_SUBS: u8 = 6 << 3 | 2;
+pub(crate) const CONNECT_RESULT_SUBS: u8 = 6 << 3 | 2;
 const ENTRY_KEY: u8 = 1 << 3 | 2;
 const ENTRY_VALUE: u8 = 2 << 3 | 2;
 const PUSH_CHANNEL: u8 = 2 << 3 | 2;
@@ -192,7 +210,7 @@ const PUSH_PUBLICATION: u8 = 4 << 3 | 2;
 fn append_connect_reply(reply: &Reply, connect: &ConnectResult, out: &mut Vec<u8>) {
     let mut others = connect.clone();
     others.subs.retain(|_, result| !is_default(result));
-    let body = with_empty_subs(others.encode_to_vec(), CONNECT_RESULT_SUBS, &connect.subs);
+    let body = with_empty_subs(others.encode_to_vec(), CONNECT_RESULT_SUBS, empty(&connect.subs));
     append_with_field(&Reply { connect: None, ..reply.clone() }, REPLY_CONNECT, &body, out);
 }
 
@@ -200,7 +218,7 @@ fn append_connect_reply(reply: &Reply, connect: &ConnectResult, out: &mut Vec<u8
 fn append_connect_push(push: &Push, connect: &Connect, out: &mut Vec<u8>) {
     let mut others = connect.clone();
     others.subs.retain(|_, result| !is_default(result));
-    let body = with_empty_subs(others.encode_to_vec(), CONNECT_SUBS, &connect.subs);
+    let body = with_empty_subs(others.encode_to_vec(), CONNECT_SUBS, empty(&connect.subs));
     append_with_field(&Push { connect: None, ..push.clone() }, PUSH_CONNECT, &body, out);
 }
 
@@ -208,8 +226,12 @@ fn append_connect_push(push: &Push, connect: &Connect, out: &mut Vec<u8>) {
 ///
 /// `prost` leaves such a value out. The official JavaScript SDK takes a missing value for null and fails on
 /// it, so that these entries are written here, with a value of no bytes.
-fn with_empty_subs(mut body: Vec<u8>, map: u8, subs: &BTreeMap<String, SubscribeResult>) -> Vec<u8> {
-    for (channel, _) in subs.iter().filter(|(_, result)| is_default(*result)) {
+pub(crate) fn with_empty_subs<'a>(
+    mut body: Vec<u8>,
+    map: u8,
+    channels: impl Iterator<Item = &'a str>,
+) -> Vec<u8> {
+    for channel in channels {
         body.push(map);
         append_varint((delimited_len(channel.len()) + delimited_len(0)) as u64, &mut body);
         body.push(ENTRY_KEY);
@@ -229,7 +251,12 @@ fn append_with_field<M: Message>(message: &M, key: u8, field: &[u8], out: &mut V
     out.extend_from_slice(field);
 }
 
-fn is_default<M: Default + PartialEq>(message: &M) -> bool {
+/// The channels of a map of subscriptions whose result is empty.
+pub(crate) fn empty<M: Default + PartialEq>(subs: &BTreeMap<String, M>) -> impl Iterator<Item = &str> {
+    subs.iter().filter(|(_, result)| is_default(*result)).map(|(channel, _)| channel.as_str())
+}
+
+pub(crate) fn is_default<M: Default + PartialEq>(message: &M) -> bool {
     *message == M::default()
 }
 

@@ -2,16 +2,18 @@
 
 use crate::code::DisconnectCode;
 use crate::encode::append_push;
-use crate::framing::messages;
+use crate::framing::{messages, sockjs};
 use crate::json::append_event_safe;
 use crate::message::{Disconnect, Push};
+use crate::protobuf::read_varint;
 use crate::protocol::Protocol;
-use crate::ws::{self, Opcode};
+use crate::v1;
+use crate::ws::{self, Deflater, Opcode, Window};
 use bytes::Bytes;
 use std::fmt;
 
-/// Rules that the messages of a connection follow: the encoding and the direction. One byte, and fixed for the life of
-/// the connection.
+/// Rules that the messages of a connection follow: the encoding, the direction and the version. One byte, and fixed from
+/// the first command of the connection on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Dialect(u8);
 
@@ -24,14 +26,26 @@ pub enum Direction {
     Unidirectional,
 }
 
+/// Version of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Version {
+    /// That of 2018 to 2022, see [`v1`]. It is bidirectional.
+    V1,
+    /// Today's.
+    V2,
+}
+
 impl Dialect {
     /// Number of dialects: [`Dialect::index`] is below it.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 6;
 
+    const JSON: Self = Self::new(Protocol::Json, Direction::Bidirectional);
     const PROTOBUF: u8 = 1;
     const UNIDIRECTIONAL: u8 = 2;
+    /// Last, so that there is no gap where it goes with no direction.
+    const V1: u8 = 4;
 
-    /// The dialect of this encoding and direction.
+    /// The dialect of this encoding and direction in today's version.
     #[must_use]
     pub const fn new(encoding: Protocol, direction: Direction) -> Self {
         let encoding = match encoding {
@@ -43,6 +57,24 @@ impl Dialect {
             Direction::Unidirectional => Self::UNIDIRECTIONAL,
         };
         Self(encoding | direction)
+    }
+
+    /// The dialect of this encoding in version 1.
+    #[must_use]
+    pub const fn v1(encoding: Protocol) -> Self {
+        Self(Self::new(encoding, Direction::Bidirectional).0 | Self::V1)
+    }
+
+    /// The version of its messages.
+    #[must_use]
+    pub const fn version(self) -> Version {
+        if self.is_v1() { Version::V1 } else { Version::V2 }
+    }
+
+    /// Returns true if it is one of version 1.
+    #[must_use]
+    pub const fn is_v1(self) -> bool {
+        self.0 & Self::V1 != 0
     }
 
     /// The encoding of its messages.
@@ -79,7 +111,8 @@ impl From<Protocol> for Dialect {
 
 impl fmt::Debug for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {:?}", self.direction(), self.encoding())
+        let version = if self.is_v1() { " V1" } else { "" };
+        write!(f, "{:?} {:?}{version}", self.direction(), self.encoding())
     }
 }
 
@@ -94,21 +127,68 @@ pub enum Framing {
     Delimited,
     /// Server-sent events, one for each message. They hold text, so there is no Protobuf in them.
     EventStream,
+    /// Messages of gRPC: each Protobuf message behind a zero byte (it is not compressed) and its length in four bytes.
+    Grpc,
+    /// WebSocket frames with permessage-deflate (RFC 7692).
+    Deflate,
+    /// The same, for clients that ask for a window of 4 KiB.
+    DeflateMedium,
+    /// The same, for clients that ask for a window of 512 bytes.
+    DeflateSmall,
+    /// SockJS frames, each in a WebSocket frame. Like those below, of bidirectional JSON dialects alone: all messages of
+    /// one event share a SockJS frame.
+    SockJsWebSocket,
+    /// SockJS frames on lines, for streamed and polled responses.
+    SockJsLines,
+    /// SockJS frames as server-sent events.
+    SockJsEvents,
 }
 
 impl Framing {
-    const COUNT: usize = 3;
+    const COUNT: usize = 10;
 
-    /// Appends a ping of the transport itself, where it has such.
+    /// Returns true if the carrier's bytes are WebSocket frames, whatever is in them.
+    #[must_use]
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Self::WebSocket | Self::SockJsWebSocket) || self.window().is_some()
+    }
+
+    /// The window that messages are compressed with, if they are.
+    #[must_use]
+    pub const fn window(self) -> Option<Window> {
+        match self {
+            Self::Deflate => Some(Window::Full),
+            Self::DeflateMedium => Some(Window::Medium),
+            Self::DeflateSmall => Some(Window::Small),
+            _ => None,
+        }
+    }
+
+    /// Returns true if messages are in SockJS frames.
+    #[must_use]
+    pub const fn is_sockjs(self) -> bool {
+        matches!(self, Self::SockJsWebSocket | Self::SockJsLines | Self::SockJsEvents)
+    }
+
+    /// Appends the first bytes of a connection, before any message.
+    pub fn append_open(self, out: &mut Vec<u8>) {
+        if self.is_sockjs() {
+            sockjs::append_open(self, out);
+        }
+    }
+
+    /// Appends a ping of the transport itself, where it has such. Clients do not answer the heartbeats of SockJS.
     pub fn append_ping(self, out: &mut Vec<u8>) {
-        if self == Self::WebSocket {
+        if self.is_sockjs() {
+            sockjs::append_heartbeat(self, out);
+        } else if self.is_websocket() {
             ws::append_frame(Opcode::Ping, b"", out);
         }
     }
 
     /// Appends the answer to a ping of the transport itself, see [`Input::Ping`](crate::framing::Input::Ping).
     pub fn append_pong(self, payload: &[u8], out: &mut Vec<u8>) {
-        if self == Self::WebSocket {
+        if self.is_websocket() {
             ws::append_frame(Opcode::Pong, payload, out);
         }
     }
@@ -128,6 +208,17 @@ impl Form {
         Self::of(dialect.into(), Framing::WebSocket)
     }
 
+    /// Messages of a dialect in WebSocket frames, compressed with this window.
+    #[must_use]
+    pub fn deflate(dialect: impl Into<Dialect>, window: Window) -> Self {
+        let framing = match window {
+            Window::Full => Framing::Deflate,
+            Window::Medium => Framing::DeflateMedium,
+            Window::Small => Framing::DeflateSmall,
+        };
+        Self::of(dialect.into(), framing)
+    }
+
     /// Messages of a dialect one after the other in a byte stream.
     #[must_use]
     pub fn delimited(dialect: impl Into<Dialect>) -> Self {
@@ -140,8 +231,42 @@ impl Form {
         Self::of(Dialect::new(Protocol::Json, direction), Framing::EventStream)
     }
 
+    /// Protobuf messages as those of a gRPC stream.
+    #[must_use]
+    pub const fn grpc(direction: Direction) -> Self {
+        Self::of(Dialect::new(Protocol::Protobuf, direction), Framing::Grpc)
+    }
+
+    /// JSON messages in SockJS frames over a WebSocket.
+    #[must_use]
+    pub const fn sockjs_websocket() -> Self {
+        Self::of(Dialect::JSON, Framing::SockJsWebSocket)
+    }
+
+    /// JSON messages in SockJS frames on lines.
+    #[must_use]
+    pub const fn sockjs_lines() -> Self {
+        Self::of(Dialect::JSON, Framing::SockJsLines)
+    }
+
+    /// JSON messages in SockJS frames as server-sent events.
+    #[must_use]
+    pub const fn sockjs_events() -> Self {
+        Self::of(Dialect::JSON, Framing::SockJsEvents)
+    }
+
     const fn of(dialect: Dialect, framing: Framing) -> Self {
         Self(framing as u8 * Dialect::COUNT as u8 + dialect.0)
+    }
+
+    /// This form with the messages of version 1 in this encoding, where they can be in it: a unidirectional form is
+    /// returned as it is.
+    #[must_use]
+    pub const fn in_v1(self, encoding: Protocol) -> Self {
+        if self.dialect().is_unidirectional() {
+            return self;
+        }
+        Self::of(Dialect::v1(encoding), self.framing())
     }
 
     /// The dialect of the messages.
@@ -156,7 +281,14 @@ impl Form {
         match self.0 / Dialect::COUNT as u8 {
             0 => Framing::WebSocket,
             1 => Framing::Delimited,
-            _ => Framing::EventStream,
+            2 => Framing::EventStream,
+            3 => Framing::Grpc,
+            4 => Framing::Deflate,
+            5 => Framing::DeflateMedium,
+            6 => Framing::DeflateSmall,
+            7 => Framing::SockJsWebSocket,
+            8 => Framing::SockJsLines,
+            _ => Framing::SockJsEvents,
         }
     }
 
@@ -168,6 +300,8 @@ impl Form {
     }
 
     /// Frames a payload: one or more messages of the dialect, as the functions that append messages leave them.
+    ///
+    /// Nothing is compressed, which a framing that compresses may always do; see [`Form::frame_with`].
     #[must_use]
     pub fn frame(self, payload: &[u8]) -> Bytes {
         let mut out = Vec::with_capacity(payload.len() + 10);
@@ -175,16 +309,44 @@ impl Form {
         out.into()
     }
 
+    /// Frames a payload as [`Form::frame`] does, and has the deflater compress it where the framing compresses.
+    #[must_use]
+    pub fn frame_with(self, payload: &[u8], deflater: &mut Deflater) -> Bytes {
+        let Some(window) = self.framing().window() else { return self.frame(payload) };
+        let mut out = Vec::new();
+        let (opcode, unidirectional) = (self.opcode(), self.dialect().is_unidirectional());
+        let mut append =
+            |message| ws::append_deflated(opcode, message, (window, unidirectional), deflater, &mut out);
+        if unidirectional {
+            messages(self.dialect().encoding(), payload).for_each(append);
+        } else {
+            append(payload);
+        }
+        out.into()
+    }
+
+    const fn opcode(self) -> Opcode {
+        match self.dialect().encoding() {
+            Protocol::Json => Opcode::Text,
+            Protocol::Protobuf => Opcode::Binary,
+        }
+    }
+
     fn append_frame(self, payload: &[u8], out: &mut Vec<u8>) {
         let encoding = self.dialect().encoding();
         match self.framing() {
-            Framing::WebSocket if self.dialect().is_unidirectional() => {
-                messages(encoding, payload).for_each(|message| append_websocket(encoding, message, out));
+            Framing::WebSocket | Framing::Deflate | Framing::DeflateMedium | Framing::DeflateSmall => {
+                let opcode = self.opcode();
+                if self.dialect().is_unidirectional() {
+                    messages(encoding, payload).for_each(|message| ws::append_frame(opcode, message, out));
+                } else {
+                    ws::append_frame(opcode, payload, out);
+                }
             }
-            Framing::WebSocket => append_websocket(encoding, payload, out),
             Framing::Delimited => {
                 out.extend_from_slice(payload);
-                if encoding == Protocol::Json {
+                // In version 1 each message brings its newline.
+                if encoding == Protocol::Json && !self.dialect().is_v1() {
                     out.push(b'\n');
                 }
             }
@@ -193,29 +355,47 @@ impl Form {
                 append_event_safe(message, out);
                 out.extend_from_slice(b"\n\n");
             }),
+            Framing::Grpc => messages(encoding, payload).for_each(|message| append_grpc(message, out)),
+            framing @ (Framing::SockJsWebSocket | Framing::SockJsLines | Framing::SockJsEvents) => {
+                sockjs::append_message(framing, payload, out);
+            }
         }
     }
 
     /// The last bytes of a connection that ends with this code: a close frame where the framing has one, a `disconnect`
-    /// push where it has none. A unidirectional client that reads frames gets both, as in Centrifugo v6.9.
+    /// push where it has none. A unidirectional client that reads frames gets both, as in Centrifugo v6.9. So does SockJS
+    /// over a WebSocket, whose frame is the one that clients heed. A client of version 1 reads JSON in the close frame.
     #[must_use]
     pub fn goodbye(self, code: &DisconnectCode) -> Bytes {
+        self.goodbye_in_part(code, true, true)
+    }
+
+    /// The same without the push to a unidirectional client that reads frames, or without the close frame.
+    #[must_use]
+    pub fn goodbye_in_part(self, code: &DisconnectCode, push: bool, close: bool) -> Bytes {
         let mut out = Vec::with_capacity(64 + code.reason.len());
-        if self.framing() != Framing::WebSocket || self.dialect().is_unidirectional() {
+        let old = self.dialect().is_v1().then(|| v1::close(code));
+        let (number, text) = match &old {
+            Some((number, text)) => (u32::from(*number), &**text),
+            None => (code.code, &*code.reason),
+        };
+        if self.framing().is_sockjs() {
+            sockjs::append_close(self.framing(), number, text, &mut out);
+        } else if !self.framing().is_websocket() || self.dialect().is_unidirectional() && push {
             let disconnect = Disconnect {
                 code: code.code,
                 reason: code.reason.as_ref().to_owned(),
-                ..Disconnect::default()
+                reconnect: self.dialect().is_v1() && code.reconnects(),
             };
             let mut payload = Vec::new();
             let push = Push { disconnect: Some(disconnect), ..Push::default() };
             append_push(self.dialect(), &push, &mut payload, true);
             self.append_frame(&payload, &mut out);
         }
-        if self.framing() == Framing::WebSocket {
+        if self.framing().is_websocket() && close {
             // A frame has two bytes for the code. Of a larger one, such as the server API takes, Centrifugo v6.9 sends the
             // lower two.
-            ws::append_close(code.code as u16, &code.reason, &mut out);
+            ws::append_close(number as u16, text, &mut out);
         }
         out.into()
     }
@@ -234,12 +414,13 @@ impl fmt::Debug for Form {
     }
 }
 
-fn append_websocket(encoding: Protocol, payload: &[u8], out: &mut Vec<u8>) {
-    let opcode = match encoding {
-        Protocol::Json => Opcode::Text,
-        Protocol::Protobuf => Opcode::Binary,
-    };
-    ws::append_frame(opcode, payload, out);
+/// Appends a message of gRPC for one that has a varint length before it.
+fn append_grpc(message: &[u8], out: &mut Vec<u8>) {
+    let begin = read_varint(message, 0).map_or(0, |(_, begin)| begin);
+    let message = message.get(begin..).unwrap_or_default();
+    out.push(0);
+    out.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    out.extend_from_slice(message);
 }
 
 #[cfg(test)]
@@ -248,7 +429,7 @@ mod tests {
     use crate::message::Reply;
     use crate::{append_publication_push, append_reply};
 
-    const DIALECTS: [Dialect; Dialect::COUNT] = [
+    const DIALECTS: [Dialect; 4] = [
         Dialect::new(Protocol::Json, Direction::Bidirectional),
         Dialect::new(Protocol::Protobuf, Direction::Bidirectional),
         Dialect::new(Protocol::Json, Direction::Unidirectional),
@@ -284,17 +465,51 @@ mod tests {
             assert_eq!((websocket.dialect(), websocket.framing()), (dialect, Framing::WebSocket));
             assert_eq!((delimited.dialect(), delimited.framing()), (dialect, Framing::Delimited));
             places.extend([websocket.index(), delimited.index()]);
+            for window in [Window::Full, Window::Medium, Window::Small] {
+                let form = Form::deflate(dialect, window);
+                assert_eq!((form.dialect(), form.framing().window()), (dialect, Some(window)));
+                assert!(form.framing().is_websocket());
+                places.push(form.index());
+            }
         }
         assert_eq!(Form::event_stream(Direction::Unidirectional).framing(), Framing::EventStream);
         places.extend(
             [Direction::Bidirectional, Direction::Unidirectional].map(|way| Form::event_stream(way).index()),
         );
-        assert_eq!([places[0], places[2]], [0, 1], "those that nearly all have come first");
+        for (form, framing) in [
+            (Form::sockjs_websocket(), Framing::SockJsWebSocket),
+            (Form::sockjs_lines(), Framing::SockJsLines),
+            (Form::sockjs_events(), Framing::SockJsEvents),
+        ] {
+            assert_eq!((form.dialect(), form.framing()), (DIALECTS[0], framing));
+            places.push(form.index());
+        }
+        assert_eq!([places[0], places[5]], [0, 1], "those that nearly all have come first");
+        let grpc = Form::grpc(Direction::Unidirectional);
+        assert_eq!((grpc.framing(), grpc.dialect()), (Framing::Grpc, DIALECTS[3]));
+        places
+            .extend([Direction::Bidirectional, Direction::Unidirectional].map(|way| Form::grpc(way).index()));
         places.sort_unstable();
         places.dedup();
-        assert_eq!(places.len(), 10);
+        assert_eq!(places.len(), 27);
         assert!(places.iter().all(|place| *place < Form::COUNT));
         assert_eq!((size_of::<Dialect>(), size_of::<Form>()), (1, 1));
+        for encoding in [Protocol::Json, Protocol::Protobuf] {
+            for form in [Form::websocket(encoding), Form::delimited(encoding)] {
+                assert_eq!(form.in_v1(encoding).dialect(), Dialect::v1(encoding));
+                assert_eq!(
+                    (form.in_v1(encoding).framing(), form.in_v1(encoding).in_v1(encoding)),
+                    (form.framing(), form.in_v1(encoding))
+                );
+                places.push(form.in_v1(encoding).index());
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), 31);
+        assert!(places.iter().all(|place| *place < Form::COUNT));
+        let down = Form::event_stream(Direction::Unidirectional);
+        assert_eq!(down.in_v1(Protocol::Json), down, "version 1 has no such direction");
     }
 
     #[test]
@@ -313,6 +528,12 @@ mod tests {
             pushes(protobuf),
             "lengths say it all"
         );
+        assert_eq!(
+            Form::grpc(Direction::Unidirectional).frame(b"\x01a\x00\x02bc")[..],
+            *b"\0\0\0\0\x01a\0\0\0\0\0\0\0\0\0\x02bc",
+            "a message each, the empty one is a ping"
+        );
+        assert_eq!(framed(Form::grpc(Direction::Unidirectional)).matches("\0\0\0\0").count(), 2);
         assert_eq!(framed(Form::websocket(json))[4..], format!("{one}\n{other}"), "one frame");
         assert_eq!(
             framed(Form::websocket(json_down)).replace('\u{FFFD}', ""),
@@ -323,6 +544,10 @@ mod tests {
             framed(Form::event_stream(Direction::Bidirectional)),
             format!("data: {}\n\ndata: {other}\n\n", one.replace('\r', " ")),
         );
+        let string = format!("{one}\n{other}").replace('"', "\\\"").replace('\r', "\\r").replace('\n', "\\n");
+        assert_eq!(framed(Form::sockjs_lines()), format!("a[\"{string}\"]\n"));
+        assert_eq!(framed(Form::sockjs_events()), format!("data: a[\"{string}\"]\r\n\r\n"));
+        assert_eq!(framed(Form::sockjs_websocket())[4..], format!("a[\"{string}\"]"), "one frame");
     }
 
     #[test]
@@ -343,7 +568,40 @@ mod tests {
             say(Form::event_stream(Direction::Unidirectional)),
             "data: {\"disconnect\":{\"code\":3008,\"reason\":\"slow\"}}\n\n"
         );
+        assert_eq!(
+            say(Form::grpc(Direction::Unidirectional)),
+            &b"\0\0\0\0\x0B\x5A\x09\x08\xC0\x17\x12\x04slow"[..]
+        );
         assert_eq!(say(Form::delimited(protobuf_down)), &b"\x0B\x5A\x09\x08\xC0\x17\x12\x04slow"[..]);
+        assert_eq!(say(Form::sockjs_lines()), "c[3008,\"slow\"]\n");
+        assert_eq!(say(Form::sockjs_events()), "data: c[3008,\"slow\"]\r\n\r\n");
+        assert_eq!(
+            say(Form::sockjs_websocket()),
+            &b"\x81\x0Ec[3008,\"slow\"]\x88\x06\x0B\xC0slow"[..],
+            "for clients that know SockJS, and for the WebSocket"
+        );
+        let old = say(Form::sockjs_lines().in_v1(Protocol::Json));
+        assert_eq!(old, "c[3008,\"{\\\"reason\\\":\\\"slow\\\",\\\"reconnect\\\":true}\"]\n");
+    }
+
+    #[test]
+    fn heartbeats_and_first_bytes() {
+        let bytes = |framing: Framing, append: fn(Framing, &mut Vec<u8>)| {
+            let mut out = Vec::new();
+            append(framing, &mut out);
+            out
+        };
+        for (framing, open, ping) in [
+            (Framing::WebSocket, &b""[..], &b"\x89\0"[..]),
+            (Framing::Delimited, b"", b""),
+            (Framing::EventStream, b"", b""),
+            (Framing::SockJsWebSocket, b"\x81\x01o", b"\x81\x01h"),
+            (Framing::SockJsLines, b"o\n", b"h\n"),
+            (Framing::SockJsEvents, b"data: o\r\n\r\n", b"data: h\r\n\r\n"),
+        ] {
+            assert_eq!(bytes(framing, Framing::append_open), open, "{framing:?}");
+            assert_eq!(bytes(framing, Framing::append_ping), ping, "{framing:?}");
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ mod command;
 mod fields;
 mod payload;
 mod read;
-mod scan;
-mod text;
+pub(crate) mod scan;
+pub(crate) mod text;
 mod write;
 
 pub use payload::{event_safe, is_valid, line_safe, payload};
@@ -19,13 +19,13 @@ pub use read::unescape_literal;
 pub use text::{append_string, escape_string};
 
 pub(crate) use command::decode_command;
+pub(crate) use fields::fields;
 pub(crate) use payload::append_event_safe;
-pub(crate) use read::Fields;
+pub(crate) use read::{Fields, Read, ReadObject, Reader};
 pub(crate) use text::replace_invalid;
-pub(crate) use write::append_object;
+pub(crate) use write::{Write, append_object};
 
 use crate::error::DecodeError;
-use read::{ReadObject, Reader};
 use std::borrow::Cow;
 
 /// Reads the message at the beginning of `bytes`. An empty one may be `null`.
@@ -50,7 +50,7 @@ pub(crate) fn decode<M: Fields + Default>(bytes: &[u8]) -> Result<M, DecodeError
 
 /// Text of what a client sent. Centrifugo v6.9 takes invalid UTF-8 inside strings and passes it on in
 /// payloads, where it would break the connections of others: here each such byte becomes U+FFFD.
-fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(replace_invalid(bytes)),

@@ -2,8 +2,8 @@
 //!
 //! Bytes in, values out, and back: no sockets, no clocks, no policy. [`message`] has the messages, [`Commands`]
 //! and [`Replies`] read them from a transport message in either [`Protocol`], [`append_reply`] and its like
-//! write them. [`form`] says how a connection's bytes look, [`framing::Decoder`] takes them apart. [`ws`] is RFC 6455, [`delta`] is Fossil delta, [`filter`] selects publications by their tags,
-//! and [`code`] is the catalogue of error, unsubscribe and disconnect codes.
+//! write them. [`v1`] has what clients of 2018 to 2022 speak. [`form`] says how a connection's bytes look, [`framing::Decoder`] takes them apart. [`ws`] is RFC 6455, [`delta`] is Fossil delta, [`filter`] selects publications by their tags,
+//! [`proxy_protocol`] reads what a proxy says before all of it, and [`code`] is the catalogue of error, unsubscribe and disconnect codes.
 
 pub mod code;
 mod command;
@@ -18,6 +18,8 @@ mod kind;
 pub mod message;
 mod protobuf;
 mod protocol;
+pub mod proxy_protocol;
+pub mod v1;
 pub mod ws;
 
 pub use command::{Incoming, Request};
@@ -26,7 +28,7 @@ pub use encode::{
     encode_presence, ping,
 };
 pub use error::DecodeError;
-pub use form::{Dialect, Direction, Form, Framing};
+pub use form::{Dialect, Direction, Form, Framing, Version};
 pub use framing::{Commands, Replies, decode_emulation, decode_reply};
 pub use kind::{DeltaType, SubscriptionType};
 pub use protocol::Protocol;

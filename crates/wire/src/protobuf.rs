@@ -2,6 +2,8 @@
 
 mod mend;
 
+pub(crate) use mend::params as mend_params;
+
 use crate::command::Incoming;
 use crate::error::DecodeError;
 use crate::message::Command;

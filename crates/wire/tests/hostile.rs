@@ -95,7 +95,7 @@ fn payloads_that_are_no_utf8() {
     assert_eq!(request.data, "\"\u{fffd}\"");
     let frame = [8, 0x08, 0x05, 0x3a, 0x04, 0x12, 0x02, 0xff, 0xfe];
     let mut commands = Commands::new(Protocol::Protobuf, &frame);
-    let Some(Ok(Incoming { id: 5, request: Some(Request::Publish(request)) })) = commands.next() else {
+    let Some(Ok(Incoming { id: 5, request: Some(Request::Publish(request)), .. })) = commands.next() else {
         panic!("not taken")
     };
     assert_eq!(request.data, &[0xff, 0xfe][..]);

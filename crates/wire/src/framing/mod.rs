@@ -6,6 +6,7 @@
 
 mod decoder;
 mod delimited;
+pub mod sockjs;
 
 pub use decoder::{Decoder, Fault, Input};
 pub use delimited::Reader as DelimitedReader;
@@ -15,7 +16,8 @@ use crate::error::DecodeError;
 use crate::form::Dialect;
 use crate::message::{ConnectRequest, EmulationRequest, Reply};
 use crate::protocol::Protocol;
-use crate::{json, protobuf};
+use crate::{json, protobuf, v1};
+use bytes::Bytes;
 use std::iter::FusedIterator;
 
 /// Nesting limit of typed messages, in both encodings. Only tags filters can reach it: no other message gets beyond
@@ -29,10 +31,12 @@ pub const MAX_DEPTH: u32 = 100;
 ///
 /// In a unidirectional dialect a message is a connect request without an envelope; in JSON it may take several lines,
 /// and what follows it is ignored. It gives a connect command with id 1.
+///
+/// In version 1, JSON is a stream of values, with any spaces between them: nothing but spaces gives no item.
 #[derive(Debug)]
 pub struct Commands<'a> {
     frames: Frames<'a>,
-    bare: bool,
+    dialect: Dialect,
 }
 
 impl<'a> Commands<'a> {
@@ -40,7 +44,7 @@ impl<'a> Commands<'a> {
     pub fn new(dialect: impl Into<Dialect>, message: &'a [u8]) -> Self {
         let dialect = dialect.into();
         let frames = Frames { protocol: dialect.encoding(), rest: message, ended: false };
-        Self { frames, bare: dialect.is_unidirectional() }
+        Self { frames, dialect }
     }
 
     /// Kept out of line: it is used once for a connection at most.
@@ -54,6 +58,17 @@ impl<'a> Commands<'a> {
         request.map(connect)
     }
 
+    #[cold]
+    #[inline(never)]
+    fn next_v1(&mut self) -> Option<Result<Incoming, DecodeError>> {
+        let next = match self.frames.protocol {
+            Protocol::Json => self.frames.next_value().map(|value| value.and_then(v1::decode_json)),
+            Protocol::Protobuf => self.frames.next_with(|_, frame| v1::decode_protobuf(frame)),
+        };
+        self.frames.ended |= matches!(next, Some(Err(_)));
+        next
+    }
+
     /// Returns the bytes that are not decoded yet. When they are not empty, `new(dialect, rest)` goes on where this
     /// one stopped; when they are empty, the message is done.
     pub fn rest(&self) -> &'a [u8] {
@@ -65,8 +80,11 @@ impl Iterator for Commands<'_> {
     type Item = Result<Incoming, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.bare {
+        if self.dialect.is_unidirectional() {
             return self.next_connect();
+        }
+        if self.dialect.is_v1() {
+            return self.next_v1();
         }
         self.frames.next_with(|protocol, frame| match protocol {
             Protocol::Json => json::decode_command(frame),
@@ -77,7 +95,7 @@ impl Iterator for Commands<'_> {
 
 /// The command that a bare connect request stands for.
 fn connect(request: Result<ConnectRequest, DecodeError>) -> Result<Incoming, DecodeError> {
-    Ok(Incoming { id: 1, request: Some(Request::Connect(Box::new(request?))) })
+    Ok(Incoming { id: 1, request: Some(Request::Connect(Box::new(request?))), ..Incoming::default() })
 }
 
 impl FusedIterator for Commands<'_> {}
@@ -123,17 +141,35 @@ pub fn decode_reply(protocol: Protocol, bytes: &[u8]) -> Result<Reply, DecodeErr
 ///
 /// # Errors
 /// Fails if `bytes` do not begin with such a request.
-pub fn decode_emulation(protocol: Protocol, bytes: &[u8]) -> Result<EmulationRequest, DecodeError> {
+pub fn decode_emulation(protocol: Protocol, bytes: &[u8]) -> Result<Emulated, DecodeError> {
     if protocol == Protocol::Protobuf {
-        return protobuf::decode(bytes);
+        let EmulationRequest { node, session, data } = protobuf::decode(bytes)?;
+        return Ok(Emulated { node, session, message: Some(data) });
     }
-    let mut request: EmulationRequest = json::decode_first(bytes)?;
-    if !request.data.is_empty() {
-        let literal = std::str::from_utf8(&request.data).map_err(|_| DecodeError::Syntax)?;
-        let message = json::unescape_literal(literal.trim()).ok_or(DecodeError::Type)?;
-        request.data = message.into_owned().into();
+    let EmulationRequest { node, session, data } = json::decode_first(bytes)?;
+    let literal = std::str::from_utf8(&data).map_err(|_| DecodeError::Syntax)?.trim();
+    let message = match literal {
+        "null" => Some(Bytes::new()),
+        literal => json::unescape_literal(literal).map(|message| message.into_owned().into()),
+    };
+    Ok(Emulated { node, session, message })
+}
+
+/// A message of a client that came by a request of its own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Emulated {
+    /// The node of the connection.
+    pub node: String,
+    /// The session of the connection.
+    pub session: String,
+    /// The message. `None` where it is absent or no string in JSON: the request then has no effect, as in Centrifugo v6.9.
+    pub message: Option<Bytes>,
+}
+
+impl std::fmt::Debug for Emulated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Emulated").field("node", &self.node).finish_non_exhaustive()
     }
-    Ok(request)
 }
 
 #[derive(Debug)]
@@ -171,6 +207,30 @@ impl<'a> Frames<'a> {
         Some(if message.is_empty() { Err(DecodeError::Empty) } else { decode(message) })
     }
 
+    /// Takes the next JSON value, with what spaces there are around it.
+    fn next_value(&mut self) -> Option<Result<&'a [u8], DecodeError>> {
+        if self.ended {
+            return None;
+        }
+        if self.rest.is_empty() {
+            self.ended = true;
+            return Some(Err(DecodeError::Empty));
+        }
+        let begin = json::scan::skip_spaces(self.rest, 0);
+        if begin == self.rest.len() {
+            self.ended = true;
+            return None;
+        }
+        let Some(end) = json::scan::skip_value(self.rest, begin) else {
+            self.ended = true;
+            return Some(Err(DecodeError::Syntax));
+        };
+        let value = self.rest.get(begin..end).unwrap_or_default();
+        self.rest = self.rest.get(json::scan::skip_spaces(self.rest, end)..).unwrap_or_default();
+        self.ended = self.rest.is_empty();
+        Some(Ok(value))
+    }
+
     #[inline]
     fn take(&mut self) -> Result<&'a [u8], DecodeError> {
         if self.rest.is_empty() {
@@ -193,6 +253,19 @@ impl<'a> Frames<'a> {
         self.rest = rest.unwrap_or_default();
         frame.ok_or(DecodeError::Length)
     }
+}
+
+/// The message of a gRPC call of a unidirectional client, a bare connect request, as [`Commands`] takes it: behind its
+/// length.
+///
+/// # Errors
+/// It is not a connect request.
+pub fn grpc_connect(message: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let _: ConnectRequest = protobuf::decode(message)?;
+    let mut out = Vec::with_capacity(message.len() + 5);
+    protobuf::append_varint(message.len() as u64, &mut out);
+    out.extend_from_slice(message);
+    Ok(out)
 }
 
 fn is_bare_length(rest: &[u8]) -> bool {
@@ -227,7 +300,6 @@ pub(crate) fn messages(protocol: Protocol, mut payload: &[u8]) -> impl Iterator<
 mod tests {
     use super::*;
     use crate::form::Direction;
-    use bytes::Bytes;
 
     fn connects(protocol: Protocol, message: &[u8]) -> Vec<Result<String, DecodeError>> {
         let dialect = Dialect::new(protocol, Direction::Unidirectional);
@@ -252,6 +324,10 @@ mod tests {
         assert_eq!(json("{\"token\":1}"), [Err(DecodeError::Type)]);
         assert_eq!(connects(Protocol::Protobuf, b"\x03\x0a\x01t"), [Ok("t".to_owned())]);
         assert_eq!(connects(Protocol::Protobuf, b"\x00"), [Ok(String::new())]);
+        let grpc = |message: &[u8]| grpc_connect(message).map(|first| connects(Protocol::Protobuf, &first));
+        assert_eq!(grpc(b"\x0a\x01t"), Ok(vec![Ok("t".to_owned())]));
+        assert_eq!(grpc(b""), Ok(vec![Ok(String::new())]));
+        assert!(grpc(b"\x0a\x02t").is_err());
         assert_eq!(connects(Protocol::Protobuf, b"\x04\x0a\x01t"), [Err(DecodeError::Length)]);
     }
 
@@ -259,18 +335,23 @@ mod tests {
     fn an_emulation_request_holds_its_message_in_a_string() {
         let json = |text: &str| {
             decode_emulation(Protocol::Json, text.as_bytes())
-                .map(|request| (request.node, request.session, request.data))
+                .map(|request| (request.node, request.session, request.message))
         };
         let (node, session) = ("n".to_owned(), "s".to_owned());
         assert_eq!(
             json("{\"session\":\"s\",\"node\":\"n\",\"data\": \"{\\\"id\\\":2}\\n{}\"}"),
-            Ok((node, session, "{\"id\":2}\n{}".into()))
+            Ok((node, session, Some("{\"id\":2}\n{}".into())))
         );
-        assert_eq!(json("{}"), Ok((String::new(), String::new(), Bytes::new())));
-        assert_eq!(json("{\"data\":5}"), Err(DecodeError::Type));
+        let without = || (String::new(), String::new(), None);
+        for none in ["{}", "{\"data\":5}", "{\"data\":{}}"] {
+            assert_eq!(json(none), Ok(without()), "{none}");
+        }
+        for empty in ["{\"data\":null}", "{\"data\":\"\"}"] {
+            assert_eq!(json(empty), Ok((String::new(), String::new(), Some(Bytes::new()))), "{empty}");
+        }
         assert_eq!(json("x"), Err(DecodeError::Syntax));
         let protobuf = decode_emulation(Protocol::Protobuf, b"\x0a\x01n\x12\x01s\x1a\x01\x00");
-        assert_eq!(protobuf.map(|request| request.data), Ok(Bytes::from_static(b"\x00")));
+        assert_eq!(protobuf.map(|request| request.message), Ok(Some(Bytes::from_static(b"\x00"))));
     }
 
     #[test]

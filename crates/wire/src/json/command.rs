@@ -8,6 +8,7 @@ use crate::message::PingRequest;
 
 /// Reads the command at the beginning of a line. The rest of the line is ignored, as by
 /// Centrifugo v6.9.
+#[inline]
 pub(crate) fn decode_command(line: &[u8]) -> Result<Incoming, DecodeError> {
     let text = lossy(line);
     let mut incoming = Incoming::default();

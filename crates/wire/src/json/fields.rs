@@ -1,7 +1,6 @@
 //! JSON keys of the fields: the whole schema in one table.
 
-use super::read::{Fields, Read, Reader};
-use super::write::Write;
+use super::{Fields, Read, Reader, Write};
 use crate::error::DecodeError;
 use crate::message::*;
 
@@ -32,6 +31,8 @@ macro_rules! fields {
     (@always always) => { true };
     (@always) => { false };
 }
+
+pub(crate) use fields;
 
 fields! {
     Error { "code" code, "message" message, "temporary" temporary }

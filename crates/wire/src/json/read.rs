@@ -92,7 +92,17 @@ impl<'a> Reader<'a> {
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, DecodeError> {
-        let end = skip_string(self.bytes(), self.at).ok_or(self.fault(b'"'))?;
+        let bytes = self.bytes();
+        // Nearly all have no escapes, and are looked at once.
+        if bytes.get(self.at) == Some(&b'"') {
+            let end = next_special(bytes, self.at + 1);
+            if bytes.get(end) == Some(&b'"') {
+                let inner = self.text.get(self.at + 1..end).ok_or(DecodeError::Syntax)?;
+                self.at = end + 1;
+                return Ok(Cow::Borrowed(inner));
+            }
+        }
+        let end = skip_string(bytes, self.at).ok_or(self.fault(b'"'))?;
         let inner = self.text.get(self.at + 1..end - 1).ok_or(DecodeError::Syntax)?;
         self.at = end;
         Ok(unescape(inner))
@@ -212,6 +222,17 @@ impl Read for Bytes {
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         *self = Self::copy_from_slice(reader.raw()?.as_bytes());
         Ok(())
+    }
+}
+
+/// A number whose absence says something.
+impl Read for Option<i32> {
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        if reader.take_null() {
+            *self = None;
+            return Ok(());
+        }
+        self.get_or_insert_default().read(reader)
     }
 }
 

@@ -72,6 +72,16 @@ impl Write for Bytes {
     }
 }
 
+impl Write for Option<i32> {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.unwrap_or_default().write(out);
+    }
+
+    fn is_zero(&self) -> bool {
+        self.is_none()
+    }
+}
+
 impl<M: Fields> Write for Option<M> {
     fn write(&self, out: &mut Vec<u8>) {
         match self {

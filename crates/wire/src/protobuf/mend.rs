@@ -21,6 +21,21 @@ pub(super) fn command(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(out)
 }
 
+/// The bytes of the params of a command of version 1, with their strings mended.
+pub(crate) fn params(method: i32, bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let shape = match method {
+        0 => &CONNECT_V1,
+        1 => &SUBSCRIBE_V1,
+        6 => &HISTORY_V1,
+        9 => &RPC,
+        11 => &TOKEN_V1,
+        _ => &CHANNEL,
+    };
+    let mut out = Vec::with_capacity(bytes.len() + 16);
+    message(bytes, shape, 0, &mut out)?;
+    Ok(out)
+}
+
 fn message(bytes: &[u8], shape: &Shape, depth: u32, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     if depth > MAX_DEPTH {
         return Err(DecodeError::Depth);
@@ -93,3 +108,8 @@ static POSITION: Shape = Shape { strings: &[2], messages: &[] };
 static RPC: Shape = Shape { strings: &[2], messages: &[] };
 static SUB_REFRESH: Shape = Shape { strings: &[1, 2, 5], messages: &[(4, &TRACK)] };
 static TRACK: Shape = Shape { strings: &[1], messages: &[(2, &CHANNEL)] };
+static CONNECT_V1: Shape = Shape { strings: &[1, 4, 5], messages: &[(3, &SUBS_V1)] };
+static SUBS_V1: Shape = Shape { strings: &[1], messages: &[(2, &SUBSCRIBE_V1)] };
+static SUBSCRIBE_V1: Shape = Shape { strings: &[1, 2, 6], messages: &[] };
+static HISTORY_V1: Shape = Shape { strings: &[1, 4], messages: &[(8, &POSITION)] };
+static TOKEN_V1: Shape = Shape { strings: &[1, 2], messages: &[] };

@@ -1,8 +1,10 @@
 //! Frames as bytes. Every frame is final: messages are never fragmented on the way out.
 
-use super::{Opcode, mask};
+use super::{Deflater, Opcode, Window, mask};
 
 const FIN: u8 = 0x80;
+/// RSV1, the bit of compressed messages (RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 
 /// The longest reason a close frame can hold: 125 bytes less the code.
@@ -38,6 +40,16 @@ pub const fn header(opcode: Opcode, len: usize) -> ([u8; 10], usize) {
     (bytes, used)
 }
 
+/// The length of the header of an unmasked frame, up to where its payload begins.
+#[must_use]
+pub const fn header_len(frame: &[u8]) -> usize {
+    match frame {
+        [_, 126, ..] => 4,
+        [_, 127, ..] => 10,
+        _ => 2,
+    }
+}
+
 /// Appends the header of an unmasked frame with `len` payload bytes.
 pub fn append_header(opcode: Opcode, len: usize, out: &mut Vec<u8>) {
     let (bytes, used) = header(opcode, len);
@@ -49,6 +61,24 @@ pub fn append_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     debug_assert!(!opcode.is_control() || payload.len() <= 125, "control frame too long");
     append_header(opcode, payload.len(), out);
     out.extend_from_slice(payload);
+}
+
+/// Appends an unmasked frame with a whole message, compressed where that is of use.
+pub(crate) fn append_deflated(
+    opcode: Opcode,
+    payload: &[u8],
+    (window, unidirectional): (Window, bool),
+    deflater: &mut Deflater,
+    out: &mut Vec<u8>,
+) {
+    let Some(compressed) = deflater.compress(window, unidirectional, payload) else {
+        return append_frame(opcode, payload, out);
+    };
+    let (mut bytes, used) = header(opcode, compressed.len());
+    bytes[0] |= COMPRESSED;
+    out.reserve(used + compressed.len());
+    out.extend_from_slice(&bytes[..used]);
+    out.extend_from_slice(compressed);
 }
 
 /// The code of a close frame without one (RFC 6455 §7.4.1). It is never on the wire.
@@ -77,6 +107,22 @@ pub fn append_masked_frame(opcode: Opcode, key: [u8; 4], payload: &[u8], out: &m
     mask::apply(key, &mut out[start..]);
 }
 
+/// Appends a masked frame with a whole message, compressed where that is of use, as clients send them.
+pub fn append_masked_deflated(
+    opcode: Opcode,
+    key: [u8; 4],
+    payload: &[u8],
+    deflater: &mut Deflater,
+    out: &mut Vec<u8>,
+) {
+    let compressed = deflater.compress(Window::Full, false, payload);
+    let start = out.len();
+    append_masked_frame(opcode, key, compressed.unwrap_or(payload), out);
+    if compressed.is_some() {
+        out[start] |= COMPRESSED;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +139,7 @@ mod tests {
             let mut out = Vec::new();
             append_header(Opcode::Text, len, &mut out);
             assert_eq!(out, expected);
+            assert_eq!(header_len(&out), expected.len());
         }
     }
 

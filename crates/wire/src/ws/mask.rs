@@ -7,11 +7,8 @@ pub(super) fn apply(key: [u8; 4], bytes: &mut [u8]) -> [u8; 4] {
     let narrow = u32::from_ne_bytes(key);
     let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let rotated = {
-        let mut next = key;
-        next.rotate_left(bytes.len() % 4);
-        next
-    };
+    // Its first byte is the lowest one.
+    let rotated = u32::from_le_bytes(key).rotate_right(8 * (bytes.len() as u32 % 4)).to_le_bytes();
 
     let (words, rest) = bytes.as_chunks_mut::<8>();
     for word in words {

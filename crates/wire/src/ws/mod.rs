@@ -9,10 +9,12 @@
 //! a connection with no message under way owns no heap. An incomplete end of the input is kept by the reader, never
 //! more than the limits allow and never more than about twice what really arrived.
 //!
-//! Extensions are not negotiated yet. permessage-deflate (RFC 7692) enters at two places: the reserved
-//! bits that `header::parse` lets pass, and `reader::finish`, where a message is whole but not yet judged.
+//! Of the extensions there is permessage-deflate (RFC 7692): [`extensions`] negotiates it. A reader that is told of it
+//! lets the bit of compressed messages pass and gives them as they came; an [`Inflater`] looks into them.
 
+mod deflate;
 mod encode;
+pub mod extensions;
 pub mod handshake;
 mod header;
 mod mask;
@@ -21,7 +23,12 @@ pub mod request;
 
 use std::ops::{Deref, DerefMut};
 
-pub use encode::{NO_STATUS, append_close, append_frame, append_header, append_masked_frame, header};
+pub use deflate::{Compressed, Compression, Deflater, Inflated, Inflater, Window};
+pub(crate) use encode::append_deflated;
+pub use encode::{
+    NO_STATUS, append_close, append_frame, append_header, append_masked_deflated, append_masked_frame,
+    header, header_len,
+};
 pub use reader::Reader;
 
 /// Content of a frame (RFC 6455 §11.8). The values are those on the wire.
@@ -73,12 +80,22 @@ pub struct Limits {
     /// The number of fragments is not limited itself: an empty one costs its sender six bytes and the receiver
     /// nothing.
     pub message: u32,
+    /// Bytes of a compressed message, inflated. More is refused (1009) as soon as they are there.
+    pub decompressed: u32,
+}
+
+impl Limits {
+    /// Messages up to this size, and up to ten times that if they were compressed, as in Centrifugo.
+    #[must_use]
+    pub const fn of(message: u32) -> Self {
+        Self { message, decompressed: message.saturating_mul(10) }
+    }
 }
 
 impl Default for Limits {
-    /// 65,536 bytes, Centrifugo's `websocket.message_size_limit`.
+    /// 65,536 bytes, Centrifugo's `websocket.message_size_limit`, and ten times that inflated.
     fn default() -> Self {
-        Self { message: 65_536 }
+        Self::of(65_536)
     }
 }
 
@@ -89,6 +106,8 @@ pub enum Event<'a> {
     Text(Payload<'a>),
     /// A binary message.
     Binary(Payload<'a>),
+    /// A compressed message of either kind, for an [`Inflater`].
+    Compressed(Compressed<'a>),
     /// A ping, to be answered by a pong with the same payload (at most 125 bytes).
     Ping(Payload<'a>),
     /// A pong. Its payload is dropped.
@@ -150,7 +169,7 @@ impl Eq for Payload<'_> {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("websocket close {code}: {reason}")]
 pub struct CloseError {
-    /// 1002 protocol error, 1007 invalid UTF-8, or 1009 over a limit.
+    /// 1002 protocol error, 1007 invalid UTF-8 or a message that does not inflate, or 1009 over a limit.
     pub code: u16,
     /// Cause, for the close frame. Empty for a message over the size limit, as Centrifugo v6.9 has it.
     pub reason: &'static str,

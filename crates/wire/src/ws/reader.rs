@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::header::{self, Header};
-use super::{CloseError, Event, Limits, Opcode, Payload, mask};
+use super::{CloseError, Compressed, Event, Limits, Opcode, Payload, mask};
 
 /// The receiving half of one connection.
 ///
@@ -14,6 +14,8 @@ pub struct Reader {
     partial: Option<Box<Partial>>,
     /// Set when the peer masks its frames, as clients must and servers must not.
     want_mask: bool,
+    /// Set when messages may be compressed.
+    deflate: bool,
     ended: bool,
 }
 
@@ -21,13 +23,20 @@ impl Reader {
     /// A reader of what a client sends.
     #[must_use]
     pub const fn new() -> Self {
-        Self { partial: None, want_mask: true, ended: false }
+        Self { partial: None, want_mask: true, deflate: false, ended: false }
     }
 
     /// A reader of what a server sends: frames that are not masked.
     #[must_use]
     pub const fn client() -> Self {
-        Self { partial: None, want_mask: false, ended: false }
+        Self { partial: None, want_mask: false, deflate: false, ended: false }
+    }
+
+    /// The same, of a peer that has agreed to permessage-deflate.
+    #[must_use]
+    pub const fn with_deflate(mut self) -> Self {
+        self.deflate = true;
+        self
     }
 
     /// Consumes bytes from the front of `input`, unmasking them in place, up to the end of the next event or
@@ -48,12 +57,12 @@ impl Reader {
             return (len, Ok(None));
         }
         let found = match self.advance(limits, input) {
-            Ok(Some((consumed, opcode, body))) => {
+            Ok(Some(Found { consumed, opcode, compressed, body })) => {
                 let payload = match body {
                     Body::Input(range) => Payload::Borrowed(&mut input[range]),
                     Body::Kept(bytes) => Payload::Owned(bytes),
                 };
-                finish(opcode, payload).map(|event| (consumed, Some(event)))
+                finish(opcode, compressed, payload).map(|event| (consumed, Some(event)))
             }
             Ok(None) => Ok((len, None)),
             Err(error) => Err(error),
@@ -78,6 +87,21 @@ impl Reader {
         self.partial.is_some()
     }
 
+    /// Returns true if `input`, the next bytes of the connection, begins with a whole close frame.
+    #[cold]
+    #[must_use]
+    pub fn is_close_next(&self, input: &[u8]) -> bool {
+        if self.partial.is_some() || self.ended {
+            return false;
+        }
+        match header::parse(input, self.want_mask, self.deflate) {
+            Ok(Some((header, at))) => {
+                header.opcode == Opcode::Close && input.len() as u64 >= at as u64 + header.len
+            }
+            _ => false,
+        }
+    }
+
     /// Bytes of input kept for what is under way: at most the message limit and 139 more.
     #[must_use]
     pub fn spilled(&self) -> usize {
@@ -97,6 +121,7 @@ impl Reader {
     }
 
     /// Goes on to the end of the next event (`Some`) or of the input (`None`).
+    #[inline]
     fn advance(&mut self, limits: &Limits, input: &mut [u8]) -> Result<Option<Found>, CloseError> {
         let mut at = 0;
         while at < input.len() {
@@ -111,32 +136,34 @@ impl Reader {
             let lone = frame.opcode.is_control() || (frame.fin && frame.opcode != Opcode::Continuation);
             if lone && frame.remaining == 0 && !frame.resumed {
                 self.release();
-                return Ok(Some((at, frame.opcode, Body::Input(range))));
+                let Frame { opcode, compressed, .. } = frame;
+                return Ok(Some(Found { consumed: at, opcode, compressed, body: Body::Input(range) }));
             }
             let partial = self.partial.get_or_insert_default();
             let done = partial.keep(frame, &input[range]);
             self.release();
-            if let Some((opcode, bytes)) = done {
-                return Ok(Some((at, opcode, Body::Kept(bytes))));
+            if let Some((opcode, compressed, bytes)) = done {
+                return Ok(Some(Found { consumed: at, opcode, compressed, body: Body::Kept(bytes) }));
             }
         }
         Ok(None)
     }
 
     /// The frame to go on with: the one under way, or the one whose header comes next.
+    #[inline]
     fn frame(&mut self, limits: &Limits, input: &[u8], at: &mut usize) -> Result<Option<Frame>, CloseError> {
         if let Some(partial) = &mut self.partial {
             if let Some(frame) = partial.frame.take() {
                 return Ok(Some(frame));
             }
             if partial.header.len > 0 {
-                let Some(header) = partial.header.complete(input, at, self.want_mask)? else {
+                let Some(header) = partial.header.complete(input, at, self.want_mask, self.deflate)? else {
                     return Ok(None);
                 };
                 return Ok(Some(self.admit(limits, header)?));
             }
         }
-        let Some((header, used)) = header::parse(&input[*at..], self.want_mask)? else {
+        let Some((header, used)) = header::parse(&input[*at..], self.want_mask, self.deflate)? else {
             let rest = &input[*at..];
             self.partial.get_or_insert_default().header.begin(rest);
             return Ok(None);
@@ -146,9 +173,11 @@ impl Reader {
     }
 
     /// Judges a frame against the message under way and the limits, before a byte of its payload is read.
+    #[inline]
     fn admit(&mut self, limits: &Limits, header: Header) -> Result<Frame, CloseError> {
         let frame = Frame {
             fin: header.fin,
+            compressed: header.compressed,
             opcode: header.opcode,
             mask: header.mask,
             remaining: header.len,
@@ -182,16 +211,24 @@ impl Default for Reader {
     }
 }
 
-/// Bytes consumed, what was found, and its payload.
-type Found = (usize, Opcode, Body);
+/// A whole message or control frame.
+struct Found {
+    consumed: usize,
+    opcode: Opcode,
+    compressed: bool,
+    body: Body,
+}
 
 enum Body {
     Input(Range<usize>),
     Kept(Vec<u8>),
 }
 
-/// Judges a whole message or control frame. (A compressed message would be inflated here, first.)
-fn finish(opcode: Opcode, payload: Payload<'_>) -> Result<Event<'_>, CloseError> {
+/// Judges a whole message or control frame. A compressed message is left to be judged once it is inflated.
+fn finish(opcode: Opcode, compressed: bool, payload: Payload<'_>) -> Result<Event<'_>, CloseError> {
+    if compressed {
+        return Ok(Event::Compressed(Compressed { payload, text: opcode == Opcode::Text }));
+    }
     Ok(match opcode {
         Opcode::Text => {
             if simdutf8::basic::from_utf8(&payload).is_err() {
@@ -231,6 +268,8 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseError> {
 #[derive(Debug)]
 struct Frame {
     fin: bool,
+    /// It begins a compressed message.
+    compressed: bool,
     opcode: Opcode,
     /// The key as it applies to the next byte.
     mask: [u8; 4],
@@ -257,6 +296,8 @@ struct Partial {
     /// The message under way and its payload so far. Bytes of a message's first frame count before the
     /// frame ends.
     message: Option<Opcode>,
+    /// That message is compressed.
+    compressed: bool,
     bytes: Vec<u8>,
     /// Payload so far of a control frame, which may come in the midst of a message.
     control: Vec<u8>,
@@ -264,10 +305,11 @@ struct Partial {
 
 impl Partial {
     /// Keeps a part of the frame's payload. Returns the message or control frame if that completes it.
-    fn keep(&mut self, mut frame: Frame, part: &[u8]) -> Option<(Opcode, Vec<u8>)> {
+    fn keep(&mut self, mut frame: Frame, part: &[u8]) -> Option<(Opcode, bool, Vec<u8>)> {
         let control = frame.opcode.is_control();
         if !control && !frame.resumed && frame.opcode != Opcode::Continuation {
             self.message = Some(frame.opcode);
+            self.compressed = frame.compressed;
         }
         let kept = if control { &mut self.control } else { &mut self.bytes };
         append(kept, part, frame.remaining);
@@ -277,13 +319,13 @@ impl Partial {
             return None;
         }
         if control {
-            return Some((frame.opcode, std::mem::take(&mut self.control)));
+            return Some((frame.opcode, false, std::mem::take(&mut self.control)));
         }
         if !frame.fin {
             return None;
         }
         let opcode = self.message.take()?;
-        Some((opcode, std::mem::take(&mut self.bytes)))
+        Some((opcode, self.compressed, std::mem::take(&mut self.bytes)))
     }
 
     const fn is_empty(&self) -> bool {
@@ -333,12 +375,15 @@ impl HeaderStart {
         input: &[u8],
         at: &mut usize,
         want_mask: bool,
+        deflate: bool,
     ) -> Result<Option<Header>, CloseError> {
         while let (Some(byte), Some(kept)) = (input.get(*at), self.bytes.get_mut(usize::from(self.len))) {
             *kept = *byte;
             self.len += 1;
             *at += 1;
-            if let Some((header, _)) = header::parse(&self.bytes[..usize::from(self.len)], want_mask)? {
+            if let Some((header, _)) =
+                header::parse(&self.bytes[..usize::from(self.len)], want_mask, deflate)?
+            {
                 self.len = 0;
                 return Ok(Some(header));
             }

@@ -1,9 +1,11 @@
-//! The request of an opening handshake, read from the bytes of a fresh connection.
+//! The request of a client, read from the bytes of a fresh connection: an opening handshake, or one whose response is a
+//! stream.
 //!
 //! A general HTTP server is more of an obstacle to the handshake than a help: it refuses HTTP/1.0 and
 //! query strings that every other server takes, and spells the names of response headers its own way. So a server
 //! that owns its sockets reads the first request itself and passes on to its HTTP server, byte for byte, all that
-//! is not plainly a handshake. [`read`] recognizes one, [`super::handshake::check`] judges it, [`response`] answers.
+//! is not plainly what it can answer. [`read`] recognizes a request, [`super::handshake::check`] judges a handshake,
+//! [`response`] answers it.
 
 use std::borrow::Cow;
 
@@ -13,24 +15,28 @@ pub const MAX_HEAD: usize = 32 << 10;
 /// The beginning of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opening<'a> {
-    /// It may become a handshake: more bytes are needed.
+    /// It may become a request: more bytes are needed.
     Partial,
     /// A GET request that asks for an upgrade.
     Upgrade(Head<'a>),
+    /// Another GET or POST request. An HTTP server answers it, unless the one who reads it can.
+    Request(Head<'a>),
     /// Anything else. An HTTP server answers it.
     Other,
 }
 
-/// The head of a GET request.
+/// The head of a GET or POST request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Head<'a> {
+    /// The method is POST and not GET.
+    pub post: bool,
     /// Path and query, in a form that `http::Uri` takes.
     pub target: Cow<'a, str>,
     /// The request is one of HTTP/1.0 and not of HTTP/1.1.
     pub http_10: bool,
     /// Names and values of the headers, as they came.
     pub headers: Vec<(&'a str, &'a [u8])>,
-    /// Bytes of the head. Everything after it belongs to the WebSocket.
+    /// Bytes of the head. Everything after it belongs to the WebSocket, or is the body.
     pub len: usize,
 }
 
@@ -38,13 +44,15 @@ pub struct Head<'a> {
 /// [`Opening::Partial`]; they are not searched again.
 #[must_use]
 pub fn read(bytes: &[u8], seen: usize) -> Opening<'_> {
-    const METHOD: &[u8] = b"GET /";
-    let begun = bytes.len().min(METHOD.len());
-    if bytes[..begun] != METHOD[..begun] {
+    let begins = |with: &[u8]| {
+        let begun = bytes.len().min(with.len());
+        bytes[..begun] == with[..begun]
+    };
+    if !begins(b"GET /") && !begins(b"POST /") {
         return Opening::Other;
     }
     match end(bytes, seen) {
-        Some(end) if end <= MAX_HEAD => parse(&bytes[..end]).map_or(Opening::Other, Opening::Upgrade),
+        Some(end) if end <= MAX_HEAD => parse(&bytes[..end]).unwrap_or(Opening::Other),
         None if bytes.len() < MAX_HEAD => Opening::Partial,
         _ => Opening::Other,
     }
@@ -63,22 +71,24 @@ fn end(bytes: &[u8], seen: usize) -> Option<usize> {
     })
 }
 
-/// The head, if it is one that asks for an upgrade.
-fn parse(head: &[u8]) -> Option<Head<'_>> {
+fn parse(head: &[u8]) -> Option<Opening<'_>> {
     let lines = memchr::memchr_iter(b'\n', head).count();
     let mut headers = vec![httparse::EMPTY_HEADER; lines];
     let mut request = httparse::Request::new(&mut headers);
     let Ok(httparse::Status::Complete(len)) = request.parse(head) else { return None };
-    if len != head.len() || !request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("upgrade"))
-    {
+    if len != head.len() {
         return None;
     }
-    Some(Head {
+    let post = request.method? == "POST";
+    let upgrade = request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("upgrade"));
+    let head = Head {
+        post,
         target: escaped(request.path?),
         http_10: request.version? == 0,
         headers: request.headers.iter().map(|header| (header.name, header.value)).collect(),
         len,
-    })
+    };
+    Some(if upgrade && !post { Opening::Upgrade(head) } else { Opening::Request(head) })
 }
 
 /// The target with those bytes of its query escaped that RFC 3986 does not allow there. Some clients send them
@@ -109,12 +119,15 @@ fn escaped(target: &str) -> Cow<'_, str> {
 /// The head of the response that accepts a handshake. Names are spelled as in RFC 6455: HTTP does not care, but
 /// clients are in use that compare them to the letter.
 #[must_use]
-pub fn response(accept: &str, subprotocol: Option<&str>) -> String {
+pub fn response(accept: &str, subprotocol: Option<&str>, extensions: Option<&str>) -> String {
     let mut head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
     );
     if let Some(subprotocol) = subprotocol {
         head.extend(["Sec-WebSocket-Protocol: ", subprotocol, "\r\n"]);
+    }
+    if let Some(extensions) = extensions {
+        head.extend(["Sec-WebSocket-Extensions: ", extensions, "\r\n"]);
     }
     head.push_str("\r\n");
     head
@@ -155,11 +168,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_handshake_is_left_to_others() {
+    fn a_request_that_is_no_handshake_is_read_with_its_method() {
+        for (text, post) in [
+            ("GET /sse?a=b HTTP/1.1\r\nHost: x\r\n\r\n", false),
+            ("POST /sse?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", true),
+            ("POST /sse?a=b HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\r\n", true),
+        ] {
+            let Opening::Request(head) = read(text.as_bytes(), 0) else { panic!("{text}") };
+            assert_eq!((head.post, head.target.as_ref()), (post, "/sse?a=b"), "{text}");
+            assert!(text[..head.len].ends_with("\r\n\r\n"), "{text}");
+            assert_eq!(read(&text.as_bytes()[..head.len - 1], 0), Opening::Partial, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_of_a_client_is_left_to_others() {
         for text in [
-            "POST /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+            "PUT /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
             "GET http://x/ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
-            "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n",
             "GET /ws HTTP/2.0\r\nUpgrade: websocket\r\n\r\n",
             "GET /w s HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
             "GET /ws HTTP/1.1\r\nUp grade: websocket\r\nUpgrade: websocket\r\n\r\n",
@@ -208,10 +234,11 @@ mod tests {
     #[test]
     fn the_response_spells_names_as_the_rfc() {
         assert_eq!(
-            response("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("centrifuge-json")),
+            response("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("centrifuge-json"), None),
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: centrifuge-json\r\n\r\n"
         );
-        assert!(response("x", None).ends_with("Accept: x\r\n\r\n"));
+        assert!(response("x", None, None).ends_with("Accept: x\r\n\r\n"));
+        assert!(response("x", None, Some("a; b")).ends_with("x\r\nSec-WebSocket-Extensions: a; b\r\n\r\n"));
     }
 }

@@ -5,7 +5,7 @@ type Seen = Vec<Result<Vec<u8>, &'static str>>;
 
 /// Reads a stream in pieces that end at these places.
 fn read(protocol: Protocol, limit: u32, stream: &[u8], cuts: &[usize]) -> (Seen, usize) {
-    let limits = Limits { message: limit };
+    let limits = Limits::of(limit);
     let mut reader = Reader::new();
     let (mut seen, mut most, mut from) = (Vec::new(), 0, 0);
     for to in cuts.iter().copied().chain([stream.len()]) {

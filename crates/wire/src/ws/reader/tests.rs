@@ -11,6 +11,7 @@ const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 enum Seen {
     Text(Vec<u8>),
     Binary(Vec<u8>),
+    Compressed(bool, Vec<u8>),
     Ping(Vec<u8>),
     Pong,
     Close(Option<u16>),
@@ -29,6 +30,9 @@ fn feed(reader: &mut Reader, limits: &Limits, input: &[u8], seen: &mut Vec<Seen>
                 seen.push(match event {
                     Event::Text(payload) => Seen::Text(payload.into_vec()),
                     Event::Binary(payload) => Seen::Binary(payload.into_vec()),
+                    Event::Compressed(Compressed { payload, text }) => {
+                        Seen::Compressed(text, payload.into_vec())
+                    }
                     Event::Ping(payload) => Seen::Ping(payload.into_vec()),
                     Event::Pong => Seen::Pong,
                     Event::Close(code) => Seen::Close(code),
@@ -146,7 +150,7 @@ fn a_message_over_the_limit_is_refused_by_its_header() {
     // Two bytes, eight of length, four of mask: the body is not needed.
     assert_eq!(read_all(&input[..13]), []);
     assert_eq!(read_all(&input[..14]), [Seen::Error(1009, "")]);
-    let tight = Limits { message: 3 };
+    let tight = Limits::of(3);
     let mut seen = Vec::new();
     feed(&mut Reader::new(), &tight, &frames(&[(0x82, b"abc"), (0x02, b"ab"), (0x80, b"cd")]), &mut seen);
     assert_eq!(seen, [Seen::Binary(b"abc".into()), Seen::Error(1009, "")]);
@@ -158,7 +162,7 @@ fn a_claimed_length_costs_no_memory() {
     let mut reader = Reader::new();
     let header = [0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4];
     let mut seen = Vec::new();
-    feed(&mut reader, &Limits { message: u32::MAX }, &header, &mut seen);
+    feed(&mut reader, &Limits::of(u32::MAX), &header, &mut seen);
     assert_eq!(seen, [Seen::Error(1009, "")]);
     assert!(reader.partial.is_none());
 
@@ -236,10 +240,35 @@ fn a_client_reads_what_a_server_writes() {
     assert_eq!(seen, [Seen::Error(1002, "frame is masked")]);
 }
 
+#[test]
+fn a_compressed_message_is_given_as_it_came_in() {
+    let read = |input: &[u8]| {
+        let mut seen = Vec::new();
+        feed(&mut Reader::new().with_deflate(), &Limits::default(), input, &mut seen);
+        seen
+    };
+    let input = frames(&[(0xC1, b"\xffa"), (0x81, b"b"), (0xC2, b""), (0x82, b"c")]);
+    let (compressed, text) = (Seen::Compressed(true, b"\xffa".into()), Seen::Text(b"b".into()));
+    assert_eq!(
+        read(&input),
+        [compressed, text, Seen::Compressed(false, Vec::new()), Seen::Binary(b"c".into())]
+    );
+    // The first frame says it for all of the message, and for none after it.
+    let input = frames(&[(0x41, b"a"), (0x89, b"p"), (0x00, b"b"), (0x80, b"c"), (0x01, b"d"), (0x80, b"e")]);
+    let (compressed, text) = (Seen::Compressed(true, b"abc".into()), Seen::Text(b"de".into()));
+    assert_eq!(read(&input), [Seen::Ping(b"p".into()), compressed, text]);
+    for later in [0x40, 0xC0, 0xC9] {
+        let input = frames(&[(0x41, b"a"), (later, b"b")]);
+        let reason = "compression bit on a frame that begins no message";
+        assert_eq!(read(&input), [Seen::Error(1002, reason)], "{later:x}");
+    }
+    assert_eq!(read_all(&frame(0xC1, b"a")), [Seen::Error(1002, "reserved bits set")], "not agreed on");
+}
+
 /// Frames that are mostly good, in orders that are mostly not.
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
-        8 => prop::sample::select(vec![0x81_u8, 0x01, 0x00, 0x80, 0x02, 0x82, 0x89, 0x8A]),
+        8 => prop::sample::select(vec![0x81_u8, 0x01, 0x00, 0x80, 0x02, 0x82, 0x89, 0x8A, 0xC1, 0x41, 0x42]),
         1 => Just(0x88),
         1 => any::<u8>(),
     ];
@@ -259,16 +288,17 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn every_split_gives_the_same_events(frames in vec(any_frame(), 1..6)) {
+    fn every_split_gives_the_same_events(frames in vec(any_frame(), 1..6), deflate: bool) {
+        let new = || if deflate { Reader::new().with_deflate() } else { Reader::new() };
         let input = frames.concat();
-        let limits = Limits { message: 150 };
+        let limits = Limits::of(150);
         let mut whole = Vec::new();
-        let mut reader = Reader::new();
+        let mut reader = new();
         feed(&mut reader, &limits, &input, &mut whole);
         let end = (reader.is_partial(), reader.spilled());
         for split in 0..=input.len() {
             let mut seen = Vec::new();
-            let mut reader = Reader::new();
+            let mut reader = new();
             feed(&mut reader, &limits, &input[..split], &mut seen);
             prop_assert!(reader.spilled() <= 150 + 139);
             feed(&mut reader, &limits, &input[split..], &mut seen);
@@ -276,7 +306,7 @@ proptest! {
             prop_assert_eq!((reader.is_partial(), reader.spilled()), end);
         }
         let mut seen = Vec::new();
-        let mut reader = Reader::new();
+        let mut reader = new();
         for byte in &input {
             feed(&mut reader, &limits, std::slice::from_ref(byte), &mut seen);
         }
@@ -286,7 +316,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_cost_no_more_than_the_limits(chunks in vec(vec(any::<u8>(), 0..60), 0..8)) {
-        let limits = Limits { message: 100 };
+        let limits = Limits::of(100);
         let (mut reader, mut seen) = (Reader::new(), Vec::new());
         for chunk in chunks {
             feed(&mut reader, &limits, &chunk, &mut seen);
