@@ -37,7 +37,7 @@ impl Hooks for Chat {
             return ErrorCode::PERMISSION_DENIED.into();
         }
         let options = PublishOptions { history: HISTORY, ..PublishOptions::default() };
-        Answer::allow(PublishReply { data: request.data, options })
+        Answer::allow(PublishReply { options, ..PublishReply::new(request.data) })
     }
 
     fn history(&self, _: &Client, _: HistoryEvent) -> Decision<HistoryOptions> {

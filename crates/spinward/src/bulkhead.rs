@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 /// Calls in flight to one back end, at most so many. A stalled back end takes no place from another.
 ///
 /// Calls that somebody waits for take a place each, in the order in which they come; a connection has one command
-/// under way, so there are no more of them than connections and callers. Calls that nobody waits for, such as joins and
+/// under way, or as many as the configuration says, so there are no more of them than connections and callers. Calls that nobody waits for, such as joins and
 /// leaves for other nodes, take half of the places at most, are made by as many tasks, and as many again may wait in a
 /// queue. What exceeds that is dropped, and counted by the caller.
 #[derive(Clone)]

@@ -6,12 +6,14 @@ use crate::handle::Handle;
 use crate::hub::Hub;
 use crate::id::{ClientId, Entropy};
 use crate::identity::{Extension, Identity};
-use crate::mailbox::inbox::Control;
+use crate::mailbox::inbox::{Control, Delivered, Delivering};
+use crate::publication::{Publication, Tags};
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// A logged-in connection. Cheap to clone; it may outlive the connection, and does nothing then.
 #[derive(Clone)]
@@ -59,6 +61,20 @@ impl Client {
     /// Sends a message outside of channels.
     pub fn send(&self, data: Bytes) {
         self.hub.control(self.handle, Control::Send(data));
+    }
+
+    /// Delivers a publication to this connection alone, as a subscriber of a channel: without an offset, and not
+    /// stored. Waits until the connection takes it: while much waits to be sent to it, that is when the client has
+    /// read. Returns false if the connection is not subscribed to the channel, or if it agreed on deltas there.
+    ///
+    /// Before the reply to a subscribe command is sent, the publication waits for it. Deliveries of one caller that
+    /// awaits each arrive in their order.
+    pub async fn deliver(&self, channel: &str, data: Bytes, tags: Option<Arc<Tags>>) -> bool {
+        let (receipt, mut delivered) = mpsc::channel(1);
+        let publication = Publication { data, tags, ..Publication::default() };
+        let delivering = Delivering { channel: channel.into(), publication, receipt };
+        self.hub.control(self.handle, Control::Deliver(Box::new(delivering)));
+        delivered.recv().await == Some(Delivered)
     }
 
     /// Subscribes the connection to a channel.

@@ -39,6 +39,25 @@ impl Handle {
     }
 }
 
+/// Names a call of a session, so that its outcome finds what waits for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CallToken(u32);
+
+impl CallToken {
+    /// Token of calls whose outcome nothing waits for.
+    pub(crate) const NOBODY: Self = Self(0);
+
+    /// Returns the token after this one.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1).max(1))
+    }
+
+    /// Returns true if something waits for the outcome.
+    pub(crate) fn is_awaited(self) -> bool {
+        self != Self::NOBODY
+    }
+}
+
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}.{}", self.shard(), self.slot(), self.generation())

@@ -48,6 +48,17 @@ pub trait Hooks: Send + Sync + 'static {
         ErrorCode::PERMISSION_DENIED.into()
     }
 
+    /// Decides about the subscribe commands of one message, as [`Hooks::subscribe`] does about each. Called instead of that
+    /// for two or more, where [`Config::subscribe_batch`](crate::Config::subscribe_batch) allows it: for applications
+    /// that can ask about them all at once. The decisions have the order of the requests.
+    fn subscribe_many(
+        &self,
+        client: &Client,
+        requests: Vec<SubscribeEvent>,
+    ) -> Vec<Decision<SubscribeOptions>> {
+        requests.into_iter().map(|request| self.subscribe(client, request)).collect()
+    }
+
     /// Decides whether a subscription may go on. The token is empty when the node asks by itself.
     fn sub_refresh(&self, client: &Client, request: SubRefreshEvent) -> Decision<SubRefreshReply> {
         ErrorCode::NOT_AVAILABLE.into()

@@ -3,7 +3,7 @@
 use crate::id::ClientId;
 use crate::publication::ClientInfo;
 use bytes::Bytes;
-use spinward_wire::Protocol;
+use spinward_wire::{Protocol, Version};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -36,19 +36,28 @@ pub enum Transport {
     UniHttpStream,
     /// Server-sent events in one direction.
     UniSse,
+    /// WebTransport, over HTTP/3.
+    WebTransport,
+    /// A stream of gRPC in one direction.
+    UniGrpc,
     /// A byte stream that the application brought, in another framing than WebSocket's.
     Stream,
+    /// SockJS, over any of its transports.
+    SockJs,
 }
 
 impl Transport {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::WebSocket,
         Self::HttpStream,
         Self::Sse,
         Self::UniWebSocket,
         Self::UniHttpStream,
         Self::UniSse,
+        Self::WebTransport,
+        Self::UniGrpc,
         Self::Stream,
+        Self::SockJs,
     ];
     pub(crate) const COUNT: usize = Self::ALL.len();
 
@@ -62,7 +71,10 @@ impl Transport {
             Self::UniWebSocket => "uni_websocket",
             Self::UniHttpStream => "uni_http_stream",
             Self::UniSse => "uni_sse",
+            Self::WebTransport => "webtransport",
+            Self::UniGrpc => "uni_grpc",
             Self::Stream => "stream",
+            Self::SockJs => "sockjs",
         }
     }
 
@@ -71,6 +83,12 @@ impl Transport {
     #[must_use]
     pub const fn is_emulated(self) -> bool {
         matches!(self, Self::HttpStream | Self::Sse)
+    }
+
+    /// Returns true if the output is the response to a request, which holds the first message of the client.
+    #[must_use]
+    pub const fn is_response(self) -> bool {
+        matches!(self, Self::HttpStream | Self::Sse | Self::UniHttpStream | Self::UniSse)
     }
 
     pub(crate) const fn index(self) -> usize {
@@ -118,6 +136,8 @@ pub struct Identity {
     pub transport: Transport,
     /// The encoding it speaks.
     pub protocol: Protocol,
+    /// The version of the protocol it speaks.
+    pub version: Version,
     /// State that the application keeps with the connection.
     pub extension: Option<Extension>,
 }
@@ -134,6 +154,7 @@ impl Identity {
             application: None,
             transport: Transport::WebSocket,
             protocol: Protocol::Json,
+            version: Version::V2,
             extension: None,
         }
     }

@@ -21,6 +21,11 @@ impl<T> LazyVec<T> {
         Some(self.swap_remove(last))
     }
 
+    /// Takes all out, in their order.
+    pub(crate) fn take(&mut self) -> Vec<T> {
+        self.0.take().map_or_else(Vec::new, |list| *list)
+    }
+
     /// Takes one out; the last takes its place. The place must be in the list.
     pub(crate) fn swap_remove(&mut self, at: usize) -> T {
         let list = self.0.get_or_insert_default();

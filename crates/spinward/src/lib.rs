@@ -68,6 +68,7 @@
 //! | answer a hook | [`Answer::allow`], [`Answer::refuse`], [`Answer::later`], an [`ErrorCode`] or [`DisconnectCode`] |
 //! | act on a connection | [`Client`] |
 //! | mount the node in an HTTP server | [`Node::websocket`], a tower service; [`Node::serve_stream`] for any byte stream |
+//! | serve clients over a transport of your own | [`Node::open`] |
 //! | log users in by a middleware of your own | [`identity::Credentials`] |
 //! | write a payload | [`json`] for values of serde; any [`Bytes`] |
 //! | keep streams and presence elsewhere | [`engine`] |
@@ -92,6 +93,7 @@ pub mod config;
 pub mod enforce;
 pub mod engine;
 mod event;
+mod event_id;
 #[cfg(feature = "__planted-faults")]
 #[doc(hidden)]
 pub mod fault;
@@ -102,6 +104,7 @@ pub mod hooks;
 mod hub;
 pub mod id;
 pub mod identity;
+pub mod layer;
 mod lazy_vec;
 mod log_rate;
 mod mailbox;

@@ -1,8 +1,8 @@
 //! Counters of a node. Shards count for themselves, on cache lines of their own; readers add up.
 
 use crate::identity::Transport;
-use spinward_wire::Request;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+use spinward_wire::{Request, Version};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 /// Everything that a node counts.
@@ -34,6 +34,7 @@ macro_rules! shard_metrics {
             /// By [`Transport::index`].
             pub(crate) traffic: [Traffic; Transport::COUNT],
             subscriptions: AtomicI64,
+            legacy_clients: AtomicI64,
             commands: [AtomicU64; Request::NAMES.len()],
             errors: [AtomicU64; ErrorCode::ALL.len()],
             disconnects: [AtomicU64; DisconnectCode::ALL.len() + 1],
@@ -59,6 +60,8 @@ macro_rules! shard_metrics {
             pub by_transport: Vec<TransportCounters>,
             /// Subscriptions.
             pub subscriptions: u64,
+            /// Logged-in connections that speak version 1 of the protocol.
+            pub legacy_clients: u64,
             /// Connections, logged in or not.
             pub connections: u64,
             /// Connections refused for a limit of the node.
@@ -116,10 +119,11 @@ macro_rules! shard_metrics {
                     channels: self.occupied.load(Ordering::Relaxed) as u64,
                     ..Snapshot::default()
                 };
-                let mut subscriptions = 0;
+                let (mut subscriptions, mut legacy_clients) = (0, 0);
                 for shard in &self.shards {
                     $(sum.$name += shard.$name.load(Ordering::Relaxed);)*
                     subscriptions += shard.subscriptions.load(Ordering::Relaxed);
+                    legacy_clients += shard.legacy_clients.load(Ordering::Relaxed);
                 }
                 sum.by_transport = Transport::ALL.map(|transport| self.by_transport(transport)).to_vec();
                 for one in &sum.by_transport {
@@ -130,6 +134,7 @@ macro_rules! shard_metrics {
                     sum.bytes_received += one.bytes_received;
                 }
                 sum.subscriptions = subscriptions.max(0) as u64;
+                sum.legacy_clients = legacy_clients.max(0) as u64;
                 let total = |pick: &dyn Fn(&ShardMetrics) -> &AtomicU64| {
                     self.shards.iter().map(|shard| pick(shard).load(Ordering::Relaxed)).sum::<u64>()
                 };
@@ -158,6 +163,8 @@ shard_metrics! {
     task_accepted,
     /// Connections whose output is the body of an HTTP response.
     body_accepted,
+    /// Connections that turned out to speak version 1 of the protocol.
+    legacy_accepted,
     /// Publications that a tags filter held back.
     filtered,
     /// Tags filters asked about a publication: each distinct one of a channel once per shard.
@@ -244,12 +251,19 @@ fn step(gauge: &AtomicI64, by: i64) {
 }
 
 impl ShardMetrics {
-    pub(crate) fn clients_up(&self, transport: Transport) {
-        step(&self.traffic[transport.index()].clients, 1);
+    pub(crate) fn clients_up(&self, transport: Transport, version: Version) {
+        self.clients_step(transport, version, 1);
     }
 
-    pub(crate) fn clients_down(&self, transport: Transport) {
-        step(&self.traffic[transport.index()].clients, -1);
+    pub(crate) fn clients_down(&self, transport: Transport, version: Version) {
+        self.clients_step(transport, version, -1);
+    }
+
+    fn clients_step(&self, transport: Transport, version: Version, by: i64) {
+        step(&self.traffic[transport.index()].clients, by);
+        if version == Version::V1 {
+            step(&self.legacy_clients, by);
+        }
     }
 
     pub(crate) fn subscriptions_up(&self) {

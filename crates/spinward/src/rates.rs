@@ -2,7 +2,7 @@
 //! them, and the hub what each user has.
 
 use crate::clock::Now;
-use crate::config::{Bucket, CommandLimits};
+use crate::config::{Bucket, ChannelGroup, CommandLimits, GroupLimits};
 use spinward_wire::Request;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -102,10 +102,55 @@ pub(crate) struct CommandMeters {
     sub_refresh: Range<usize>,
     rpc: Range<usize>,
     rpc_methods: HashMap<Box<str>, Range<usize>>,
+    groups: Option<GroupMeters>,
+}
+
+/// The buckets of commands about the channels of a group.
+struct GroupMeters {
+    find: ChannelGroup,
+    groups: Box<[[Option<Range<usize>>; KINDS]]>,
+}
+
+/// Kinds of commands about a channel.
+#[derive(Clone, Copy)]
+enum Kind {
+    Subscribe,
+    Unsubscribe,
+    Publish,
+    History,
+    Presence,
+    PresenceStats,
+    SubRefresh,
+}
+
+const KINDS: usize = 7;
+
+impl GroupMeters {
+    fn new(limits: &[GroupLimits], find: Option<&ChannelGroup>, meters: &mut Meters) -> Option<Self> {
+        let find = find.filter(|_| !limits.is_empty())?.clone();
+        let group = |limits: &GroupLimits| {
+            let GroupLimits {
+                subscribe,
+                unsubscribe,
+                publish,
+                history,
+                presence,
+                presence_stats,
+                sub_refresh,
+            } = limits;
+            [subscribe, unsubscribe, publish, history, presence, presence_stats, sub_refresh]
+                .map(|own| own.as_ref().map(|own| meters.add(own)))
+        };
+        Some(Self { find, groups: limits.iter().map(group).collect() })
+    }
+
+    fn of(&self, kind: Kind, channel: &str) -> Option<&Range<usize>> {
+        self.groups.get(self.find.find(channel)?)?[kind as usize].as_ref()
+    }
 }
 
 impl CommandMeters {
-    pub(crate) fn new(limits: &CommandLimits, meters: &mut Meters) -> Self {
+    pub(crate) fn new(limits: &CommandLimits, group: Option<&ChannelGroup>, meters: &mut Meters) -> Self {
         let default = meters.add(&limits.default);
         let mut own =
             |wanted: &Option<Vec<Bucket>>| wanted.as_ref().map_or(default.clone(), |own| meters.add(own));
@@ -125,6 +170,7 @@ impl CommandMeters {
                 .iter()
                 .map(|(method, buckets)| (method.as_str().into(), meters.add(buckets)))
                 .collect(),
+            groups: GroupMeters::new(&limits.groups, group, meters),
             total: meters.add(&limits.total),
             default,
         }
@@ -132,19 +178,22 @@ impl CommandMeters {
 
     /// Returns the buckets of a command, or `None` for one that is not counted.
     pub(crate) fn of(&self, request: &Request) -> Option<impl Iterator<Item = usize> + Clone + use<>> {
-        let own = match request {
+        let (own, about) = match request {
             Request::Connect(_) | Request::Ping => return None,
-            Request::Subscribe(_) => &self.subscribe,
-            Request::Unsubscribe(_) => &self.unsubscribe,
-            Request::Publish(_) => &self.publish,
-            Request::History(_) => &self.history,
-            Request::Presence(_) => &self.presence,
-            Request::PresenceStats(_) => &self.presence_stats,
-            Request::Refresh(_) => &self.refresh,
-            Request::SubRefresh(_) => &self.sub_refresh,
-            Request::Rpc(rpc) => self.rpc_methods.get(rpc.method.as_str()).unwrap_or(&self.rpc),
-            Request::Send(_) => &self.default,
+            Request::Subscribe(it) => (&self.subscribe, Some((Kind::Subscribe, &it.channel))),
+            Request::Unsubscribe(it) => (&self.unsubscribe, Some((Kind::Unsubscribe, &it.channel))),
+            Request::Publish(it) => (&self.publish, Some((Kind::Publish, &it.channel))),
+            Request::History(it) => (&self.history, Some((Kind::History, &it.channel))),
+            Request::Presence(it) => (&self.presence, Some((Kind::Presence, &it.channel))),
+            Request::PresenceStats(it) => (&self.presence_stats, Some((Kind::PresenceStats, &it.channel))),
+            Request::Refresh(_) => (&self.refresh, None),
+            Request::SubRefresh(it) => (&self.sub_refresh, Some((Kind::SubRefresh, &it.channel))),
+            Request::Rpc(rpc) => (self.rpc_methods.get(rpc.method.as_str()).unwrap_or(&self.rpc), None),
+            Request::Send(_) => (&self.default, None),
         };
+        let of_group =
+            self.groups.as_ref().zip(about).and_then(|(groups, (kind, channel))| groups.of(kind, channel));
+        let own = of_group.unwrap_or(own);
         Some(own.clone().chain(self.total.clone()))
     }
 

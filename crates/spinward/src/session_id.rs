@@ -1,8 +1,6 @@
 //! The session of a connection whose messages come by requests: the way to it, and the proof that it is the client's.
 
 use crate::handle::Handle;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,9 +24,6 @@ impl fmt::Debug for Secret {
         f.write_str("Secret")
     }
 }
-
-/// The secrets of the connections of a shard that have one, by slot. Most have none, and pay nothing for it.
-pub(crate) type Secrets = HashMap<u32, Secret, FixedState>;
 
 /// The `session` of a connect reply. A client sends it with each message; no table is needed to find the connection.
 #[derive(Clone, Copy)]

@@ -22,15 +22,16 @@ use crate::hub::Hub;
 use crate::id::Entropy;
 use crate::identity::{Credentials, Transport};
 use crate::mailbox::accepted::{Accepted, Io};
-use crate::mailbox::inbox::Item;
+use crate::mailbox::inbox::{Entry, Item};
 use crate::node::ask::Executor;
 use crate::node::builder::ByHooks;
 use crate::node::cluster::{ClusterHandler, Link, NoHandler};
 use crate::node::drain::Draining;
 use crate::node::{Bulkheads, Inner, Node};
 use crate::runtime::Runtime;
+use crate::session_id::Secret;
 use crate::shard::core::Core;
-use crate::shard::slots::State;
+use crate::shard::slots::SlotState;
 use bytes::Bytes;
 use spinward_wire::{Form, Protocol};
 use std::collections::VecDeque;
@@ -104,6 +105,8 @@ struct Wire {
     room: usize,
     /// The server sends no more.
     shut: bool,
+    /// Of a client whose messages come by requests.
+    secret: Option<Secret>,
 }
 
 impl SimNode {
@@ -146,7 +149,7 @@ impl SimNode {
             link,
         });
         let shards = (0..count)
-            .map(|shard| (shard, Executor::new(Arc::clone(&inner), shard)))
+            .map(|shard| (shard, Executor::new(Arc::clone(&inner))))
             .map(|(shard, exec)| Shard {
                 core: Core::new(shard as u8, Arc::clone(&channels), exec.presence_refresh(), now),
                 exec,
@@ -190,30 +193,64 @@ impl SimNode {
         credentials: Option<Credentials>,
         room: usize,
     ) -> Option<Conn> {
+        self.begin(Form::websocket(protocol), Transport::WebSocket, credentials, room, None)
+    }
+
+    /// A client connects by a request whose response is a stream. The request holds this message; others come by
+    /// [`SimNode::request`].
+    ///
+    /// `None` while the node goes down.
+    pub fn connect_emulated(
+        &mut self,
+        protocol: Protocol,
+        credentials: Option<Credentials>,
+        room: usize,
+        first: Bytes,
+    ) -> Option<Conn> {
+        self.begin(Form::delimited(protocol), Transport::HttpStream, credentials, room, Some(first))
+    }
+
+    fn begin(
+        &mut self,
+        form: Form,
+        transport: Transport,
+        credentials: Option<Credentials>,
+        room: usize,
+        first: Option<Bytes>,
+    ) -> Option<Conn> {
         let now = self.now();
         let id = self.hub.entropy.client_id();
         let shard = self.hub.place(id);
         let handshake = Handshake { credentials, ..Handshake::default() };
-        let accepted = Accepted {
+        let secret = transport.is_emulated().then(|| Secret::new(self.hub.entropy.bytes()));
+        let mut accepted = Accepted {
             id,
-            form: Form::websocket(protocol),
-            transport: Transport::WebSocket,
+            form,
+            transport,
             handshake: Arc::new(handshake),
             frame_pings: false,
-            secret: None,
+            secret,
+            close_code: None,
             io: Io::Stream(Box::new(tokio::io::empty())),
+            first,
             leftover: Bytes::new(),
+            verdict: None,
+            resume: None,
         };
         let target = &mut self.shards[shard];
-        let slot = target.core.open(&accepted, now)?;
+        let slot = target.core.open(&mut accepted, now)?;
         self.hub.metrics.connections.fetch_add(1, Ordering::Relaxed);
         self.serial += 1;
         let serial = self.serial;
-        let wire = Wire { serial, to_server: VecDeque::new(), to_client: VecDeque::new(), room, shut: false };
+        let (to_server, to_client) = (VecDeque::new(), VecDeque::new());
+        let wire = Wire { serial, to_server, to_client, room, shut: false, secret };
         if target.wires.len() <= slot as usize {
             target.wires.resize_with(slot as usize + 1, || None);
         }
         target.wires[slot as usize] = Some(wire);
+        if let Some(first) = &accepted.first {
+            target.core.first(slot, first, now, &mut target.exec);
+        }
         Some(Conn { shard, slot, serial })
     }
 
@@ -229,6 +266,13 @@ impl SimNode {
         }
     }
 
+    /// A message of the client comes by a request of its own.
+    pub fn request(&mut self, conn: Conn, message: Bytes) {
+        let Some(secret) = self.wire(conn).and_then(|wire| wire.secret) else { return };
+        let handle = self.shards[conn.shard].core.handle(conn.slot);
+        self.hub.send(conn.shard, Entry::Input { handle, secret, message });
+    }
+
     /// The server reads at most `max` bytes of what the client wrote. Answers how many it took.
     pub fn read(&mut self, conn: Conn, max: usize) -> usize {
         let now = self.now();
@@ -242,7 +286,7 @@ impl SimNode {
         }
         let count = max.min(wire.to_server.len());
         let mut bytes: Vec<u8> = wire.to_server.drain(..count).collect();
-        if count > 0 && shard.core.state(conn.slot) == State::Open {
+        if count > 0 && shard.core.state(conn.slot) == SlotState::Open {
             shard.core.input(conn.slot, &mut bytes, now, &mut shard.exec);
         }
         count
@@ -363,7 +407,7 @@ impl SimNode {
         for done in 0..max {
             let Some(slot) = core.take_express().or_else(|| core.take_bulk()) else { return done };
             let Some(entry) = wires.get_mut(slot as usize) else { continue };
-            if core.state(slot) == State::Gone {
+            if core.state(slot) == SlotState::Gone {
                 *entry = None;
                 core.release(slot);
                 continue;
@@ -380,7 +424,7 @@ impl SimNode {
             core.sent(slot, sent);
             if !core.outbox(slot).is_empty() {
                 core.set_blocked(slot, true);
-            } else if core.state(slot) == State::Closing {
+            } else if core.state(slot) == SlotState::Closing {
                 wire.shut = true;
             }
         }

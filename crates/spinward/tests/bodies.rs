@@ -292,7 +292,7 @@ async fn a_unidirectional_session_takes_no_commands() {
 
 #[tokio::test]
 async fn messages_that_pile_up_end_the_connection() {
-    let mut world = world(Config { message_size_limit: 1000, ..Config::default() });
+    let mut world = world(Config { request_size_limit: 1000, ..Config::default() });
     let mut reader =
         Reader::new(world.node.http_stream().call(post("{\"id\":1,\"connect\":{}}")).await.unwrap());
     let connected = reader.until("\n").await;

@@ -59,7 +59,7 @@ impl Peer {
     async fn read(&mut self) -> Frame {
         loop {
             let mut bytes = std::mem::take(&mut self.buffered);
-            let (used, event) = self.reader.read(&Limits { message: 1 << 20 }, &mut bytes);
+            let (used, event) = self.reader.read(&Limits::of(1 << 20), &mut bytes);
             let frame = match event.unwrap() {
                 Some(Event::Text(payload)) => Some(Frame::Message(payload.into_vec())),
                 Some(Event::Ping(_)) => Some(Frame::Ping),

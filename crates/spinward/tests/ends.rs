@@ -6,7 +6,7 @@ mod common;
 
 use common::{Client, connect};
 use spinward::answer::Answer;
-use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Hooks, RpcEvent};
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Handshake, Hooks, RpcEvent};
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::wire::code::DisconnectCode;
@@ -14,11 +14,16 @@ use spinward::wire::message::{Command, RPCRequest};
 use spinward::wire::ws::{Opcode, append_masked_frame};
 use spinward::{ClientFilter, Config, Node};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-/// Lets everybody in as `ann`, and blocks the shard for a moment when asked to.
+/// Lets everybody in as `ann`. Blocks the shard for a moment when asked to; the method `never` is never answered.
 struct Blocking;
+
+/// Calls of the method `later`.
+static LATER: AtomicU32 = AtomicU32::new(0);
 
 impl Hooks for Blocking {
     fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
@@ -26,7 +31,17 @@ impl Hooks for Blocking {
         Answer::Now(Ok(ConnectReply { credentials, ..ConnectReply::default() }))
     }
 
-    fn rpc(&self, _: &spinward::Client, _: RpcEvent) -> Decision<bytes::Bytes> {
+    fn rpc(&self, _: &spinward::Client, event: RpcEvent) -> Decision<bytes::Bytes> {
+        if event.method == "never" {
+            return Answer::later(std::future::pending());
+        }
+        if event.method == "later" {
+            LATER.fetch_add(1, SeqCst);
+            return Answer::later(async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Ok("1".into())
+            });
+        }
         std::thread::sleep(Duration::from_millis(150));
         Answer::Now(Ok("1".into()))
     }
@@ -50,10 +65,14 @@ async fn join(address: SocketAddr) -> (Client<TcpStream>, String) {
     (client, id)
 }
 
+fn rpc(method: &str) -> Command {
+    let rpc = RPCRequest { method: method.to_owned(), data: "1".into() };
+    Command { id: 2, rpc: Some(rpc), ..Command::default() }
+}
+
 /// Has the shard blocked by one client while `act` is done with another, so that all of it arrives at once.
 async fn while_blocked(blocker: &mut Client<TcpStream>, act: impl Future<Output = ()>) {
-    let rpc = RPCRequest { method: "block".to_owned(), data: "1".into() };
-    blocker.send(&[Command { id: 2, rpc: Some(rpc), ..Command::default() }]).await;
+    blocker.send(&[rpc("block")]).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     act.await;
     blocker.reply(2).await;
@@ -106,5 +125,80 @@ async fn a_client_that_answers_the_close_frame_and_goes_is_released_at_once() {
     })
     .await;
     only_the_blocker_is_left(&node).await;
+    node.shutdown(Duration::from_secs(10)).await;
+}
+
+fn close_frame() -> Vec<u8> {
+    let mut frame = Vec::new();
+    append_masked_frame(Opcode::Close, [1, 2, 3, 4], &1000_u16.to_be_bytes(), &mut frame);
+    frame
+}
+
+#[tokio::test]
+async fn a_client_that_goes_is_not_kept_for_an_answer_that_is_due() {
+    let (node, address) = serve().await;
+    let (_other, _) = join(address).await;
+    let (mut client, _) = join(address).await;
+    client.send(&[rpc("never")]).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(client);
+    only_the_blocker_is_left(&node).await;
+    node.shutdown(Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn a_close_frame_is_answered_while_a_command_waits() {
+    let (node, address) = serve().await;
+    let (_other, _) = join(address).await;
+    // By a socket, and by a stream that a task carries.
+    for carried in [false, true] {
+        for pause in [false, true] {
+            let closed = if carried {
+                let (ours, theirs) = tokio::io::duplex(1 << 16);
+                node.serve_stream(theirs, Protocol::Json, Handshake::default());
+                let mut client = Client::new(ours, Protocol::Json);
+                client.send(&[connect(1)]).await;
+                client.reply(1).await;
+                close_while_waiting(client, pause).await
+            } else {
+                close_while_waiting(join(address).await.0, pause).await
+            };
+            assert_eq!(closed, Some(Some(1000)), "carried by a task: {carried}, a pause before: {pause}");
+            only_the_blocker_is_left(&node).await;
+        }
+    }
+    node.shutdown(Duration::from_secs(10)).await;
+}
+
+async fn close_while_waiting<S: AsyncRead + AsyncWrite + Unpin>(
+    mut client: Client<S>,
+    pause: bool,
+) -> Option<Option<u16>> {
+    client.send(&[rpc("never")]).await;
+    if pause {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    client.raw(&close_frame()).await;
+    assert!(client.next().await.is_none());
+    client.closed
+}
+
+/// A client that closes behind its commands wants them handled. It hears no more of the last one.
+#[tokio::test]
+async fn commands_before_a_close_frame_are_handled() {
+    let (node, address) = serve().await;
+    let (mut client, _) = join(address).await;
+    let mut frames = Vec::new();
+    for id in [2, 3] {
+        let mut text = Vec::new();
+        spinward::wire::append_command(Protocol::Json, &Command { id, ..rpc("later") }, &mut text, true);
+        append_masked_frame(Opcode::Text, [1, 2, 3, 4], &text, &mut frames);
+    }
+    frames.extend(close_frame());
+    client.raw(&frames).await;
+    client.reply(2).await;
+    assert!(client.next().await.is_none());
+    assert_eq!(client.closed, Some(Some(1000)));
+    assert_eq!(LATER.load(SeqCst), 2, "both were asked");
     node.shutdown(Duration::from_secs(10)).await;
 }

@@ -75,6 +75,35 @@ async fn an_interruption_is_compared_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_was_entering_is_compared_after_an_interruption() {
+    // Alone, and beside one that is in already.
+    for company in [false, true] {
+        let broker = Arc::new(Counting { stores: true, ..Counting::default() });
+        let node = node(&broker);
+        let other = if company { Some(subscribed(&node, "p1").await.0) } else { None };
+        let gate = Arc::new(tokio::sync::Notify::new());
+        *broker.gate.lock() = Some(Arc::clone(&gate));
+        let before = broker.reads.load(SeqCst);
+        let mut entering = open(&node);
+        entering.send(&[connect(1), subscribe(2, "p1")]).await;
+        while broker.reads.load(SeqCst) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // It is stored after the read, and its delivery is lost.
+        node.publish("p1", "1".into(), PublishOptions::default()).await.unwrap();
+        broker.sink().interrupted(Scope::All);
+        // The comparison is over before the read is.
+        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        gate.notify_one();
+        assert!(entering.reply(2).await.subscribe.is_some());
+        assert!(is_told_of_a_loss(&mut entering).await, "beside another: {company}");
+        if let Some(mut other) = other {
+            assert!(is_told_of_a_loss(&mut other).await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_of_an_interruption_without_loss() {
     let broker = Arc::new(Counting { stores: true, ..Counting::default() });
     let node = node(&broker);
@@ -119,6 +148,48 @@ async fn a_store_that_was_replaced_ends_every_position() {
     let recover = SubscribeRequest { offset: 7, epoch: again.epoch, ..recover };
     other.send(&[Command { id: 3, subscribe: Some(recover), ..Command::default() }]).await;
     assert!(other.reply(3).await.subscribe.expect("subscribed").recovered, "a position of the present life");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_subscribes_again_after_a_read_without_an_answer_is_let_in() {
+    let broker = Arc::new(Counting { stores: true, ..Counting::default() });
+    let config = Config { shards: 2, hook_timeout: Duration::from_millis(300), ..Config::default() };
+    let node = Node::builder(App).config(config).broker(broker.clone()).build().unwrap();
+    let (mut client, epoch) = subscribed(&node, "p1").await;
+    node.publish("p1", "1".into(), PublishOptions::default()).await.unwrap();
+    broker.sink().interrupted(Scope::All);
+    assert!(is_told_of_a_loss(&mut client).await);
+    // It comes back at once, and the engine does not answer. What it answers later is of no use to anybody.
+    let gate = Arc::new(tokio::sync::Notify::new());
+    *broker.gate.lock() = Some(Arc::clone(&gate));
+    let again = |id| {
+        let subscribe = SubscribeRequest {
+            channel: "p1".to_owned(),
+            recover: true,
+            epoch: epoch.clone(),
+            ..SubscribeRequest::default()
+        };
+        Command { id, subscribe: Some(subscribe), ..Command::default() }
+    };
+    client.send(&[again(3), again(4)]).await;
+    let refused = client.reply(3).await.error.expect("no answer in time");
+    assert!(refused.code == 100 && refused.temporary, "{refused:?}");
+    gate.notify_one();
+    let reply = client.reply(4).await;
+    assert_eq!(reply.subscribe.map(|subscribed| subscribed.offset), Some(1), "{:?}", reply.error);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_panics_fails_for_those_who_wait_for_it_alone() {
+    let broker = Arc::new(Counting { stores: true, ..Counting::default() });
+    let node = node(&broker);
+    broker.panics.store(true, SeqCst);
+    let mut client = open(&node);
+    client.send(&[connect(1), subscribe(2, "p1")]).await;
+    assert_eq!(client.reply(2).await.error.map(|error| error.code), Some(100));
+    broker.panics.store(false, SeqCst);
+    client.send(&[subscribe(3, "p1")]).await;
+    assert!(client.reply(3).await.subscribe.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

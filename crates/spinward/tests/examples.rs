@@ -11,6 +11,7 @@ use spinward::wire::message::{
 };
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command as Process, Stdio};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -121,6 +122,30 @@ async fn people_chat() {
     assert_eq!(bob.reply(5).await.error.expect("refused").code, 102);
 }
 
+/// Peers are told by their address, and an interrupt drains the node before it ends.
+#[cfg(unix)]
+#[tokio::test]
+async fn an_application_is_drained() {
+    let mut running = start("operated");
+    let mut client = at(&running.address, "/ws", "").await;
+    client.send(&[connect(1), subscribe(2, "room")]).await;
+    assert!(client.reply(2).await.subscribe.is_some());
+    assert!(request(&running.address, "GET /ready HTTP/1.1").await.starts_with("HTTP/1.1 200"));
+
+    let pid = running.process.id().to_string();
+    assert!(Process::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    // Within the notice the server answers, and is not ready.
+    let unready = async {
+        while !request(&running.address, "GET /ready HTTP/1.1").await.starts_with("HTTP/1.1 503") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_millis(900), unready).await.expect("still ready");
+    while client.next().await.is_some() {}
+    assert_eq!(client.closed, Some(Some(3001)));
+    assert!(running.process.wait().unwrap().success());
+}
+
 /// The body of a response.
 fn body(response: &str) -> &str {
     response.split_once("\r\n\r\n").expect("a response has a body").1
@@ -223,5 +248,68 @@ async fn services_have_layers_of_their_own() {
     staff.send(&[Command { id: 3, publish: Some(publish), ..Command::default() }]).await;
     for client in readers.iter_mut().chain([&mut staff]) {
         assert_eq!(client.push().await.publication.expect("news").data, "1");
+    }
+}
+
+/// Reads a response up to a piece of text.
+async fn until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    let reading = async {
+        while !text.ends_with(end.as_bytes()) {
+            text.push(stream.read_u8().await.unwrap());
+        }
+    };
+    let read = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    let text = String::from_utf8(text).unwrap();
+    assert!(read.is_ok(), "no {end:?} in {text}");
+    text
+}
+
+async fn ask(address: &str, path: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn one_application_has_every_transport() {
+    let running = start("transports");
+    let mut socket = at(&running.address, "/connection/websocket", "").await;
+    socket.send(&[connect(1), subscribe(2, "news")]).await;
+    assert!(socket.reply(2).await.subscribe.is_some());
+    let commands = "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"news\"}}";
+    let mut streams = Vec::new();
+    for (path, body, ready) in [
+        ("/connection/http_stream", commands, "\"id\":2,\"subscribe\":{}}"),
+        ("/connection/sse", commands, "\"id\":2,\"subscribe\":{}}"),
+        ("/listen", "{\"subs\":{\"news\":{}}}", "\"subs\":{\"news\":{}}"),
+        ("/events", "{\"subs\":{\"news\":{}}}", "\"subs\":{\"news\":{}}"),
+    ] {
+        let mut stream = ask(&running.address, path, body).await;
+        let begun = until(&mut stream, ready).await;
+        assert!(begun.starts_with("HTTP/1.1 200 OK"), "{path}: {begun}");
+        streams.push((path, begun, stream));
+    }
+    // A message of the first one comes by a request of its own.
+    let of = |name: &str| {
+        let (_, rest) = streams[0].1.split_once(&format!("\"{name}\":\"")).expect("in the reply");
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let body = format!(
+        "{{\"node\":\"{}\",\"session\":\"{}\",\"data\":\"{{\\\"id\\\":3,\\\"unsubscribe\\\":{{\\\"channel\\\":\\\"other\\\"}}}}\"}}",
+        of("node"),
+        of("session")
+    );
+    let mut answer = ask(&running.address, "/emulation", &body).await;
+    assert!(until(&mut answer, "\r\n\r\n").await.starts_with("HTTP/1.1 204 "));
+    until(&mut streams[0].2, "\"id\":3,\"unsubscribe\":{}}").await;
+
+    let mut published = ask(&running.address, "/publish", "\"hello\"").await;
+    assert!(until(&mut published, "\r\n\r\n").await.starts_with("HTTP/1.1 204 "));
+    assert_eq!(socket.push().await.publication.expect("news").data, "\"hello\"");
+    for (path, _, stream) in &mut streams {
+        let push = until(stream, "\"hello\"").await;
+        assert!(push.contains("\"channel\":\"news\""), "{path}: {push}");
     }
 }

@@ -61,7 +61,7 @@ impl Hooks for Open {
 
     fn publish(&self, _: &spinward::Client, event: PublishEvent) -> Decision<PublishReply> {
         let options = PublishOptions { history: HISTORY, ..PublishOptions::default() };
-        Answer::Now(Ok(PublishReply { data: event.data, options }))
+        Answer::Now(Ok(PublishReply { options, ..PublishReply::new(event.data) }))
     }
 }
 
@@ -129,7 +129,7 @@ impl Client {
             }
             let mut rest = &mut chunk[..count];
             while !rest.is_empty() {
-                let (used, found) = self.reader.read(self.protocol, &Limits { message: 1 << 24 }, rest);
+                let (used, found) = self.reader.read(self.protocol, &Limits::of(1 << 24), rest);
                 self.messages.extend(found.unwrap().map(|message| message.to_vec()));
                 rest = &mut rest[used..];
             }
@@ -229,7 +229,7 @@ async fn a_client_may_speak_in_lines_or_lengths() {
 
 #[tokio::test]
 async fn faults_of_the_framing_end_with_a_disconnect_push() {
-    let node = node(Config { message_size_limit: 100, ..Config::default() });
+    let node = node(Config { stream_message_size_limit: 100, ..Config::default() });
     for (protocol, bytes) in [
         (Protocol::Json, [b' '; 101].to_vec()),
         (Protocol::Json, b"\n".to_vec()),
@@ -363,7 +363,7 @@ async fn a_websocket_in_one_direction() {
     assert_eq!(seen.last().map(String::as_str), Some("close Some(3001)"));
 }
 
-/// The text of a push is the same, and made once, whoever reads it in which framing.
+/// The text of a push is the same for every reader and framing, and made once.
 #[tokio::test]
 async fn a_publication_reaches_every_form() {
     let node = node(Config::default());

@@ -19,8 +19,13 @@ fn blocks(document: &str) -> Vec<String> {
 
 #[test]
 fn every_block_stands_in_an_example() {
-    let examples = [include_str!("../examples/chat.rs"), include_str!("../examples/cookie_login.rs")];
-    for (document, expected) in [("README.md", 2), ("docs/manual/embedding.md", 5)] {
+    let examples = [
+        include_str!("../examples/chat.rs"),
+        include_str!("../examples/cookie_login.rs"),
+        include_str!("../examples/operated.rs"),
+        include_str!("../../test/tests/application.rs"),
+    ];
+    for (document, expected) in [("README.md", 2), ("docs/manual/embedding.md", 10)] {
         let blocks = blocks(document);
         assert_eq!(blocks.len(), expected, "{document}");
         for block in blocks {

@@ -131,7 +131,7 @@ impl Memory {
         if !used && stream.is_unwritten() {
             let era = epochs::era(stream.epoch());
             if era.is_some_and(|era| era >= self.epochs.first(&channel.name)) {
-                // Whoever comes back with its position finds the same history without it.
+                // A client that returns with its position finds the same history without it.
                 state.stream = None;
                 self.queue(channel).lock().cancel(channel.id);
                 return Vec::new();

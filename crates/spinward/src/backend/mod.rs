@@ -2,8 +2,8 @@
 //!
 //! [`Channels`] has one method for each thing that can be done to a channel, and is the only code that tells engines
 //! apart. The memory engine is `memory.rs`, over the records of the directory. An engine outside of the process is
-//! called by `remote.rs` and calls back by `receive.rs`; `requests.rs` asks it for channels, and `compare.rs` whether
-//! something was lost.
+//! called by `remote.rs` and calls back by `receive.rs`; `requests.rs` asks it for channels, `waves.rs` reads streams for
+//! subscribers that are entering, and `compare.rs` asks whether something was lost.
 
 mod compare;
 mod enter;
@@ -13,6 +13,7 @@ mod read;
 mod receive;
 mod remote;
 mod requests;
+mod waves;
 
 pub(crate) use enter::{Entered, Start};
 

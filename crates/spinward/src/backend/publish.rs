@@ -5,7 +5,7 @@ use crate::backend::memory::{Memory, NotAdmitted};
 use crate::backend::{Channels, Engine};
 use crate::channel::record::Channel;
 use crate::engine::broker::{BrokerError, JoinLeave, PublishOptions, Published};
-use crate::handle::Handle;
+use crate::handle::{CallToken, Handle};
 use crate::hub::Hub;
 use crate::mailbox::admission::Announcement;
 use crate::publication::ClientInfo;
@@ -45,7 +45,7 @@ impl Channels {
         channel: &Channel,
         info: Arc<ClientInfo>,
         join: bool,
-        then: Option<(Handle, u32)>,
+        then: Option<(Handle, CallToken)>,
     ) -> bool {
         crate::metrics::bump(if join { &self.hub.metrics.joined } else { &self.hub.metrics.left });
         match self.engine(channel) {

@@ -2,10 +2,9 @@
 
 use crate::answer::Answer;
 use crate::backend::{Channels, Engine};
-use crate::channel::local::entrants::ReadRequest;
+use crate::channel::params::SubscribeParams;
 use crate::channel::record::Channel;
 use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions, Interest};
-use crate::mailbox::inbox::Entry;
 use std::sync::Arc;
 
 impl Channels {
@@ -51,27 +50,17 @@ impl Channels {
         }
     }
 
-    /// Reads a stream for subscribers of a shard that are entering. They wait for it, so that there are no more of
-    /// these than subscriptions on their way.
-    pub(crate) fn read_for(&self, shard: usize, request: ReadRequest) {
-        let ReadRequest { channel, number, read, history } = request;
-        let Engine::Remote(remote) = self.engine(&channel) else { return };
-        let (hub, id) = (Arc::clone(&self.hub), channel.id);
-        let send = move |slice| {
-            let entry = Entry::Slice { channel: id, read: number, slice: Box::new(slice) };
-            hub.send(shard, entry);
-        };
-        match remote.read(&channel.name, read, self.hub.with_meta_ttl(history)) {
-            Answer::Now(slice) => send(slice),
-            Answer::Later(future) => {
-                let (runtime, hub) = (remote.runtime.clone(), Arc::clone(&self.hub));
-                remote.runtime.spawn(async move {
-                    send(runtime.within(hub.config.hook_timeout, future).await.unwrap_or_else(|| {
-                        hub.timed_out("slice");
-                        Err(BrokerError::Failed("no answer in time".into()))
-                    }));
-                });
-            }
+    /// Plans a read for a subscriber of a shard that is entering a channel of an engine outside of the process. Returns
+    /// the number under which the answer comes to the shard, after [`Channels::read_planned`].
+    pub(crate) fn plan_read(&self, channel: &Channel, shard: u8, params: &SubscribeParams) -> Option<u32> {
+        let Engine::Remote(remote) = self.engine(channel) else { return None };
+        Some(remote.plan(channel, shard, params.slice(), self.hub.with_meta_ttl(params.history)))
+    }
+
+    /// Makes the reads that are planned for a channel.
+    pub(crate) fn read_planned(&self, channel: &Arc<Channel>) {
+        if let Engine::Remote(remote) = self.engine(channel) {
+            remote.read_planned(&self.hub, channel);
         }
     }
 }

@@ -44,15 +44,13 @@ impl Receive for Remote {
     fn interrupted(&self, scope: Scope<'_>) {
         let Some(hub) = self.hub() else { return };
         crate::metrics::bump(&hub.metrics.interruptions);
-        let watched = hub.comparisons.watched(|name| scope.contains(name));
-        self.compare_soon(watched.into_iter().filter(|record| self.has(record)));
+        self.compare_soon(self.watched(&hub, scope));
     }
 
     fn replaced(&self, scope: Scope<'_>, incarnation: &str) {
         let Some(hub) = self.hub() else { return };
         let incarnation: Arc<str> = incarnation.into();
-        let watched = hub.comparisons.watched(|name| scope.contains(name));
-        for record in watched.into_iter().filter(|record| self.has(record)) {
+        for record in self.watched(&hub, scope) {
             hub.incarnation_told(&record, &incarnation);
         }
     }
@@ -73,6 +71,22 @@ impl Receive for Remote {
                 inbox.reader_room().await;
             }
         })
+    }
+}
+
+impl Remote {
+    /// The channels of a scope whose positions are compared. Those that are named are looked up: a search for each name
+    /// among all channels would take their product.
+    fn watched(&self, hub: &Hub, scope: Scope<'_>) -> Vec<Arc<Channel>> {
+        let mut watched = match scope {
+            Scope::All => hub.comparisons.watched(|_| true),
+            Scope::Channels(names) => {
+                let known = names.iter().filter_map(|name| hub.directory.find(name));
+                known.filter_map(|record| hub.comparisons.watched_one(&record)).collect()
+            }
+        };
+        watched.retain(|record| self.has(record));
+        watched
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::answer::Answer;
 use crate::backend::compare::Comparing;
 use crate::backend::requests::Requests;
+use crate::backend::waves::Waves;
 use crate::bulkhead::Bulkhead;
 use crate::channel::record::{Channel, EngineId};
 use crate::engine::broker::{
@@ -30,6 +31,7 @@ pub(crate) struct Remote {
     pub(super) epochs: Arc<Epochs>,
     pub(super) requests: Mutex<Requests>,
     pub(super) comparing: Mutex<Comparing>,
+    pub(super) waves: Mutex<Waves>,
     pub(super) most_in_flight: usize,
     pub(super) timeout: Duration,
 }
@@ -47,6 +49,7 @@ impl Remote {
             epochs: Arc::new(Epochs::new(seed)),
             requests: Mutex::default(),
             comparing: Mutex::default(),
+            waves: Mutex::default(),
             most_in_flight: config.max_calls_in_flight.max(1),
             timeout: config.hook_timeout,
         })

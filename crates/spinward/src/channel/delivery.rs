@@ -5,7 +5,9 @@ use crate::metrics::{ShardMetrics, add};
 use crate::publication::Publication;
 use crate::to_wire::to_wire;
 use bytes::Bytes;
+use spinward_wire::ws::Deflater;
 use spinward_wire::{Dialect, Form, Protocol, delta, json, message};
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 /// A publication in the inboxes of shards.
@@ -35,6 +37,8 @@ pub(crate) struct On<'a> {
     pub(crate) channel: &'a str,
     /// In the shard that counts here.
     pub(crate) metrics: &'a ShardMetrics,
+    /// By the compressor of that shard.
+    pub(crate) deflater: &'a RefCell<Deflater>,
 }
 
 /// Content of the push that a subscriber is sent for a publication.
@@ -88,7 +92,7 @@ impl Delivery {
             }
             (Content::Delta(_), Protocol::Json) => self.whole(on, form),
             (Content::Delta(_), Protocol::Protobuf) | (Content::Plain, _) => {
-                self.plain.frame(form, |dialect| self.encode(on, dialect, None))
+                self.plain.frame(form, on.deflater, |dialect| self.encode(on, dialect, None))
             }
         }
     }
@@ -96,7 +100,9 @@ impl Delivery {
     fn whole(&self, on: &On<'_>, form: Form) -> Bytes {
         let data = &self.publication.data;
         let encoded = self.whole.get_or_init(|| Box::new(Encoded::new()));
-        encoded.frame(form, |dialect| self.encode(on, dialect, Some((in_deltas(data, dialect), false))))
+        encoded.frame(form, on.deflater, |dialect| {
+            self.encode(on, dialect, Some((in_deltas(data, dialect), false)))
+        })
     }
 
     fn patched(&self, on: &On<'_>, form: Form, base: &Arc<Publication>) -> Bytes {
@@ -118,9 +124,9 @@ impl Delivery {
             form.dialect().encoding() != Protocol::Json || std::str::from_utf8(patch).is_ok()
         };
         match patch.bytes.as_ref().filter(fits) {
-            Some(bytes) => patch
-                .encoded
-                .frame(form, |dialect| self.encode(on, dialect, Some((in_deltas(bytes, dialect), true)))),
+            Some(bytes) => patch.encoded.frame(form, on.deflater, |dialect| {
+                self.encode(on, dialect, Some((in_deltas(bytes, dialect), true)))
+            }),
             None => self.whole(on, form),
         }
     }

@@ -1,6 +1,6 @@
 //! The parameters of a subscriber that enters a channel.
 
-use crate::engine::broker::{HistoryOptions, Limit, Read};
+use crate::engine::broker::{HistoryOptions, Limit, Read, Since};
 use crate::publication::Position;
 use spinward_wire::filter::Filter;
 use std::num::NonZeroUsize;
@@ -30,7 +30,8 @@ impl SubscribeParams {
                     0 => Limit::All,
                     limit => Limit::Most(NonZeroUsize::MIN.saturating_add(limit)),
                 };
-                Read::After { since: recover.since.clone().into(), limit }
+                // Without the epoch, so that those who are in another one can share the read. They see by its top that they are.
+                Read::After { since: Since { offset: recover.since.offset, epoch: None }, limit }
             }
         }
     }

@@ -214,6 +214,9 @@ impl From<&Operation> for proto::What {
                     info: info.clone(),
                 })
             }
+            Operation::Input { session, message } => {
+                Self::Input(proto::Input { session: session.clone(), message: message.clone() })
+            }
             Operation::Application { op, data } => {
                 Self::Application(proto::Named { op: op.clone(), data: data.clone() })
             }
@@ -252,6 +255,7 @@ impl proto::What {
             Self::Refresh(proto::Refresh { user, filter: who, expired, expire_at, info }) => {
                 Operation::Refresh { user, filter: filter(who)?, expired, expire_at, info }
             }
+            Self::Input(proto::Input { session, message }) => Operation::Input { session, message },
             Self::Application(proto::Named { op, data }) => Operation::Application { op, data },
         }))
     }

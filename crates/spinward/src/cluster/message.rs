@@ -167,6 +167,14 @@ pub enum Operation {
         /// New info of the connections.
         info: Option<Bytes>,
     },
+    /// Take a message of a client whose output is a stream, and whose request came to another node. Sent to the node
+    /// of the session alone.
+    Input {
+        /// The session, as the client was told it.
+        session: String,
+        /// The message.
+        message: Bytes,
+    },
     /// Something that only the application understands: it goes to
     /// [`ClusterHandler::notified`](crate::ClusterHandler::notified).
     Application {
@@ -186,6 +194,7 @@ impl Operation {
             Self::Unsubscribe { .. } => "unsubscribe",
             Self::Subscribe { .. } => "subscribe",
             Self::Refresh { .. } => "refresh",
+            Self::Input { .. } => "input",
             Self::Application { .. } => "application",
         }
     }
@@ -225,6 +234,8 @@ impl fmt::Debug for Operation {
             Self::Unsubscribe { user, channel, .. } => shown.field("user", user).field("channel", channel),
             Self::Subscribe { user, channel, .. } => shown.field("user", user).field("channel", channel),
             Self::Refresh { user, expired, .. } => shown.field("user", user).field("expired", expired),
+            // The session is a secret of its client.
+            Self::Input { message, .. } => shown.field("bytes", &message.len()),
             Self::Application { op, data } => shown.field("op", op).field("bytes", &data.len()),
         };
         shown.finish()

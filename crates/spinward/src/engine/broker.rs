@@ -215,7 +215,7 @@ pub enum Read {
 pub struct Since {
     /// The offset.
     pub offset: u64,
-    /// Epoch of the stream that the offset is of. `None` means the present one, whichever that is.
+    /// Epoch of the stream that the offset is of. `None` means the present one.
     pub epoch: Option<Arc<str>>,
 }
 
@@ -392,6 +392,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Channels whose publications this node wants from now on, or no longer wants. Each change is answered by
     /// [`Sink::interest`], and a channel has no second one until then. Called by one task, in batches.
+    /// A change that is not answered within [`hook_timeout`](crate::Config::hook_timeout) is given up, and another one of
+    /// the channel may follow: changes have their effect in the order of the calls, and late answers are told too.
     ///
     /// A confirmed interest is the broker's to keep: after a connection was lost it asks its store again for all of
     /// [`Sink::wanted`], then calls [`Sink::interrupted`].

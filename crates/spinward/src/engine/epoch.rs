@@ -3,7 +3,8 @@
 //! They are composed and taken apart here and nowhere else. So no broker can forget to change its epochs when its store
 //! has lost acknowledged publications: another incarnation makes another epoch.
 //!
-//! The form is `incarnation.epoch`. In the incarnation, `%` and `.` are escaped, so that two pairs never make the same
+//! The form is `incarnation.epoch`. A store that is shared with other software, whose epochs are known by their own
+//! names, has no incarnation: such an epoch is composed to itself. In the incarnation, `%` and `.` are escaped, so that two pairs never make the same
 //! epoch. Clients take it as it is. Epochs of the memory engine do not pass through here: they are bound to the life of
 //! the process by their own scheme (`memory/epochs.rs`).
 
@@ -53,6 +54,9 @@ impl Epochs {
 }
 
 fn compose(stream: &StreamId) -> Arc<str> {
+    if stream.incarnation.is_empty() && !stream.epoch.is_empty() && !stream.epoch.contains('.') {
+        return Arc::clone(&stream.epoch);
+    }
     format!("{}.{}", escaped(&stream.incarnation), stream.epoch).into()
 }
 
@@ -69,7 +73,12 @@ fn escaped(incarnation: &str) -> Cow<'_, str> {
 /// The incarnation is left out: the store is asked whatever it is, and its answer says of which one it is.
 pub(crate) fn taken_apart(since: &Since) -> Option<Since> {
     let epoch = match &since.epoch {
-        Some(epoch) => Some(epoch.split_once('.')?.1.into()),
+        Some(epoch) => match epoch.split_once('.') {
+            Some((_, own)) => Some(own.into()),
+            // Of a store without incarnations, or from elsewhere: the store decides.
+            None if !epoch.is_empty() => Some(Arc::clone(epoch)),
+            None => return None,
+        },
         None => None,
     };
     Some(Since { offset: since.offset, epoch })
@@ -77,7 +86,10 @@ pub(crate) fn taken_apart(since: &Since) -> Option<Since> {
 
 /// Returns true if an epoch is of a life of its store.
 pub(crate) fn is_of(epoch: &str, incarnation: &str) -> bool {
-    epoch.split_once('.').is_some_and(|(own, _)| own == escaped(incarnation))
+    match epoch.split_once('.') {
+        Some((own, _)) => own == escaped(incarnation),
+        None => incarnation.is_empty() && !epoch.is_empty(),
+    }
 }
 
 #[cfg(test)]
@@ -117,10 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn epochs_from_elsewhere_are_none_of_ours() {
-        for epoch in ["", "abcd", "17x-3"] {
-            assert_eq!(taken_apart(&Since { offset: 1, epoch: Some(epoch.into()) }), None, "{epoch}");
-            assert!(!is_of(epoch, ""));
+    fn epochs_from_elsewhere_are_of_no_life() {
+        assert_eq!(taken_apart(&Since { offset: 1, epoch: Some("".into()) }), None);
+        assert!(!is_of("", ""));
+        for epoch in ["abcd", "17x-3"] {
+            let since = Since { offset: 1, epoch: Some(epoch.into()) };
+            assert_eq!(taken_apart(&since), Some(since), "the store is asked for {epoch}");
+            assert!(!is_of(epoch, "a"), "whatever it answers is of its life");
+            assert!(is_of(epoch, "") && *compose(&stream("", epoch)) == *epoch);
         }
         let present = Since { offset: 1, epoch: None };
         assert_eq!(taken_apart(&present), Some(present.clone()));

@@ -61,6 +61,8 @@ impl InterestState {
             (Self::Asking | Self::Held, Wanted, false) => (Self::None, None),
             (Self::Releasing | Self::ReleasingWanted, Unwanted, _) if wanted => (Self::Asking, Some(Wanted)),
             (Self::Releasing | Self::ReleasingWanted, Unwanted, _) => (Self::None, None),
+            // What was given up has had its effect after what was asked since.
+            (Self::Held, Unwanted, _) => (Self::Asking, Some(Wanted)),
             (state, ..) => (state, None),
         };
         *self = next;
@@ -222,6 +224,92 @@ mod tests {
             if model.subscribers > 0 {
                 prop_assert!(model.sends);
             }
+        }
+    }
+
+    /// The node, and a broker that may come to requests late, and in another order, when they were given up.
+    #[derive(Debug, Default)]
+    struct Late {
+        state: InterestState,
+        subscribers: u32,
+        unanswered: Option<Interest>,
+        /// Requests that have had no effect yet.
+        waiting: Vec<Interest>,
+        sends: bool,
+    }
+
+    impl Late {
+        fn ask(&mut self, ask: Option<Interest>) {
+            self.unanswered = ask.or(self.unanswered);
+            self.waiting.extend(ask);
+        }
+
+        fn come(&mut self) {
+            self.subscribers += 1;
+            let ask = self.state.want();
+            self.ask(ask);
+        }
+
+        fn leave(&mut self) {
+            let Some(left) = self.subscribers.checked_sub(1) else { return };
+            self.subscribers = left;
+            if left == 0 {
+                let ask = self.state.unwant();
+                self.ask(ask);
+            }
+        }
+
+        fn answered(&mut self, asked: Interest, ok: bool) {
+            self.unanswered.take_if(|unanswered| *unanswered == asked);
+            let ask = self.state.answered(asked, ok, self.subscribers > 0);
+            self.ask(ask);
+        }
+
+        fn has_effect(&mut self, at: usize) {
+            if self.waiting.is_empty() {
+                return;
+            }
+            let asked = self.waiting.remove(at % self.waiting.len());
+            self.sends = asked == Interest::Wanted;
+            self.answered(asked, true);
+        }
+
+        fn give_up(&mut self) {
+            if let Some(asked) = self.unanswered {
+                self.answered(asked, false);
+            }
+        }
+
+        fn retry(&mut self) {
+            let ask = self.state.retry();
+            self.ask(ask);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(crate::engine::memory::stream::tests::config())]
+
+        #[test]
+        fn whatever_comes_late_in_the_end_the_broker_sends_what_is_wanted(
+            steps in prop::collection::vec((0_u8..6, 0_usize..4), 0..60),
+        ) {
+            let mut model = Late::default();
+            for (step, at) in steps {
+                match step {
+                    0 => model.come(),
+                    1 => model.leave(),
+                    2 | 3 => model.has_effect(at),
+                    4 => model.give_up(),
+                    _ => model.retry(),
+                }
+            }
+            for _ in 0..200 {
+                model.has_effect(0);
+                model.retry();
+            }
+            let end = if model.subscribers > 0 { InterestState::Held } else { InterestState::None };
+            prop_assert_eq!(model.state, end, "{:?}", model);
+            prop_assert_eq!(model.sends, model.subscribers > 0, "{:?}", model);
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) use epoch::is_of;
 pub enum EngineHealth {
     /// It works.
     Up,
-    /// It does not, or not wholly.
+    /// It does not, or only partly.
     Down {
         /// Reason, for people.
         reason: String,

@@ -33,12 +33,20 @@ pub struct PublishReply {
     pub data: Bytes,
     /// Options for the publish. The publisher's info is added by the node.
     pub options: PublishOptions,
+    /// The application has done with it what there was to do: the client gets its reply, and nothing is published.
+    pub handled: bool,
 }
 
 impl PublishReply {
     /// Publishes this payload, without history.
     pub fn new(data: impl Into<Bytes>) -> Self {
-        Self { data: data.into(), options: PublishOptions::default() }
+        Self { data: data.into(), options: PublishOptions::default(), handled: false }
+    }
+
+    /// Publishes nothing: the application has taken the publication itself.
+    #[must_use]
+    pub fn handled() -> Self {
+        Self { handled: true, ..Self::new(Bytes::new()) }
     }
 }
 

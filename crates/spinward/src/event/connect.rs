@@ -4,7 +4,7 @@ use super::SubscribeOptions;
 use crate::id::ClientId;
 use crate::identity::{Credentials, Extension, Transport};
 use bytes::Bytes;
-use spinward_wire::Protocol;
+use spinward_wire::{Protocol, Version};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub struct ConnectEvent {
     pub transport: Transport,
     /// The encoding it speaks.
     pub protocol: Protocol,
+    /// The version of the protocol it speaks.
+    pub speaks: Version,
     /// The HTTP side.
     pub handshake: Arc<Handshake>,
     /// The token of the connect command, or empty.
@@ -57,6 +59,7 @@ impl ConnectEvent {
             id: ClientId::from_random([0; 16]),
             transport: Transport::WebSocket,
             protocol: Protocol::Json,
+            speaks: Version::V2,
             handshake: Arc::new(handshake),
             token: String::new(),
             data: Bytes::new(),
@@ -111,6 +114,8 @@ pub struct RefreshReply {
     pub expire_at: i64,
     /// Replaces what others see with this connection.
     pub info: Option<Bytes>,
+    /// Replaces the JSON that stays on the server.
+    pub meta: Option<Bytes>,
     /// Replaces the application's state.
     pub extension: Option<Extension>,
     /// Channels that the connection may not be subscribed to any longer (unsubscribe 2000).

@@ -6,13 +6,13 @@ use parking_lot::Mutex;
 /// Admits `rate` events in any second, with a burst of as many.
 ///
 /// The generic cell rate algorithm: one number says when the next event would be on time.
-pub(crate) struct Rate {
+pub(crate) struct RateLimiter {
     rate: u32,
     /// Microseconds of the monotonic clock.
     on_time: Mutex<u64>,
 }
 
-impl Rate {
+impl RateLimiter {
     /// 0 means no limit.
     pub(crate) const fn new(rate: u32) -> Self {
         Self { rate, on_time: Mutex::new(0) }
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_rate_of_n_admits_n_a_second() {
-        let rate = Rate::new(10);
+        let rate = RateLimiter::new(10);
         assert_eq!((0..30).filter(|_| rate.admit(at(5_000))).count(), 10, "a burst of one second's worth");
         for second in 5..15 {
             let admitted = (1..=100).filter(|i| rate.admit(at(second * 1000 + i * 10))).count();
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn no_rate_is_no_limit() {
-        let rate = Rate::new(0);
+        let rate = RateLimiter::new(0);
         assert!((0..1000).all(|_| rate.admit(at(1))));
     }
 }

@@ -12,13 +12,14 @@ use crate::config::Config;
 use crate::engine::broker::HistoryOptions;
 use crate::handle::Handle;
 use crate::id::{ClientId, Entropy, NodeId};
+use crate::identity::Application;
 use crate::log_rate::LogRate;
 use crate::mailbox::accepted::Accepted;
 use crate::mailbox::admission::Admission;
 use crate::mailbox::inbox::{Control, Entry, Inbox};
 use crate::metrics::{Metrics, bump};
 use comparisons::Comparisons;
-use connection_rate::Rate;
+use connection_rate::RateLimiter;
 use parking_lot::Mutex;
 use pulse::Pulse;
 use std::sync::Arc;
@@ -40,12 +41,14 @@ pub(crate) struct Hub {
     pub(crate) user_rates: Option<UserRates>,
     pub(crate) admission: Arc<Admission>,
     /// Limit on new connections, of all transports together.
-    pub(crate) connection_rate: Rate,
+    pub(crate) connection_rate: RateLimiter,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) metrics: Metrics,
     /// Empty with the memory broker, which loses nothing.
     pub(crate) comparisons: Comparisons,
     pub(crate) pulse: Pulse,
+    /// The log has told of an old client.
+    old_client_told: AtomicBool,
     /// The node goes down.
     stopping: AtomicBool,
     /// Rate limit on log lines about failing hooks.
@@ -62,13 +65,18 @@ impl Hub {
             node: entropy.node_id(),
             directory: Directory::new(seed),
             users: Users::new(seed),
-            user_rates: UserRates::new(&config.rate_limits.user_commands, seed),
+            user_rates: UserRates::new(
+                &config.rate_limits.user_commands,
+                config.rate_limits.channel_group.as_ref(),
+                seed,
+            ),
             admission: Arc::new(Admission::new(seed, &config, inboxes.clone())),
-            connection_rate: Rate::new(config.connection_rate_limit),
+            connection_rate: RateLimiter::new(config.connection_rate_limit),
             inboxes,
             metrics: Metrics::new(shards),
             pulse: Pulse::new(shards),
             comparisons: Comparisons::default(),
+            old_client_told: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             failures: Mutex::default(),
             refused_filters: Mutex::default(),
@@ -130,6 +138,17 @@ impl Hub {
                 %client, bytes, tags_filter_max_size = limit, silent,
                 "a subscription was refused with error 106: the tags filters of its connection would exceed \
                  tags_filter_max_size"
+            );
+        }
+    }
+
+    /// A client of version 1 of the protocol has logged in. The first one since the start is told of.
+    pub(crate) fn old_client(&self, client: ClientId, application: Option<&Application>) {
+        if !self.old_client_told.swap(true, Ordering::Relaxed) {
+            let (name, version) = application.map_or(("", ""), |known| (&known.name, &known.version));
+            tracing::info!(
+                %client, name, version,
+                "a client speaks protocol version 1, as SDKs of 2018 to 2022 do; the option legacy refuses them"
             );
         }
     }

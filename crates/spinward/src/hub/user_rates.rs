@@ -1,7 +1,7 @@
 //! Rate limits of users, over all of their connections on this node.
 
 use crate::clock::Now;
-use crate::config::CommandLimits;
+use crate::config::{ChannelGroup, CommandLimits};
 use crate::rates::{CommandMeters, Meters, are_full};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -31,9 +31,9 @@ struct Part {
 
 impl UserRates {
     /// `None` where nothing is limited.
-    pub(crate) fn new(limits: &CommandLimits, seed: u64) -> Option<Self> {
+    pub(crate) fn new(limits: &CommandLimits, group: Option<&ChannelGroup>, seed: u64) -> Option<Self> {
         let mut meters = Meters::default();
-        let commands = CommandMeters::new(limits, &mut meters);
+        let commands = CommandMeters::new(limits, group, &mut meters);
         let hasher = FixedState::with_seed(seed);
         let part = |_| Mutex::new(Part { used: HashMap::with_hasher(hasher.clone()), sweep_at: FEW });
         let parts = std::array::from_fn(part);
@@ -92,10 +92,10 @@ mod tests {
 
     #[test]
     fn each_user_has_its_own_and_nobody_has_none() {
-        assert!(UserRates::new(&CommandLimits::default(), 1).is_none());
+        assert!(UserRates::new(&CommandLimits::default(), None, 1).is_none());
         let limits =
             CommandLimits { default: bucket(3), connect: Some(bucket(1)), ..CommandLimits::default() };
-        let rates = UserRates::new(&limits, 1).expect("something is limited");
+        let rates = UserRates::new(&limits, None, 1).expect("something is limited");
         let publish = Request::Publish(Default::default());
         let publishes = |user, now| (0..9).filter(|_| rates.admits(user, &publish, at(now))).count();
         assert_eq!((publishes("a", 5_000), publishes("b", 5_000), publishes("", 5_000)), (3, 3, 9));
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn users_who_have_been_quiet_are_not_kept() {
         let limits = CommandLimits { default: bucket(3), ..CommandLimits::default() };
-        let rates = UserRates::new(&limits, 1).expect("something is limited");
+        let rates = UserRates::new(&limits, None, 1).expect("something is limited");
         let publish = Request::Publish(Default::default());
         for user in 0..100_000_u64 {
             // 100 a second, each of whom has full buckets again within the second.

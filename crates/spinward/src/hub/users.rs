@@ -66,7 +66,7 @@ impl Users {
         &self.parts[(hash >> 40) as usize % PARTS]
     }
 
-    /// Registers a connection. A limit of 0 is none.
+    /// Registers a connection. 0 means no limit.
     ///
     /// If it is to be the `only` one of its user, all that were registered before it have to make way. They are
     /// listed under the lock that registers, so that of two logins at once the later one sees the earlier one, and

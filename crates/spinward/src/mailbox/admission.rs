@@ -11,7 +11,7 @@
 
 use crate::channel::record::{Channel, ChannelState};
 use crate::config::Config;
-use crate::handle::Handle;
+use crate::handle::{CallToken, Handle};
 use crate::mailbox::call::Outcome;
 use crate::mailbox::fan_out::Share;
 use crate::mailbox::inbox::{ENTRY_BYTES, Entry, Inbox};
@@ -79,7 +79,7 @@ pub(crate) struct Announcement {
     pub(crate) info: Arc<ClientInfo>,
     pub(crate) join: bool,
     /// The client that waits until this is queued, and the token of its call: it is notified through the inbox.
-    pub(crate) then: Option<(Handle, u32)>,
+    pub(crate) then: Option<(Handle, CallToken)>,
 }
 
 /// A lane's turn among those that wait for the same shard.

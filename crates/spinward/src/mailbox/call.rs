@@ -1,6 +1,5 @@
 //! Calls of a session to the outside of its shard, and their outcomes.
 
-use crate::channel::local::entrants::ReadRequest;
 use crate::channel::record::Channel;
 use crate::engine::broker::{BrokerError, History, Interest};
 use crate::engine::presence::{Member, Members, PresenceStats};
@@ -9,7 +8,7 @@ use crate::event::{
     RefreshEvent, RefreshReply, Refusal, RpcEvent, SubRefreshReply, SubscribeEvent, SubscribeFailure,
     SubscribeOptions,
 };
-use crate::handle::Handle;
+use crate::handle::{CallToken, Handle};
 use crate::id::ClientId;
 use crate::identity::Identity;
 use crate::publication::ClientInfo;
@@ -26,8 +25,8 @@ pub(crate) enum Called {
 
 /// A call of a shard on its own behalf. No connection waits for it: what it leads to comes as an inbox entry.
 pub(crate) enum ShardCall {
-    /// Read a stream for subscribers that are entering.
-    Read(ReadRequest),
+    /// Make the reads that are planned for subscribers that are entering a channel.
+    Read(Arc<Channel>),
     /// Ask the engine to begin or to end delivery of a channel.
     Interest { channel: Arc<Channel>, ask: Interest },
     /// Compare the position of a channel with the engine's. The answer goes to every shard with subscribers.
@@ -51,11 +50,42 @@ impl ShardCall {
 /// A call on behalf of a session.
 pub(crate) struct SessionCall {
     pub(crate) handle: Handle,
-    /// Given back with the outcome. 0: nobody waits for one.
-    pub(crate) token: u32,
+    /// Given back with the outcome.
+    pub(crate) token: CallToken,
     /// The client on whose behalf it is, once it is logged in.
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) call: Call,
+}
+
+impl SessionCall {
+    /// Returns true if this is the question about a subscribe command for the channel.
+    pub(crate) fn asks_for(&self, name: &str) -> bool {
+        matches!(&self.call, Call::Subscribe { channel, .. } if **channel == *name)
+    }
+
+    /// Makes one call of the questions about the subscribe commands of a message, each with its token.
+    pub(crate) fn together(mut questions: Vec<Self>) -> Option<Self> {
+        if questions.len() < 2 {
+            return questions.pop();
+        }
+        let Self { handle, token, identity, .. } = questions.first()?;
+        let (handle, token, identity) = (*handle, *token, identity.clone());
+        let together = questions.into_iter().filter_map(|question| match question.call {
+            Call::Subscribe { channel, event, request } => {
+                Some(Question { token: question.token, channel, event, request })
+            }
+            _ => None,
+        });
+        Some(Self { handle, token, identity, call: Call::SubscribeMany(together.collect()) })
+    }
+}
+
+/// A question about a subscribe command, among others.
+pub(crate) struct Question {
+    pub(crate) token: CallToken,
+    pub(crate) channel: Arc<str>,
+    pub(crate) event: Box<SubscribeEvent>,
+    pub(crate) request: Box<SubscribeRequest>,
 }
 
 /// A call.
@@ -70,6 +100,8 @@ pub(crate) enum Call {
         event: Box<SubscribeEvent>,
         request: Box<SubscribeRequest>,
     },
+    /// The same for several commands. Each has an outcome of its own.
+    SubscribeMany(Vec<Question>),
     SubRefresh {
         channel: Arc<Channel>,
         /// `None`: the node asks by itself.
@@ -169,7 +201,7 @@ impl Call {
         match self {
             Self::Connect { .. } => "connect",
             Self::Refresh(_) => "refresh",
-            Self::Subscribe { .. } => "subscribe",
+            Self::Subscribe { .. } | Self::SubscribeMany(_) => "subscribe",
             Self::SubRefresh { .. } => "sub_refresh",
             Self::Publish { .. } => "publish",
             Self::Presence(_) => "presence",
@@ -242,7 +274,7 @@ impl Outcome {
             }
             _ => return None,
         };
-        Some(SessionCall { handle, token: 0, identity, call })
+        Some(SessionCall { handle, token: CallToken::NOBODY, identity, call })
     }
 }
 

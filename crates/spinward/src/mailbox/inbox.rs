@@ -4,13 +4,14 @@ use crate::capacity::reduced;
 use crate::channel::delivery::Delivery;
 use crate::channel::record::Channel;
 use crate::enforce::Judge;
+use crate::engine::broker::{BrokerError, History};
 use crate::fault;
-use crate::handle::Handle;
+use crate::handle::{CallToken, Handle};
 use crate::mailbox::accepted::Accepted;
 use crate::mailbox::call::Outcome;
 use crate::mailbox::fan_out::Share;
 use crate::mailbox::walk::Walk;
-use crate::publication::{ClientInfo, Position};
+use crate::publication::{ClientInfo, Position, Publication};
 use crate::session_id::Secret;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -38,15 +39,11 @@ pub(crate) enum Entry {
     /// Tell the local subscribers of a channel that somebody joined or left.
     JoinLeave { channel: Arc<Channel>, info: Arc<ClientInfo>, join: bool, share: Share },
     /// The answer to a call is here.
-    Outcome { handle: Handle, token: u32, outcome: Box<Outcome> },
+    Outcome { handle: Handle, token: CallToken, outcome: Box<Outcome> },
     /// The remote broker answered whether it delivers a channel now.
     Interest { channel: u64, ok: bool },
     /// The remote broker answered a read for subscribers that are joining a channel.
-    Slice {
-        channel: u64,
-        read: u32,
-        slice: Box<Result<crate::engine::broker::History, crate::engine::broker::BrokerError>>,
-    },
+    Slice { channel: u64, read: u32, slice: Arc<Result<History, BrokerError>> },
     /// The remote broker reported the top of a channel's stream, for comparison.
     Position { channel: u64, top: Position },
     /// The remote broker named the present life of a channel's store: epochs of another one are over.
@@ -69,7 +66,12 @@ impl Entry {
             Self::Publication { delivery, .. } => delivery.weight(),
             Self::JoinLeave { .. } => ENTRY_BYTES,
             Self::Control { control, .. } => {
-                ENTRY_BYTES + if let Control::Send(data) = control.as_ref() { data.len() } else { 0 }
+                ENTRY_BYTES
+                    + match control.as_ref() {
+                        Control::Send(data) => data.len(),
+                        Control::Deliver(delivering) => delivering.publication.weight(),
+                        _ => 0,
+                    }
             }
             Self::Input { message, .. } => ENTRY_BYTES + message.len(),
             Self::Walk(walk) => walk.weight(),
@@ -125,9 +127,26 @@ pub(crate) enum Control {
     Refresh { expired: bool, expire_at: i64, info: Option<Bytes> },
     /// Send it a message outside of channels.
     Send(Bytes),
+    /// Deliver a publication to it alone, as a subscriber of a channel.
+    Deliver(Box<Delivering>),
     /// Ask whether it may stay, and act upon the verdict.
     Enforce(Judge),
 }
+
+/// A publication for one connection.
+#[derive(Clone)]
+pub(crate) struct Delivering {
+    pub(crate) channel: Arc<str>,
+    pub(crate) publication: Publication,
+    pub(crate) receipt: Receipt,
+}
+
+/// Receipt of a delivery. Dropping it without a message means that nothing was delivered.
+pub(crate) type Receipt = mpsc::Sender<Delivered>;
+
+/// The connection has taken it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Delivered;
 
 /// Completion guard. Dropping the last clone wakes the waiter; a [`Refused`] sent first says why nothing was done.
 pub(crate) type Completion = mpsc::Sender<Refused>;

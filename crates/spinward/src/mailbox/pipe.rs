@@ -39,6 +39,8 @@ struct Shared {
 struct Pipe {
     pieces: VecDeque<Bytes>,
     bytes: usize,
+    /// Bytes that the reader has taken.
+    pulled: u64,
     /// Set once the connection has its slot.
     handle: Option<Handle>,
     /// The shard has more than it could hand over.
@@ -76,6 +78,10 @@ impl Writer {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.0.state.lock().gone
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        Source(Arc::clone(&self.0))
     }
 
     /// Hands over what fits of these pieces.
@@ -132,6 +138,32 @@ impl Drop for Writer {
 /// connection.
 pub(crate) struct PulledBody(Arc<Shared>);
 
+impl PulledBody {
+    pub(crate) fn source(&self) -> Source {
+        Source(Arc::clone(&self.0))
+    }
+}
+
+/// The connection that a body has its output from.
+pub(crate) struct Source(Arc<Shared>);
+
+impl Source {
+    /// The handle of the connection, once it has a slot.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        self.0.state.lock().handle
+    }
+
+    /// Returns the bytes that the reader has taken.
+    pub(crate) fn pulled(&self) -> u64 {
+        self.0.state.lock().pulled
+    }
+
+    /// Returns true once the connection has ended. Its last bytes may still be in the body.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.state.lock().end.is_some()
+    }
+}
+
 impl Body for PulledBody {
     type Data = Bytes;
     type Error = CutOff;
@@ -151,6 +183,7 @@ impl Body for PulledBody {
             };
         };
         pipe.bytes -= piece.len();
+        pipe.pulled += piece.len() as u64;
         let makes_room = pipe.wants_room && pipe.bytes <= LOW;
         let report = if makes_room { pipe.handle } else { None };
         pipe.wants_room &= !makes_room;

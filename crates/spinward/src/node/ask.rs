@@ -2,10 +2,10 @@
 
 use crate::answer::{Answer, BoxFuture};
 use crate::client::Client;
-use crate::engine::broker::{BrokerError, HistoryFilter};
-use crate::handle::Handle;
+use crate::engine::broker::HistoryFilter;
+use crate::handle::{CallToken, Handle};
 use crate::hooks::{HistoryEvent, PresenceEvent, PublishEvent, PublishReply, Refusal, SubRefreshEvent};
-use crate::mailbox::call::{Call, Late, Outcome, SessionCall, ShardCall};
+use crate::mailbox::call::{Call, Late, Outcome, Question, SessionCall, ShardCall};
 use crate::mailbox::inbox::Entry;
 use crate::node::Inner;
 use crate::publication::{ClientInfo, Position};
@@ -16,28 +16,28 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 
-/// Makes the calls of one shard.
+/// Makes the calls of shards.
 #[derive(Clone)]
 pub(crate) struct Executor {
     inner: Arc<Inner>,
-    shard: usize,
 }
 
 /// A call whose answer comes later.
 struct Asked {
     handle: Handle,
-    token: u32,
+    token: CallToken,
     hook: &'static str,
     late: Late,
 }
 
 impl Executor {
-    pub(crate) const fn new(inner: Arc<Inner>, shard: usize) -> Self {
-        Self { inner, shard }
+    pub(crate) const fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
     }
 
     /// Sends the outcome of a future into the shard's inbox. A connection waits for each of these, so that there are no
-    /// more than connections have commands and subscriptions under way; those that are polled are bounded by
+    /// more than connections have commands (one, unless the configuration says otherwise) and subscriptions under way;
+    /// those that are polled are bounded by
     /// [`Bulkhead`](crate::bulkhead::Bulkhead)s.
     fn spawn(&self, asked: Asked, mut future: BoxFuture<Outcome>) {
         let (hub, runtime) = (Arc::clone(&self.inner.hub), self.inner.runtime.clone());
@@ -102,25 +102,15 @@ impl Execute for Executor {
     }
 
     fn run(&mut self, call: ShardCall) {
-        let (inner, shard, name) = (&self.inner, self.shard, call.name());
-        let read = if let ShardCall::Read(request) = &call {
-            Some((request.channel.id, request.number))
-        } else {
-            None
-        };
+        let (inner, name) = (&self.inner, call.name());
         let done = catch_unwind(AssertUnwindSafe(|| match call {
-            ShardCall::Read(request) => inner.channels.read_for(shard, request),
+            ShardCall::Read(channel) => inner.channels.read_planned(&channel),
             ShardCall::Interest { channel, ask } => inner.channels.ask(channel, ask),
             ShardCall::Compare(channel) => inner.channels.compare(channel),
             ShardCall::PresenceRefresh(members) => inner.refresh_presence(&members),
         }));
         if done.is_err() {
             inner.hub.panicked(name);
-            // Subscribers that are entering wait for this.
-            if let Some((channel, read)) = read {
-                let slice = Box::new(Err(BrokerError::Failed("the broker panicked".into())));
-                inner.hub.send(shard, Entry::Slice { channel, read, slice });
-            }
         }
     }
 }
@@ -131,7 +121,7 @@ impl Inner {
         self: &Arc<Self>,
         client: Option<&Client>,
         handle: Handle,
-        token: u32,
+        token: CallToken,
         call: Call,
     ) -> Option<Answer<Outcome>> {
         let call = match call {
@@ -149,7 +139,7 @@ impl Inner {
                 return None;
             }
             Call::JoinLeave { channel, info, join, .. } => {
-                let then = (token != 0).then_some((handle, token));
+                let then = token.is_awaited().then_some((handle, token));
                 let later = self.channels.announce(&channel, info, join, then);
                 return (then.is_some() && !later).then_some(Answer::Now(Outcome::Announced));
             }
@@ -179,6 +169,10 @@ impl Inner {
                     outcome: outcome.map(Box::new),
                 })
             }
+            Call::SubscribeMany(questions) => {
+                self.ask_many(client, handle, questions);
+                return None;
+            }
             Call::SubRefresh { channel, token } => {
                 let by_node = token.is_none();
                 let token = token.unwrap_or_default();
@@ -201,6 +195,36 @@ impl Inner {
                 return None;
             }
         })
+    }
+
+    /// Asks about several subscribe commands. Their outcomes come through the inbox, whenever they are there.
+    fn ask_many(self: &Arc<Self>, client: &Client, handle: Handle, questions: Vec<Question>) {
+        let (mut events, mut asked) = (Vec::new(), Vec::new());
+        for Question { token, channel, event, request } in questions {
+            events.push(*event);
+            asked.push((token, channel, request));
+        }
+        let mut decisions = self.hooks.subscribe_many(client, events).into_iter();
+        for (token, channel, request) in asked {
+            let decision = decisions.next().unwrap_or_else(|| ErrorCode::INTERNAL.into());
+            let identity = Arc::clone(&client.identity);
+            let answer = self.bulkheads.hooks.admit(decision).map(|outcome| Outcome::Subscribe {
+                channel,
+                identity,
+                request,
+                outcome: outcome.map(Box::new),
+            });
+            match answer {
+                Answer::Now(outcome) => {
+                    let outcome = Box::new(outcome);
+                    self.hub.send(handle.shard(), Entry::Outcome { handle, token, outcome });
+                }
+                Answer::Later(future) => {
+                    Executor::new(Arc::clone(self))
+                        .spawn(Asked { handle, token, hook: "subscribe", late: Late::Other }, future);
+                }
+            }
+        }
     }
 
     /// Tells the application; no answer is of interest.
@@ -230,7 +254,8 @@ impl Inner {
         let (inner, client_clone) = (Arc::clone(self), client.clone());
         let publish = move |decision: Result<PublishReply, Refusal>| match decision {
             Err(refusal) => Answer::Now(Outcome::Published(Err(refusal))),
-            Ok(PublishReply { data, mut options }) => {
+            Ok(PublishReply { handled: true, .. }) => Answer::Now(Outcome::Published(Ok(()))),
+            Ok(PublishReply { data, mut options, .. }) => {
                 let identity = &client_clone.identity;
                 options.info =
                     Some(chan_info.unwrap_or_else(|| Arc::new(identity.client_info(bytes::Bytes::new()))));

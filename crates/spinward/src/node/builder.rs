@@ -212,7 +212,7 @@ impl NodeBuilder {
         let threads = Arc::new(Threads::new(Arc::clone(&inner.hub)));
         for shard in 0..shards {
             let refresh = inner.presence.refresh_interval();
-            let executor = Executor::new(Arc::clone(&inner), shard);
+            let executor = Executor::new(Arc::clone(&inner));
             let thread = crate::shard::spawn(shard, Arc::clone(&inner.channels), Box::new(executor), refresh)
                 .map_err(BuildError::Thread)?;
             threads.add(thread);

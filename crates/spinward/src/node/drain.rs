@@ -75,7 +75,7 @@ impl Draining {
         Some(current.last)
     }
 
-    /// Ends a drain, or whichever there is. Another one that has begun since goes on.
+    /// Ends this drain, or any if none is named. One that has begun since goes on.
     fn end(&self, number: Option<u64>) {
         let mut current = self.current.lock();
         if number.is_none_or(|number| number == current.last) {

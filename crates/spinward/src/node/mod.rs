@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 mod done;
 pub(crate) mod drain;
 mod health;
+pub(crate) mod input;
 mod presence;
 pub(crate) mod threads;
 mod watchdog;

@@ -8,6 +8,7 @@ use crate::engine::broker::History;
 use crate::engine::presence::{Member, Members, PresenceStats};
 use crate::event::{FailureCause, RefreshEvent, RefreshReply, Refusal, SubRefreshReply};
 use crate::fault::{self, Fault};
+use crate::handle::CallToken;
 use crate::identity::Identity;
 use crate::mailbox::call::{Call, Outcome};
 use crate::publication::ClientInfo;
@@ -32,7 +33,7 @@ impl Session {
         match outcome {
             Ok(members) => {
                 let (first, encoded) = (cx.out.is_empty(), members.encoded(self.dialect.encoding()));
-                append_presence_reply(self.dialect.encoding(), id, encoded, cx.out, first);
+                append_presence_reply(self.dialect, id, encoded, cx.out, first);
             }
             Err(refusal) => self.refuse(cx, id, refusal),
         }
@@ -101,6 +102,7 @@ impl Session {
             ttl: ttl.unwrap_or_default(),
             ..RefreshResult::default()
         };
+        let refresh = self.refresh_result(cx, refresh);
         self.reply(cx, &Reply { id, refresh: Some(refresh), ..Reply::default() });
         self.tell(cx, Call::Refreshed);
     }
@@ -124,16 +126,17 @@ impl Session {
     pub(super) fn prolong(&mut self, cx: &mut Cx<'_>, refreshed: RefreshReply) {
         self.expiry = Expiry::at(refreshed.expire_at);
         if let Some(identity) = &self.identity
-            && (refreshed.info.is_some() || refreshed.extension.is_some())
+            && (refreshed.info.is_some() || refreshed.meta.is_some() || refreshed.extension.is_some())
         {
             self.identity = Some(Arc::new(Identity {
                 id: identity.id,
                 user: identity.user.clone(),
                 info: refreshed.info.unwrap_or_else(|| identity.info.clone()),
-                meta: identity.meta.clone(),
+                meta: refreshed.meta.unwrap_or_else(|| identity.meta.clone()),
                 application: identity.application.clone(),
                 transport: identity.transport,
                 protocol: identity.protocol,
+                version: identity.version,
                 extension: refreshed.extension.or_else(|| identity.extension.clone()),
             }));
             self.show_anew(cx);
@@ -188,7 +191,7 @@ impl Session {
         &mut self,
         cx: &mut Cx<'_>,
         id: u32,
-        token: u32,
+        token: CallToken,
         channel: &Arc<Channel>,
         outcome: Result<SubRefreshReply, Refusal>,
     ) {
@@ -215,14 +218,14 @@ impl Session {
     }
 
     /// The application is asked whether a subscription may go on: the number that its answer will have.
-    pub(super) fn asking(&mut self, channel: u32) -> u32 {
+    pub(super) fn asking(&mut self, channel: u32) -> CallToken {
         let token = self.token();
         self.subscriptions.set_asked(channel, token);
         token
     }
 
     /// The subscription that a question was about, if it is still there.
-    fn asked_about(&mut self, cx: &Cx<'_>, token: u32, channel: &str) -> Option<&mut Details> {
+    fn asked_about(&mut self, cx: &Cx<'_>, token: CallToken, channel: &str) -> Option<&mut Details> {
         let number = cx.local.find(channel)?;
         self.subscriptions.special_mut().iter_mut().find(|own| own.channel == number && own.asked == token)
     }
@@ -230,7 +233,7 @@ impl Session {
     fn prolong_subscription(
         &mut self,
         cx: &mut Cx<'_>,
-        token: u32,
+        token: CallToken,
         channel: &Arc<Channel>,
         refreshed: SubRefreshReply,
     ) -> bool {
@@ -281,7 +284,7 @@ impl Session {
     pub(crate) fn on_server_sub_refresh(
         &mut self,
         cx: &mut Cx<'_>,
-        token: u32,
+        token: CallToken,
         channel: &Arc<Channel>,
         outcome: Result<SubRefreshReply, Refusal>,
     ) {

@@ -6,7 +6,7 @@ use super::timers::NEVER;
 use super::{Busy, Cx, Phase, Session, Waiting};
 use crate::event::{ConnectEvent, ConnectReply, FailureCause, Refusal};
 use crate::hub::users::Registered;
-use crate::identity::{Application, Identity};
+use crate::identity::{Application, Identity, Transport};
 use crate::mailbox::call::Call;
 use crate::mailbox::inbox::Control;
 use crate::publication::Position;
@@ -27,6 +27,7 @@ impl Session {
             id: self.id,
             transport: self.transport,
             protocol: self.dialect.encoding(),
+            speaks: self.dialect.version(),
             handshake,
             token: std::mem::take(&mut request.token),
             data: std::mem::take(&mut request.data),
@@ -69,7 +70,7 @@ impl Session {
         let Registered::Yes { user, replaced } = registered else {
             return self.close(cx, DisconnectCode::CONNECTION_LIMIT);
         };
-        cx.metrics.clients_up(self.transport);
+        cx.metrics.clients_up(self.transport, self.dialect.version());
         self.identity = Some(Arc::new(Identity {
             id: self.id,
             user,
@@ -78,8 +79,12 @@ impl Session {
             application: Application::new(request.name, request.version),
             transport: self.transport,
             protocol: self.dialect.encoding(),
+            version: self.dialect.version(),
             extension: connected.extension,
         }));
+        if self.dialect.is_v1() {
+            self.tell_login(cx);
+        }
         self.handshake = None;
         self.expiry = expiry;
         self.server_side_refresh = connected.server_side_refresh;
@@ -93,9 +98,18 @@ impl Session {
         if left == 0 {
             return self.finish_connect(cx);
         }
+        let mut resume = cx.extras.take_resume(cx.handle.slot());
         let mut subscriptions = connected.subscriptions.into_iter();
         for (channel, options) in subscriptions.by_ref() {
+            // An `EventSource` connects again with the request that it began with: what it has seen since is newer.
+            let seen = resume.as_mut().and_then(|resume| resume.remove(channel.as_str()));
             let requested = match request.subs.get(&channel) {
+                sub if seen.is_some() => Requested {
+                    recover: true,
+                    since: seen.unwrap_or_default(),
+                    delta: sub.is_some_and(|sub| sub.delta == "fossil"),
+                    ..Requested::default()
+                },
                 Some(sub) => Requested {
                     recover: sub.recover,
                     since: Position { offset: sub.offset, epoch: sub.epoch.as_str().into() },
@@ -119,11 +133,19 @@ impl Session {
     fn connect_failed(&mut self, cx: &mut Cx<'_>, id: u32, code: &ErrorCode) {
         if self.dialect.is_unidirectional() {
             // No reply reaches such a client. The codes are those of Centrifugo v6.9.
+            // The login decides the answer to an HTTP request, which says more than a disconnect.
+            if cx.extras.has_verdict(cx.handle.slot()) {
+                return self.close(cx, DisconnectCode { code: code.code, reason: code.message.clone() });
+            }
+            if let Some(code) = cx.config.unidirectional_disconnects.get(&code.code) {
+                return self.close(cx, code.clone());
+            }
             let expired = code.code == ErrorCode::EXPIRED.code || code.code == ErrorCode::TOKEN_EXPIRED.code;
             let code = if expired { DisconnectCode::EXPIRED } else { DisconnectCode::SERVER_ERROR };
             return self.close(cx, code);
         }
-        self.phase = Phase::Refused;
+        // An old SDK gets itself a new token and logs in again on the same connection.
+        self.phase = if self.dialect.is_v1() { Phase::New } else { Phase::Refused };
         self.error(cx, id, code);
     }
 
@@ -140,12 +162,17 @@ impl Session {
             ping: u32::try_from(ping.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
             pong: !self.dialect.is_unidirectional() && !ping.is_zero() && !cx.config.pong_timeout.is_zero(),
             time: if cx.config.connect_include_server_time { cx.now.wall } else { 0 },
-            session: cx.secrets.get(&cx.handle.slot()).map_or_else(String::new, |secret| {
-                SessionId { handle: cx.handle, secret: *secret }.to_string()
-            }),
+            session: self.session_id(cx),
             node: if self.transport.is_emulated() { cx.hub.node.to_string() } else { String::new() },
             ..ConnectResult::default()
         }
+    }
+
+    /// The session by which requests name the connection. SockJS has its own names.
+    fn session_id(&self, cx: &Cx<'_>) -> String {
+        let secret = cx.extras.get(cx.handle.slot()).and_then(|extra| extra.secret);
+        let secret = secret.filter(|_| self.transport != Transport::SockJs);
+        secret.map_or_else(String::new, |secret| SessionId { handle: cx.handle, secret }.to_string())
     }
 
     /// Everything that the reply contains is ready.

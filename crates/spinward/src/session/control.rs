@@ -3,11 +3,13 @@
 use super::expiry::Expiry;
 use super::subscribe::{Purpose, Requested};
 use super::{Cx, Phase, Session};
+use crate::channel::local::special::SubscriberFlags;
 use crate::enforce::Verdict;
 use crate::event::{FailureCause, RefreshReply, SubscribeOptions};
-use crate::mailbox::inbox::{Control, Refused};
+use crate::lazy_vec::LazyVec;
+use crate::mailbox::inbox::{Control, Delivered, Delivering, Refused};
 use crate::publication::Position;
-use crate::to_wire::payload;
+use crate::to_wire::{payload, to_wire};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{Message, Push, Refresh};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,10 +74,40 @@ impl Session {
                     }
                 }
             }
+            Control::Deliver(delivering) => self.deliver(cx, delivering),
             Control::Send(data) => {
                 let message = Message { data: payload(&data, self.dialect.encoding()) };
                 self.push(cx, &Push { message: Some(message), ..Push::default() });
             }
+        }
+    }
+
+    /// Delivers a publication to this connection alone, once the client knows of the subscription.
+    pub(in crate::session) fn deliver(&mut self, cx: &mut Cx<'_>, delivering: Box<Delivering>) {
+        let mut entering = self.entering.iter_mut();
+        if let Some(entering) = entering.find(|entering| entering.channel == delivering.channel) {
+            return entering.held.push(delivering);
+        }
+        let Some(number) = cx.local.find(&delivering.channel) else { return };
+        let known = self.phase == Phase::Connected && self.subscriptions.contains(number);
+        let slot = cx.handle.slot();
+        // The base of the next patch is the last publication that every subscriber was sent.
+        let plain = cx.local.get(number).is_some_and(|local| !local.is(slot, SubscriberFlags::DELTA));
+        if !known || !plain {
+            return;
+        }
+        let Delivering { channel, publication, receipt } = *delivering;
+        let publication = to_wire(&publication, "", self.dialect.encoding());
+        let push = Push { channel: channel.to_string(), publication: Some(publication), ..Push::default() };
+        self.push(cx, &push);
+        // It has room for one; where nobody waits any longer, nothing is lost.
+        let _ = receipt.try_send(Delivered);
+    }
+
+    /// The client knows of a subscription: what was held for it follows.
+    pub(in crate::session) fn deliver_held(&mut self, cx: &mut Cx<'_>, mut held: LazyVec<Box<Delivering>>) {
+        for delivering in held.take() {
+            self.deliver(cx, delivering);
         }
     }
 

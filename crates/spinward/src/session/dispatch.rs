@@ -2,8 +2,9 @@
 
 use super::subscribe::list::Details;
 use super::timers::NEVER;
-use super::{Busy, Cx, Phase, Session, Waiting};
+use super::{Cx, Phase, Session};
 use crate::event::{HistoryEvent, MessageEvent, PresenceEvent, PublishEvent, RpcEvent};
+use crate::handle::CallToken;
 use crate::mailbox::call::{Call, Outcome};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use spinward_wire::message::{HistoryRequest, PublishRequest, Reply, SubRefreshRequest};
@@ -14,17 +15,20 @@ pub(super) const NO_CHANNEL: &str = "a command without a channel";
 
 /// The likely cause of a first command without a known name.
 const OLD_SDK: &str = "no connect command: the client speaks the old protocol v1, as SDKs of before 2022 do \
-                       (centrifuge-js 2, for example): use a current SDK";
+                       (centrifuge-js 2, for example): use a current SDK, or allow old ones by client.legacy";
 
 impl Session {
     /// Takes one command of the client. Must not be called while one is under way.
     pub(crate) fn on_command(&mut self, cx: &mut Cx<'_>, incoming: Incoming) {
-        let Incoming { id, request } = incoming;
+        let Incoming { id, request, positions } = incoming;
         if self.ignores_input() {
             return;
         }
         let Some(request) = request else {
             return match self.phase {
+                Phase::Connected if self.dialect.is_v1() && id != 0 => {
+                    self.error(cx, id, &ErrorCode::METHOD_NOT_FOUND);
+                }
                 _ if id == 0 => self.on_pong(cx),
                 // A first command of the old protocol has its method as a number or a name, which says nothing here.
                 Phase::New => self.violation(cx, OLD_SDK),
@@ -42,9 +46,13 @@ impl Session {
             return self.violation(cx, "a command without an id");
         }
         cx.metrics.command(&request);
+        if self.dialect.is_v1() {
+            self.note_positions(&request, positions);
+        }
         match request {
             Request::Connect(request) if self.phase == Phase::New => self.connect(cx, id, request),
             Request::Connect(_) => self.violation(cx, "a second connect"),
+            Request::Ping if self.dialect.is_v1() => self.reply(cx, &Reply { id, ..Reply::default() }),
             Request::Ping => self.violation(cx, "a ping command, which this protocol has no more"),
             Request::Subscribe(request) => self.subscribe(cx, id, request),
             Request::Unsubscribe(request) => self.unsubscribe(cx, id, &request.channel),
@@ -78,7 +86,7 @@ impl Session {
 
     /// Takes the answer to a call. One that nobody waits for any more is dropped, and undone where it holds
     /// something.
-    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, token: u32, outcome: Outcome) {
+    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, token: CallToken, outcome: Outcome) {
         match outcome {
             Outcome::PresenceAdded { channel, client, user, ok } => {
                 self.on_presence_added(cx, token, channel, (client, user), ok);
@@ -88,13 +96,22 @@ impl Session {
             }
             outcome => match self.busy.take_if(|busy| busy.token == token) {
                 Some(busy) => self.on_answer(cx, busy.id, token, outcome),
-                None => self.on_unasked_outcome(cx, outcome),
+                None => self.on_further_outcome(cx, token, outcome),
             },
         }
     }
 
-    /// Takes the outcome that the command under way waits for.
-    fn on_answer(&mut self, cx: &mut Cx<'_>, id: u32, token: u32, outcome: Outcome) {
+    /// Takes an outcome that the command under way does not wait for.
+    fn on_further_outcome(&mut self, cx: &mut Cx<'_>, token: CallToken, outcome: Outcome) {
+        if let Some(id) = self.came_along(cx, token) {
+            self.on_answer(cx, id, token, outcome);
+        } else if let Some(outcome) = Self::keep_ahead(cx, token, outcome) {
+            self.on_unasked_outcome(cx, outcome);
+        }
+    }
+
+    /// Takes the outcome that a command waits for.
+    pub(super) fn on_answer(&mut self, cx: &mut Cx<'_>, id: u32, token: CallToken, outcome: Outcome) {
         match outcome {
             Outcome::Connect { request, outcome } => self.on_connect(cx, id, *request, outcome),
             Outcome::Subscribe { channel, request, outcome, .. } => {
@@ -106,7 +123,9 @@ impl Session {
             }
             Outcome::Published(outcome) => self.on_published(cx, id, outcome),
             Outcome::Message(outcome) => {
-                if let Err(refusal) = outcome {
+                if let Err(refusal) = outcome
+                    && !self.overlooks(&refusal)
+                {
                     self.refuse(cx, id, refusal);
                 }
             }
@@ -137,6 +156,9 @@ impl Session {
     fn publish(&mut self, cx: &mut Cx<'_>, id: u32, request: PublishRequest) {
         if request.channel.is_empty() {
             return self.violation(cx, NO_CHANNEL);
+        }
+        if self.dialect.is_v1() && request.data.is_empty() {
+            return self.violation(cx, "a publish command without data");
         }
         let own = self.subscription(cx, &request.channel);
         let chan_info = own.and_then(|own| own.info().cloned());
@@ -190,14 +212,16 @@ impl Session {
         };
         let (number, channel) = (own.channel, local.record.clone());
         let token = self.asking(number);
-        self.busy = Some(Box::new(Busy { token, id, what: Waiting::Outcome }));
-        self.call(cx, token, Call::SubRefresh { channel, token: Some(request.token) });
+        let call = Call::SubRefresh { channel, token: Some(request.token) };
+        self.wait_for(cx, token, id, &call);
+        self.call(cx, token, call);
     }
 
     fn unsubscribe(&mut self, cx: &mut Cx<'_>, id: u32, channel: &str) {
         if channel.is_empty() {
             return self.violation(cx, NO_CHANNEL);
         }
+        self.tell_own_leave(cx, channel);
         self.leave_channel(cx, channel, &spinward_wire::code::UnsubscribeCode::CLIENT);
         self.reply(cx, &Reply { id, unsubscribe: Some(Default::default()), ..Reply::default() });
     }

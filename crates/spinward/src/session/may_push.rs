@@ -26,6 +26,11 @@ impl Session {
     }
 
     /// Returns true if the replies to its login are still being put together.
+    /// Numbers of the channels that it is subscribed to.
+    pub(crate) fn channels(&self) -> &[u32] {
+        self.subscriptions.channels()
+    }
+
     pub(crate) fn is_logging_in(&self) -> bool {
         self.identity.is_some() && self.phase == Phase::Connecting
     }

@@ -3,14 +3,17 @@
 //! Nothing here does I/O, reads a clock or draws a random number: all that comes with the [`Cx`]. The same
 //! code runs under a socket and under the simulation.
 
+pub(crate) mod ahead;
 mod calls;
 mod connect;
 mod control;
 mod dispatch;
 pub(crate) mod expiry;
+pub(crate) mod extras;
 mod may_push;
 mod subscribe;
 mod timers;
+mod v1;
 
 use crate::backend::Channels;
 use crate::channel::local::table::LocalTable;
@@ -18,7 +21,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::event::{FailureCause, Handshake, Refusal, SubscribeFailure};
 use crate::fault::{self, Fault};
-use crate::handle::Handle;
+use crate::handle::{CallToken, Handle};
 use crate::hub::Hub;
 use crate::id::ClientId;
 use crate::identity::{Identity, Transport};
@@ -26,8 +29,8 @@ use crate::lazy_vec::LazyVec;
 use crate::mailbox::accepted::Accepted;
 use crate::mailbox::call::{Call, Called, SessionCall};
 use crate::metrics::ShardMetrics;
-use crate::session_id::Secrets;
 use expiry::Expiry;
+use extras::Extras;
 pub(crate) use may_push::MayPush;
 use spinward_wire::Dialect;
 use spinward_wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
@@ -51,8 +54,8 @@ pub(crate) struct Cx<'a> {
     /// Replies and pushes of this event, in order, still without a transport frame.
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) metrics: &'a ShardMetrics,
-    /// Secrets of emulated connections by slot, for their connect replies.
-    pub(crate) secrets: &'a Secrets,
+    /// Parts that few connections of this shard have.
+    pub(crate) extras: &'a mut Extras,
     /// Work that the bytes of commands and replies say nothing of, in bytes that it took to do.
     pub(crate) cost: usize,
     /// The session ended with this.
@@ -90,7 +93,7 @@ pub(crate) struct Session {
     frame_pings: bool,
     /// A refresh that the node asked for by itself is under way.
     refreshing: bool,
-    next_token: u32,
+    last_token: CallToken,
     identity: Option<Arc<Identity>>,
     /// The HTTP side; dropped once the client is logged in.
     handshake: Option<Arc<Handshake>>,
@@ -106,12 +109,13 @@ pub(crate) struct Session {
     pong_by: u64,
     /// Pings that are not answered yet.
     pongs_due: u8,
+    forms: v1::Forms,
     expiry: Expiry,
 }
 
 /// A command that waits for an outcome.
 struct Busy {
-    token: u32,
+    token: CallToken,
     id: u32,
     what: Waiting,
 }
@@ -125,6 +129,8 @@ enum Waiting {
     Enter,
     /// A join or leave of the client is to be queued.
     Announced,
+    /// As many commands are under way as may be.
+    Place,
 }
 
 impl Session {
@@ -138,7 +144,7 @@ impl Session {
             server_side_refresh: false,
             frame_pings: accepted.frame_pings,
             refreshing: false,
-            next_token: 0,
+            last_token: CallToken::NOBODY,
             identity: None,
             handshake: Some(Arc::clone(&accepted.handshake)),
             busy: None,
@@ -148,6 +154,7 @@ impl Session {
             ping_at: NEVER,
             pong_by: NEVER,
             pongs_due: 0,
+            forms: v1::Forms::default(),
             expiry: Expiry::NEVER,
         }
     }
@@ -172,24 +179,32 @@ impl Session {
         self.is_refused() || self.dialect.is_unidirectional() && self.phase != Phase::New
     }
 
-    fn token(&mut self) -> u32 {
-        self.next_token = self.next_token.wrapping_add(1).max(1);
-        self.next_token
+    fn token(&mut self) -> CallToken {
+        self.last_token = self.last_token.next();
+        self.last_token
     }
 
     /// Asks something outside about a command; the next command waits for the outcome.
     fn ask(&mut self, cx: &mut Cx<'_>, id: u32, call: Call) {
         let token = self.token();
-        self.busy = Some(Box::new(Busy { token, id, what: Waiting::Outcome }));
+        self.wait_for(cx, token, id, &call);
         self.call(cx, token, call);
+    }
+
+    /// The outcome of a call is the answer to a command; the next command waits for it, or goes on beside it.
+    fn wait_for(&mut self, cx: &mut Cx<'_>, token: CallToken, id: u32, call: &Call) {
+        if cx.config.concurrency > 1 && self.phase == Phase::Connected {
+            return self.goes_along(cx, token, id, call);
+        }
+        self.busy = Some(Box::new(Busy { token, id, what: Waiting::Outcome }));
     }
 
     /// Asks something outside without waiting.
     fn tell(&self, cx: &mut Cx<'_>, call: Call) {
-        self.call(cx, 0, call);
+        self.call(cx, CallToken::NOBODY, call);
     }
 
-    fn call(&self, cx: &mut Cx<'_>, token: u32, call: Call) {
+    fn call(&self, cx: &mut Cx<'_>, token: CallToken, call: Call) {
         let identity = self.identity.clone();
         cx.calls.push_back(Called::Session(SessionCall { handle: cx.handle, token, identity, call }));
     }
@@ -206,6 +221,9 @@ impl Session {
     }
 
     fn reply(&self, cx: &mut Cx<'_>, reply: &Reply) {
+        if self.dialect.is_v1() {
+            return self.reply_v1(cx, reply);
+        }
         let first = cx.out.is_empty();
         spinward_wire::append_reply(self.dialect, reply, cx.out, first);
     }
@@ -217,8 +235,8 @@ impl Session {
 
     /// Sends a ping: one of the framing itself where the client asked for those, else a reply with nothing in it.
     fn ping(&self, cx: &mut Cx<'_>) {
-        // Unidirectional clients get both, as from Centrifugo v6.9.
-        cx.ping = self.frame_pings || self.dialect.is_unidirectional();
+        // Unidirectional clients get both, as from Centrifugo v6.9. The heartbeats of SockJS are not answered.
+        cx.ping = self.frame_pings || self.dialect.is_unidirectional() || self.transport == Transport::SockJs;
         if !self.frame_pings {
             self.reply(cx, &Reply::default());
         }
@@ -226,7 +244,7 @@ impl Session {
 
     /// The peer has answered a ping of the framing itself. Unasked pongs are allowed (RFC 6455 §5.5.3).
     pub(crate) const fn on_pong_frame(&mut self) {
-        if self.frame_pings {
+        if self.frame_pings || matches!(self.transport, Transport::UniWebSocket) {
             self.pongs_due = 0;
             self.pong_by = NEVER;
         }
@@ -271,10 +289,11 @@ impl Session {
         self.phase = Phase::Closed;
         self.busy = None;
         self.handshake = None;
+        self.drop_ahead(cx);
         self.leave_all(cx);
         if let Some(identity) = &self.identity {
             cx.hub.users.unregister(&identity.user, cx.handle);
-            cx.metrics.clients_down(self.transport);
+            cx.metrics.clients_down(self.transport, self.dialect.version());
         }
         if was_in {
             self.tell(cx, Call::Disconnected(code.clone()));

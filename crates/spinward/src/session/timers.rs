@@ -4,6 +4,7 @@ use super::expiry::Standing;
 use super::subscribe::list::Details;
 use super::{Cx, Phase, Session};
 use crate::fault::{self, Fault};
+use crate::identity::Transport;
 use crate::mailbox::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
 
@@ -59,13 +60,19 @@ impl Session {
     /// The first ping comes after a part of the interval that depends on the connection, so that many that
     /// came at once are not pinged at once ever after.
     pub(super) fn start_pings(&mut self, cx: &Cx<'_>) {
-        let interval = millis(cx.config.ping_interval);
+        let interval = self.ping_interval(cx);
         self.ping_at = if interval == 0 {
             NEVER
         } else {
             let part = interval * u64::from(self.id.spread()) / u64::from(u32::MAX);
             cx.now.mono + interval / 2 + part / 2
         };
+    }
+
+    /// Milliseconds between pings. SockJS has an interval of its own for clients that are pinged by nothing else.
+    fn ping_interval(&self, cx: &Cx<'_>) -> u64 {
+        let own = self.transport == Transport::SockJs && self.dialect.is_v1();
+        millis(if own { cx.config.sockjs_heartbeat_delay } else { cx.config.ping_interval })
     }
 
     fn check_pong_and_ping(&mut self, cx: &mut Cx<'_>, behind: bool) {
@@ -77,9 +84,9 @@ impl Session {
             self.pong_by = cx.now.mono + millis(cx.config.pong_timeout);
         }
         if self.phase == Phase::Connected && cx.now.mono >= self.ping_at {
-            self.ping_at = cx.now.mono + millis(cx.config.ping_interval);
+            self.ping_at = cx.now.mono + self.ping_interval(cx);
             let timeout = millis(cx.config.pong_timeout);
-            if timeout != 0 && !self.dialect.is_unidirectional() {
+            if timeout != 0 && self.expects_pongs() {
                 // Special than one may be outstanding where a command takes long: each is answered in the end.
                 self.pongs_due = self.pongs_due.saturating_add(1);
                 if self.pong_by == NEVER {

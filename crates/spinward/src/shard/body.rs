@@ -4,7 +4,7 @@ use crate::handle::Handle;
 use crate::mailbox::pipe::Writer;
 use crate::metrics::add;
 use crate::shard::Driver;
-use crate::shard::slots::State;
+use crate::shard::slots::SlotState;
 
 /// The bodies of a shard, by slot.
 #[derive(Default)]
@@ -39,12 +39,12 @@ impl Driver {
     pub(super) fn flush_body(&mut self, slot: u32) -> bool {
         let Some(writer) = self.bodies.get(slot) else { return false };
         let state = self.core.state(slot);
-        if state == State::Gone {
+        if state == SlotState::Gone {
             self.release(slot);
             return true;
         }
         let filled = writer.fill(self.core.outbox(slot).iter());
-        let ends = state == State::Closing && !filled.is_full;
+        let ends = state == SlotState::Closing && !filled.is_full;
         if ends {
             writer.finish();
         }
@@ -58,7 +58,8 @@ impl Driver {
             let now = self.hub.clock.now();
             self.core.eof(slot, now, &mut self.exec);
         } else if filled.is_full {
-            self.core.set_blocked(slot, true);
+            let source = writer.source();
+            self.core.blocked(slot, Some(source), self.hub.clock.now());
         }
         true
     }

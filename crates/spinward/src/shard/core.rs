@@ -8,23 +8,24 @@ use crate::channel::local::table::LocalTable;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::fault::{self, Fault};
-use crate::handle::Handle;
+use crate::handle::{CallToken, Handle};
 use crate::hub::Hub;
 use crate::mailbox::call::{Called, Outcome, SessionCall, ShardCall};
 use crate::mailbox::inbox::{Control, Entry};
 use crate::mailbox::walk::Walk;
+use crate::session::extras::Extras;
 use crate::session::{Cx, Session};
-use crate::session_id::Secrets;
 use crate::shard::probe::Probes;
 use crate::shard::rates::Rates;
 use crate::shard::refresh::Refresh;
-use crate::shard::slots::{Slot, State};
+use crate::shard::slots::{Slot, SlotState};
 use crate::shard::unsent::Unsent;
 use crate::shard::violations::ViolationLog;
 use crate::shard::wheel::Wheel;
 use spinward_wire::Framing;
 use spinward_wire::code::DisconnectCode;
-use spinward_wire::ws::Limits;
+use spinward_wire::ws::{Deflater, Inflater, Limits};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +94,8 @@ pub(crate) struct Core {
     /// Above this, a connection's output pauses it.
     pub(super) high_water: usize,
     pub(super) due: Vec<u32>,
+    /// Slots that a fan-out has given something to send, in its time.
+    pub(super) given: Vec<u32>,
     /// Slots with something to send.
     pub(super) express: VecDeque<u32>,
     /// Slots with something of a large fan-out to send. They have their own queue, so replies do not wait for all of
@@ -103,6 +106,15 @@ pub(crate) struct Core {
     /// Slots that may read again.
     pub(super) resumed: Vec<u32>,
     pub(super) limits: Limits,
+    /// Limits of byte streams in another framing than WebSocket.
+    pub(super) stream_limits: Limits,
+    /// The limits of connections in one direction.
+    pub(super) uni_limits: Limits,
+    /// The limits of messages that come by requests.
+    pub(super) request_limits: Limits,
+    /// Compresses what goes out, and inflates what comes in: for all connections of the shard, one message at a time.
+    pub(super) deflater: RefCell<Deflater>,
+    pub(super) inflater: Inflater,
     /// Rate limits of connections, if there are any.
     pub(super) rates: Option<Rates>,
     pub(super) violations: ViolationLog,
@@ -111,7 +123,7 @@ pub(crate) struct Core {
     /// Walks over many connections, each with its weight in the inbox. The first is under way.
     pub(super) walks: VecDeque<(Walk, usize)>,
     pub(super) unsent: Unsent,
-    pub(super) secrets: Secrets,
+    pub(super) extras: Extras,
     pub(super) shutting_down: bool,
 }
 
@@ -138,18 +150,24 @@ impl Core {
             spent: 0,
             high_water: config.queue_max_size / 2,
             due: Vec::new(),
+            given: Vec::new(),
             express: VecDeque::new(),
             bulk: VecDeque::new(),
             runnable: VecDeque::new(),
             resumed: Vec::new(),
-            limits: Limits { message: config.message_size_limit },
+            limits: config.compression.limits(config.message_size_limit),
+            stream_limits: Limits::of(config.stream_message_size_limit),
+            uni_limits: config.uni_compression.limits(config.uni_websocket.message_size_limit),
+            request_limits: Limits::of(config.request_size_limit),
+            deflater: RefCell::new(Deflater::new(config.compression.terms(), config.uni_compression.terms())),
+            inflater: Inflater::default(),
             rates: Rates::new(&config.rate_limits),
             violations: ViolationLog::default(),
             probes: Probes::default(),
             refresh: presence_refresh.map(|interval| Refresh::new(interval, now)),
             walks: VecDeque::new(),
             unsent: Unsent::default(),
-            secrets: Secrets::default(),
+            extras: Extras::default(),
             shutting_down: false,
             hub,
             config,
@@ -177,7 +195,7 @@ impl Core {
             Entry::Incarnation { channel, incarnation } => {
                 self.incarnation_told(channel, &incarnation, now, exec);
             }
-            Entry::Slice { channel, read, slice } => self.slice(channel, read, *slice, now, exec),
+            Entry::Slice { channel, read, slice } => self.slice(channel, read, &slice, now, exec),
             Entry::Control { handle, control } => self.control(handle, *control, now, exec),
             Entry::Walk(walk) => self.walk(*walk, now, exec),
             Entry::WalkOn => self.walk_on(now, exec),
@@ -195,7 +213,7 @@ impl Core {
     pub(crate) fn outcome(
         &mut self,
         handle: Handle,
-        token: u32,
+        token: CallToken,
         outcome: Outcome,
         now: Now,
         exec: &mut impl Execute,
@@ -210,12 +228,15 @@ impl Core {
         };
         self.with(slot, now, |session, cx| session.on_outcome(cx, token, outcome));
         self.settle(slot, now, exec);
-        self.resume(slot);
+        self.resume(slot, now, exec);
         self.settle_event(slot, now, exec);
     }
 
     /// The command under way is done: what was received since is next, in its turn.
-    pub(super) fn resume(&mut self, slot: u32) {
+    pub(super) fn resume(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
+        if self.config.subscribe_batch > 1 && self.extras.has_ahead(slot) {
+            self.go_ahead(slot, now, exec);
+        }
         // The order matters. The reply goes out first. Frames that were held for it follow: they came before the next
         // command was taken, so they go before its reply too. Only then may that command be served.
         self.emit(slot);
@@ -223,8 +244,27 @@ impl Core {
         self.go_on(slot);
     }
 
+    /// Subscribe commands that were decided ahead of their turn are taken up.
+    #[cold]
+    fn go_ahead(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
+        loop {
+            let mut decided = false;
+            self.with(slot, now, |session, cx| decided = session.next_ahead(cx));
+            if !decided {
+                return;
+            }
+            self.settle(slot, now, exec);
+        }
+    }
+
     pub(super) fn control(&mut self, handle: Handle, control: Control, now: Now, exec: &mut impl Execute) {
         let Some(slot) = self.resolve(handle) else { return };
+        let control = match control {
+            Control::Deliver(delivering) if self.is_paused(slot) => {
+                return self.extras.delay(slot, *delivering);
+            }
+            control => control,
+        };
         let was_busy = self.is_busy(slot);
         // The waiter is notified once the calls are made.
         let taken = if let Control::Subscribe { taken, .. } = &control { taken.clone() } else { None };
@@ -232,7 +272,7 @@ impl Core {
         self.settle(slot, now, exec);
         drop(taken);
         if was_busy {
-            self.resume(slot);
+            self.resume(slot, now, exec);
         }
         self.settle_event(slot, now, exec);
     }
@@ -248,7 +288,7 @@ impl Core {
     pub(super) fn shutdown(&mut self, now: Now, exec: &mut impl Execute) {
         self.shutting_down = true;
         for slot in 0..self.slots.len() as u32 {
-            if self.state(slot) == State::Open {
+            if self.state(slot) == SlotState::Open {
                 self.end(slot, DisconnectCode::SHUTDOWN, now, exec, None);
             }
         }
@@ -261,19 +301,20 @@ impl Core {
         self.wheel.expire(now.mono, &mut due);
         for slot in due.drain(..) {
             match self.state(slot) {
-                State::Open => {
+                SlotState::Open if self.end_stalled(slot, now, exec) => {}
+                SlotState::Open => {
                     let was_busy = self.is_busy(slot);
                     self.end_throttle(slot, now);
                     let behind = self.is_behind(slot);
                     self.with(slot, now, |session, cx| session.on_timer(cx, behind));
                     self.settle(slot, now, exec);
                     if was_busy {
-                        self.resume(slot);
+                        self.resume(slot, now, exec);
                     }
                     self.settle_event(slot, now, exec);
                 }
-                State::Closing => self.gone(slot),
-                State::Free | State::Gone => {}
+                SlotState::Closing => self.gone(slot),
+                SlotState::Free | SlotState::Gone => {}
             }
         }
         self.due = due;
@@ -293,7 +334,7 @@ impl Core {
             return;
         }
         for slot in 0..self.slots.len() as u32 {
-            if self.state(slot) == State::Open && self.rearm(slot, now) <= now.mono {
+            if self.state(slot) == SlotState::Open && self.rearm(slot, now) <= now.mono {
                 self.wheel.set(slot, u64::MAX);
                 self.due.push(slot);
             }
@@ -320,7 +361,7 @@ impl Core {
             calls: &mut self.calls,
             out: &mut self.out,
             metrics: &self.hub.metrics.shards[usize::from(self.shard)],
-            secrets: &self.secrets,
+            extras: &mut self.extras,
             cost: 0,
             closed: None,
             violation: None,
@@ -345,10 +386,11 @@ impl Core {
             if let Some(cause) = violation {
                 self.report(slot, &cause, code.code, now);
             }
-            // This code is for the application alone: the peer has closed already. As in Centrifugo v6.9, it is not
-            // sent with another reason either.
-            let says = code.code != DisconnectCode::CONNECTION_CLOSED.code && self.state(slot) == State::Open;
-            let goodbye = says.then(|| self.slots[slot as usize].form.goodbye(&code));
+            if let Some(asks) = self.extras.get(slot).and_then(|extra| extra.close_code.as_ref()) {
+                asks.set(&code);
+            }
+            let says = self.state(slot) == SlotState::Open && !self.is_silent(slot, &code);
+            let goodbye = says.then(|| self.goodbye(slot, &code));
             self.start_closing(slot, goodbye, code == DisconnectCode::SLOW, now);
         }
     }
@@ -363,7 +405,7 @@ impl Core {
                         self.with(slot, now, |session, cx| session.on_outcome(cx, token, outcome));
                     }
                 }
-                Called::Shard(call) => exec.run(call),
+                Called::Shard(call) => self.run(call, now, exec),
             }
         }
     }
@@ -372,7 +414,7 @@ impl Core {
     /// does not read, the connection ends.
     pub(super) fn settle_event(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
         self.emit(slot);
-        if self.state(slot) == State::Open {
+        if self.state(slot) == SlotState::Open {
             self.release_held(slot);
             self.rearm(slot, now);
             self.close_if_slow(slot, now, exec);
@@ -384,7 +426,7 @@ impl Core {
         let mut deadline = u64::MAX;
         if self.slots[slot as usize].session.is_some() {
             self.with(slot, now, |session, cx| deadline = session.deadline(cx));
-            deadline = deadline.min(self.throttled_until(slot));
+            deadline = deadline.min(self.throttled_until(slot)).min(self.stalled_until(slot));
             self.wheel.set(slot, deadline);
         }
         deadline

@@ -8,15 +8,18 @@ use crate::fault;
 use crate::metrics::add;
 use crate::publication::ClientInfo;
 use crate::shard::core::{Core, Execute};
-use crate::shard::slots::{Marks, State, Taken};
+use crate::shard::slots::{Marks, Placement, SlotState};
 use crate::shard::work::DELIVERY;
 use crate::to_wire::info_to_wire;
+use bytes::Bytes;
 use spinward_wire::code::DisconnectCode;
 use spinward_wire::message::{Join, Leave, Push};
 use std::sync::Arc;
 
 /// A fan-out to more subscribers than this is sent beside what is sent else, and not before it.
 const BULK: usize = 256;
+/// Room for slots that is kept between fan-outs.
+const GIVEN: usize = 4 << 10;
 
 impl Core {
     /// Gives a publication to the local subscribers of its channel.
@@ -42,33 +45,69 @@ impl Core {
             (&mut self.express, Marks::EXPRESS)
         };
         let (slots, limit) = (&mut self.slots, self.config.queue_max_size);
-        let mut slow = Vec::new();
+        // Put into the queue at once: each time for itself costs a call.
+        let given = &mut self.given;
+        let (mut slow, mut with_ids) = (Vec::new(), Vec::new());
         let mut count = 0;
         let metrics = &self.hub.metrics.shards[usize::from(self.shard)];
-        let on = On { channel: &record.name, metrics };
+        let on = On { channel: &record.name, metrics, deflater: &self.deflater };
         let filtering = local.for_each_wanting(delivery, |slot, content| {
             let entry = &mut slots[slot as usize];
-            if entry.state != State::Open {
+            if entry.state != SlotState::Open {
                 return;
             }
             let frame = delivery.frame(&on, entry.form, content);
             let Some(frame) = fault::on_frame(record.id, slot, frame) else { return };
-            let taken = entry.take(number, frame);
             count += 1;
-            if taken != Taken::Alone && entry.is_slow(limit) {
+            if entry.marks.has(Marks::EVENT_IDS) {
+                return with_ids.push((slot, frame));
+            }
+            let taken = entry.take(number, frame);
+            if taken != Placement::Alone && entry.is_slow(limit) {
                 slow.push(slot);
             }
-            if taken != Taken::Held && !entry.marks.has(Marks::EXPRESS | Marks::BULK | Marks::BLOCKED) {
+            if taken != Placement::Held && !entry.marks.has(Marks::EXPRESS | Marks::BULK | Marks::BLOCKED) {
                 entry.marks.set(mark);
-                queue.push_back(slot);
+                given.push(slot);
             }
         });
+        queue.extend(&*given);
+        given.clear();
+        given.shrink_to(GIVEN);
+        if !with_ids.is_empty() {
+            self.deliver_with_ids(number, delivery, with_ids, &mut slow);
+        }
+        let metrics = &self.hub.metrics.shards[usize::from(self.shard)];
         self.spent += count as usize * DELIVERY;
         add(&metrics.deliveries, count);
         add(&metrics.filtered, filtering.held_back);
         add(&metrics.filter_evaluations, filtering.evaluated);
         for slot in slow {
             self.end(slot, DisconnectCode::SLOW, now, exec, None);
+        }
+    }
+
+    /// Gives frames of a publication to connections whose events have ids, once the channel counts it as delivered.
+    ///
+    /// Out of line, so that the loop over all others is as short as it can be.
+    #[inline(never)]
+    fn deliver_with_ids(
+        &mut self,
+        channel: u32,
+        delivery: &Delivery,
+        frames: Vec<(u32, Bytes)>,
+        slow: &mut Vec<u32>,
+    ) {
+        for (slot, mut frame) in frames {
+            if delivery.publication.offset > 0 {
+                frame = self.with_event_id(slot, &frame);
+            }
+            if self.slots[slot as usize].take(channel, frame) != Placement::Held {
+                self.mark(slot);
+            }
+            if self.slots[slot as usize].is_slow(self.config.queue_max_size) {
+                slow.push(slot);
+            }
         }
     }
 
@@ -82,7 +121,7 @@ impl Core {
             self.with(slot, now, |session, cx| session.on_gap(cx, channel));
             self.settle(slot, now, exec);
             if was_busy {
-                self.resume(slot);
+                self.resume(slot, now, exec);
             }
             self.settle_event(slot, now, exec);
         }
@@ -104,7 +143,7 @@ impl Core {
         let encoded = Encoded::new();
         for slot in wanting {
             let entry = &mut self.slots[slot as usize];
-            let bytes = encoded.frame(entry.form, |dialect| {
+            let bytes = encoded.frame(entry.form, &self.deflater, |dialect| {
                 let info = Some(info_to_wire(info, dialect.encoding()));
                 let mut push = Push { channel: name.to_string(), ..Push::default() };
                 if join {
@@ -116,7 +155,7 @@ impl Core {
                 spinward_wire::append_push(dialect, &push, &mut payload, true);
                 payload
             });
-            if entry.state == State::Open && entry.take(number, bytes) != Taken::Held {
+            if entry.state == SlotState::Open && entry.take(number, bytes) != Placement::Held {
                 self.mark(slot);
             }
             self.close_if_slow(slot, now, exec);

@@ -5,6 +5,9 @@ pub(crate) mod core;
 mod deliver;
 mod emit;
 mod enter;
+mod event_ids;
+#[cfg(target_os = "linux")]
+mod layered;
 pub(crate) mod outbox;
 mod pace;
 #[cfg_attr(not(target_os = "linux"), path = "no_poll.rs")]
@@ -15,6 +18,7 @@ mod receive;
 mod refresh;
 mod request;
 pub(crate) mod slots;
+mod stalled;
 mod stream;
 mod task;
 mod unsent;
@@ -34,7 +38,7 @@ use body::Bodies;
 use core::{Core, Execute};
 use pace::Pace;
 use poll::{Epoll, Poller, Watched};
-use slots::State;
+use slots::SlotState;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -291,16 +295,37 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self, accepted: Accepted, now: Now, own: &Rc<RefCell<Self>>) {
-        let Some(slot) = self.core.open(&accepted, now) else {
+    fn accept(&mut self, mut accepted: Accepted, now: Now, own: &Rc<RefCell<Self>>) {
+        let Some(slot) = self.core.open(&mut accepted, now) else {
             self.hub.metrics.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
             return;
         };
         let metrics = &self.hub.metrics.shards[self.shard];
+        let mut opened = Vec::new();
         let stream = match accepted.io {
-            Io::Stream(stream) => Some(stream),
+            Io::Stream(stream) => {
+                add(&metrics.task_accepted, 1);
+                Some(stream)
+            }
             Io::Tcp(socket) => match self.poller.add(slot, socket) {
-                Ok(stream) => stream,
+                Ok(stream) => {
+                    let carried =
+                        if stream.is_none() { &metrics.poller_accepted } else { &metrics.task_accepted };
+                    add(carried, 1);
+                    stream
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot watch a socket");
+                    return self.core.eof(slot, now, &mut self.exec);
+                }
+            },
+            Io::Layered(parts) => match self.poller.add_layered(slot, *parts, &mut opened) {
+                Ok(stream) => {
+                    let carried =
+                        if stream.is_none() { &metrics.poller_accepted } else { &metrics.task_accepted };
+                    add(carried, 1);
+                    stream
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot watch a socket");
                     return self.core.eof(slot, now, &mut self.exec);
@@ -311,19 +336,18 @@ impl Driver {
                 if !self.bodies.start(slot, self.core.handle(slot), writer) {
                     return self.core.eof(slot, now, &mut self.exec);
                 }
-                self.core.receive_whole(slot, &accepted.leftover, now, &mut self.exec);
-                return;
+                None
             }
         };
-        match stream {
-            None => add(&metrics.poller_accepted, 1),
-            Some(stream) => {
-                add(&metrics.task_accepted, 1);
-                self.tasks.start(slot, stream, own);
-            }
+        if let Some(stream) = stream {
+            self.tasks.start(slot, stream, own);
         }
-        if !accepted.leftover.is_empty() {
+        if let Some(first) = &accepted.first {
+            self.core.first(slot, first, now, &mut self.exec);
+        }
+        if (!accepted.leftover.is_empty() || !opened.is_empty()) && self.core.takes_bytes(slot) {
             let mut leftover = accepted.leftover.to_vec();
+            leftover.append(&mut opened);
             self.core.input(slot, &mut leftover, now, &mut self.exec);
         }
     }
@@ -349,6 +373,7 @@ impl Driver {
         for _ in 0..SENDS_PER_SLICE {
             let Some(slot) = take(&mut self.core) else { return };
             self.sends = self.sends.saturating_add(1);
+            self.core.join(slot);
             if !self.tasks.wake(slot) && !self.flush_body(slot) {
                 self.flush_socket(slot);
             }
@@ -366,7 +391,7 @@ impl Driver {
         self.core.release(slot);
     }
 
-    fn is(&self, slot: u32, state: State) -> bool {
+    fn is(&self, slot: u32, state: SlotState) -> bool {
         self.core.state(slot) == state
     }
 }

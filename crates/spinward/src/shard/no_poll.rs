@@ -1,5 +1,6 @@
 //! A poller without sockets, for systems without epoll: tasks carry all bytes.
 
+use crate::layer::{Layer, Layered, Parts};
 use crate::mailbox::accepted::Stream;
 use crate::shard::Driver;
 
@@ -39,6 +40,20 @@ impl Poller {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         Ok(Some(Box::new(tokio::net::TcpStream::from_std(stream)?)))
+    }
+
+    /// Gives the socket back. Within a runtime only.
+    pub(super) fn add_layered(
+        &mut self,
+        _: u32,
+        parts: Parts<std::net::TcpStream, Box<dyn Layer>>,
+        _: &mut Vec<u8>,
+    ) -> std::io::Result<Option<Box<dyn Stream>>> {
+        let Parts { stream, layer, plain, sealed } = parts;
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        let stream = tokio::net::TcpStream::from_std(stream)?;
+        Ok(Some(Box::new(Layered::from_parts(Parts { stream, layer, plain, sealed }))))
     }
 
     pub(super) fn remove(&mut self, _: u32) {}

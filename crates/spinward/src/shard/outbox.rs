@@ -1,6 +1,7 @@
 //! Output that waits to be sent to one connection.
 
 use bytes::{Buf, Bytes};
+use spinward_wire::ws::{self, Opcode};
 use std::collections::VecDeque;
 
 /// Memory that a piece takes beside its bytes, about: many small pieces weigh more than their bytes say.
@@ -24,6 +25,62 @@ pub(super) fn weight(bytes: usize, pieces: usize) -> usize {
     bytes.max(pieces * PIECE)
 }
 
+/// Bytes of messages in one frame from which on no further one is added.
+const JOINED: usize = 32 << 10;
+
+/// Frames, while text messages are joined.
+#[derive(Default)]
+struct Joined {
+    out: Vec<Bytes>,
+    lines: Vec<u8>,
+}
+
+impl Joined {
+    /// Adds the frames of a piece.
+    fn add(&mut self, piece: &Bytes) {
+        let mut at = 0;
+        while let Some((text, begin, end)) = frame(&piece[at..]) {
+            if text {
+                if !self.lines.is_empty() {
+                    self.lines.push(b'\n');
+                }
+                self.lines.extend_from_slice(&piece[at + begin..at + end]);
+                if self.lines.len() > JOINED {
+                    self.close();
+                }
+            } else {
+                self.close();
+                self.out.push(piece.slice(at..at + end));
+            }
+            at += end;
+        }
+        if at < piece.len() {
+            self.close();
+            self.out.push(piece.slice(at..));
+        }
+    }
+
+    fn close(&mut self) {
+        if !self.lines.is_empty() {
+            let mut framed = Vec::with_capacity(self.lines.len() + 10);
+            ws::append_frame(Opcode::Text, &self.lines, &mut framed);
+            self.lines.clear();
+            self.out.push(framed.into());
+        }
+    }
+}
+
+/// The first frame: true for a whole text message without extensions; where its payload begins, and where it ends.
+fn frame(bytes: &[u8]) -> Option<(bool, usize, usize)> {
+    let (length, begin) = match bytes.get(1)? {
+        126 => (u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)), 4),
+        127 => (u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?), 10),
+        few => (u64::from(*few), 2),
+    };
+    let end = begin + usize::try_from(length).ok()?;
+    (end <= bytes.len()).then_some((bytes[0] == 0x81, begin, end))
+}
+
 #[derive(Default)]
 enum Queue {
     #[default]
@@ -45,7 +102,8 @@ impl Outbox {
         self.bytes = self.bytes.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         let alone = matches!(self.queue, Queue::Empty);
         if alone {
-            self.queue = Queue::One(bytes);
+            // There is nothing in it to drop, which the compiler does not see.
+            std::mem::forget(std::mem::replace(&mut self.queue, Queue::One(bytes)));
         } else {
             self.push_further(bytes);
         }
@@ -59,6 +117,7 @@ impl Outbox {
         self.push(bytes);
     }
 
+    #[inline(never)]
     fn push_further(&mut self, bytes: Bytes) {
         match &mut self.queue {
             Queue::Many(queue) => queue.push_back(bytes),
@@ -123,6 +182,27 @@ impl Outbox {
         &scratch[..filled]
     }
 
+    /// Puts text messages that wait into one WebSocket frame, each on a line of its own. The peer is a client that reads
+    /// them so.
+    pub(crate) fn join(&mut self) {
+        if self.pieces() < 2 {
+            return;
+        }
+        let mut joined = Joined::default();
+        let mut pieces = self.iter();
+        if self.partial {
+            joined.out.extend(pieces.next().cloned());
+        }
+        pieces.for_each(|piece| joined.add(piece));
+        joined.close();
+        let (out, partial, largest_reply) = (joined.out, self.partial, self.largest_reply);
+        *self = Self::default();
+        out.into_iter().for_each(|piece| {
+            self.push(piece);
+        });
+        (self.partial, self.largest_reply) = (partial, largest_reply);
+    }
+
     /// The first `count` bytes are sent.
     pub(crate) fn advance(&mut self, mut count: usize) {
         count = count.min(self.len());
@@ -162,5 +242,60 @@ impl Outbox {
             self.push(first);
             self.partial = partial;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(payload: &[u8]) -> Bytes {
+        let mut out = Vec::new();
+        ws::append_frame(Opcode::Text, payload, &mut out);
+        out.into()
+    }
+
+    fn all(outbox: &Outbox) -> Vec<u8> {
+        outbox.iter().flatten().copied().collect()
+    }
+
+    #[test]
+    fn messages_that_wait_are_joined() {
+        let mut outbox = Outbox::default();
+        outbox.push(text(b"{}"));
+        outbox.join();
+        assert_eq!(all(&outbox), text(b"{}"), "one is left alone");
+        outbox.push([text(b"[1]"), text(&[b'x'; 300])].concat().into());
+        outbox.push(Bytes::from_static(b"\x89\0"));
+        outbox.push(text(b"[2]"));
+        outbox.push(text(b"[3]"));
+        outbox.join();
+        let first = [&b"{}\n[1]\n"[..], &[b'x'; 300]].concat();
+        let expected = [&text(&first)[..], b"\x89\0", &text(b"[2]\n[3]")].concat();
+        assert_eq!((all(&outbox), outbox.pieces(), outbox.len()), (expected.clone(), 3, expected.len()));
+    }
+
+    #[test]
+    fn a_frame_that_is_sent_in_part_stays_as_it_is() {
+        let mut outbox = Outbox::default();
+        for payload in [&b"[1]"[..], b"[2]", b"[3]"] {
+            outbox.push(text(payload));
+        }
+        outbox.advance(2);
+        outbox.join();
+        assert_eq!(all(&outbox), [&b"[1]"[..], &text(b"[2]\n[3]")].concat());
+        outbox.abandon();
+        assert_eq!(all(&outbox), b"[1]");
+    }
+
+    #[test]
+    fn joined_frames_are_bounded() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            outbox.push(text(&[b'x'; 1000]));
+        }
+        let before = outbox.len();
+        outbox.join();
+        assert!(outbox.pieces() == 4 && outbox.len() < before, "{}", outbox.pieces());
     }
 }

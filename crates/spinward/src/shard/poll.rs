@@ -2,11 +2,13 @@
 //!
 //! It needs Linux's epoll. Elsewhere `no_poll.rs` takes its place, and tasks move the bytes.
 
+use crate::layer::{Layer, Parts};
 use crate::mailbox::accepted::Stream;
 use crate::metrics::add;
 use crate::shard::Driver;
+use crate::shard::layered::{Layers, Wrapped};
 use crate::shard::pace::Pace;
-use crate::shard::slots::State;
+use crate::shard::slots::SlotState;
 use crate::shard::work::SYSTEM_CALL;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -19,26 +21,31 @@ use tokio::io::unix::AsyncFd;
 /// Reads of one turn.
 const READS_PER_TURN: usize = 256;
 
+/// Bytes of a masked close frame with the longest body.
+const LONGEST_CLOSE: usize = 2 + 4 + 125;
+
 /// The sockets of a shard, watched by an epoll instance of their own, which the runtime watches in turn.
 pub(super) struct Poller {
     registry: Registry,
     events: Events,
     sockets: Vec<Option<Socket>>,
+    /// Layers of the sockets that have one.
+    pub(super) layers: Layers,
     /// Sockets that have input.
     ready: VecDeque<u32>,
     /// The epoll instance may have events.
     woken: bool,
 }
 
-struct Socket {
-    stream: TcpStream,
+pub(super) struct Socket {
+    pub(super) stream: TcpStream,
     /// There may be input: readiness is reported once, at the edge.
-    readable: bool,
+    pub(super) readable: bool,
     /// The peer has ended its stream, or the socket failed: no edge comes after that, so it is read to the end.
-    ended: bool,
+    pub(super) ended: bool,
     queued: bool,
     /// The write side is shut down.
-    shut: bool,
+    pub(super) shut: bool,
 }
 
 /// The epoll instance of a poller.
@@ -77,6 +84,7 @@ impl Poller {
             registry: poll.registry().try_clone()?,
             events: Events::with_capacity(1024),
             sockets: Vec::new(),
+            layers: Layers::default(),
             ready: VecDeque::new(),
             woken: false,
         };
@@ -110,7 +118,22 @@ impl Poller {
         Ok(None)
     }
 
+    /// Takes a socket under a layer, and appends what the layer has opened already to `plain`. One that a task has to
+    /// carry is given back: none, with this poller.
+    pub(super) fn add_layered(
+        &mut self,
+        slot: u32,
+        parts: Parts<std::net::TcpStream, Box<dyn Layer>>,
+        plain: &mut Vec<u8>,
+    ) -> std::io::Result<Option<Box<dyn Stream>>> {
+        let Parts { stream, layer, plain: mut opened, sealed } = parts;
+        plain.append(&mut opened);
+        self.layers.put(slot, Box::new(Wrapped::new(layer, sealed)));
+        self.add(slot, stream)
+    }
+
     pub(super) fn remove(&mut self, slot: u32) {
+        self.layers.take(slot);
         if let Some(entry) = self.sockets.get_mut(slot as usize)
             && let Some(mut socket) = entry.take()
         {
@@ -119,11 +142,11 @@ impl Poller {
         }
     }
 
-    fn socket(&mut self, slot: u32) -> Option<&mut Socket> {
+    pub(super) fn socket(&mut self, slot: u32) -> Option<&mut Socket> {
         self.sockets.get_mut(slot as usize)?.as_mut()
     }
 
-    fn queue(&mut self, slot: u32) {
+    pub(super) fn queue(&mut self, slot: u32) {
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         if socket.readable && !socket.queued {
             socket.queued = true;
@@ -182,13 +205,16 @@ impl Driver {
                     self.poller.queue(slot);
                 }
                 let failed = event.is_error() || event.is_write_closed();
-                if failed && self.is(slot, State::Open) && !self.core.wants_input(slot) {
+                if failed && self.is(slot, SlotState::Open) && !self.core.wants_input(slot) {
                     // It is not read now, and what it waits to be sent cannot be sent.
                     let now = self.hub.clock.now();
                     self.core.eof(slot, now, &mut self.exec);
                 }
                 if event.is_writable() && self.poller.socket(slot).is_some() {
                     self.core.set_blocked(slot, false);
+                    if self.poller.layers.has_unsent(slot) {
+                        self.flush_socket(slot);
+                    }
                 }
             }
             self.poller.events = events;
@@ -200,8 +226,11 @@ impl Driver {
     }
 
     fn read_socket(&mut self, slot: u32) {
-        if !self.core.wants_input(slot) {
+        if !self.core.wants_input(slot) && !self.is_closing_ahead(slot) {
             return;
+        }
+        if let Some(wrapped) = self.poller.layers.take(slot) {
+            return self.read_layered(slot, wrapped);
         }
         let Some(socket) = self.poller.sockets.get_mut(slot as usize).and_then(Option::as_mut) else {
             return;
@@ -216,7 +245,7 @@ impl Driver {
                 // A short read has emptied the socket, and more input is a new edge. The end of the stream may
                 // have had its edge already.
                 socket.readable = count == self.scratch.len() || socket.ended;
-                if self.core.state(slot) == State::Open {
+                if self.core.takes_bytes(slot) {
                     let now = self.hub.clock.now();
                     self.core.input(slot, &mut self.scratch[..count], now, &mut self.exec);
                 }
@@ -232,12 +261,30 @@ impl Driver {
         }
     }
 
+    /// Returns true if the next input of a socket is that its client closes, or the end of the stream: that is read
+    /// even while a command waits for its outcome. Anything else stays where it is.
+    fn is_closing_ahead(&mut self, slot: u32) -> bool {
+        if !self.core.is_awaiting(slot) {
+            return false;
+        }
+        let Some(socket) = self.poller.socket(slot) else { return false };
+        let mut next = [0; LONGEST_CLOSE];
+        match socket.stream.peek(&mut next) {
+            Ok(0) => true,
+            Ok(count) => self.core.is_close_next(slot, &next[..count]),
+            Err(_) => false,
+        }
+    }
+
     /// Sends what waits for a socket, with one call where the kernel takes it.
     pub(super) fn flush_socket(&mut self, slot: u32) {
-        if self.is(slot, State::Gone) {
+        if self.is(slot, SlotState::Gone) {
             return self.release(slot);
         }
-        let closing = self.is(slot, State::Closing);
+        let closing = self.is(slot, SlotState::Closing);
+        if let Some(wrapped) = self.poller.layers.take(slot) {
+            return self.flush_layered(slot, wrapped, closing);
+        }
         let Some(socket) = self.poller.sockets.get_mut(slot as usize).and_then(Option::as_mut) else {
             return;
         };
@@ -256,11 +303,11 @@ impl Driver {
                     add(&traffic.bytes_sent, count as u64);
                     self.core.sent(slot, count);
                     if count < wanted {
-                        return self.core.set_blocked(slot, true);
+                        return self.core.blocked(slot, None, self.hub.clock.now());
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return self.core.set_blocked(slot, true);
+                    return self.core.blocked(slot, None, self.hub.clock.now());
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => {

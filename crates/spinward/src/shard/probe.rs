@@ -1,7 +1,7 @@
 //! Lost publications: once in a while the position of a channel is compared with its remote broker's.
 //!
 //! A publication that is lost on the way is noticed by the next one that arrives. This is for channels in which
-//! none does. One comparison serves all subscribers of the node, whichever shard asks for it; the memory broker loses
+//! none does. One comparison serves all subscribers of the node, in every shard; the memory broker loses
 //! nothing and is not asked.
 
 use crate::clock::Now;
@@ -35,6 +35,8 @@ struct Check {
     told: Position,
     /// The epoch that the shard knew then. If it has changed since, the report is obsolete.
     known: Option<Arc<str>>,
+    /// Subscribers were entering then, who may have read the stream before the report.
+    entering: bool,
 }
 
 impl Probes {
@@ -69,7 +71,7 @@ impl Core {
             self.ask_position(channel, now, exec);
         }
         while let Some(check) = self.probes.check.pop_front_if(|check| check.due <= now.mono) {
-            self.check_position(&check, now, exec);
+            self.check_position(check, now, exec);
         }
     }
 
@@ -97,10 +99,11 @@ impl Core {
         let Some(local) = self.local.find_id(channel).and_then(|number| self.local.get(number)) else {
             return;
         };
-        if local.is_watched() && !local.has_reached(&top) {
+        let entering = local.is_reading();
+        if local.is_watched() && (entering || !local.has_reached(&top)) {
             let known = local.epoch().cloned();
             let due = now.mono + ARRIVAL_MS;
-            self.probes.check.push_back(Check { due, channel, told: top, known });
+            self.probes.check.push_back(Check { due, channel, told: top, known, entering });
         }
     }
 
@@ -122,16 +125,29 @@ impl Core {
         }
     }
 
-    fn check_position(&mut self, check: &Check, now: Now, exec: &mut impl Execute) {
+    fn check_position(&mut self, check: Check, now: Now, exec: &mut impl Execute) {
         let Some(number) = self.local.find_id(check.channel) else { return };
         let Some(local) = self.local.get_mut(number) else { return };
-        let told = &check.told;
-        let moved_on = local.epoch() != check.known.as_ref();
-        if moved_on || local.has_reached(told) {
+        let Check { told, known, entering, .. } = &check;
+        let moved_on = match known {
+            // The position of the first one that entered is the first one of the shard.
+            None => local.epoch().is_some_and(|epoch| *epoch != told.epoch),
+            known => local.epoch() != known.as_ref(),
+        };
+        if moved_on {
             return;
         }
-        let lost = local.behind(told);
-        local.set_position(told.offset, &told.epoch);
+        let reading = *entering && local.is_reading();
+        let reached = local.has_reached(told);
+        let lost = if reached { local.lagging(told) } else { local.behind(told) };
+        if !reached && local.epoch().is_some() {
+            local.set_position(told.offset, &told.epoch);
+        }
+        if reading {
+            // Those whose read takes longer are compared when they are in.
+            let check = Check { due: now.mono + ARRIVAL_MS, ..check };
+            self.probes.check.push_back(check);
+        }
         self.tell_gap(number, lost, now, exec);
     }
 }

@@ -22,7 +22,7 @@ impl Rates {
     /// `None` where nothing is limited.
     pub(super) fn new(limits: &RateLimits) -> Option<Self> {
         let mut meters = Meters::default();
-        let commands = CommandMeters::new(&limits.commands, &mut meters);
+        let commands = CommandMeters::new(&limits.commands, limits.channel_group.as_ref(), &mut meters);
         let (bytes, errors) = (meters.add(&limits.bytes), meters.add(&limits.errors));
         (!meters.is_empty()).then(|| Self { meters, commands, bytes, errors, slots: Vec::new() })
     }
@@ -149,6 +149,43 @@ mod tests {
             (0..20).filter(|_| rates.admits(0, &rpc, at(5_000))).count()
         };
         assert_eq!((calls("slow"), calls("other"), calls("free")), (1, 5, 6), "the total is for all of them");
+    }
+
+    #[test]
+    fn a_group_of_channels_has_its_own_buckets() {
+        use crate::config::{ChannelGroup, GroupLimits};
+        let group = GroupLimits { publish: Some(bucket(2)), ..GroupLimits::default() };
+        let free = GroupLimits { publish: Some(Vec::new()), ..GroupLimits::default() };
+        let commands = CommandLimits {
+            total: bucket(12),
+            publish: Some(bucket(5)),
+            history: Some(bucket(4)),
+            groups: vec![group, free],
+            ..CommandLimits::default()
+        };
+        let find = |channel: &str| ["slow:", "free:"].iter().position(|prefix| channel.starts_with(prefix));
+        let limits =
+            RateLimits { commands, channel_group: Some(ChannelGroup::new(find)), ..RateLimits::default() };
+        let mut rates = Rates::new(&limits).expect("something is limited");
+        rates.open(0);
+        let history = Request::History(spinward_wire::message::HistoryRequest {
+            channel: "slow:a".to_owned(),
+            ..Default::default()
+        });
+        assert_eq!(
+            (0..20).filter(|_| rates.admits(0, &history, at(1_000))).count(),
+            4,
+            "no limit of the group"
+        );
+        let mut publishes = |channel: &str| {
+            let publish = Request::Publish(spinward_wire::message::PublishRequest {
+                channel: channel.to_owned(),
+                ..Default::default()
+            });
+            (0..20).filter(|_| rates.admits(0, &publish, at(5_000))).count()
+        };
+        assert_eq!((publishes("slow:a"), publishes("slow:b")), (2, 0), "shared by the channels of the group");
+        assert_eq!((publishes("other"), publishes("free:a")), (5, 5), "the total is for all of them");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::clock::Now;
 use crate::mailbox::call::ShardCall;
 use crate::shard::core::{Core, Execute};
-use crate::shard::slots::State;
+use crate::shard::slots::SlotState;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Core {
         let visited = refresh.take(slots, now);
         let mut members = Vec::new();
         for slot in visited {
-            if self.slots[slot].state == State::Open {
+            if self.slots[slot].state == SlotState::Open {
                 self.with(slot as u32, now, |session, cx| session.list_presence(cx, &mut members));
             }
         }

@@ -5,6 +5,7 @@ use crate::fault::{self, Fault};
 use crate::handle::Handle;
 use crate::identity::Transport;
 use crate::mailbox::accepted::{Accepted, Io};
+use crate::session::extras::Extra;
 use crate::session::{MayPush, Session};
 use crate::shard::core::{Core, Execute};
 use crate::shard::outbox::{Outbox, weight};
@@ -18,7 +19,7 @@ use std::sync::atomic::Ordering;
 /// One connection, or room for one.
 pub(super) struct Slot {
     pub(super) generation: u32,
-    pub(super) state: State,
+    pub(super) state: SlotState,
     pub(super) marks: Marks,
     pub(super) form: Form,
     pub(super) transport: Transport,
@@ -26,12 +27,12 @@ pub(super) struct Slot {
     pub(super) outbox: Outbox,
     pub(super) pending: Option<Box<Pending>>,
     pub(super) session: Option<Box<Session>>,
-    pub(super) held: Option<Box<Held>>,
+    pub(super) held: Option<Box<HeldFrames>>,
 }
 
 /// Output that must not be sent before a reply that is being put together.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HeldFrames {
     /// Frames in order, each with the number of its channel, or none where it is of the whole connection.
     pub(super) frames: Vec<(Option<u32>, Bytes)>,
     pub(super) bytes: usize,
@@ -39,21 +40,25 @@ pub(super) struct Held {
 
 impl Slot {
     /// Takes something of a channel that is to be sent.
-    pub(super) fn take(&mut self, channel: u32, frame: Bytes) -> Taken {
+    ///
+    /// Inlined, because it is done for every delivery. The compiler alone decides otherwise now and then.
+    #[inline(always)]
+    pub(super) fn take(&mut self, channel: u32, frame: Bytes) -> Placement {
         let waits = self
             .session
             .as_ref()
             .is_some_and(|session| session.is_entering() && session.may_push(channel) == MayPush::Wait);
         if waits {
             self.hold(Some(channel), frame);
-            Taken::Held
+            Placement::Held
         } else if self.outbox.push(frame) {
-            Taken::Alone
+            Placement::Alone
         } else {
-            Taken::Queued
+            Placement::Queued
         }
     }
 
+    #[inline(never)]
     pub(super) fn hold(&mut self, channel: Option<u32>, frame: Bytes) {
         let held = self.held.get_or_insert_default();
         held.bytes += frame.len();
@@ -61,6 +66,7 @@ impl Slot {
     }
 
     /// Returns the weight of the output that waits to be sent to the client, in the outbox or for a reply.
+    #[inline]
     pub(super) fn queued(&self) -> usize {
         if fault::holds(Fault::OutputUncounted) {
             return 0;
@@ -71,6 +77,7 @@ impl Slot {
 
     /// Returns true if more waits for the client than may. A message that waits alone is never too much, nor is a
     /// reply: commands are not taken while much waits, so that no more than one reply is beyond the limit.
+    #[inline]
     pub(super) fn is_slow(&self, limit: usize) -> bool {
         let held = self.held.as_ref().map_or(0, |held| held.frames.len());
         self.outbox.pieces() + held > 1 && self.queued() > limit + self.outbox.allowance()
@@ -79,7 +86,7 @@ impl Slot {
 
 /// The destination of something that is to be sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum Placement {
     /// Into an empty outbox.
     Alone,
     /// Into the outbox, behind something else.
@@ -105,6 +112,10 @@ impl Marks {
     pub(super) const THROTTLED: u8 = 32;
     /// Something that it sent was handled since its timer was last due.
     pub(super) const PROGRESS: u8 = 8;
+    /// Its events have ids.
+    pub(super) const EVENT_IDS: u8 = 64;
+    /// There is a time by which the carrier, which takes nothing now, has to take something.
+    pub(super) const STALLED: u8 = 128;
 
     /// Returns true if any of these marks is set.
     pub(super) const fn has(self, marks: u8) -> bool {
@@ -120,9 +131,12 @@ impl Marks {
     }
 }
 
+/// Stage of the life of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum State {
+pub(crate) enum SlotState {
+    /// Without a connection.
     Free,
+    /// Its connection is served.
     Open,
     /// The last bytes are on their way; what the peer still says is dropped.
     Closing,
@@ -132,7 +146,7 @@ pub(crate) enum State {
 
 impl Core {
     /// Takes a connection over; `None` when there is no room for it.
-    pub(crate) fn open(&mut self, accepted: &Accepted, now: Now) -> Option<u32> {
+    pub(crate) fn open(&mut self, accepted: &mut Accepted, now: Now) -> Option<u32> {
         if self.shutting_down {
             return None;
         }
@@ -141,7 +155,7 @@ impl Core {
             None if (self.slots.len() as u32) < Handle::MAX_SLOTS => {
                 self.slots.push(Slot {
                     generation: 0,
-                    state: State::Free,
+                    state: SlotState::Free,
                     marks: Marks::default(),
                     form: accepted.form,
                     transport: accepted.transport,
@@ -157,15 +171,26 @@ impl Core {
         };
         let session = Session::new(accepted, &self.config, now);
         let entry = &mut self.slots[slot as usize];
-        entry.state = State::Open;
+        entry.state = SlotState::Open;
         entry.form = accepted.form;
         entry.transport = accepted.transport;
-        if let Some(secret) = accepted.secret {
-            self.secrets.insert(slot, secret);
+        let resume = accepted.resume.take();
+        if resume.is_some() {
+            entry.marks.set(Marks::EVENT_IDS);
         }
+        let extra = Extra {
+            secret: accepted.secret,
+            close_code: accepted.close_code.clone(),
+            verdict: accepted.verdict.take(),
+            resume: resume.filter(|resume| !resume.is_empty()),
+            ..Extra::default()
+        };
+        self.extras.open(slot, extra);
         entry.decoder = match accepted.io {
+            // Its carrier brings output alone: what the client says comes by requests, if it says anything.
+            _ if accepted.transport.is_response() => Decoder::Whole,
             Io::Body(_) => Decoder::Whole,
-            Io::Tcp(_) | Io::Stream(_) => Decoder::new(accepted.form.framing()),
+            Io::Tcp(_) | Io::Layered(_) | Io::Stream(_) => Decoder::new(accepted.form.framing()),
         };
         entry.session = Some(Box::new(session));
         if let Some(rates) = &mut self.rates {
@@ -173,7 +198,17 @@ impl Core {
         }
         self.hub.inboxes[usize::from(self.shard)].connections().fetch_add(1, Ordering::Relaxed);
         self.rearm(slot, now);
+        self.greet(slot);
         Some(slot)
+    }
+
+    /// Sends the first bytes of the framing, where it has such.
+    fn greet(&mut self, slot: u32) {
+        let mut greeting = Vec::new();
+        self.slots[slot as usize].form.framing().append_open(&mut greeting);
+        if !greeting.is_empty() {
+            self.send(slot, greeting.into());
+        }
     }
 
     pub(crate) fn handle(&self, slot: u32) -> Handle {
@@ -187,26 +222,44 @@ impl Core {
     pub(crate) fn resolve(&self, handle: Handle) -> Option<u32> {
         let slot = handle.slot();
         let entry = self.slots.get(slot as usize)?;
-        (entry.generation == handle.generation() && entry.state != State::Free).then_some(slot)
+        (entry.generation == handle.generation() && entry.state != SlotState::Free).then_some(slot)
     }
 
-    pub(crate) fn state(&self, slot: u32) -> State {
-        self.slots.get(slot as usize).map_or(State::Free, |entry| entry.state)
+    pub(crate) fn state(&self, slot: u32) -> SlotState {
+        self.slots.get(slot as usize).map_or(SlotState::Free, |entry| entry.state)
     }
 
     /// Returns true if the mover may read from the connection now.
     pub(crate) fn wants_input(&self, slot: u32) -> bool {
         let Some(entry) = self.slots.get(slot as usize) else { return false };
         match entry.state {
-            State::Closing => true,
-            State::Open => {
+            SlotState::Closing => true,
+            SlotState::Open => {
                 entry.pending.is_none()
                     && entry.session.as_ref().is_some_and(|session| !session.is_busy())
                     && !entry.marks.has(Marks::THROTTLED)
                     && !self.is_paused(slot)
             }
-            State::Free | State::Gone => false,
+            SlotState::Free | SlotState::Gone => false,
         }
+    }
+
+    /// Returns true if the connection is not read only because a command of it waits for its outcome. The mover looks
+    /// ahead then, so that a client that closes is not served any longer.
+    pub(crate) fn is_awaiting(&self, slot: u32) -> bool {
+        let Some(entry) = self.slots.get(slot as usize) else { return false };
+        entry.state == SlotState::Open
+            && entry.pending.is_none()
+            && entry.session.as_ref().is_some_and(|session| session.is_busy())
+            && !entry.marks.has(Marks::THROTTLED)
+            && !self.is_paused(slot)
+    }
+
+    /// Returns true if bytes that come in on a connection are its messages. Others are dropped: those after the goodbye,
+    /// and those behind a request whose response is the output.
+    pub(crate) fn takes_bytes(&self, slot: u32) -> bool {
+        let entry = self.slots.get(slot as usize);
+        entry.is_some_and(|entry| entry.state == SlotState::Open && !matches!(entry.decoder, Decoder::Whole))
     }
 
     /// A slot that may read again, though no readiness will be reported.
@@ -257,6 +310,7 @@ impl Core {
         if !entry.outbox.is_empty() {
             self.mark(slot);
         }
+        self.end_stall(slot);
     }
 
     pub(super) fn mark(&mut self, slot: u32) {
@@ -270,21 +324,23 @@ impl Core {
     /// The mover has released the connection: the slot is free.
     pub(crate) fn release(&mut self, slot: u32) {
         let entry = &mut self.slots[slot as usize];
-        if entry.state == State::Free {
+        if entry.state == SlotState::Free {
             return;
         }
-        entry.state = State::Free;
+        entry.state = SlotState::Free;
         entry.session = None;
         entry.pending = None;
         entry.held = None;
         entry.outbox = Outbox::default();
         entry.decoder = Decoder::Whole;
         // It may still be in a queue: those marks stay until it is taken out.
-        entry.marks.clear(Marks::BLOCKED | Marks::PROGRESS | Marks::THROTTLED);
+        entry
+            .marks
+            .clear(Marks::BLOCKED | Marks::STALLED | Marks::PROGRESS | Marks::THROTTLED | Marks::EVENT_IDS);
         if let Some(rates) = &mut self.rates {
             rates.close(slot);
         }
-        self.secrets.remove(&slot);
+        self.extras.remove(slot);
         self.wheel.set(slot, u64::MAX);
         // A slot whose generations are used up is retired, so that no handle ever means two connections.
         if entry.generation < u32::MAX {
@@ -297,7 +353,7 @@ impl Core {
 
     /// The peer has closed, or its socket has failed.
     pub(crate) fn eof(&mut self, slot: u32, now: Now, exec: &mut impl Execute) {
-        if self.state(slot) == State::Open {
+        if self.state(slot) == SlotState::Open {
             self.with(slot, now, |session, cx| session.close(cx, DisconnectCode::CONNECTION_CLOSED));
             self.settle(slot, now, exec);
         }
@@ -308,8 +364,8 @@ impl Core {
 
     pub(super) fn gone(&mut self, slot: u32) {
         let entry = &mut self.slots[slot as usize];
-        if entry.state != State::Free {
-            entry.state = State::Gone;
+        if entry.state != SlotState::Free {
+            entry.state = SlotState::Gone;
             entry.marks.clear(Marks::BLOCKED);
             entry.outbox = Outbox::default();
             self.wheel.set(slot, u64::MAX);

@@ -7,7 +7,7 @@ use crate::hub::Hub;
 use crate::mailbox::accepted::Stream;
 use crate::metrics::add;
 use crate::shard::Driver;
-use crate::shard::slots::State;
+use crate::shard::slots::SlotState;
 use crate::shard::stream::Caught;
 use std::cell::RefCell;
 use std::future::Future;
@@ -112,7 +112,7 @@ impl Carry {
         let driver = Rc::clone(&self.driver);
         let driver = &mut *driver.borrow_mut();
         let state = driver.core.state(self.slot);
-        if state == State::Gone {
+        if state == SlotState::Gone {
             driver.release(self.slot);
             driver.nudge();
             return Step::Done;
@@ -120,7 +120,8 @@ impl Carry {
         if let Poll::Ready(step) = self.send(driver, state, cx) {
             return step;
         }
-        if self.ended || !driver.core.wants_input(self.slot) {
+        // While a command waits for its outcome, one read is kept for later: it shows that the client closes.
+        if self.ended || !driver.core.wants_input(self.slot) && !driver.core.is_awaiting(self.slot) {
             return Step::Wait;
         }
         let mut buffer = ReadBuf::new(&mut driver.scratch);
@@ -129,7 +130,7 @@ impl Carry {
         match read {
             Poll::Pending => return Step::Wait,
             Poll::Ready(Ok(())) if count > 0 => {
-                if state == State::Open {
+                if driver.core.takes_bytes(self.slot) {
                     let now = driver.hub.clock.now();
                     driver.core.input(self.slot, &mut driver.scratch[..count], now, &mut driver.exec);
                     driver.resume();
@@ -147,14 +148,15 @@ impl Carry {
 
     /// Sends what waits, and shuts the stream down behind the last bytes. Pending means that the stream takes nothing
     /// now, or that there is nothing to send.
-    fn send(&mut self, driver: &mut Driver, state: State, cx: &mut Context<'_>) -> Poll<Step> {
+    fn send(&mut self, driver: &mut Driver, state: SlotState, cx: &mut Context<'_>) -> Poll<Step> {
         let stream = Pin::new(&mut self.stream);
         let outbox = driver.core.outbox(self.slot);
         if !outbox.is_empty() {
             let bytes = outbox.gather(&mut driver.scratch);
             return match stream.poll_write(cx, bytes) {
                 Poll::Pending => {
-                    driver.core.set_blocked(self.slot, true);
+                    let now = driver.hub.clock.now();
+                    driver.core.blocked(self.slot, None, now);
                     Poll::Pending
                 }
                 Poll::Ready(Ok(count)) if count > 0 => {
@@ -168,7 +170,7 @@ impl Carry {
                 }
             };
         }
-        let failed = if state == State::Closing && !self.shut {
+        let failed = if state == SlotState::Closing && !self.shut {
             let Poll::Ready(shut) = stream.poll_shutdown(cx) else { return Poll::Pending };
             self.shut = true;
             shut.is_err()

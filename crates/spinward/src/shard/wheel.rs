@@ -5,6 +5,8 @@ const NIL: u32 = u32::MAX;
 /// Length of a tick. Timers fire up to one tick late, never early.
 pub(crate) const TICK_MS: u64 = 50;
 const BUCKETS: usize = 1024;
+/// Bits of a word.
+const WORD: usize = u64::BITS as usize;
 
 /// A hashed timing wheel over slot numbers.
 ///
@@ -13,6 +15,8 @@ const BUCKETS: usize = 1024;
 /// bucket and is passed over each turn.
 pub(crate) struct Wheel {
     heads: Box<[u32]>,
+    /// A bit for each bucket with a slot in it.
+    occupied: [u64; BUCKETS / WORD],
     links: Vec<Link>,
     /// The tick that is looked at next.
     next_tick: u64,
@@ -31,6 +35,7 @@ impl Wheel {
     pub(crate) fn new(now_ms: u64) -> Self {
         Self {
             heads: vec![NIL; BUCKETS].into_boxed_slice(),
+            occupied: [0; BUCKETS / WORD],
             links: Vec::new(),
             next_tick: now_ms / TICK_MS + 1,
             armed: 0,
@@ -57,6 +62,7 @@ impl Wheel {
                 self.links[next as usize].previous = slot;
             }
             self.heads[bucket] = slot;
+            self.occupied[bucket / WORD] |= 1 << (bucket % WORD);
             self.armed += 1;
         }
     }
@@ -67,7 +73,11 @@ impl Wheel {
             return;
         }
         if previous == NIL {
-            self.heads[tick as usize % BUCKETS] = next;
+            let bucket = tick as usize % BUCKETS;
+            self.heads[bucket] = next;
+            if next == NIL {
+                self.occupied[bucket / WORD] &= !(1 << (bucket % WORD));
+            }
         } else {
             self.links[previous as usize].next = next;
         }
@@ -105,9 +115,15 @@ impl Wheel {
         if self.armed == 0 {
             return None;
         }
-        (0..BUCKETS as u64)
-            .find(|ahead| self.heads[(self.next_tick + ahead) as usize % BUCKETS] != NIL)
-            .map(|ahead| (self.next_tick + ahead) * TICK_MS)
+        let first = self.next_tick as usize % BUCKETS;
+        let (word, bit) = (first / WORD, first % WORD);
+        // The first word comes twice: its high bits are the next ticks, its low bits the last ones of the turn.
+        (0..=self.occupied.len()).find_map(|step| {
+            let bits = self.occupied[(word + step) % self.occupied.len()];
+            let bits = if step == 0 { bits >> bit << bit } else { bits };
+            let ahead = (step * WORD + bits.trailing_zeros() as usize).checked_sub(bit)?;
+            (bits != 0).then(|| (self.next_tick + ahead as u64) * TICK_MS)
+        })
     }
 }
 
@@ -140,6 +156,11 @@ mod tests {
                 }
                 _ => {
                     now += random(3_000);
+                    let ahead =
+                        |ahead: &u64| wheel.heads[(wheel.next_tick + ahead) as usize % BUCKETS] != NIL;
+                    let found =
+                        (0..BUCKETS as u64).find(ahead).map(|ahead| (wheel.next_tick + ahead) * TICK_MS);
+                    assert_eq!(wheel.next_deadline(), found);
                     if let Some(next) = wheel.next_deadline() {
                         let first = model.values().min().copied().unwrap_or(u64::MAX);
                         assert!(

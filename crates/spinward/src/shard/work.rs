@@ -7,8 +7,10 @@
 
 use crate::clock::Now;
 use crate::fault::{self, Fault};
+use crate::identity::Transport;
+use crate::mailbox::inbox::Control;
 use crate::shard::core::{Core, Execute};
-use crate::shard::slots::{Marks, State};
+use crate::shard::slots::{Marks, SlotState};
 use spinward_wire::Protocol;
 use spinward_wire::framing::Decoder;
 use spinward_wire::ws::Payload;
@@ -87,7 +89,7 @@ impl Core {
     /// Returns true if the next frame or command of a connection may be handled now.
     pub(super) fn may_go_on(&self, slot: u32) -> bool {
         let entry = &self.slots[slot as usize];
-        entry.state == State::Open
+        entry.state == SlotState::Open
             && self.has_turn_left()
             && entry.session.as_ref().is_some_and(|session| !session.is_busy())
             && entry.queued() + self.out.len() + self.control.len() <= self.high_water
@@ -106,8 +108,31 @@ impl Core {
     pub(crate) fn sent(&mut self, slot: u32, count: usize) {
         let was_paused = self.is_paused(slot);
         self.slots[slot as usize].outbox.advance(count);
+        self.end_stall(slot);
         if was_paused && !fault::holds(Fault::NeverResumed) {
-            self.go_on(slot);
+            self.end_pause(slot);
+        }
+    }
+
+    /// Less waits to be sent to a connection: what waited for that comes again.
+    fn end_pause(&mut self, slot: u32) {
+        if !self.is_paused(slot) {
+            for delivering in self.extras.take_delayed(slot) {
+                self.hub.control(self.handle(slot), Control::Deliver(Box::new(delivering)));
+            }
+        }
+        self.go_on(slot);
+    }
+
+    /// Puts messages that wait for a connection into fewer frames, where that is asked for.
+    pub(super) fn join(&mut self, slot: u32) {
+        let is_asked = self.config.uni_websocket.join_push_messages;
+        if is_asked && self.transport(slot) == Transport::UniWebSocket {
+            let was_paused = self.is_paused(slot);
+            self.slots[slot as usize].outbox.join();
+            if was_paused {
+                self.end_pause(slot);
+            }
         }
     }
 
@@ -116,7 +141,7 @@ impl Core {
         let paused = self.is_paused(slot);
         let entry = &mut self.slots[slot as usize];
         let busy = entry.session.as_ref().is_none_or(|session| session.is_busy());
-        if entry.state != State::Open || busy || paused {
+        if entry.state != SlotState::Open || busy || paused {
             return;
         }
         if entry.pending.is_none() {
@@ -211,7 +236,7 @@ impl Core {
             }
         }
         let entry = &mut self.slots[slot as usize];
-        if entry.state == State::Open && pending.message.len() + pending.input.len() > 0 {
+        if entry.state == SlotState::Open && pending.message.len() + pending.input.len() > 0 {
             entry.pending = Some(pending);
         }
         self.settle_event(slot, now, exec);

@@ -2,15 +2,19 @@
 
 use crate::node::Inner;
 use std::sync::atomic::Ordering;
+use thiserror::Error;
 
 /// Reason that a node does not take a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotAdmitted {
     /// [`connection_limit`](crate::Config::connection_limit).
+    #[error("the node has as many connections as `connection_limit` lets it have")]
     Connections,
     /// [`connection_rate_limit`](crate::Config::connection_rate_limit).
+    #[error("connections come faster than `connection_rate_limit` allows")]
     Rate,
     /// The node is shutting down or [drained](crate::Node::drain), or a shard of it has failed.
+    #[error("the node takes no further connections")]
     Stopping,
 }
 

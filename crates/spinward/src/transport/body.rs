@@ -1,5 +1,6 @@
 //! Bodies of the responses of this module's services.
 
+use super::sockjs::Output;
 pub use crate::mailbox::pipe::CutOff;
 use crate::mailbox::pipe::PulledBody;
 use bytes::Bytes;
@@ -10,17 +11,23 @@ use std::task::{Context, Poll};
 
 /// The body of a response: a short text, or the output of a connection, which ends when the connection does.
 ///
-/// Dropping the body of a connection ends that connection.
+/// Dropping the body of a connection ends that connection. One of SockJS may end sooner, and leave the connection to the
+/// next response.
 pub struct Body(Content);
 
 enum Content {
     Full(Full<Bytes>),
     Pulled(PulledBody),
+    SockJs(Box<Output>),
 }
 
 impl Body {
     pub(super) const fn pulled(body: PulledBody) -> Self {
         Self(Content::Pulled(body))
+    }
+
+    pub(super) fn sockjs(output: Output) -> Self {
+        Self(Content::SockJs(Box::new(output)))
     }
 }
 
@@ -43,6 +50,7 @@ impl HttpBody for Body {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
             Content::Pulled(body) => Pin::new(body).poll_frame(cx),
+            Content::SockJs(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -50,6 +58,7 @@ impl HttpBody for Body {
         match &self.0 {
             Content::Full(body) => body.is_end_stream(),
             Content::Pulled(body) => body.is_end_stream(),
+            Content::SockJs(body) => body.is_end_stream(),
         }
     }
 
@@ -57,6 +66,7 @@ impl HttpBody for Body {
         match &self.0 {
             Content::Full(body) => HttpBody::size_hint(body),
             Content::Pulled(body) => body.size_hint(),
+            Content::SockJs(body) => body.size_hint(),
         }
     }
 }

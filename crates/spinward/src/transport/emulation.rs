@@ -2,16 +2,15 @@
 
 use super::body::Body;
 use super::http_stream::PROTOBUF;
-use super::{plain, whole};
-use crate::mailbox::inbox::Entry;
+use super::{empty, whole};
+use crate::node::input::{Elsewhere, input};
 use crate::node::threads::Threads;
 use crate::node::{Inner, Node};
-use crate::session_id::SessionId;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
-use spinward_wire::message::EmulationRequest;
+use spinward_wire::framing::Emulated;
 use spinward_wire::{Protocol, decode_emulation};
 use std::convert::Infallible;
 use std::error::Error;
@@ -19,20 +18,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
-
-/// Time that a message may wait for room in the inbox of a shard (503).
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Takes messages of clients to their connections.
 ///
-/// A request names a connection by the node and the session of its connect reply. One for another node is answered with
-/// 404. A session that has ended, or never was one, is not told from others: the answer is 204.
+/// A request names a connection by the node and the session of its connect reply. One for another node of the cluster is
+/// passed on to it; a node that is not known is answered with 404, one that does not confirm in time with 503. A session
+/// that has ended, or never was one, is not told from others: the answer is 204.
 #[derive(Clone)]
 pub struct Emulation {
     inner: Arc<Inner>,
     /// A mounted service keeps its node going.
-    _threads: Arc<Threads>,
+    threads: Arc<Threads>,
     max_body: usize,
 }
 
@@ -42,7 +38,7 @@ impl Node {
     pub fn emulation(&self) -> Emulation {
         Emulation {
             inner: Arc::clone(&self.inner),
-            _threads: Arc::clone(&self.threads),
+            threads: Arc::clone(&self.threads),
             max_body: super::MAX_BODY,
         }
     }
@@ -56,6 +52,24 @@ impl Emulation {
         self
     }
 
+    /// The most bytes that the body of a request may have.
+    #[must_use]
+    pub const fn body_limit(&self) -> usize {
+        self.max_body
+    }
+
+    /// Takes the body of a request to the connection that it names. Returns the status to answer with.
+    pub async fn take(&self, headers: &HeaderMap, body: &[u8]) -> StatusCode {
+        let protocol = match headers.get(CONTENT_TYPE) {
+            Some(kind) if kind == PROTOBUF => Protocol::Protobuf,
+            _ => Protocol::Json,
+        };
+        match decode_emulation(protocol, body) {
+            Ok(request) => self.pass_on(request).await,
+            Err(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
     async fn answer<B>(self, request: Request<B>) -> StatusCode
     where
         B: HttpBody<Error: Into<Box<dyn Error + Send + Sync>>>,
@@ -64,34 +78,32 @@ impl Emulation {
         if parts.method != Method::POST {
             return StatusCode::METHOD_NOT_ALLOWED;
         }
-        let protocol = match parts.headers.get(CONTENT_TYPE) {
-            Some(kind) if kind == PROTOBUF => Protocol::Protobuf,
-            _ => Protocol::Json,
-        };
-        let body = match whole(body, self.max_body).await {
-            Ok(body) => body,
-            Err(status) => return status,
-        };
-        match decode_emulation(protocol, &body) {
-            Ok(request) => self.pass_on(request).await,
-            Err(_) => StatusCode::BAD_REQUEST,
+        match whole(body, self.max_body).await {
+            Ok(body) => self.take(&parts.headers, &body).await,
+            Err(status) => status,
         }
     }
 
-    async fn pass_on(&self, request: EmulationRequest) -> StatusCode {
-        let hub = &self.inner.hub;
-        if request.node != hub.node.to_string() {
-            return StatusCode::NOT_FOUND;
-        }
-        let Ok(SessionId { handle, secret }) = request.session.parse() else { return StatusCode::NO_CONTENT };
-        let Some(inbox) = hub.inboxes.get(handle.shard()) else { return StatusCode::NO_CONTENT };
-        if tokio::time::timeout(PATIENCE, inbox.wait_for_capacity()).await.is_err() {
-            return StatusCode::SERVICE_UNAVAILABLE;
-        }
+    async fn pass_on(&self, request: Emulated) -> StatusCode {
+        let own = request.node == self.inner.hub.node.to_string();
+        let Some(message) = request.message else {
+            return if own { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND };
+        };
         // A body holds its commands and little else: a copy, so that the rest is not kept with them.
-        let message = Bytes::copy_from_slice(&request.data);
-        hub.send(handle.shard(), Entry::Input { handle, secret, message });
-        StatusCode::NO_CONTENT
+        let message = Bytes::copy_from_slice(&message);
+        if !own {
+            let node = Node { inner: Arc::clone(&self.inner), threads: Arc::clone(&self.threads) };
+            return match node.input_elsewhere(&request.node, request.session, message).await {
+                Ok(()) => StatusCode::NO_CONTENT,
+                Err(Elsewhere::Unknown) => StatusCode::NOT_FOUND,
+                Err(Elsewhere::TooLong) => StatusCode::PAYLOAD_TOO_LARGE,
+                Err(Elsewhere::Unconfirmed) => StatusCode::SERVICE_UNAVAILABLE,
+            };
+        }
+        match input(&self.inner.hub, &request.session, message).await {
+            Ok(()) => StatusCode::NO_CONTENT,
+            Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
     }
 }
 
@@ -109,15 +121,6 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let service = self.clone();
-        Box::pin(async move {
-            Ok(match service.answer(request).await {
-                StatusCode::NO_CONTENT => {
-                    let mut response = Response::new(Body::from(http_body_util::Full::default()));
-                    *response.status_mut() = StatusCode::NO_CONTENT;
-                    response
-                }
-                status => plain(status),
-            })
-        })
+        Box::pin(async move { Ok(empty(service.answer(request).await)) })
     }
 }

@@ -5,19 +5,21 @@
 //! and headers are those of Centrifugo v6.9; an answer to CORS preflights and a check of the origin are the host's.
 
 use super::admit::{NotAdmitted, admit};
+use super::admitted::{Admitted, Answer};
 use super::body::Body;
-use super::{plain, query_value, whole};
+pub use super::refusals::ConnectResponse;
+use super::refusals::Refusals;
+use super::stream_head::StreamHead;
+use super::{empty, query_value, whole};
+use crate::event_id::{self, Positions};
 use crate::hooks::Handshake;
 use crate::identity::{Credentials, Extension, Transport};
-use crate::mailbox::accepted::{Accepted, Io};
-use crate::mailbox::pipe::pipe;
 use crate::node::threads::Threads;
 use crate::node::{Inner, Node};
-use crate::session_id::Secret;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Body as HttpBody;
 use spinward_wire::{Commands, Dialect, Direction, Form, Protocol};
 use std::convert::Infallible;
@@ -31,15 +33,15 @@ use std::task::{Context, Poll};
 /// The content type that asks for Protobuf, word for word, and the one of its answer.
 pub(super) const PROTOBUF: &str = "application/octet-stream";
 /// The query parameter of a GET request that holds the first commands or the connect request.
-const CONNECT: &str = "cf_connect";
-/// Keeps proxies from buffering.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// The first bytes of an event stream: an empty line, which is no event and has proxies begin with the response.
-const PREAMBLE: &[u8] = b"\r\n";
+pub(super) const CONNECT: &str = "cf_connect";
+/// The header in which a browser returns the id of the last event that it was given.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Serves connections whose output is the body of a response.
 ///
 /// Of the extensions of a request the hooks see those that they see of a WebSocket handshake.
+///
+/// A host that reads requests and writes responses itself calls [`HttpStream::begin`] instead, and hands its socket over.
 #[derive(Clone)]
 pub struct HttpStream {
     inner: Arc<Inner>,
@@ -47,6 +49,8 @@ pub struct HttpStream {
     _threads: Arc<Threads>,
     transport: Transport,
     max_body: usize,
+    refusals: Option<Arc<Refusals>>,
+    event_ids: bool,
 }
 
 impl Node {
@@ -80,16 +84,83 @@ impl Node {
             _threads: Arc::clone(&self.threads),
             transport,
             max_body: super::MAX_BODY,
+            refusals: None,
+            event_ids: false,
         }
     }
 }
 
 impl HttpStream {
     /// Sets the most bytes that the body of a request may have (413); 65,536 by default.
+    ///
+    /// The node has a limit of its own, [`request_size_limit`](crate::Config::request_size_limit).
     #[must_use]
     pub const fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
         self
+    }
+
+    /// Answers logins that fail with an HTTP status in place of a stream with a disconnect push: with the first of these
+    /// that is for the code, and with 500 where there is none. For unidirectional clients.
+    #[must_use]
+    pub fn connect_responses(mut self, responses: Vec<ConnectResponse>) -> Self {
+        self.refusals = Some(Arc::new(Refusals::new(responses)));
+        self
+    }
+
+    /// Gives events an id that holds the positions of the client's subscriptions. A browser returns the last one in the
+    /// header `Last-Event-ID` when `EventSource` connects again, and then the channels that the login grants are
+    /// recovered from there. For [`Node::uni_sse`]; off by default.
+    #[must_use]
+    pub const fn event_ids(mut self, on: bool) -> Self {
+        self.event_ids = on && matches!(self.transport, Transport::UniSse);
+        self
+    }
+
+    /// The most bytes that the body of a request may have.
+    #[must_use]
+    pub const fn body_limit(&self) -> usize {
+        self.max_body
+    }
+
+    /// The transport of its connections.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Finds the first message of a request: its body, or what the query of a GET request holds.
+    ///
+    /// # Errors
+    /// The status to answer with.
+    pub fn begin(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Begun<'_>, StatusCode> {
+        let events = self.is_of_events();
+        let first = match *method {
+            Method::POST => body,
+            Method::GET if events => {
+                let asked = query_value(uri, CONNECT).filter(|asked| !asked.is_empty());
+                match asked {
+                    Some(asked) => asked.into_owned().into(),
+                    // A unidirectional client may have nothing to say.
+                    None if self.transport == Transport::UniSse => Bytes::from_static(b"{}"),
+                    None => return Err(StatusCode::BAD_REQUEST),
+                }
+            }
+            _ => return Err(StatusCode::METHOD_NOT_ALLOWED),
+        };
+        let form = self.form(headers);
+        if form.dialect().is_unidirectional() && !Commands::new(form.dialect(), &first).all(|one| one.is_ok())
+        {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+        let resume = self.event_ids.then(|| Box::new(last_event(headers)));
+        Ok(Begun { stream: self, form, first, resume })
     }
 
     async fn answer<B>(self, request: Request<B>) -> Response<Body>
@@ -97,106 +168,92 @@ impl HttpStream {
         B: HttpBody<Error: Into<Box<dyn Error + Send + Sync>>>,
     {
         let (parts, body) = request.into_parts();
-        let first = match self.first(&parts, body).await {
-            Ok(first) => first,
-            Err(status) => return plain(status),
+        let body = match parts.method {
+            Method::POST => match whole(body, self.max_body).await {
+                Ok(body) => body,
+                Err(status) => return empty(status),
+            },
+            _ => Bytes::new(),
         };
-        let form = self.form(&parts);
-        if form.dialect().is_unidirectional() && !Commands::new(form.dialect(), &first).all(|one| one.is_ok())
-        {
-            return plain(StatusCode::BAD_REQUEST);
-        }
-        match self.open(form, first, &parts) {
-            Ok(body) => self.response(form, body),
-            Err(_) => {
-                let mut response = plain(StatusCode::SERVICE_UNAVAILABLE);
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-                response
-            }
+        let begun = match self.begin(&parts.method, &parts.uri, &parts.headers, body) {
+            Ok(begun) => begun,
+            Err(status) => return empty(status),
+        };
+        match begun.admit(handshake(parts)) {
+            Ok(admitted) => admitted.respond().await,
+            Err(limit) => limit.response().map(Body::from),
         }
     }
 
-    /// The first message of the client.
-    async fn first<B>(&self, parts: &Parts, body: B) -> Result<Bytes, StatusCode>
-    where
-        B: HttpBody<Error: Into<Box<dyn Error + Send + Sync>>>,
-    {
-        let events = matches!(self.transport, Transport::Sse | Transport::UniSse);
-        match parts.method {
-            Method::POST => whole(body, self.max_body).await,
-            Method::GET if events => {
-                let asked = query_value(&parts.uri, CONNECT).filter(|asked| !asked.is_empty());
-                match asked {
-                    Some(asked) => Ok(asked.into_owned().into()),
-                    // A unidirectional client may have nothing to say.
-                    None if self.transport == Transport::UniSse => Ok(Bytes::from_static(b"{}")),
-                    None => Err(StatusCode::BAD_REQUEST),
-                }
-            }
-            _ => Err(StatusCode::METHOD_NOT_ALLOWED),
-        }
+    const fn is_of_events(&self) -> bool {
+        matches!(self.transport, Transport::Sse | Transport::UniSse)
     }
 
-    fn form(&self, parts: &Parts) -> Form {
+    fn form(&self, headers: &HeaderMap) -> Form {
         match self.transport {
             Transport::Sse => Form::event_stream(Direction::Bidirectional),
             Transport::UniSse => Form::event_stream(Direction::Unidirectional),
             Transport::UniHttpStream => {
                 Form::delimited(Dialect::new(Protocol::Json, Direction::Unidirectional))
             }
-            _ if parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == PROTOBUF) => {
+            _ if headers.get(CONTENT_TYPE).is_some_and(|kind| kind == PROTOBUF) => {
                 Form::delimited(Protocol::Protobuf)
             }
             _ => Form::delimited(Protocol::Json),
         }
     }
+}
 
-    /// Hands a new connection to a shard. Returns its output.
-    fn open(&self, form: Form, first: Bytes, parts: &Parts) -> Result<Body, NotAdmitted> {
-        let hub = &self.inner.hub;
-        admit(&self.inner)?;
-        let handshake = Handshake {
-            headers: parts.headers.clone(),
-            uri: parts.uri.clone(),
-            credentials: parts.extensions.get::<Credentials>().cloned(),
-            peer: parts.extensions.get::<SocketAddr>().copied(),
-            extension: parts.extensions.get::<Extension>().cloned(),
-        };
-        let id = hub.entropy.client_id();
-        let shard = hub.place(id);
-        let (writer, body) = pipe(&hub.inboxes[shard]);
-        if matches!(self.transport, Transport::Sse | Transport::UniSse) {
-            writer.begin_with(Bytes::from_static(PREAMBLE));
-        }
-        let accepted = Accepted {
-            id,
-            form,
-            transport: self.transport,
-            handshake: Arc::new(handshake),
-            frame_pings: false,
-            secret: Some(Secret::new(hub.entropy.bytes())),
-            io: Io::Body(writer),
-            leftover: first,
-        };
-        hub.accept_at(shard, accepted);
-        Ok(Body::pulled(body))
+/// The positions that the client has reached by the id of its last event. Any other id is ignored.
+fn last_event(headers: &HeaderMap) -> Positions {
+    let Some(id) = headers.get(LAST_EVENT_ID) else { return Positions::default() };
+    event_id::read(id.as_bytes()).unwrap_or_else(|| {
+        tracing::debug!("the id of the last event is not one of this server");
+        Positions::default()
+    })
+}
+
+fn handshake(parts: Parts) -> Handshake {
+    Handshake {
+        credentials: parts.extensions.get::<Credentials>().cloned(),
+        peer: parts.extensions.get::<SocketAddr>().copied(),
+        extension: parts.extensions.get::<Extension>().cloned(),
+        headers: parts.headers,
+        uri: parts.uri,
     }
+}
 
-    fn response(&self, form: Form, body: Body) -> Response<Body> {
-        let kind = match self.transport {
-            Transport::Sse | Transport::UniSse => "text/event-stream; charset=utf-8",
-            _ if form.dialect().encoding() == Protocol::Protobuf => PROTOBUF,
-            _ => "text/plain; charset=utf-8",
+/// A request that is in order and not answered yet.
+pub struct Begun<'a> {
+    stream: &'a HttpStream,
+    form: Form,
+    first: Bytes,
+    resume: Option<Box<Positions>>,
+}
+
+impl Begun<'_> {
+    /// Counts the connection in.
+    ///
+    /// # Errors
+    /// The node is at a limit, or shutting down.
+    pub fn admit(self, handshake: Handshake) -> Result<Admitted, NotAdmitted> {
+        let HttpStream { inner, transport, refusals, .. } = self.stream;
+        admit(inner)?;
+        let kind = match self.form.dialect().encoding() {
+            _ if self.stream.is_of_events() => None,
+            Protocol::Protobuf => Some(PROTOBUF),
+            Protocol::Json => Some("text/plain; charset=utf-8"),
         };
-        let mut response = Response::new(body);
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(
-            CACHE_CONTROL,
-            HeaderValue::from_static("private, no-cache, no-store, must-revalidate, max-age=0"),
-        );
-        headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        response
+        Ok(Admitted {
+            inner: Arc::clone(inner),
+            answer: Answer::Stream { head: StreamHead::new(kind), refusals: refusals.clone() },
+            form: self.form,
+            transport: *transport,
+            frame_pings: false,
+            first: Some(self.first),
+            resume: self.resume,
+            handshake: Some(Arc::new(handshake)),
+        })
     }
 }
 

@@ -1,10 +1,16 @@
 //! Ways for clients to reach a node: tower services over `http` types.
 
 mod admit;
+mod admitted;
 pub mod body;
 pub mod emulation;
 pub mod escape;
 pub mod http_stream;
+pub mod opening;
+mod refusals;
+pub mod sockjs;
+mod stream_head;
+mod tunnel;
 pub mod websocket;
 
 use body::Body;
@@ -34,6 +40,13 @@ where
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
+}
+
+/// A response without a body.
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::from(Full::default()));
+    *response.status_mut() = status;
+    response
 }
 
 /// A response with the name of its status as text.

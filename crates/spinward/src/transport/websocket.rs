@@ -2,24 +2,30 @@
 
 pub use super::admit::NotAdmitted;
 use super::admit::admit;
+pub use super::admitted::Admitted;
+use super::admitted::Answer;
+use super::http_stream::CONNECT;
 pub use super::query_value;
+use super::tunnel::is_tunnel;
 use crate::hooks::Handshake;
 use crate::identity::{Credentials, Extension, Transport};
-use crate::mailbox::accepted::{Accepted, Io, Stream};
+use crate::mailbox::accepted::{Io, Stream};
 use crate::node::threads::Threads;
 use crate::node::{Inner, Node};
-use crate::session_id::Secret;
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::Full;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use spinward_wire::ws::extensions::{self, Agreed};
 use spinward_wire::ws::handshake;
-use spinward_wire::ws::request::{self, MAX_HEAD};
-use spinward_wire::{Form, Framing, Protocol};
+use spinward_wire::ws::request::MAX_HEAD;
+use spinward_wire::{Commands, Dialect, Direction, Form, Framing, Protocol};
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
@@ -50,6 +56,7 @@ pub struct WebSocket {
     /// A mounted service keeps its node going.
     _threads: Arc<Threads>,
     find_peer: Option<FindPeer>,
+    direction: Direction,
 }
 
 /// Finds the address of the peer in the extensions of a request.
@@ -59,7 +66,24 @@ impl Node {
     /// The WebSocket service of this node.
     #[must_use]
     pub fn websocket(&self) -> WebSocket {
-        WebSocket { inner: Arc::clone(&self.inner), _threads: Arc::clone(&self.threads), find_peer: None }
+        self.websocket_service(Direction::Bidirectional)
+    }
+
+    /// The service of WebSocket in one direction: the first message of the client, or `cf_connect` in the query, is a
+    /// connect request, and the server sends bare pushes. JSON only. See [`UniWebSocket`](crate::config::UniWebSocket)
+    /// for its options.
+    #[must_use]
+    pub fn uni_websocket(&self) -> WebSocket {
+        self.websocket_service(Direction::Unidirectional)
+    }
+
+    fn websocket_service(&self, direction: Direction) -> WebSocket {
+        WebSocket {
+            inner: Arc::clone(&self.inner),
+            _threads: Arc::clone(&self.threads),
+            find_peer: None,
+            direction,
+        }
     }
 
     /// Serves one client over any byte stream, in this form. With [`Form::websocket`], or a [`Protocol`] alone, the
@@ -111,27 +135,53 @@ impl WebSocket {
     pub fn handshake<B>(&self, request: &Request<B>) -> Result<Negotiated<'_>, Response<Full<Bytes>>> {
         let headers = request.headers();
         let list = |name: HeaderName| {
-            let lines: Vec<&str> =
-                headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-            (!lines.is_empty()).then(|| lines.join(","))
+            let mut lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+            let first = Cow::Borrowed(lines.next()?);
+            Some(lines.fold(first, |list, line| Cow::Owned(format!("{list},{line}"))))
         };
         let (version, upgrade) = (list(SEC_WEBSOCKET_VERSION), list(UPGRADE));
         let is_get = request.method() == Method::GET;
         let connection = list(CONNECTION);
         let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|value| value.to_str().ok());
-        handshake::check(is_get, version.as_deref(), key, upgrade.as_deref(), connection.as_deref())
-            .map_err(|error| {
-                tracing::debug!(%error, "invalid WebSocket handshake");
-                refuse(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST))
-            })?;
-        let (protocol, subprotocol) = choose(headers, request.uri());
-        let accept = handshake::accept_key(key.unwrap_or_default());
-        Ok(Negotiated { websocket: self, accept, protocol, subprotocol })
+        let tunnel = is_tunnel(request);
+        let checked = if tunnel {
+            handshake::check_version(version.as_deref())
+        } else {
+            handshake::check(is_get, version.as_deref(), key, upgrade.as_deref(), connection.as_deref())
+        };
+        checked.map_err(|error| {
+            tracing::debug!(%error, "invalid WebSocket handshake");
+            refuse(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST))
+        })?;
+        let uri = request.uri();
+        let asks_for_pings = || query_value(uri, FRAME_PINGS).is_some_and(|value| *value == *b"true");
+        let (dialect, subprotocol, frame_pings, first) = match self.direction {
+            Direction::Bidirectional => {
+                let (protocol, subprotocol) = choose(headers, uri);
+                (protocol.into(), subprotocol, asks_for_pings(), None)
+            }
+            Direction::Unidirectional => {
+                let dialect = Dialect::new(Protocol::Json, Direction::Unidirectional);
+                (dialect, None, false, connect_request(dialect, uri).map_err(bare)?)
+            }
+        };
+        let deflate = self.compression(dialect, list(SEC_WEBSOCKET_EXTENSIONS).as_deref());
+        let accept = (!tunnel).then(|| handshake::accept_key(key.unwrap_or_default()));
+        let packed = false;
+        Ok(Negotiated { websocket: self, accept, dialect, deflate, packed, subprotocol, frame_pings, first })
+    }
+
+    /// Terms of compression, if the node compresses and the client offers any that can be met.
+    fn compression(&self, dialect: Dialect, offers: Option<&str>) -> Option<Agreed> {
+        let config = &self.inner.hub.config;
+        let options = if dialect.is_unidirectional() { &config.uni_compression } else { &config.compression };
+        offers.filter(|_| options.enabled).and_then(extensions::negotiate)
     }
 
     /// Answers an upgrade request; the connection goes on in a shard once the response is sent.
     ///
-    /// The HTTP server around must be hyper's, which upgrades connections of HTTP/1.1 alone.
+    /// The HTTP server around must be hyper's. One of HTTP/2 has to allow extended CONNECT; that takes the feature
+    /// `http2` of this crate.
     pub fn upgrade<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
         match self.handshake(&request) {
             Ok(negotiated) => negotiated.upgrade(request),
@@ -153,12 +203,29 @@ impl NotAdmitted {
 /// The terms of a handshake that is in order and not answered yet.
 pub struct Negotiated<'a> {
     websocket: &'a WebSocket,
-    accept: String,
-    protocol: Protocol,
+    /// Absent in HTTP/2.
+    accept: Option<String>,
+    dialect: Dialect,
+    deflate: Option<Agreed>,
+    /// Messages go in SockJS frames.
+    packed: bool,
     subprotocol: Option<&'static str>,
+    frame_pings: bool,
+    /// The connect request of the query.
+    first: Option<Bytes>,
 }
 
 impl Negotiated<'_> {
+    /// Has messages go in SockJS frames, as JSON and without compression, whatever the client named.
+    #[must_use]
+    pub fn in_sockjs_frames(mut self) -> Self {
+        self.packed = true;
+        self.deflate = None;
+        self.subprotocol = None;
+        self.frame_pings = false;
+        self
+    }
+
     /// Answers the request, as [`WebSocket::upgrade`] does. Headers that the request has lost since it was
     /// negotiated are not missed.
     pub fn upgrade<B>(self, mut request: Request<B>) -> Response<Full<Bytes>> {
@@ -186,6 +253,7 @@ impl Negotiated<'_> {
         let upgrade = hyper::upgrade::on(&mut request);
         admitted.inner.runtime.clone().spawn(async move {
             match upgrade.await {
+                Ok(upgraded) if admitted.is_tunnel() => admitted.serve_tunnel(upgraded, ()),
                 Ok(upgraded) => {
                     let (io, leftover) = take_back(upgraded);
                     admitted.hand_over(io, leftover);
@@ -204,70 +272,26 @@ impl Negotiated<'_> {
         admit(&self.websocket.inner)?;
         Ok(Admitted {
             inner: Arc::clone(&self.websocket.inner),
-            accept: self.accept,
-            subprotocol: self.subprotocol,
-            protocol: self.protocol,
+            form: match self.deflate {
+                _ if self.packed => Form::sockjs_websocket(),
+                Some(deflate) => Form::deflate(self.dialect, deflate.window),
+                None => Form::websocket(self.dialect),
+            },
+            transport: match self.websocket.direction {
+                _ if self.packed => Transport::SockJs,
+                Direction::Bidirectional => Transport::WebSocket,
+                Direction::Unidirectional => Transport::UniWebSocket,
+            },
+            frame_pings: self.frame_pings,
+            answer: Answer::Switch {
+                accept: self.accept,
+                subprotocol: self.subprotocol,
+                deflate: self.deflate,
+            },
+            first: self.first,
+            resume: None,
             handshake: Some(Arc::new(handshake)),
         })
-    }
-}
-
-/// A connection that counts, and whose handshake is being answered. Dropped, it no longer counts.
-pub struct Admitted {
-    inner: Arc<Inner>,
-    accept: String,
-    subprotocol: Option<&'static str>,
-    protocol: Protocol,
-    /// Taken by the shard.
-    handshake: Option<Arc<Handshake>>,
-}
-
-impl Admitted {
-    /// The response as bytes, for a host that writes them itself.
-    #[must_use]
-    pub fn head(&self) -> String {
-        request::response(&self.accept, self.subprotocol)
-    }
-
-    /// The response for an HTTP server to send.
-    #[must_use]
-    pub fn response(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        if let Ok(accept) = HeaderValue::from_str(&self.accept) {
-            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-        }
-        if let Some(subprotocol) = self.subprotocol {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
-        }
-        response
-    }
-
-    /// Hands the connection to a shard, once the response is sent. `leftover` was read from the socket behind the request's head.
-    pub fn serve(self, stream: std::net::TcpStream, leftover: Bytes) {
-        self.hand_over(Io::Tcp(stream), leftover);
-    }
-
-    /// The same for any other byte stream, whose bytes a task on a shard moves.
-    pub fn serve_stream(self, stream: impl Stream, leftover: Bytes) {
-        self.hand_over(Io::Stream(Box::new(stream)), leftover);
-    }
-
-    fn hand_over(mut self, io: Io, leftover: Bytes) {
-        if let Some(handshake) = self.handshake.take() {
-            hand_over(&self.inner, io, Form::websocket(self.protocol), handshake, leftover);
-        }
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        if self.handshake.is_some() {
-            self.inner.hub.metrics.connections.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }
 
@@ -296,6 +320,23 @@ fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
+/// The connect request in the query of a unidirectional client, if there is one. The word `null` does not count, as in
+/// Centrifugo v6.9.
+fn connect_request(dialect: Dialect, uri: &Uri) -> Result<Option<Bytes>, StatusCode> {
+    let asked = query_value(uri, CONNECT).filter(|asked| !asked.is_empty() && asked.trim_ascii() != b"null");
+    let Some(asked) = asked else { return Ok(None) };
+    let asked = Bytes::from(asked.into_owned());
+    let is_sound = Commands::new(dialect, &asked).all(|one| one.is_ok());
+    if is_sound { Ok(Some(asked)) } else { Err(StatusCode::BAD_REQUEST) }
+}
+
+/// A response with a status alone.
+fn bare(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
 /// The encoding: by subprotocol, or by `format` or `cf_protocol` in the query as older SDKs have it.
 fn choose(headers: &HeaderMap, uri: &Uri) -> (Protocol, Option<&'static str>) {
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
@@ -312,7 +353,7 @@ fn choose(headers: &HeaderMap, uri: &Uri) -> (Protocol, Option<&'static str>) {
 }
 
 /// Gets the bare socket out of an upgraded connection, where it is one.
-fn take_back(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes) {
+fn take_back(upgraded: Upgraded) -> (Io, Bytes) {
     let parts = match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => Ok((parts.io, parts.read_buf)),
         Err(upgraded) => upgraded.downcast::<TokioIo<TcpStream>>().map(|parts| (parts.io, parts.read_buf)),
@@ -326,19 +367,27 @@ fn take_back(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes) {
     }
 }
 
-fn hand_over(inner: &Inner, io: Io, form: Form, handshake: Arc<Handshake>, leftover: Bytes) {
-    let hub = &inner.hub;
-    let id = hub.entropy.client_id();
+/// Hands a stream over whose handshake, if it has one, is done.
+fn hand_over(inner: &Arc<Inner>, io: Io, form: Form, handshake: Arc<Handshake>, leftover: Bytes) {
     let unidirectional = form.dialect().is_unidirectional();
     let asks_for_pings = || query_value(&handshake.uri, FRAME_PINGS).is_some_and(|value| *value == *b"true");
-    let frame_pings = form.framing() == Framing::WebSocket && !unidirectional && asks_for_pings();
+    let frame_pings =
+        form.framing().is_websocket() && !form.framing().is_sockjs() && !unidirectional && asks_for_pings();
     let transport = match form.framing() {
-        Framing::WebSocket if unidirectional => Transport::UniWebSocket,
-        Framing::WebSocket => Transport::WebSocket,
-        Framing::Delimited | Framing::EventStream => Transport::Stream,
+        Framing::Delimited | Framing::EventStream | Framing::Grpc => Transport::Stream,
+        _ if form.framing().is_sockjs() => Transport::SockJs,
+        _ if unidirectional => Transport::UniWebSocket,
+        _ => Transport::WebSocket,
     };
-    // The connect push of a unidirectional client has a session too, as in Centrifugo v6.9.
-    let secret = unidirectional.then(|| Secret::new(hub.entropy.bytes()));
-    let accepted = Accepted { id, form, transport, handshake, frame_pings, secret, io, leftover };
-    hub.accept(accepted);
+    let admitted = Admitted {
+        inner: Arc::clone(inner),
+        answer: Answer::Switch { accept: None, subprotocol: None, deflate: None },
+        form,
+        transport,
+        frame_pings,
+        first: None,
+        resume: None,
+        handshake: Some(handshake),
+    };
+    admitted.hand_over(io, leftover);
 }

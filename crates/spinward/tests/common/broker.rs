@@ -22,6 +22,8 @@ pub(crate) struct Counting {
     /// Reads panic.
     pub(crate) panics: AtomicBool,
     pub(crate) reads: AtomicUsize,
+    /// The next read is answered once this is notified, with what was true when it was made.
+    pub(crate) gate: Mutex<Option<Arc<tokio::sync::Notify>>>,
     pub(crate) incarnation_asked: AtomicUsize,
     pub(crate) life: AtomicU64,
     pub(crate) top: AtomicU64,
@@ -78,7 +80,11 @@ impl Broker for Counting {
         self.reads.fetch_add(1, SeqCst);
         assert!(!self.panics.load(SeqCst), "it is to");
         let (fails, top) = (self.fails.load(SeqCst), self.place());
+        let gate = self.gate.lock().take();
         Answer::later(async move {
+            if let Some(gate) = gate {
+                gate.notified().await;
+            }
             if fails {
                 Err(BrokerError::Failed("it is to".into()))
             } else {

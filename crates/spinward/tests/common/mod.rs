@@ -5,7 +5,10 @@
 pub(crate) mod broker;
 
 use spinward::wire::message::{Command, ConnectRequest, Push, Reply, SubscribeRequest};
-use spinward::wire::ws::{Event, Limits, Opcode, Reader, append_masked_frame};
+use spinward::wire::ws::{
+    Compression, Deflater, Event, Inflater, Limits, Opcode, Reader, append_masked_deflated,
+    append_masked_frame,
+};
 use spinward::wire::{Protocol, Replies, append_command};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,12 +21,23 @@ pub(crate) struct Client<S> {
     replies: VecDeque<Reply>,
     protocol: Protocol,
     pub(crate) closed: Option<Option<u16>>,
+    deflate: Option<(Deflater, Inflater)>,
+    /// Compressed messages received.
+    pub(crate) compressed: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) fn new(stream: S, protocol: Protocol) -> Self {
         let (reader, buffered, replies) = (Reader::client(), Vec::new(), VecDeque::new());
-        Self { stream, reader, buffered, replies, protocol, closed: None }
+        Self { stream, reader, buffered, replies, protocol, closed: None, deflate: None, compressed: 0 }
+    }
+
+    /// The same, on a connection with permessage-deflate.
+    pub(crate) fn with_deflate(mut self) -> Self {
+        self.reader = self.reader.with_deflate();
+        let deflater = Deflater::new(Compression::default(), Compression::default());
+        self.deflate = Some((deflater, Inflater::default()));
+        self
     }
 
     /// Sends an upgrade request; answers the head of the response.
@@ -49,7 +63,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
         let opcode = if self.protocol == Protocol::Json { Opcode::Text } else { Opcode::Binary };
         let mut frame = Vec::new();
-        append_masked_frame(opcode, [1, 2, 3, 4], &payload, &mut frame);
+        match &mut self.deflate {
+            Some((deflater, _)) => {
+                append_masked_deflated(opcode, [1, 2, 3, 4], &payload, deflater, &mut frame);
+            }
+            None => append_masked_frame(opcode, [1, 2, 3, 4], &payload, &mut frame),
+        }
         self.stream.write_all(&frame).await.unwrap();
     }
 
@@ -86,10 +105,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             let mut bytes = std::mem::take(&mut self.buffered);
             let mut at = 0;
             while at < bytes.len() {
-                let (used, event) = self.reader.read(&Limits { message: 1 << 24 }, &mut bytes[at..]);
+                let (used, event) = self.reader.read(&Limits::of(1 << 24), &mut bytes[at..]);
                 at += used;
                 match event.expect("the server speaks WebSocket") {
                     Some(Event::Text(payload) | Event::Binary(payload)) => {
+                        self.replies.extend(Replies::new(self.protocol, &payload).map(Result::unwrap));
+                    }
+                    Some(Event::Compressed(message)) => {
+                        self.compressed += 1;
+                        let (_, inflater) = self.deflate.as_mut().expect("agreed on");
+                        let payload = inflater.inflate(&Limits::of(1 << 24), &message).expect("it inflates");
                         self.replies.extend(Replies::new(self.protocol, &payload).map(Result::unwrap));
                     }
                     Some(Event::Close(code)) => self.closed = Some(code),

@@ -229,7 +229,7 @@ fn a_crowd_of_channels_that_has_expired_gives_its_memory_back() {
     assert!(hub.queued() <= QUEUES * 2048, "{} bytes", hub.queued());
 }
 
-/// Whoever brings channels has those of before dropped: without any turn of expiry no backlog grows.
+/// A caller that adds channels drops expired ones: without any turn of expiry no backlog grows.
 #[test]
 fn publishers_pay_for_the_channels_that_they_bring() {
     let hub = hub();

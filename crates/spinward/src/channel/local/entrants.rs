@@ -2,10 +2,9 @@
 
 use crate::channel::local::start::{StartState, start_from_slice};
 use crate::channel::params::SubscribeParams;
-use crate::channel::record::Channel;
-use crate::engine::broker::{History, HistoryOptions, Read};
+use crate::engine::broker::History;
 use crate::fault;
-use crate::handle::Handle;
+use crate::handle::{CallToken, Handle};
 use crate::publication::Publication;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,27 +32,27 @@ pub(crate) struct Entrants {
 pub(crate) struct Entrant {
     pub(crate) handle: Handle,
     /// Names the entry within the session.
-    pub(crate) number: u32,
+    pub(crate) number: CallToken,
     pub(crate) params: SubscribeParams,
     pub(crate) tries: u8,
 }
 
-/// One read of history, shared by all who want the same.
+/// One read of history, shared by all who wait for it.
 pub(crate) struct PendingRead {
     pub(crate) number: u32,
-    slice: Read,
-    /// The epoch of the ring when the read was made.
+    /// The epoch of the ring before the read was made.
     ring_epoch: Option<Arc<str>>,
     pub(crate) entrants: Vec<Entrant>,
 }
 
-/// A read to make for subscribers that are entering.
-pub(crate) struct ReadRequest {
-    pub(crate) channel: Arc<Channel>,
-    /// Names it within the shard.
-    pub(crate) number: u32,
-    pub(crate) read: Read,
-    pub(crate) history: HistoryOptions,
+/// A read that is answered.
+pub(crate) struct AnsweredRead {
+    /// The epoch of the ring before the read was made.
+    ring_epoch: Option<Arc<str>>,
+    /// Those who waited for it.
+    pub(crate) entrants: Vec<Entrant>,
+    /// Nobody else waits for it.
+    pub(crate) is_last: bool,
 }
 
 /// Bytes of publications that a ring holds at most.
@@ -80,23 +79,28 @@ impl Entrants {
         }
     }
 
-    /// Adds an entrant to an equal read in flight, or begins one of this number. Returns it if it is to be made.
-    ///
-    /// Numbers are never used again in a shard, so that a late answer is not taken for that of another read.
-    pub(super) fn read(&mut self, entrant: Entrant, number: u32) -> Option<Read> {
-        let slice = entrant.params.slice();
-        if let Some(read) = self.reads.iter_mut().find(|read| read.slice == slice && entrant.tries == 0) {
+    /// Has an entrant wait for the read of this number, which is planned and not made yet. Returns true if nobody else
+    /// waits for it.
+    pub(super) fn read(&mut self, entrant: Entrant, number: u32) -> bool {
+        if let Some(read) = self.reads.iter_mut().rfind(|read| read.number == number) {
             read.entrants.push(entrant);
-            return None;
+            return false;
         }
         let ring_epoch = self.ring_epoch.clone();
-        self.reads.push(PendingRead { number, slice: slice.clone(), ring_epoch, entrants: vec![entrant] });
-        Some(slice)
+        self.reads.push(PendingRead { number, ring_epoch, entrants: vec![entrant] });
+        true
     }
 
-    pub(crate) fn take_read(&mut self, number: u32) -> Option<PendingRead> {
+    /// Takes out those who wait for a read that is answered, so many at most. Others stay until they are taken out too.
+    pub(crate) fn take_read(&mut self, number: u32, most: usize) -> Option<AnsweredRead> {
         let at = self.reads.iter().position(|read| read.number == number)?;
-        Some(self.reads.swap_remove(at))
+        let read = &mut self.reads[at];
+        if read.entrants.len() > most {
+            let entrants = read.entrants.drain(..most).collect();
+            return Some(AnsweredRead { ring_epoch: read.ring_epoch.clone(), entrants, is_last: false });
+        }
+        let PendingRead { ring_epoch, entrants, .. } = self.reads.swap_remove(at);
+        Some(AnsweredRead { ring_epoch, entrants, is_last: true })
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -108,7 +112,7 @@ impl Entrants {
     /// `None`: something between the two is missing, so read again.
     pub(crate) fn merge(
         &self,
-        read: &PendingRead,
+        read: &AnsweredRead,
         history: &History,
         params: &SubscribeParams,
     ) -> Option<StartState> {
@@ -182,9 +186,14 @@ mod tests {
         };
         keep(&mut entrants, before);
         let params = params(at(3, "e"));
-        let entrant = Entrant { handle: Handle::new(0, 0, 0), number: 1, params: params.clone(), tries: 0 };
-        assert!(entrants.read(entrant, 7).is_some());
-        let read = entrants.take_read(7).unwrap();
+        let entrant = Entrant {
+            handle: Handle::new(0, 0, 0),
+            number: CallToken::NOBODY.next(),
+            params: params.clone(),
+            tries: 0,
+        };
+        assert!(entrants.read(entrant, 7));
+        let read = entrants.take_read(7, 1).unwrap();
         keep(&mut entrants, after);
         let publications = (4..=top.offset).map(|offset| publication(offset, 1)).collect();
         entrants.merge(&read, &History { publications, top }, &params)

@@ -20,7 +20,7 @@ pub(crate) struct StartState {
     pub(crate) last: Option<Arc<Publication>>,
 }
 
-/// In cache mode being up to date means having the latest publication, whichever were missed before it.
+/// In cache mode being up to date means having the latest publication, even if earlier ones were missed.
 pub(crate) fn start_from_cache(
     stream: &mut Stream,
     recover: &Recover,
@@ -51,20 +51,21 @@ pub(super) fn start_from_slice(
     let Some(recover) = params.recover.as_ref().filter(|recover| !recover.over) else {
         return StartState { top, ..StartState::default() };
     };
-    let mut all = history.publications.clone();
-    all.extend(fresh);
+    // The read may give more than this subscriber needs: others are served by it too.
+    let after = if recover.cache { 0 } else { recover.since.offset };
+    let read = history.publications.iter().chain(&fresh);
+    let last = read.clone().max_by_key(|publication| publication.offset).cloned();
+    let mut missed: Vec<_> = read.filter(|publication| publication.offset > after).cloned().collect();
     // A read for the cache comes newest first.
-    all.sort_by_key(|publication| publication.offset);
-    let last = all.last().cloned();
+    missed.sort_by_key(|publication| publication.offset);
     if recover.cache {
         let at_top = recover.since == top && !top.epoch.is_empty() && top.offset > 0;
-        let latest = filtered(all, filter).pop();
+        let latest = filtered(missed, filter).pop();
         let publications = if at_top { Vec::new() } else { latest.into_iter().collect::<Vec<_>>() };
         return StartState { recovered: at_top || !publications.is_empty(), top, publications, last };
     }
     let since = &recover.since;
     let same = since.epoch.is_empty() || since.epoch == top.epoch;
-    let missed: Vec<_> = all.into_iter().filter(|publication| publication.offset > since.offset).collect();
     let whole = top.offset >= since.offset && missed.len() as u64 == top.offset - since.offset;
     let few = recover.limit == 0 || missed.len() <= recover.limit;
     if same && whole && few {

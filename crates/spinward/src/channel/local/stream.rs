@@ -206,6 +206,20 @@ impl LocalChannel {
         })
     }
 
+    /// The slots of positioned subscribers that entered behind the channel, and behind this place.
+    pub(crate) fn lagging(&self, place: &Position) -> Vec<u32> {
+        let behind = |position: &Position| position.epoch == place.epoch && position.offset < place.offset;
+        self.slots_with(SubscriberFlags::POSITIONED, |cursor| {
+            cursor.and_then(|cursor| cursor.position.as_ref()).is_some_and(behind)
+        })
+    }
+
+    /// Returns true while the stream is read for subscribers that are entering.
+    pub(crate) fn is_reading(&self) -> bool {
+        let entrants = self.stream().and_then(|stream| stream.entrants.as_deref());
+        entrants.is_some_and(|entrants| !entrants.reads.is_empty())
+    }
+
     /// Returns true while the position is compared with the broker's.
     pub(crate) fn is_watched(&self) -> bool {
         self.stream().is_some_and(|stream| stream.watched)

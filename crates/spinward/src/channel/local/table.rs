@@ -3,7 +3,7 @@
 use crate::capacity::reduced;
 use crate::channel::directory::Names;
 use crate::channel::local::LocalChannel;
-use crate::channel::local::entrants::{Entrant, ReadRequest};
+use crate::channel::local::entrants::Entrant;
 use crate::channel::record::Channel;
 use hashbrown::HashTable;
 use std::cmp::Reverse;
@@ -19,23 +19,19 @@ pub(crate) struct LocalTable {
     /// By name and by record id: both have the same hash.
     numbers: HashTable<u32>,
     names: Names,
-    /// The last number of a read for subscribers that are entrants.
-    read: u32,
 }
 
 impl LocalTable {
     pub(crate) fn new(names: Names) -> Self {
-        Self { channels: Vec::new(), free: BinaryHeap::new(), numbers: HashTable::new(), names, read: 0 }
+        Self { channels: Vec::new(), free: BinaryHeap::new(), numbers: HashTable::new(), names }
     }
 
-    /// Has a subscriber that is entering wait for a read. Returns the read to make if it is a new one.
-    pub(crate) fn read(&mut self, channel: u32, entrant: Entrant) -> Option<ReadRequest> {
-        self.read = self.read.wrapping_add(1);
-        let number = self.read;
+    /// Has a subscriber that is entering wait for a read. Returns the channel if it is the first of this shard that waits
+    /// for it.
+    pub(crate) fn read(&mut self, channel: u32, entrant: Entrant, number: u32) -> Option<Arc<Channel>> {
         let local = self.get_mut(channel)?;
-        let (channel, history) = (Arc::clone(&local.record), entrant.params.history);
-        let read = local.open_entrants().read(entrant, number)?;
-        Some(ReadRequest { channel, number, read, history })
+        let is_first = local.open_entrants().read(entrant, number);
+        is_first.then(|| Arc::clone(&local.record))
     }
 
     /// Has a subscriber that is entering wait until the engine delivers the channel.

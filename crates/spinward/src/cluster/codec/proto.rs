@@ -56,7 +56,7 @@ pub(super) struct Heartbeat {
 pub(super) struct Request {
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "What", tags = "10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "What", tags = "10, 11, 12, 13, 14, 15, 16")]
     pub(super) what: Option<What>,
 }
 
@@ -74,6 +74,8 @@ pub(super) enum What {
     Subscribe(Box<Subscribe>),
     #[prost(message, tag = "15")]
     Refresh(Refresh),
+    #[prost(message, tag = "16")]
+    Input(Input),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -102,6 +104,14 @@ pub(super) struct Named {
     pub(super) op: String,
     #[prost(bytes = "bytes", tag = "2")]
     pub(super) data: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Input {
+    #[prost(string, tag = "1")]
+    pub(super) session: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) message: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -75,6 +75,7 @@ fn operation() -> impl Strategy<Value = Operation> {
                 info
             }
         ),
+        (text(), bytes()).prop_map(|(session, message)| Operation::Input { session, message }),
         (text(), bytes()).prop_map(|(op, data)| Operation::Application { op, data }),
     ]
 }
@@ -294,6 +295,7 @@ fn samples() -> Vec<(&'static str, Envelope)> {
                 info: Some("{}".into()),
             },
         ),
+        ("input", Operation::Input { session: "01ab".into(), message: "{}".into() }),
         ("application", Operation::Application { op: "revoke".into(), data: "{}".into() }),
     ];
     let heartbeat = Heartbeat {

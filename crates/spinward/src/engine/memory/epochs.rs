@@ -75,7 +75,7 @@ impl Epochs {
         if self.current.fetch_max(era + 1, Ordering::AcqRel) <= era {
             self.began_ms.store(now_ms, Ordering::Relaxed);
         }
-        // After the era: whoever sees this also sees an era that it does not end.
+        // After the era: a reader that sees this also sees an era that it does not end.
         let first = self.first.get_or_init(|| (0..self.places).map(|_| AtomicU64::new(0)).collect());
         first[self.place(name)].fetch_max(era + 1, Ordering::AcqRel);
     }

@@ -4,4 +4,5 @@ pub(crate) mod epochs;
 pub(crate) mod expiry;
 pub(crate) mod idempotency;
 pub(crate) mod presence;
+mod present;
 pub(crate) mod stream;

@@ -62,7 +62,7 @@ impl Rig {
     }
 
     /// A shard handles what is in its inbox. Returns the names of the channels, and what was for clients.
-    fn take(&self, shard: usize) -> (Vec<Box<str>>, Vec<u32>) {
+    fn take(&self, shard: usize) -> (Vec<Box<str>>, Vec<CallToken>) {
         let (mut entries, mut names, mut tokens) = (VecDeque::new(), Vec::new(), Vec::new());
         self.admission.inboxes[shard].drain(&mut entries);
         for item in entries {
@@ -255,13 +255,15 @@ fn joins_and_leaves_wait_in_the_same_lane_and_who_caused_one_is_told() {
         let announcement = Announcement { info: Arc::new(info), join, then };
         rig.admission.announce(&channel, &mut channel.lock(), announcement)
     };
-    assert!(!announce(true, 1), "it is queued at once");
+    let first = CallToken::NOBODY.next();
+    let (second, third) = (first.next(), first.next().next());
+    assert!(!announce(true, first), "it is queued at once");
     while rig.publish(&channel, 100).is_none() {}
     let mut publisher = rig.wait(&channel);
-    assert!(announce(false, 2) && announce(true, 3), "these wait");
+    assert!(announce(false, second) && announce(true, third), "these wait");
     let (names, tokens) = rig.take(0);
     assert_eq!((names.len(), tokens), (64, vec![]));
     rig.publish_with(publisher.try_recv().expect("it came first"));
     let (names, tokens) = rig.take(0);
-    assert_eq!((names.len(), tokens), (3, vec![2, 3]));
+    assert_eq!((names.len(), tokens), (3, vec![second, third]));
 }

@@ -4,6 +4,7 @@ use crate::answer::{Answer, BoxFuture};
 use crate::cluster::{ClientFilter, Declined, Operation, Response, ServerSubscribe};
 use crate::mailbox::inbox::{Control, Entry, Refused};
 use crate::mailbox::walk::{Doing, Walk};
+use crate::node::input::input;
 use crate::node::{Node, SubscribeError};
 use bytes::Bytes;
 use std::convert::Infallible;
@@ -17,7 +18,7 @@ pub(crate) enum Applying {
     Walk(oneshot::Receiver<Infallible>),
     /// Subscriptions are being made.
     Subscribe(mpsc::Receiver<Refused>),
-    /// The application does it.
+    /// The application does it, or something else that ends by itself.
     Handler(Answer<Result<(), Declined>>),
 }
 
@@ -49,6 +50,10 @@ impl Node {
                 let control =
                     Control::Refresh { expired: *expired, expire_at: *expire_at, info: info.clone() };
                 self.walk(user, filter, &control)
+            }
+            Operation::Input { session, message } => {
+                let (hub, session, message) = (Arc::clone(&self.inner.hub), session.clone(), message.clone());
+                Applying::Handler(Answer::later(async move { input(&hub, &session, message).await }))
             }
             Operation::Application { op, data } => {
                 let call = || self.inner.handler.notified(self, op, data.clone());

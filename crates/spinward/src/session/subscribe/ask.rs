@@ -13,12 +13,7 @@ use spinward_wire::{DeltaType, SubscriptionType};
 use std::sync::Arc;
 
 impl Session {
-    pub(in crate::session) fn subscribe(
-        &mut self,
-        cx: &mut Cx<'_>,
-        id: u32,
-        mut request: Box<SubscribeRequest>,
-    ) {
+    pub(in crate::session) fn subscribe(&mut self, cx: &mut Cx<'_>, id: u32, request: Box<SubscribeRequest>) {
         if request.channel.is_empty() {
             return self.violation(cx, dispatch::NO_CHANNEL);
         }
@@ -42,6 +37,13 @@ impl Session {
                 },
             );
         }
+        let (_, call) = Self::question(request);
+        self.ask(cx, id, call);
+    }
+
+    /// The question to the application about a subscribe command, and the channel that it is about.
+    pub(in crate::session) fn question(mut request: Box<SubscribeRequest>) -> (Arc<str>, Call) {
+        let kind = SubscriptionType::from_number(request.r#type);
         let channel: Arc<str> = request.channel.as_str().into();
         let event = SubscribeEvent {
             channel: std::mem::take(&mut request.channel),
@@ -55,17 +57,18 @@ impl Session {
             filter: request.tf.clone(),
             kind,
         };
-        self.ask(cx, id, Call::Subscribe { channel, event: Box::new(event), request });
+        (Arc::clone(&channel), Call::Subscribe { channel, event: Box::new(event), request })
     }
 
-    fn has_channel(&self, cx: &Cx<'_>, channel: &str) -> bool {
+    pub(in crate::session) fn has_channel(&self, cx: &Cx<'_>, channel: &str) -> bool {
         self.subscription(cx, channel).is_some()
             || self.entering.iter().any(|entering| &*entering.channel == channel)
+            || self.is_asked_for(cx, channel)
     }
 
     pub(in crate::session) fn is_full(&self, cx: &Cx<'_>) -> bool {
         let limit = cx.config.channel_limit;
-        limit > 0 && self.subscriptions.len() + self.entering.len() >= limit
+        limit > 0 && self.subscriptions.len() + self.entering.len() + self.asked_for(cx) >= limit
     }
 
     pub(in crate::session) fn on_subscribe(

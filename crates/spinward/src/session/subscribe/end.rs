@@ -3,6 +3,7 @@
 use crate::channel::record::Channel;
 use crate::event::FailureCause;
 use crate::fault::{self, Fault};
+use crate::handle::CallToken;
 use crate::mailbox::call::{Call, Called, ShardCall};
 use crate::session::subscribe::list::Details;
 use crate::session::subscribe::{Entering, Purpose, Replaced, Stage};
@@ -61,7 +62,7 @@ impl Session {
         own: Details,
         channel: &Arc<Channel>,
         kept: u8,
-        token: u32,
+        token: CallToken,
     ) {
         let shown = own.flags & !kept;
         if let (Some(info), true) = (&own.info, shown & Details::PRESENCE != 0) {
@@ -83,7 +84,8 @@ impl Session {
         cx.metrics.subscriptions_down();
         // One that leaves by its own command waits until the leave is to be sent to the others.
         let announces = own.is(Details::JOIN_LEAVE) && own.info.is_some();
-        let token = if announces && *code == UnsubscribeCode::CLIENT { self.announcing() } else { 0 };
+        let token =
+            if announces && *code == UnsubscribeCode::CLIENT { self.announcing() } else { CallToken::NOBODY };
         self.withdraw(cx, own, &record, 0, token);
         self.tell(cx, Call::Unsubscribed { channel: record, code: code.clone() });
     }
@@ -113,8 +115,11 @@ impl Session {
     }
 
     /// Tells the client that it has no subscription to a channel.
-    pub(in crate::session) fn tell_end(&self, cx: &mut Cx<'_>, channel: &str, code: &UnsubscribeCode) {
+    pub(in crate::session) fn tell_end(&mut self, cx: &mut Cx<'_>, channel: &str, code: &UnsubscribeCode) {
         cx.metrics.server_unsubscribe(code.code);
+        if let Some(end) = self.end_for(code) {
+            return self.close(cx, end);
+        }
         let unsubscribe = Unsubscribe { code: code.code, reason: code.reason.as_ref().to_owned() };
         let push = message::Push {
             channel: channel.to_owned(),
@@ -164,7 +169,7 @@ impl Session {
         // One that is only being listed is in its channel, and ends as every other one does.
         let Stage::Entering { record, local } = entering.stage else { return };
         if let Some(replaced) = entering.requested.replaces {
-            self.withdraw(cx, replaced.own, &record, 0, 0);
+            self.withdraw(cx, replaced.own, &record, 0, CallToken::NOBODY);
         }
         self.grant_failed(cx, entering.channel, !matches!(entering.purpose, Purpose::Command(_)), cause);
         let mut done = false;

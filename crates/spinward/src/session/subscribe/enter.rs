@@ -8,11 +8,15 @@ use crate::channel::local::start::StartState;
 use crate::channel::local::stream::Cursor;
 use crate::channel::params::{Recover, SubscribeParams};
 use crate::event::{FailureCause, SubscribeOptions};
+use crate::handle::CallToken;
+use crate::lazy_vec::LazyVec;
 use crate::mailbox::call::{Call, Called, ShardCall};
+use crate::publication::ClientInfo;
 use crate::session::expiry::Expiry;
 use crate::session::subscribe::list::Details;
 use crate::session::subscribe::{Entering, Purpose, Requested, Stage};
 use crate::session::{Busy, Cx, Session, Waiting};
+use bytes::Bytes;
 use spinward_wire::code::ErrorCode;
 use std::sync::Arc;
 
@@ -38,7 +42,8 @@ impl Session {
             self.tell(cx, Call::Occupied(Arc::clone(&record)));
         }
         let stage = Stage::Entering { record: Arc::clone(&record), local };
-        let entering = Entering { number, channel, purpose, options, requested, stage };
+        let held = LazyVec::default();
+        let entering = Entering { number, channel, purpose, options, requested, stage, held };
         match start {
             Start::Now(start) => {
                 // A shard that has nobody else in the channel is where its first subscriber is. Otherwise it may be
@@ -52,11 +57,13 @@ impl Session {
                 self.entered(cx, entering, Ok(start), seq);
             }
             Start::Later { delivered, ask } => {
+                let read = if delivered { cx.channels.plan_read(&record, shard, &params) } else { None };
                 let entrant = Entrant { handle: cx.handle, number, params, tries: 0 };
-                if !delivered {
+                if let Some(read) = read {
+                    let channel = cx.local.read(local, entrant, read);
+                    cx.calls.extend(channel.map(|channel| Called::Shard(ShardCall::Read(channel))));
+                } else {
                     cx.local.wait(local, entrant);
-                } else if let Some(request) = cx.local.read(local, entrant) {
-                    cx.calls.push_back(Called::Shard(ShardCall::Read(request)));
                 }
                 if let Some(ask) = ask {
                     cx.calls.push_back(Called::Shard(ShardCall::Interest { channel: record, ask }));
@@ -94,7 +101,7 @@ impl Session {
     pub(crate) fn on_entered(
         &mut self,
         cx: &mut Cx<'_>,
-        number: u32,
+        number: CallToken,
         start: Result<StartState, ErrorCode>,
         seq: u64,
     ) {
@@ -136,7 +143,7 @@ impl Session {
             }
         };
         let Stage::Entering { record, local } = entering.stage else { return };
-        let Entering { number, channel, purpose, options, mut requested, .. } = entering;
+        let Entering { number, channel, purpose, options, mut requested, held, .. } = entering;
         let positioned = options.positioning || options.recovery;
         let mut seq = seq;
         let mut replaced = requested.replaces.take();
@@ -150,7 +157,7 @@ impl Session {
         }
         let Some(local_channel) = cx.local.get_mut(local) else {
             if let Some(replaced) = replaced {
-                self.withdraw(cx, replaced.own, &record, 0, 0);
+                self.withdraw(cx, replaced.own, &record, 0, CallToken::NOBODY);
             }
             let server_side = !matches!(purpose, Purpose::Command(_));
             self.grant_failed(cx, channel, server_side, FailureCause::Error(ErrorCode::INTERNAL));
@@ -189,16 +196,18 @@ impl Session {
             flags |= if wanted { flag } else { 0 };
         }
         if let Some(replaced) = replaced {
-            self.withdraw(cx, replaced.own, &record, flags, 0);
+            self.withdraw(cx, replaced.own, &record, flags, CallToken::NOBODY);
         }
         let seen = options.presence || options.join_leave || !options.info.is_empty();
-        let info = self
-            .identity
-            .as_ref()
-            .filter(|_| seen)
-            .map(|identity| Arc::new(identity.client_info(options.info.clone())));
+        let info = if seen { self.shown(&options.info) } else { None };
         let expiry = Expiry::at(options.expire_at);
-        self.subscriptions.add(Details { channel: local, flags, asked: 0, expiry, info: info.clone() });
+        self.subscriptions.add(Details {
+            channel: local,
+            flags,
+            asked: CallToken::NOBODY,
+            expiry,
+            info: info.clone(),
+        });
         // Reading them, and making patches of them, is work whether they are large in the reply or not.
         cx.cost += start.publications.iter().map(|publication| publication.data.len()).sum::<usize>();
         let result = self.result(cx, &options, &requested, &start, delta);
@@ -207,13 +216,25 @@ impl Session {
                 let token = self.token();
                 let call = Call::PresenceAdd { channel: record, client: self.id, info };
                 let stage = Stage::Listing { token, local, result: Box::new(result) };
-                self.entering.push(Entering { number, channel, purpose, options, requested, stage });
+                self.entering.push(Entering { number, channel, purpose, options, requested, stage, held });
                 if let Purpose::Command(id) = purpose {
                     self.busy = Some(Box::new(Busy { token, id, what: Waiting::Enter }));
                 }
                 self.call(cx, token, call);
             }
-            _ => self.complete(cx, &channel, purpose, result),
+            _ => {
+                self.complete(cx, &channel, purpose, result);
+                self.deliver_held(cx, held);
+            }
         }
+    }
+
+    /// Returns this client as others see it with a subscription of this info. Subscriptions with the same info share
+    /// it.
+    fn shown(&self, chan_info: &Bytes) -> Option<Arc<ClientInfo>> {
+        let identity = self.identity.as_ref()?;
+        let mut known = self.subscriptions.special().iter().filter_map(|own| own.info.as_ref());
+        let same = known.find(|known| known.chan_info == *chan_info && known.conn_info == identity.info);
+        Some(same.map_or_else(|| Arc::new(identity.client_info(chan_info.clone())), Arc::clone))
     }
 }

@@ -1,6 +1,7 @@
 //! The list of what one connection is subscribed to.
 
 use crate::capacity::grown;
+use crate::handle::CallToken;
 use crate::lazy_vec::LazyVec;
 use crate::publication::ClientInfo;
 use crate::session::expiry::Expiry;
@@ -23,7 +24,7 @@ pub(in crate::session) struct Details {
     pub(in crate::session) channel: u32,
     pub(in crate::session) flags: u8,
     /// The last question whether it may go on. An answer to another one is about a subscription that is gone.
-    pub(in crate::session) asked: u32,
+    pub(in crate::session) asked: CallToken,
     pub(in crate::session) expiry: Expiry,
     /// Info that others see with it, if they see it at all.
     pub(in crate::session) info: Option<Arc<ClientInfo>>,
@@ -48,7 +49,7 @@ impl Details {
     }
 
     fn is_plain(&self) -> bool {
-        self.flags == 0 && self.asked == 0 && self.expiry == Expiry::NEVER && self.info.is_none()
+        self.flags == 0 && !self.asked.is_awaited() && self.expiry == Expiry::NEVER && self.info.is_none()
     }
 }
 
@@ -110,7 +111,7 @@ impl Subscriptions {
     }
 
     /// Notes under which number it was asked whether one may go on.
-    pub(in crate::session) fn set_asked(&mut self, channel: u32, asked: u32) {
+    pub(in crate::session) fn set_asked(&mut self, channel: u32, asked: CallToken) {
         if let Some(own) = self.details.iter_mut().find(|own| own.channel == channel) {
             own.asked = asked;
         } else if self.contains(channel) {
@@ -162,6 +163,11 @@ mod tests {
         assert!(all.channels.capacity() <= 112, "room for {}", all.channels.capacity());
     }
 
+    fn tokens() -> [CallToken; 4] {
+        let first = CallToken::NOBODY.next();
+        [CallToken::NOBODY, first, first.next(), first.next().next()]
+    }
+
     #[test]
     fn what_is_not_plain_comes_and_goes_with_its_subscription() {
         let mut all = Subscriptions::default();
@@ -169,11 +175,12 @@ mod tests {
             let flags = if channel % 2 == 0 { Details::PRESENCE } else { 0 };
             all.add(Details { channel, flags, ..Details::default() });
         }
-        all.set_asked(3, 7);
-        all.set_asked(4, 8);
-        all.set_asked(9, 9);
+        let [none, first, second, third] = tokens();
+        all.set_asked(3, first);
+        all.set_asked(4, second);
+        all.set_asked(9, third);
         assert_eq!(all.special().len(), 4);
-        for (channel, asked) in [(0, 0), (4, 8), (3, 7), (1, 0)] {
+        for (channel, asked) in [(0, none), (4, second), (3, first), (1, none)] {
             assert!(all.contains(channel));
             let own = all.take(channel).unwrap();
             assert_eq!((own.channel, own.asked), (channel, asked));

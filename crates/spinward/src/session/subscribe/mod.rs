@@ -13,6 +13,9 @@ mod tell;
 use crate::channel::local::stream::Cursor;
 use crate::channel::record::Channel;
 use crate::event::SubscribeOptions;
+use crate::handle::CallToken;
+use crate::lazy_vec::LazyVec;
+use crate::mailbox::inbox::Delivering;
 use crate::publication::Position;
 use crate::session::subscribe::list::Details;
 use spinward_wire::filter::Filter;
@@ -22,12 +25,14 @@ use std::sync::Arc;
 /// A subscription on its way into a channel.
 pub(super) struct Entering {
     /// Names the entry within the session.
-    pub(super) number: u32,
+    pub(super) number: CallToken,
     pub(super) channel: Arc<str>,
     pub(super) purpose: Purpose,
     pub(super) options: Box<SubscribeOptions>,
     pub(super) requested: Requested,
     pub(super) stage: Stage,
+    /// Publications for this connection alone, which follow the reply.
+    pub(super) held: LazyVec<Box<Delivering>>,
 }
 
 impl Entering {
@@ -42,7 +47,7 @@ pub(super) enum Stage {
     /// A remote broker is asked. The place in the channel is held.
     Entering { record: Arc<Channel>, local: u32 },
     /// It is in; the presence store is asked, under this token.
-    Listing { token: u32, local: u32, result: Box<SubscribeResult> },
+    Listing { token: CallToken, local: u32, result: Box<SubscribeResult> },
 }
 
 /// Origin of the request.

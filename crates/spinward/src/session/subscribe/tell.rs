@@ -5,6 +5,7 @@ use crate::channel::local::special::SubscriberFlags;
 use crate::channel::local::start::StartState;
 use crate::channel::record::Channel;
 use crate::event::SubscribeOptions;
+use crate::handle::CallToken;
 use crate::id::ClientId;
 use crate::mailbox::call::Call;
 use crate::publication::Publication;
@@ -23,7 +24,7 @@ impl Session {
     pub(in crate::session) fn on_presence_added(
         &mut self,
         cx: &mut Cx<'_>,
-        token: u32,
+        token: CallToken,
         channel: Arc<Channel>,
         (client, user): (ClientId, Arc<str>),
         ok: bool,
@@ -42,6 +43,7 @@ impl Session {
         let Stage::Listing { result, .. } = entering.stage else { return };
         if ok {
             self.complete(cx, &entering.channel, entering.purpose, *result);
+            self.deliver_held(cx, entering.held);
         } else {
             self.leave_channel(cx, &entering.channel, &UnsubscribeCode::INSUFFICIENT_STATE);
             self.enter_failed(cx, entering.purpose, ErrorCode::INTERNAL);
@@ -90,9 +92,9 @@ impl Session {
     }
 
     /// A join or leave of this client is to be queued: its next command waits for that, unless one is under way.
-    pub(in crate::session) fn announcing(&mut self) -> u32 {
+    pub(in crate::session) fn announcing(&mut self) -> CallToken {
         if self.busy.as_ref().is_some_and(|busy| !matches!(busy.what, Waiting::Announced)) {
-            return 0;
+            return CallToken::NOBODY;
         }
         let token = self.token();
         self.busy = Some(Box::new(Busy { token, id: 0, what: Waiting::Announced }));
@@ -141,8 +143,12 @@ impl Session {
             recoverable: options.recovery,
             positioned,
             epoch: start.top.epoch.as_ref().to_owned(),
-            // A client that is brought up to date counts on from where it was.
-            offset: if recovered { requested.since.offset } else { start.top.offset },
+            // A client that is brought up to date counts on from where it was. An old one is told the top.
+            offset: if recovered && !self.dialect.is_v1() {
+                requested.since.offset
+            } else {
+                start.top.offset
+            },
             publications: if recovered { self.publications(start, delta) } else { Vec::new() },
             recovered,
             was_recovering: requested.recover || options.recovery && options.cache && options.auto_recover,
