@@ -1,0 +1,3 @@
+-- Returns all entries.
+tidy()
+return redis.call('HVALS', KEYS[2])
