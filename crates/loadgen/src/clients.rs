@@ -123,7 +123,8 @@ impl Set {
     fn command(&mut self, poll: &Poll, command: &Value) -> Result<(), Error> {
         match text(command, "op", "") {
             "connect" => {
-                let plan = Plan::from_command(command)?;
+                let mut plan = Plan::from_command(command)?;
+                plan.encrypt(command, self.plan.as_ref().and_then(|before| before.tls.clone()))?;
                 // A second `connect` with a larger count adds to what is there.
                 if plan.count < self.conns.len() {
                     return Err("connect: fewer connections than there are; drop them first".into());
@@ -256,7 +257,7 @@ impl Set {
         let was_live = conn.state == State::Live;
         let mut result = Ok(true);
         if event.is_writable() {
-            result = conn.writable(plan).map(|()| true);
+            result = conn.writable(plan, index).map(|()| true);
         }
         if event.is_readable() && matches!(result, Ok(true)) {
             let ends = event.is_read_closed() || event.is_error();
@@ -296,15 +297,17 @@ impl Set {
         for (index, conn) in self.conns.iter_mut().enumerate() {
             let Some(conn) = conn else { continue };
             let channel = format!("{channel}{}", index / share);
+            let data = || {
+                let mut data = Vec::new();
+                payload::write(&mut data, 0, 0, size);
+                data
+            };
             let request = match kind {
-                "publish" => {
-                    let mut data = Vec::new();
-                    payload::write(&mut data, 0, 0, size);
-                    protocol::publish(9, channel, data)
-                }
+                "publish" => protocol::publish(9, channel, data()),
+                "rpc" => protocol::rpc(9, channel, data()),
                 "history" => protocol::history(9, channel, limit),
                 "presence" => protocol::presence(9, channel),
-                other => return Err(format!("command {other}: publish, history or presence").into()),
+                other => return Err(format!("command {other}: publish, rpc, history or presence").into()),
             };
             conn.start_loop(&request, until)?;
         }

@@ -4,10 +4,13 @@ use crate::frame;
 use crate::payload;
 use crate::plan::Plan;
 use crate::protocol::{self, Encoding, Kind, Position};
-use crate::{clock, histogram::Histogram};
+use crate::stream::{self, Transport};
+use crate::{clock, histogram::Histogram, tls};
 use mio::net::TcpStream;
+use rustls::ClientConnection;
 use socket2::{Domain, Protocol, Socket, Type};
 use spinward_wire::message::Command;
+use spinward_wire::ws::{Event, Inflater, Limits, Reader};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
@@ -81,8 +84,10 @@ pub(crate) enum State {
 /// One connection.
 pub(crate) struct Conn {
     pub(crate) stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     pub(crate) state: State,
     encoding: Encoding,
+    transport: Transport,
     /// Start of a message that is not whole yet.
     spill: Vec<u8>,
     /// Bytes that the socket did not take.
@@ -117,8 +122,10 @@ impl Conn {
         }
         Ok(Self {
             stream: TcpStream::from_std(socket.into()),
+            tls: plan.tls.as_ref().map(|config| tls::connection(config, index)).transpose()?,
             state: State::Connecting,
             encoding: plan.encoding,
+            transport: plan.transport,
             spill: Vec::new(),
             unsent: Vec::new(),
             last_number: None,
@@ -133,7 +140,7 @@ impl Conn {
     }
 
     /// The socket may take bytes.
-    pub(crate) fn writable(&mut self, plan: &Plan) -> io::Result<()> {
+    pub(crate) fn writable(&mut self, plan: &Plan, index: usize) -> io::Result<()> {
         if self.state == State::Connecting {
             if let Some(error) = self.stream.take_error()? {
                 return Err(error);
@@ -143,7 +150,14 @@ impl Conn {
                 return Ok(());
             }
             self.state = State::Upgrading;
-            self.unsent = protocol::upgrade(&plan.address.to_string(), plan.encoding);
+            let commands = match plan.transport {
+                Transport::HttpStream | Transport::Sse => self.commands(plan, index),
+                _ => Vec::new(),
+            };
+            self.unsent = match stream::request(plan, index, &commands) {
+                Some((request, _)) => request,
+                None => protocol::upgrade(&plan.address.to_string(), plan.encoding, plan.deflate),
+            };
         }
         self.flush()
     }
@@ -158,7 +172,11 @@ impl Conn {
         ends: bool,
     ) -> io::Result<bool> {
         loop {
-            let n = match self.stream.read(scratch) {
+            let read = match &mut self.tls {
+                Some(tls) => tls::read(tls, &mut self.stream, scratch),
+                None => self.stream.read(scratch),
+            };
+            let n = match read {
                 Ok(0) => return Ok(false),
                 Ok(n) => n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(true),
@@ -180,7 +198,7 @@ impl Conn {
                 }
             }
             // A short read has emptied the socket, and with edges the next bytes raise the next one.
-            if n < scratch.len() && !ends {
+            if n < scratch.len() && !ends && self.tls.is_none() {
                 return Ok(true);
             }
         }
@@ -199,23 +217,62 @@ impl Conn {
         let mut used = 0;
         if self.state == State::Upgrading {
             let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(0) };
-            if !bytes.starts_with(b"HTTP/1.1 101") {
+            let status: &[u8] = match self.transport {
+                Transport::WebSocket => b"HTTP/1.1 101",
+                _ => b"HTTP/1.1 200",
+            };
+            if !bytes.starts_with(status) {
                 let line = bytes.split(|b| *b == b'\r').next().unwrap_or_default();
                 return Err(io::Error::other(format!("no upgrade: {}", String::from_utf8_lossy(line))));
             }
             used = end + 4;
-            self.join(plan, index)?;
+            match stream::request(plan, index, b"") {
+                Some((_, replies)) => self.state = State::Joining(replies),
+                None => self.join(plan, index)?,
+            }
+        }
+        if self.transport != Transport::WebSocket {
+            return Ok(used + self.lines(tally, &bytes[used..]));
         }
         loop {
             let frame = frame::read(&bytes[used..]).map_err(io::Error::other)?;
             let Some(frame) = frame else { return Ok(used) };
+            let whole = &bytes[used..used + frame.length];
             used += frame.length;
-            self.frame(tally, frame.opcode, frame.body)?;
+            if !frame.compressed {
+                self.frame(tally, frame.opcode, frame.body)?;
+            } else if !plan.deflate {
+                return Err(io::Error::other("extension bit"));
+            } else if matches!(self.state, State::Joining(_)) {
+                self.frame(tally, frame.opcode, &inflated(whole)?)?;
+            } else {
+                // Nothing but pushes is compressed here: a ping is too small.
+                tally.frames += 1;
+                tally.deliveries += 1;
+                tally.last = clock::now();
+            }
         }
     }
 
     /// Sends connect and all subscribes in one frame.
     fn join(&mut self, plan: &Plan, index: usize) -> io::Result<()> {
+        let commands = self.first(plan, index);
+        self.encoding.write(&mut self.unsent, &commands);
+        self.state = State::Joining(u32::try_from(commands.len()).unwrap_or(u32::MAX));
+        self.flush()
+    }
+
+    /// Connect and all subscribes, as the body of a request.
+    fn commands(&self, plan: &Plan, index: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        for command in self.first(plan, index) {
+            self.encoding.append(&mut body, &command);
+        }
+        body
+    }
+
+    /// Connect and all subscribes.
+    fn first(&self, plan: &Plan, index: usize) -> Vec<Command> {
         let token = plan.signer.as_ref().map(|signer| signer.token(&plan.user(index)));
         let mut commands = vec![protocol::connect(1, token)];
         let mut id = 1;
@@ -226,9 +283,17 @@ impl Conn {
             protocol::wish(&mut subscribe, plan.delta, plan.filter(index));
             commands.push(subscribe);
         }
-        self.encoding.write(&mut self.unsent, &commands);
-        self.state = State::Joining(id);
-        self.flush()
+        commands
+    }
+
+    /// Messages of a response. They bring no frames, and nothing is sent in the same connection.
+    fn lines(&mut self, tally: &mut Tally, bytes: &[u8]) -> usize {
+        let used = stream::messages(bytes, |kind, message| {
+            tally.frames += 1;
+            self.message(tally, kind, message);
+        });
+        self.unsent.clear();
+        used
     }
 
     fn frame(&mut self, tally: &mut Tally, opcode: u8, body: &[u8]) -> io::Result<()> {
@@ -247,12 +312,16 @@ impl Conn {
             frame::PONG => {}
             _ => return Err(io::Error::other("unknown opcode")),
         }
-        if self.unsent.is_empty() { Ok(()) } else { self.flush() }
+        if self.unsent.is_empty() && self.tls.is_none() { Ok(()) } else { self.flush() }
     }
 
     fn messages(&mut self, tally: &mut Tally, body: &[u8]) {
+        self.encoding.messages(body, |kind, message| self.message(tally, kind, message));
+    }
+
+    fn message(&mut self, tally: &mut Tally, kind: Kind, message: &[u8]) {
         let Self { encoding, state, unsent, last_number, unnumbered, position, looping, .. } = self;
-        encoding.messages(body, |kind, message| match kind {
+        match kind {
             Kind::Push if *unnumbered => {
                 tally.deliveries += 1;
                 tally.last = clock::now();
@@ -309,12 +378,16 @@ impl Conn {
                     }
                 }
             }
-        });
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
+            let written = match &mut self.tls {
+                Some(tls) => tls::write(tls, &mut self.stream, &self.unsent),
+                None => self.stream.write(&self.unsent),
+            };
+            match written {
                 Ok(n) if n == self.unsent.len() => self.unsent = Vec::new(),
                 Ok(n) => drop(self.unsent.drain(..n)),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -322,6 +395,22 @@ impl Conn {
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
+        match &mut self.tls {
+            Some(tls) => tls::flush(tls, &mut self.stream),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The message of one compressed frame.
+fn inflated(frame: &[u8]) -> io::Result<Vec<u8>> {
+    let (mut frame, limits) = (frame.to_vec(), Limits::of(16 << 20));
+    let (_, event) = Reader::client().with_deflate().read(&limits, &mut frame);
+    match event.map_err(io::Error::other)? {
+        Some(Event::Compressed(message)) => Inflater::default()
+            .inflate(&limits, &message)
+            .map(|message| message.to_vec())
+            .map_err(io::Error::other),
+        other => Err(io::Error::other(format!("{other:?} in place of a compressed message"))),
     }
 }

@@ -14,6 +14,8 @@ const KEY: [u8; 4] = [0x5b, 0x17, 0xc3, 0x2e];
 /// One whole frame at the start of a buffer.
 pub(crate) struct Frame<'a> {
     pub(crate) opcode: u8,
+    /// The frame is a compressed message.
+    pub(crate) compressed: bool,
     pub(crate) body: &'a [u8],
     pub(crate) length: usize,
 }
@@ -22,9 +24,10 @@ pub(crate) struct Frame<'a> {
 /// send here: a fragment, an extension bit, a mask.
 pub(crate) fn read(bytes: &[u8]) -> Result<Option<Frame<'_>>, &'static str> {
     let [first, second, ..] = *bytes else { return Ok(None) };
-    if first & 0xf0 != 0x80 {
+    if first & 0xb0 != 0x80 {
         return Err("fragment or extension bit");
     }
+    let compressed = first & 0x40 != 0;
     if second & 0x80 != 0 {
         return Err("masked frame");
     }
@@ -40,7 +43,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Option<Frame<'_>>, &'static str> {
         short => (2, usize::from(short)),
     };
     let length = head.checked_add(size).ok_or("length")?;
-    Ok(bytes.get(head..length).map(|body| Frame { opcode: first & 0x0f, body, length }))
+    Ok(bytes.get(head..length).map(|body| Frame { opcode: first & 0x0f, compressed, body, length }))
 }
 
 /// Appends one masked frame.

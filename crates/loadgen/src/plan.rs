@@ -2,8 +2,12 @@
 
 use crate::control::{Error, flag, number, text};
 use crate::protocol::{Encoding, Signer};
+use crate::stream::Transport;
+use crate::tls;
+use rustls::ClientConfig;
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// Connections from one loopback address. More make the kernel search long for a free port, which slows
 /// connecting and is charged to the server as well.
@@ -17,6 +21,11 @@ pub(crate) struct Plan {
     pub(crate) count: usize,
     /// Codec.
     pub(crate) encoding: Encoding,
+    /// Offers permessage-deflate. What comes compressed is not inflated once the handshake is over: each such frame
+    /// counts as a delivery without a number.
+    pub(crate) deflate: bool,
+    /// Transport.
+    pub(crate) transport: Transport,
     /// A bare TCP connection that only reads: the floor's subscriber.
     pub(crate) raw: bool,
     /// Signs the tokens; `None` connects without.
@@ -40,6 +49,8 @@ pub(crate) struct Plan {
     /// So many tags filters, shared evenly; every publication with the tag `n` of [`crate::publish`] passes each.
     /// 0 for none.
     filters: usize,
+    /// Connects over TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     /// First connection number, so that several processes differ in users, channels and source addresses.
     first: usize,
 }
@@ -51,13 +62,18 @@ impl Plan {
         let encoding = match text(command, "encoding", "json") {
             "json" => Encoding::Json,
             "protobuf" => Encoding::Protobuf,
+            "old-json" => Encoding::OldJson,
             other => return Err(format!("encoding {other}: json or protobuf").into()),
         };
+        let transport = text(command, "transport", "websocket");
+        let transport = Transport::of(transport).ok_or_else(|| format!("transport {transport}"))?;
         let size = |name, default| usize::try_from(number(command, name, default)).unwrap_or(usize::MAX);
         Ok(Self {
             address,
             count: size("count", 1),
             encoding,
+            deflate: flag(command, "deflate"),
+            transport,
             raw: flag(command, "raw"),
             signer: command.get("secret").and_then(Value::as_str).map(Signer::new),
             subscriptions: size("subscriptions", 0),
@@ -69,6 +85,7 @@ impl Plan {
             recover: flag(command, "recover"),
             delta: flag(command, "delta"),
             filters: size("filters", 0),
+            tls: None,
             first: size("first", 0),
         })
     }
@@ -93,6 +110,22 @@ impl Plan {
         let block = (self.first + connection) / PER_SOURCE;
         let (high, low) = (block / 200 % 200, block % 200);
         SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, high as u8, 2 + low as u8)), 0)
+    }
+
+    /// The client's side of TLS, taken over from the plan before where sessions are to be resumed.
+    pub(crate) fn encrypt(
+        &mut self,
+        command: &Value,
+        before: Option<Arc<ClientConfig>>,
+    ) -> Result<(), Error> {
+        self.tls = match text(command, "tls", "") {
+            "" => None,
+            "full" => Some(tls::config(false)?),
+            "resumable" => Some(tls::config(true)?),
+            "resumed" => Some(before.ok_or("no connections before that could be resumed")?),
+            other => return Err(format!("tls {other}: full, resumable or resumed").into()),
+        };
+        Ok(())
     }
 
     pub(crate) fn may_stall(&self, connection: usize) -> bool {

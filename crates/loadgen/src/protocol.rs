@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message as _;
 use spinward_wire::message::{
-    Command, ConnectRequest, FilterNode, HistoryRequest, PresenceRequest, PublishRequest, Reply,
+    Command, ConnectRequest, FilterNode, HistoryRequest, PresenceRequest, PublishRequest, RPCRequest, Reply,
     SubscribeRequest,
 };
 
@@ -15,6 +15,8 @@ use spinward_wire::message::{
 pub(crate) enum Encoding {
     Json,
     Protobuf,
+    /// JSON of protocol version 1, in which connections subscribe and receive.
+    OldJson,
 }
 
 /// Last position of a subscription.
@@ -43,7 +45,7 @@ pub(crate) struct Answer {
 impl Encoding {
     pub(crate) fn opcode(self) -> u8 {
         match self {
-            Self::Json => frame::TEXT,
+            Self::Json | Self::OldJson => frame::TEXT,
             Self::Protobuf => frame::BINARY,
         }
     }
@@ -52,7 +54,8 @@ impl Encoding {
     pub(crate) fn pong(self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
-            Self::Json => frame::write(&mut out, frame::TEXT, b"{}"),
+            // The old version has no pings of its own.
+            Self::Json | Self::OldJson => frame::write(&mut out, frame::TEXT, b"{}"),
             Self::Protobuf => frame::write(&mut out, frame::BINARY, &[0]),
         }
         out
@@ -61,23 +64,29 @@ impl Encoding {
     /// Appends one frame with the given commands.
     pub(crate) fn write(self, out: &mut Vec<u8>, commands: &[Command]) {
         let mut body = Vec::with_capacity(64 * commands.len());
-        for command in commands {
-            match self {
-                Self::Json => json(&mut body, command),
-                Self::Protobuf => body.extend_from_slice(&command.encode_length_delimited_to_vec()),
-            }
-        }
+        commands.iter().for_each(|command| self.append(&mut body, command));
         frame::write(out, self.opcode(), &body);
+    }
+
+    /// Appends a command to others.
+    pub(crate) fn append(self, body: &mut Vec<u8>, command: &Command) {
+        match self {
+            Self::Json => json(body, command),
+            Self::OldJson => old_json(body, command),
+            Self::Protobuf => body.extend_from_slice(&command.encode_length_delimited_to_vec()),
+        }
     }
 
     /// Calls `each` with every message of a frame.
     pub(crate) fn messages(self, mut body: &[u8], mut each: impl FnMut(Kind, &[u8])) {
         match self {
-            Self::Json => {
+            Self::Json | Self::OldJson => {
                 for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                     let kind = match line {
                         b"{}" => Kind::Ping,
-                        line if line.starts_with(b"{\"push\"") => Kind::Push,
+                        line if line.starts_with(b"{\"push\"") || line.starts_with(b"{\"result\"") => {
+                            Kind::Push
+                        }
                         _ => Kind::Reply,
                     };
                     each(kind, line);
@@ -101,7 +110,7 @@ impl Encoding {
     /// The error of a reply in a closed loop, which reads whole only those that may hold one.
     pub(crate) fn quick_error(self, message: &[u8]) -> Option<u32> {
         let suspect = match self {
-            Self::Json => memchr::memmem::find(message, b"\"error\"").is_some(),
+            Self::Json | Self::OldJson => memchr::memmem::find(message, b"\"error\"").is_some(),
             Self::Protobuf => true,
         };
         if suspect { self.answer(message).error } else { None }
@@ -110,18 +119,21 @@ impl Encoding {
     /// Reads a reply.
     pub(crate) fn answer(self, message: &[u8]) -> Answer {
         match self {
-            Self::Json => json_answer(message),
+            // Errors are the same in both versions.
+            Self::Json | Self::OldJson => json_answer(message),
             Self::Protobuf => protobuf_answer(message),
         }
     }
 }
 
 /// The request that opens a WebSocket.
-pub(crate) fn upgrade(host: &str, encoding: Encoding) -> Vec<u8> {
+pub(crate) fn upgrade(host: &str, encoding: Encoding, deflate: bool) -> Vec<u8> {
     let query = if encoding == Encoding::Protobuf { "?format=protobuf" } else { "" };
+    let offer =
+        if deflate { "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" } else { "" };
     format!(
         "GET /connection/websocket{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
     )
     .into_bytes()
 }
@@ -188,6 +200,11 @@ pub(crate) fn presence(id: u32, channel: String) -> Command {
     Command { id, presence: Some(PresenceRequest { channel }), ..Default::default() }
 }
 
+pub(crate) fn rpc(id: u32, method: String, data: Vec<u8>) -> Command {
+    let rpc = RPCRequest { method, data: data.into() };
+    Command { id, rpc: Some(rpc), ..Default::default() }
+}
+
 /// Appends one command as a line of JSON. Channel names of the runs need no escape.
 fn json(out: &mut Vec<u8>, command: &Command) {
     if !out.is_empty() {
@@ -217,8 +234,24 @@ fn json(out: &mut Vec<u8>, command: &Command) {
         format!("{{\"id\":{id},\"history\":{{\"channel\":\"{}\",\"limit\":{}}}}}", h.channel, h.limit)
     } else if let Some(p) = &command.presence {
         format!("{{\"id\":{id},\"presence\":{{\"channel\":\"{}\"}}}}", p.channel)
+    } else if let Some(rpc) = &command.rpc {
+        let data = String::from_utf8_lossy(&rpc.data);
+        format!("{{\"id\":{id},\"rpc\":{{\"method\":\"{}\",\"data\":{data}}}}}", rpc.method)
     } else {
         String::from("{}")
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// The same for version 1: what subscribers need.
+fn old_json(out: &mut Vec<u8>, command: &Command) {
+    let id = command.id;
+    let text = match (&command.connect, &command.subscribe) {
+        (Some(connect), _) => format!("{{\"id\":{id},\"params\":{{\"token\":\"{}\"}}}}\n", connect.token),
+        (_, Some(subscribe)) => {
+            format!("{{\"id\":{id},\"method\":1,\"params\":{{\"channel\":\"{}\"}}}}\n", subscribe.channel)
+        }
+        _ => format!("{{\"id\":{id},\"method\":7}}\n"),
     };
     out.extend_from_slice(text.as_bytes());
 }
@@ -271,6 +304,9 @@ mod tests {
         let push = Reply { push: Some(Default::default()), ..Default::default() };
         body.extend(push.encode_length_delimited_to_vec());
         body.extend(Reply { id: 1, ..Default::default() }.encode_length_delimited_to_vec());
+        let mut old = Vec::new();
+        Encoding::OldJson.messages(b"{\"id\":1,\"result\":{}}\n{\"result\":{}}\n", |kind, _| old.push(kind));
+        assert!(matches!(old[..], [Kind::Reply, Kind::Push]));
         seen.clear();
         Encoding::Protobuf.messages(&body, |kind, _| seen.push(kind));
         assert!(matches!(seen[..], [Kind::Ping, Kind::Push, Kind::Reply]));

@@ -284,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TestClient<S> {
         let mut bytes = std::mem::take(&mut self.received);
         let mut at = 0;
         while at < bytes.len() {
-            let (used, event) = self.reader.read(&Limits { message: LARGEST }, &mut bytes[at..]);
+            let (used, event) = self.reader.read(&Limits::of(LARGEST), &mut bytes[at..]);
             at += used;
             match event.map_err(|error| ClientError::Protocol(error.into()))? {
                 Some(Event::Text(payload) | Event::Binary(payload)) => {

@@ -12,7 +12,9 @@ use spinward::engine::broker::{
 };
 use spinward::sim::{Tasks, give_way};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
 /// How often it misbehaves, in so many of 1,000 occasions.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,9 +57,22 @@ struct State {
     sinks: BTreeMap<usize, Sink>,
     /// Times that the connection of a node broke.
     interruptions: BTreeMap<usize, u64>,
+    /// Reads that were asked for, by channel.
+    reads: BTreeMap<String, u64>,
+    /// While it is stopped, those who wait until it goes on.
+    stopped: Option<Vec<Waker>>,
+    /// Changes of interest that are not answered, by node and channel: they have their effect in this order.
+    changes: BTreeMap<(usize, String), Changes>,
     /// What is on its way, by node and channel.
     queues: BTreeMap<(usize, String), Queue>,
     misdeeds: Misdeeds,
+}
+
+#[derive(Default)]
+struct Changes {
+    next: u64,
+    done: u64,
+    waiting: Vec<Waker>,
 }
 
 struct Stream {
@@ -69,6 +84,7 @@ struct Stream {
 }
 
 /// The broker as one node has it.
+#[derive(Clone)]
 struct Link {
     shared: Arc<Shared>,
     node: usize,
@@ -93,6 +109,30 @@ impl SimBroker {
         self.0.state.lock().misdeeds = misdeeds;
     }
 
+    /// Returns the number of reads of a channel that nodes have asked for.
+    #[must_use]
+    pub fn reads(&self, channel: &str) -> u64 {
+        self.0.state.lock().reads.get(channel).copied().unwrap_or_default()
+    }
+
+    /// Stops: nothing is answered, and nothing is delivered. What it is asked meanwhile has its effect once it goes on.
+    pub fn stop(&self) {
+        self.0.state.lock().stopped.get_or_insert_default();
+    }
+
+    /// Goes on after a stop.
+    pub fn go_on(&self) {
+        let waiting = self.0.state.lock().stopped.take();
+        waiting.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Returns the channels that it delivers to a node.
+    #[must_use]
+    pub fn interest(&self, node: usize) -> BTreeSet<String> {
+        let state = self.0.state.lock();
+        state.interest.iter().filter(|(of, _)| *of == node).map(|(_, channel)| channel.clone()).collect()
+    }
+
     /// Forgets a node that is gone.
     pub fn forget(&self, node: usize) {
         let mut state = self.0.state.lock();
@@ -106,6 +146,9 @@ impl SimBroker {
         let Shared { state, random, log, .. } = &*self.0;
         let (sink, channel, stream, event, times) = {
             let mut state = state.lock();
+            if state.stopped.is_some() {
+                return false;
+            }
             let waiting: Vec<_> = state
                 .queues
                 .iter()
@@ -315,6 +358,50 @@ impl Stream {
     }
 }
 
+impl Shared {
+    /// Ready while it is not stopped.
+    async fn running(&self) {
+        poll_fn(|cx| match &mut self.state.lock().stopped {
+            None => Poll::Ready(()),
+            Some(waiting) => {
+                waiting.push(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Returns true once all changes of interest before this one are answered.
+    fn is_turn(&self, key: &(usize, String), number: u64) -> bool {
+        self.state.lock().changes.get(key).is_none_or(|changes| changes.done >= number)
+    }
+
+    /// Ready once that is true.
+    async fn turn(&self, key: &(usize, String), number: u64) {
+        poll_fn(|cx| {
+            if self.is_turn(key, number) {
+                return Poll::Ready(());
+            }
+            if let Some(changes) = self.state.lock().changes.get_mut(key) {
+                changes.waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A change of interest is answered.
+    fn end_turn(&self, key: &(usize, String)) {
+        let mut state = self.state.lock();
+        let Some(changes) = state.changes.get_mut(key) else { return };
+        changes.done += 1;
+        changes.waiting.drain(..).for_each(Waker::wake);
+        if changes.done == changes.next {
+            state.changes.remove(key);
+        }
+    }
+}
+
 impl Link {
     /// Answers by the seed: now or later, right or with an error, before or after the effect.
     fn answer<T: Send + 'static>(
@@ -334,13 +421,15 @@ impl Link {
             (true, true) => effect(&mut shared.state.lock()).and(Err(failed())),
             (true, false) => Err(failed()),
         };
-        if !random.permille(tarry) {
+        let tarries = random.permille(tarry);
+        if !tarries && state.lock().stopped.is_none() {
             return Answer::Now(act(&self.shared));
         }
-        let (before, after) = (random.below(6) as u32, random.below(6) as u32);
+        let (before, after) = if tarries { (random.below(6) as u32, random.below(6) as u32) } else { (0, 0) };
         let shared = Arc::clone(&self.shared);
         Answer::later(async move {
             give_way(before).await;
+            shared.running().await;
             let result = act(&shared);
             give_way(after).await;
             result
@@ -382,6 +471,7 @@ impl Broker for Link {
 
     fn read(&self, channel: &str, read: Read, _: HistoryOptions) -> Answer<Result<Slice, BrokerError>> {
         let name = channel.to_owned();
+        *self.shared.state.lock().reads.entry(name.clone()).or_default() += 1;
         self.answer(channel, move |state| state.read(&name, &read))
     }
 
@@ -396,20 +486,42 @@ impl Broker for Link {
     fn interest(&self, changes: &[(Arc<str>, Interest)]) {
         for (channel, asked) in changes {
             let (key, asked) = ((self.node, channel.to_string()), *asked);
-            let answer = self.answer(channel, move |state| {
-                if asked == Interest::Wanted {
-                    state.interest.insert(key);
-                } else {
-                    state.interest.remove(&key);
-                    state.queues.remove(&key);
-                }
-                Ok(())
-            });
+            let number = {
+                let mut state = self.shared.state.lock();
+                let changes = state.changes.entry(key.clone()).or_default();
+                changes.next += 1;
+                changes.next - 1
+            };
+            let (link, name, of) = (self.clone(), Arc::clone(channel), key.clone());
+            let change = move || {
+                link.answer(&name, move |state| {
+                    if asked == Interest::Wanted {
+                        state.interest.insert(of);
+                    } else {
+                        state.interest.remove(&of);
+                        state.queues.remove(&of);
+                    }
+                    Ok(())
+                })
+            };
+            // A former request for the channel may be on its way still, if it was given up.
+            let answer = if self.shared.is_turn(&key, number) {
+                change()
+            } else {
+                let (shared, key) = (Arc::clone(&self.shared), key.clone());
+                Answer::later(async move {
+                    shared.turn(&key, number).await;
+                    change().wait().await
+                })
+            };
             let sink = self.shared.state.lock().sinks.get(&self.node).cloned();
             let Some(sink) = sink else { continue };
             let channel = Arc::clone(channel);
             match answer {
-                Answer::Now(result) => sink.interest(&channel, asked, result),
+                Answer::Now(result) => {
+                    self.shared.end_turn(&key);
+                    sink.interest(&channel, asked, result);
+                }
                 Answer::Later(future) => {
                     let (shared, node) = (Arc::clone(&self.shared), self.node);
                     let interruptions = move |shared: &Shared| {
@@ -422,6 +534,7 @@ impl Broker for Link {
                         let broken = asked == Interest::Wanted && interruptions(&shared) != before;
                         let lost = || Err(BrokerError::Failed("the connection broke".into()));
                         sink.interest(&channel, asked, if broken { lost() } else { result });
+                        shared.end_turn(&key);
                     })
                 }
             }

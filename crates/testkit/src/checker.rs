@@ -1,6 +1,6 @@
 //! Judges a log: was every promise about delivery kept?
 //!
-//! A *segment* of a client in a channel begins with a subscription that starts anew: not recovering, or told
+//! A *segment* of a client in a channel begins with a subscription that starts fresh: not recovering, or told
 //! that it was not recovered. Within it, and over every recovery, nothing may be missing, doubled or swapped.
 
 mod control;
@@ -28,7 +28,7 @@ pub enum Check {
     Protocol,
     /// In a segment offsets go up by one.
     Segment,
-    /// One place in a stream holds one publication, whoever looks.
+    /// One place in a stream holds one publication, for every observer.
     Fork,
     /// A publisher's numbers go up in the order of offsets, each once.
     PublisherOrder,
@@ -50,7 +50,7 @@ pub enum Check {
     Applied,
     /// An operation is applied once.
     Once,
-    /// Whoever waits for other nodes is told when the time is over.
+    /// A caller that waits for other nodes is told when the time is over.
     Deadline,
     /// In the end every node knows every other, and none that is gone.
     Registry,
@@ -139,6 +139,7 @@ struct Checker<'a> {
     finals: BTreeMap<&'a str, Vec<Final<'a>>>,
     control: control::Control<'a>,
     failovers: Vec<usize>,
+    disturbed: Disturbed,
     calm: Option<usize>,
     now: u64,
     signal_ms: u64,
@@ -162,6 +163,18 @@ struct Invoked {
     n: u32,
     acked: bool,
 }
+
+/// Faults of real processes, of which nobody knows which publications they cost.
+#[derive(Default)]
+struct Disturbed {
+    /// Faults in progress.
+    open: usize,
+    /// Time at which one of them last began or was undone.
+    last: Option<u64>,
+}
+
+/// Time for which a fault of a real process may be the reason for an alarm.
+const AFTERMATH_MS: u64 = 20_000;
 
 /// Delay after which a publication may be taken for lost.
 const LATE_MS: u64 = 1_000;
@@ -308,6 +321,14 @@ impl<'a> Checker<'a> {
                     }
                 }
                 Fault::Failover => self.failovers.push(at),
+                Fault::Begun { .. } => {
+                    self.disturbed.open += 1;
+                    self.disturbed.last = Some(self.now);
+                }
+                Fault::Over { .. } => {
+                    self.disturbed.open = self.disturbed.open.saturating_sub(1);
+                    self.disturbed.last = Some(self.now);
+                }
                 _ => {}
             },
             Event::Opened { .. }
@@ -335,7 +356,12 @@ impl<'a> Checker<'a> {
             .views
             .iter()
             .filter(|((client, channel), _)| *client == c && ch.is_none_or(|ch| *channel == ch));
-        if !self.failovers.is_empty() || own.any(|((_, ch), view)| lost(ch) || self.is_late(ch, view)) {
+        let disturbed = self.disturbed.open > 0
+            || self.disturbed.last.is_some_and(|last| self.now <= last + AFTERMATH_MS);
+        if disturbed
+            || !self.failovers.is_empty()
+            || own.any(|((_, ch), view)| lost(ch) || self.is_late(ch, view))
+        {
             return;
         }
         let what = format!("client {c} was told of a loss in {} that was none", ch.unwrap_or("a channel"));

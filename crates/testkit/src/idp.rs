@@ -82,7 +82,7 @@ impl Idp {
         *self.behave.lock() = behave;
     }
 
-    /// One request. Whoever asks may go away at any time, which is no fault of the provider.
+    /// One request. The client may go away at any time, which is no fault of the provider.
     async fn answer(&self, mut socket: TcpStream) {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

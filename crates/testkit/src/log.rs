@@ -120,6 +120,16 @@ pub enum Fault {
         /// Channel.
         ch: String,
     },
+    /// Something was done to a real process or server, or to a connection between them. Written before.
+    Begun {
+        /// Name of the fault, and its target.
+        what: String,
+    },
+    /// It was undone.
+    Over {
+        /// Name of the fault, and its target.
+        what: String,
+    },
 }
 
 /// Something that the application wants done on all nodes.
@@ -155,7 +165,7 @@ pub enum Event {
     Channel {
         /// Channel.
         ch: String,
-        /// Publications kept; 0 is none.
+        /// Publications kept. 0: no history.
         history: usize,
         /// Most publications of a recovery; 0 is no limit.
         limit: usize,

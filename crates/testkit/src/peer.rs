@@ -2,7 +2,9 @@
 //! the log. It keeps positions and comes back with them, as the official SDKs do.
 
 use crate::log::{Event, Log, Seen};
+use crate::old::{self, Method, Old};
 use bytes::Bytes;
+use spinward_wire::framing::DelimitedReader;
 use spinward_wire::message::{
     self, Command, ConnectRequest, Push, Reply, SubscribeRequest, SubscribeResult, UnsubscribeRequest,
 };
@@ -10,18 +12,42 @@ use spinward_wire::ws::{self, Limits, Opcode, Reader};
 use spinward_wire::{Protocol, Replies, delta};
 use std::collections::BTreeMap;
 
+const LIMITS: Limits = Limits::of(64 << 20);
+
 /// One client over all of its connections.
 pub struct Peer {
     /// Its number in the log.
     pub c: u32,
     protocol: Protocol,
+    /// It speaks the protocol of 2018 to 2022.
+    old: Option<Old>,
+    carrier: Carrier,
     log: Log,
     reader: Reader,
+    /// Of a stream.
+    lines: DelimitedReader,
     phase: Phase,
+    /// Id that the server gave the connection.
+    client: String,
+    /// Session and node of a connection whose messages go by requests.
+    session: (String, String),
+    /// Subscriptions that the server has ended.
+    ended: u64,
     next_id: u32,
     asked: BTreeMap<u32, Asked>,
     subscriptions: BTreeMap<String, Subscription>,
     out: Vec<u8>,
+    /// Messages that go by requests.
+    messages: Vec<Bytes>,
+}
+
+/// Transport of a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// WebSocket.
+    WebSocket,
+    /// A response without an end, and a request for each message.
+    Requests,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,14 +92,39 @@ impl Peer {
         Self {
             c,
             protocol,
+            old: None,
+            carrier: Carrier::WebSocket,
             log,
             reader: Reader::client(),
+            lines: DelimitedReader::new(),
             phase: Phase::Off,
+            client: String::new(),
+            session: Default::default(),
+            ended: 0,
             next_id: 0,
             asked: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             out: Vec::new(),
+            messages: Vec::new(),
         }
+    }
+
+    /// A client with an SDK of that time, which knows of no deltas.
+    #[must_use]
+    pub fn of_old(c: u32, protocol: Protocol, log: Log, old: Old) -> Self {
+        Self { old: Some(old), ..Self::new(c, protocol, log) }
+    }
+
+    /// The same over another transport.
+    #[must_use]
+    pub fn over(self, carrier: Carrier) -> Self {
+        Self { carrier, ..self }
+    }
+
+    /// The transport that it uses.
+    #[must_use]
+    pub const fn carrier(&self) -> Carrier {
+        self.carrier
     }
 
     /// The encoding it speaks.
@@ -88,7 +139,7 @@ impl Peer {
             phase: SubPhase::Off,
             wanted: true,
             position: None,
-            delta,
+            delta: delta && self.old.is_none(),
             base: None,
             forgetful,
             server_side: false,
@@ -151,6 +202,8 @@ impl Peer {
         }
         self.phase = Phase::Off;
         self.reader = Reader::client();
+        self.lines = DelimitedReader::new();
+        self.messages.clear();
         self.next_id = 0;
         self.asked.clear();
         self.out.clear();
@@ -158,6 +211,32 @@ impl Peer {
             own.phase = SubPhase::Off;
             own.base = None;
         }
+    }
+
+    /// Id that the server gave the last connection.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// Session and node of the last connection, for the messages that go by requests.
+    #[must_use]
+    pub fn session(&self) -> (&str, &str) {
+        (&self.session.0, &self.session.1)
+    }
+
+    /// Number of subscriptions that the server has ended so far.
+    #[must_use]
+    pub const fn ended(&self) -> u64 {
+        self.ended
+    }
+
+    /// Channels that it is subscribed to.
+    pub fn subscribed_channels(&self) -> impl Iterator<Item = &str> {
+        self.subscriptions
+            .iter()
+            .filter(|(_, own)| own.phase == SubPhase::On)
+            .map(|(channel, _)| channel.as_str())
     }
 
     /// Returns true if there is a connection.
@@ -200,6 +279,11 @@ impl Peer {
         self.subscriptions.get(channel).is_some_and(|own| own.phase == SubPhase::On)
     }
 
+    /// Takes the messages to send, each by a request.
+    pub fn take_messages(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.messages)
+    }
+
     /// Takes the bytes to write.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
@@ -207,7 +291,9 @@ impl Peer {
 
     /// Takes what it was sent. Says whether the connection is still good.
     pub fn input(&mut self, bytes: &mut [u8]) -> bool {
-        const LIMITS: Limits = Limits { message: 64 << 20 };
+        if self.carrier == Carrier::Requests {
+            return self.stream_input(bytes);
+        }
         let mut rest = bytes;
         while !rest.is_empty() && self.phase != Phase::Off {
             let mut reader = std::mem::take(&mut self.reader);
@@ -223,12 +309,33 @@ impl Peer {
                 Ok(Some(ws::Event::Ping(payload))) => {
                     ws::append_masked_frame(Opcode::Pong, MASK, &payload, &mut self.out);
                 }
-                Ok(Some(ws::Event::Close(code))) => self.close(Some(u32::from(code.unwrap_or(1005)))),
+                Ok(Some(ws::Event::Close(code))) => {
+                    let code = u32::from(code.unwrap_or(1005));
+                    self.close(Some(if self.old.is_some() { old::code_of(code) } else { code }));
+                }
                 Ok(Some(other)) => self.broken(format!("unexpected frame {other:?}")),
                 Err(error) => self.broken(error.to_string()),
             }
             if self.phase != Phase::Off {
                 self.reader = reader;
+            }
+            rest = &mut rest[used..];
+        }
+        self.phase != Phase::Off
+    }
+
+    fn stream_input(&mut self, bytes: &mut [u8]) -> bool {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.phase != Phase::Off {
+            let mut lines = std::mem::take(&mut self.lines);
+            let (used, message) = lines.read(self.protocol, &LIMITS, rest);
+            match message {
+                Ok(None) => {}
+                Ok(Some(message)) => self.message(&message),
+                Err(error) => self.broken(error.to_owned()),
+            }
+            if self.phase != Phase::Off {
+                self.lines = lines;
             }
             rest = &mut rest[used..];
         }
@@ -244,21 +351,72 @@ impl Peer {
         self.next_id += 1;
         self.asked.insert(self.next_id, asked);
         let mut payload = Vec::new();
-        spinward_wire::append_command(
-            self.protocol,
-            &Command { id: self.next_id, ..command },
-            &mut payload,
-            true,
-        );
+        let command = Command { id: self.next_id, ..command };
+        match self.old {
+            Some(old) => old.append(self.protocol, &command, &mut payload),
+            None => spinward_wire::append_command(self.protocol, &command, &mut payload, true),
+        }
         self.frame(&payload);
     }
 
     fn frame(&mut self, payload: &[u8]) {
+        if self.carrier == Carrier::Requests {
+            return self.messages.push(Bytes::copy_from_slice(payload));
+        }
         let opcode = if self.protocol == Protocol::Json { Opcode::Text } else { Opcode::Binary };
         ws::append_masked_frame(opcode, MASK, payload, &mut self.out);
     }
 
+    /// Takes a message of the old protocol. Today's result has some fields more, which follow from what was asked.
+    fn old_message(&mut self, old: Old, payload: &[u8]) {
+        let asked = &self.asked;
+        let replies = old.read(self.protocol, payload, |id| {
+            asked.get(&id).map(|asked| match asked {
+                Asked::Connect => Method::Connect,
+                Asked::Subscribe(_) => Method::Subscribe,
+                Asked::Unsubscribe(_) => Method::Unsubscribe,
+            })
+        });
+        let replies = match replies {
+            Ok(replies) => replies,
+            Err(what) => return self.broken(what),
+        };
+        for mut reply in replies {
+            let channel = match asked_channel(self.asked.get(&reply.id)) {
+                Some(channel) if reply.subscribe.is_some() => channel.to_owned(),
+                _ => String::new(),
+            };
+            let subs = reply.connect.iter_mut().flat_map(|connect| connect.subs.iter_mut());
+            let sub = reply.subscribe.iter_mut().map(|result| (&channel, result));
+            let mut wrong = None;
+            for (channel, result) in subs.chain(sub) {
+                let Some(own) = self.subscriptions.get(channel.as_str()) else { continue };
+                let since = own.position.as_ref().filter(|_| !own.forgetful);
+                result.was_recovering = since.is_some();
+                if result.recovered {
+                    // An old server tells its top, to which the publications must lead.
+                    let since = since.map_or(0, |(_, offset)| *offset);
+                    let reached = result.publications.last().map_or(since, |last| last.offset);
+                    if reached != result.offset {
+                        wrong = Some(format!("recovered to {reached} of {}", result.offset));
+                    }
+                    result.offset = since;
+                }
+            }
+            match wrong {
+                Some(what) => self.broken(what),
+                None => self.reply(reply),
+            }
+            if self.phase == Phase::Off {
+                return;
+            }
+        }
+    }
+
     fn message(&mut self, payload: &[u8]) {
+        if let Some(old) = self.old {
+            return self.old_message(old, payload);
+        }
         for reply in Replies::new(self.protocol, payload) {
             match reply {
                 Ok(reply) => self.reply(reply),
@@ -272,9 +430,13 @@ impl Peer {
 
     fn reply(&mut self, reply: Reply) {
         if let Some(push) = reply.push {
+            // A stream has no close frame.
+            if let Some(disconnect) = &push.disconnect {
+                return self.close(Some(disconnect.code));
+            }
             return self.push(push);
         }
-        if reply.id == 0 {
+        if reply.id == 0 && self.old.is_none() {
             // A ping is answered by an empty command.
             return self.frame(spinward_wire::ping(self.protocol));
         }
@@ -284,6 +446,8 @@ impl Peer {
         match asked {
             Asked::Connect if let Some(connect) = reply.connect => {
                 self.phase = Phase::On;
+                self.client = connect.client;
+                self.session = (connect.session, connect.node);
                 self.log.add(Event::Connected { c: self.c });
                 for (channel, result) in connect.subs {
                     self.subscribed(&channel, result);
@@ -400,10 +564,18 @@ impl Peer {
             }
             own.phase = SubPhase::Off;
             own.base = None;
+            self.ended += 1;
             self.log.add(Event::Unsubscribed { c: self.c, ch: channel, code: unsubscribe.code });
         } else if let Some(disconnect) = push.disconnect {
             self.close(Some(disconnect.code));
         }
+    }
+}
+
+fn asked_channel(asked: Option<&Asked>) -> Option<&str> {
+    match asked {
+        Some(Asked::Subscribe(channel)) => Some(channel),
+        _ => None,
     }
 }
 

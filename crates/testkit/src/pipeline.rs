@@ -184,7 +184,7 @@ impl Pipeline {
     /// # Errors
     /// They are no messages, or the replies are not those that are due.
     pub fn take(&mut self, mut bytes: Vec<u8>) -> Result<usize, String> {
-        const LIMITS: Limits = Limits { message: 64 << 20 };
+        const LIMITS: Limits = Limits::of(64 << 20);
         let count = bytes.len();
         let mut rest = &mut bytes[..];
         while !rest.is_empty() && self.closed.is_none() {
@@ -205,6 +205,9 @@ impl Pipeline {
                 }
                 Some(Event::Pong) => {
                     self.pings = self.pings.checked_sub(1).ok_or("a pong without a ping")?;
+                }
+                Some(Event::Compressed(_)) => {
+                    return Err("a compressed message without compression".to_owned());
                 }
                 Some(Event::Close(code)) => self.closed = Some(code),
             }

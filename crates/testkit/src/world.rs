@@ -7,8 +7,9 @@ mod rules;
 use crate::broker::{Misdeeds, SimBroker};
 use crate::bus::{SimBus, Trouble};
 use crate::log::{Event, Fault, Line, Log, Operation, Seen};
+use crate::old::{Knows, Old};
 use crate::payload::{self, Message};
-use crate::peer::Peer;
+use crate::peer::{Carrier, Peer};
 use crate::pipeline::{Kind, Pipeline};
 use crate::random::Random;
 use cluster::{Waiting, neighbours};
@@ -67,6 +68,8 @@ pub struct Scenario {
     pub jumps: bool,
     /// Bytes of publications that an inbox takes.
     pub inbox: usize,
+    /// Clients with an SDK of 2018 to 2022, of 1,000. `None`: the protocol of that time is not spoken.
+    pub old: Option<usize>,
     /// Nothing is published once the faults have stopped: what was lost last must be found out all the same.
     pub quiet: bool,
 }
@@ -106,6 +109,7 @@ impl Scenario {
             hostile: random.below(3),
             bus: None,
             collapse: 0,
+            old: None,
         }
     }
 }
@@ -166,6 +170,9 @@ struct Publisher {
 
 /// Channels that hostile clients name in their commands: one with other members, and one of their own.
 const HOSTILE_CHANNELS: [&str; 2] = ["h0", "x"];
+/// Forms of positions that SDKs of 2018 to 2022 know, and whether those say their name.
+const SDKS: [(Knows, bool); 4] =
+    [(Knows::Seq, false), (Knows::Both, false), (Knows::Both, true), (Knows::Offset, true)];
 const META_TTL: Duration = Duration::from_secs(40);
 const POSITION_CHECK: Duration = Duration::from_secs(5);
 
@@ -195,7 +202,16 @@ impl World {
         let clients = (0..scenario.clients)
             .map(|number| {
                 let protocol = *random.one_of(&[Protocol::Json, Protocol::Protobuf]);
-                let mut peer = Peer::new(number as u32 + 1, protocol, log.clone());
+                let c = number as u32 + 1;
+                let mut peer = match scenario.old {
+                    Some(permille) if random.permille(permille) => {
+                        let (knows, named) = *random.one_of(&SDKS);
+                        Peer::of_old(c, protocol, log.clone(), Old { knows, named })
+                    }
+                    // One of four uses a stream and requests.
+                    _ if number % 4 == 3 => Peer::new(c, protocol, log.clone()).over(Carrier::Requests),
+                    _ => Peer::new(c, protocol, log.clone()),
+                };
                 for (place, channel) in channels.iter().enumerate() {
                     if channel == "s" {
                         if is_served(number as u32 + 1) {
@@ -389,15 +405,41 @@ impl World {
             let node = random.below(self.nodes.len());
             let credentials = Credentials { user: format!("u{}", peer.c), ..Credentials::default() };
             let room = if random.permille(200) { random.between(100, 600) } else { 1 << 20 };
-            if let Some(conn) = self.nodes[node].connect(peer.protocol(), Some(credentials), room) {
+            let target = &mut self.nodes[node];
+            let opened = match peer.carrier() {
+                Carrier::WebSocket => {
+                    target.connect(peer.protocol(), Some(credentials), room).map(|conn| (conn, Vec::new()))
+                }
+                // The request holds what the client says first.
+                Carrier::Requests => {
+                    peer.open();
+                    let mut messages = peer.take_messages();
+                    let first = messages.remove(0);
+                    let conn = target.connect_emulated(peer.protocol(), Some(credentials), room, first);
+                    if conn.is_none() {
+                        peer.close(None);
+                    }
+                    conn.map(|conn| (conn, messages))
+                }
+            };
+            if let Some((conn, rest)) = opened {
                 if self.bus.is_some() {
                     self.log.add(Event::Opened { c: peer.c, node });
                 }
-                peer.open();
+                if peer.carrier() == Carrier::WebSocket {
+                    peer.open();
+                }
+                rest.into_iter().for_each(|message| target.request(conn, message));
                 *at = Some((node, conn));
             }
             return 1;
         };
+        if peer.carrier() == Carrier::Requests {
+            let messages = peer.take_messages();
+            let count = messages.len();
+            messages.into_iter().for_each(|message| self.nodes[node].request(conn, message));
+            return count;
+        }
         let bytes = peer.take_output();
         self.nodes[node].write(conn, &bytes);
         self.nodes[node].read(conn, max) + bytes.len()

@@ -69,7 +69,7 @@ impl Hooks for Open {
 
     fn publish(&self, _: &spinward::Client, request: PublishEvent) -> Decision<PublishReply> {
         let options = PublishOptions { history: KEPT, ..PublishOptions::default() };
-        self.answer(PublishReply { data: request.data, options })
+        self.answer(PublishReply { options, ..PublishReply::new(request.data) })
     }
 
     fn presence(&self, _: &spinward::Client, _: PresenceEvent) -> Decision<()> {

@@ -36,7 +36,7 @@ impl Hooks for Open {
     }
 
     fn publish(&self, _: &Client, request: PublishEvent) -> Decision<PublishReply> {
-        Answer::Now(Ok(PublishReply { data: request.data, options: PublishOptions::default() }))
+        Answer::Now(Ok(PublishReply::new(request.data)))
     }
 }
 

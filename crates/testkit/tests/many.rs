@@ -113,10 +113,7 @@ fn a_thousand_calls_for_all_connections_are_two_walks_in_slices() {
     world.run();
     assert_eq!(asked.load(Ordering::Relaxed), 2 * 1_500);
     assert!(first.load(Ordering::Relaxed));
-    assert!(
-        others.iter().all(|done| done.load(Ordering::Relaxed)),
-        "whoever came later waited for the second"
-    );
+    assert!(others.iter().all(|done| done.load(Ordering::Relaxed)), "later readers waited for the second");
     // Another rule is not taken for the same, nor is a walk through the connections of one user.
     let (other, again) = (counting(&asked), world.node.node().enforce(None, &judge));
     drop((again, world.node.node().enforce(None, &other), world.node.node().enforce(Some("u"), &judge)));

@@ -7,8 +7,9 @@ use serde_json::json;
 use spinward::fault::{ShardFault, plant_in_shard};
 use spinward_server::app::{Source, run};
 use spinward_server::config::{self, Vars};
+use spinward_testkit::servers::free_port;
 use std::io::{BufRead, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl Server {
     fn start(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("spinward-process-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let config = json!({
             "http_server": { "address": "127.0.0.1", "port": port },
             "client": { "token": { "hmac_secret_key": "a-long-secret-of-the-tests-4f1c97ab02de" } },

@@ -281,7 +281,7 @@ async fn faults_of_every_kind_cost_nobody_a_publication_in_silence() {
             _ => {}
         }
     }
-    // A channel that rests, with nobody there, for longer than its position is kept begins anew.
+    // A channel that rests, with nobody there, for longer than its position is kept begins a new epoch.
     stops[0].store(true, Ordering::Relaxed);
     publishers.remove(0).await.expect("the publisher ends");
     run.log.fault(Fault::Reset { ch: run.channels[0].clone() });

@@ -16,7 +16,7 @@ use spinward::{Config, Node, ShardState};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
 
-/// One fault at a time: it strikes whichever shard of this process has a turn.
+/// One fault at a time: it strikes the shard of this process that has a turn.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 struct Open;

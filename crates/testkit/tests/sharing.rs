@@ -165,7 +165,7 @@ impl Subscriber {
         let mut bytes = std::mem::take(&mut self.buffered);
         let mut at = 0;
         while at < bytes.len() {
-            let limits = Limits { message: 1 << 24 };
+            let limits = Limits::of(1 << 24);
             let (used, event) = self.reader.read(&limits, &mut bytes[at..]);
             at += used;
             match event.expect("the node speaks WebSocket") {

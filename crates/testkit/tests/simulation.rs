@@ -57,6 +57,33 @@ fn seeds_are_clean() {
     assert!(total.not_recovered as u64 > seeds / 4 && total.alarms as u64 > seeds / 10, "{total:?}");
 }
 
+/// Half of the clients speak the protocol of 2018 to 2022.
+#[test]
+fn seeds_with_old_clients_are_clean() {
+    let seeds = number("SPINWARD_SEEDS").unwrap_or(500) / 4;
+    let mut total = Counts::default();
+    for seed in 0..seeds {
+        let scenario = Scenario { old: Some(500), ..Scenario::from_seed(seed) };
+        let lines = run(&scenario);
+        let report = check_within(&lines, SIGNAL_MS);
+        total += report.counts;
+        assert!(report.violations.is_empty(), "with old clients, {}", explain(seed, &report, &lines));
+    }
+    println!("{seeds} seeds with old clients: {total:?}");
+    assert!(total.recovered_with_publications as u64 > seeds, "{total:?}");
+}
+
+/// Faults of old clients alone are found too.
+#[test]
+fn faults_are_caught_with_old_clients_alone() {
+    for fault in [Fault::InboxDrop, Fault::InboxRepeat, Fault::InboxSwap, Fault::FalseRecovered] {
+        caught(&format!("{fault:?} with old clients"), |scenario| {
+            (scenario.remote_nodes, scenario.old) = (0, Some(1_000));
+            fault::plant(Some(fault), 3 + (scenario.seed % 7) as u32);
+        });
+    }
+}
+
 #[test]
 fn a_seed_repeats_exactly() {
     for seed in 0..20 {
@@ -97,7 +124,7 @@ fn planted_faults_are_caught() {
                 (scenario.remote_nodes, scenario.jumps, scenario.havoc) = (0, true, 10);
             }
             if matches!(fault, Fault::InboxDrop | Fault::InboxRepeat | Fault::InboxSwap) {
-                // Over a bus that loses, a loss that is told is none of the node's doing.
+                // Over a bus that loses, a loss that is told is not the node's doing.
                 scenario.remote_nodes = 0;
             }
             let after = if merge { scenario.seed % 3 } else { 3 + scenario.seed % 7 };

@@ -5,8 +5,9 @@ use super::tally::Tally;
 use super::template::Values;
 use super::unit::Sender;
 use crate::protocol::{self, Kind};
-use crate::{clock, frame};
+use crate::{clock, frame, tls};
 use mio::net::TcpStream;
+use rustls::ClientConnection;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read, Write};
@@ -44,6 +45,7 @@ enum Stage {
 /// One connection.
 pub(super) struct Attacker {
     pub(super) stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     pub(super) busy: bool,
     number: usize,
     stage: Stage,
@@ -86,6 +88,7 @@ impl Attacker {
         }
         Ok(Self {
             stream: TcpStream::from_std(socket.into()),
+            tls: plan.tls.as_ref().map(|config| tls::connection(config, number)).transpose()?,
             busy: false,
             number,
             stage: Stage::Connecting,
@@ -188,7 +191,7 @@ impl Attacker {
         self.stage = Stage::Upgrading;
         let mut headers = Vec::new();
         plan.headers.write(&mut headers, &values(plan, self.next, self.number));
-        self.out = protocol::upgrade(&plan.host, plan.encoding);
+        self.out = protocol::upgrade(&plan.host, plan.encoding, false);
         // They come before the empty line.
         let end = self.out.len() - 2;
         self.out.splice(end..end, headers);
@@ -225,7 +228,11 @@ impl Attacker {
     fn read(&mut self, plan: &Plan, tally: &mut Tally, scratch: &mut [u8]) -> io::Result<Option<bool>> {
         let mut taken = 0;
         while taken < SLICE {
-            let n = match self.stream.read(scratch) {
+            let read = match &mut self.tls {
+                Some(tls) => tls::read(tls, &mut self.stream, scratch),
+                None => self.stream.read(scratch),
+            };
+            let n = match read {
                 Ok(0) => return Ok(None),
                 Ok(n) => n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Some(false)),
@@ -323,9 +330,17 @@ impl Attacker {
                 self.make(plan, tally, now);
             }
             if self.out.is_empty() {
+                if let Some(tls) = &mut self.tls {
+                    tls::flush(tls, &mut self.stream)?;
+                }
                 return Ok(false);
             }
-            match self.stream.write(&self.out[self.written..]) {
+            let rest = &self.out[self.written..];
+            let wrote = match &mut self.tls {
+                Some(tls) => tls::write(tls, &mut self.stream, rest),
+                None => self.stream.write(rest),
+            };
+            match wrote {
                 Ok(n) => {
                     written += n;
                     self.written += n;

@@ -4,8 +4,11 @@ use super::template::{Template, Values};
 use super::unit::{Sender, Unit};
 use crate::control::{Error, flag, float, number, text};
 use crate::protocol::{Encoding, Signer};
+use crate::tls;
+use rustls::ClientConfig;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// Connections from one loopback address, so that the kernel finds free ports.
 const PER_SOURCE: usize = 2_000;
@@ -58,6 +61,8 @@ pub(super) struct Plan {
     pub(super) leave: bool,
     /// Size of the socket's receive buffer; 0 leaves it to the kernel.
     pub(super) receive_buffer: usize,
+    /// Everything goes over TLS.
+    pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Plan {
@@ -105,6 +110,7 @@ impl Plan {
             deaf: flag(command, "deaf"),
             leave: flag(command, "leave"),
             receive_buffer: size("receive_buffer", 0),
+            tls: flag(command, "tls").then(|| tls::config(false)).transpose()?,
         };
         let mut values = Values { number: 1, connection: plan.first, signer: plan.signer.as_ref() };
         plan.unit.keep(&Sender { host: &plan.host, key: &plan.key }, &mut values, count == 1);

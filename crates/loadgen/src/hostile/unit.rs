@@ -5,6 +5,10 @@ use crate::control::{Error, flag, number, text};
 use crate::protocol::{self, Encoding};
 use crate::{frame, http};
 use serde_json::Value;
+use spinward_wire::ws::{Compression, Deflater, Opcode, append_masked_deflated};
+
+/// Masks compressed frames.
+const KEY: [u8; 4] = [7, 1, 9, 4];
 
 /// One kind of bytes. `kind` of a command names it:
 ///
@@ -14,6 +18,8 @@ use serde_json::Value;
 /// | `commands` | a binary frame of `lines` commands | `command`, `channel`, `limit` |
 /// | `ping` | `lines` pings | `size` |
 /// | `fragments` | a text message in `lines` fragments | `size`, `endless` for one that never ends |
+/// | `deflated` | a text frame with the bit of compressed messages: `size` zeros, or `garbage` of that size | `size`, `garbage` |
+/// | `resets` | `lines` requests of HTTP/2, each reset at once |
 /// | `raw` | a text, `lines` times | `line` |
 /// | `api` | a call of the HTTP API with `lines` lines between `before` and `after` | `method`, `line` |
 pub(super) struct Unit {
@@ -29,6 +35,8 @@ enum Kind {
     Commands { command: String, channel: Template, limit: i32 },
     Ping(usize),
     Fragments { size: usize, endless: bool },
+    Deflated { size: usize, garbage: bool },
+    Resets,
     Raw(Template),
     Api { method: String, before: String, line: Template, after: String },
 }
@@ -55,6 +63,8 @@ impl Unit {
             },
             "ping" => Kind::Ping(size),
             "fragments" => Kind::Fragments { size, endless: flag(command, "endless") },
+            "deflated" => Kind::Deflated { size, garbage: flag(command, "garbage") },
+            "resets" => Kind::Resets,
             "raw" => Kind::Raw(line()),
             "api" => Kind::Api {
                 method: text(command, "method", "batch").to_owned(),
@@ -79,19 +89,19 @@ impl Unit {
             self.make(out, sender, values);
         }
         match self.kind {
-            Kind::Nothing | Kind::Fragments { endless: true, .. } => 0,
+            Kind::Nothing | Kind::Resets | Kind::Fragments { endless: true, .. } => 0,
             Kind::Frame(_) | Kind::Commands { .. } | Kind::Ping(_) | Kind::Raw(_) => self.lines,
-            Kind::Fragments { .. } | Kind::Api { .. } => 1,
+            Kind::Fragments { .. } | Kind::Deflated { .. } | Kind::Api { .. } => 1,
         }
     }
 
     /// Keeps the bytes for all that follows if they are the same each time and for every connection of one.
     pub(super) fn keep(&mut self, sender: &Sender<'_>, values: &mut Values<'_>, alone: bool) {
         let constant = match &self.kind {
-            Kind::Nothing => false,
+            Kind::Nothing | Kind::Resets => false,
             Kind::Frame(line) | Kind::Raw(line) | Kind::Api { line, .. } => alone && line.is_constant(),
             Kind::Commands { channel, .. } => alone && channel.is_constant(),
-            Kind::Ping(_) | Kind::Fragments { .. } => true,
+            Kind::Ping(_) | Kind::Fragments { .. } | Kind::Deflated { .. } => true,
         };
         if constant {
             let mut bytes = Vec::new();
@@ -133,6 +143,22 @@ impl Unit {
                 for n in 0..self.lines {
                     let opcode = if n == 0 { frame::TEXT } else { frame::CONTINUATION };
                     frame::write_fragment(out, opcode, n + 1 == self.lines && !endless, &body);
+                }
+            }
+            Kind::Deflated { size, garbage: false } => {
+                let best = Compression { level: 9, min_size: 0 };
+                let mut deflater = Deflater::new(best, best);
+                append_masked_deflated(Opcode::Text, KEY, &vec![0; *size], &mut deflater, out);
+            }
+            Kind::Deflated { size, garbage: true } => {
+                let start = out.len();
+                frame::write(out, frame::TEXT, &vec![b'g'; *size]);
+                out[start] |= 0x40;
+            }
+            Kind::Resets => {
+                for _ in 0..self.lines {
+                    http::reset_request(out, values.number);
+                    values.number += 1;
                 }
             }
             Kind::Raw(line) => out.extend_from_slice(&self.joined(line, b"", values)),
@@ -180,6 +206,13 @@ mod tests {
         let call = String::from_utf8(call).unwrap();
         assert!(call.starts_with("POST /api/batch ") && call.ends_with("\r\n\r\n[1,2]"), "{call}");
         assert_eq!(answers, 1);
+        let (bomb, _) = bytes(&json!({"kind": "deflated", "size": 64 << 20}));
+        assert!(bomb[0] == 0xC1 && bomb.len() < 65_536, "{}", bomb.len());
+        let (garbage, _) = bytes(&json!({"kind": "deflated", "size": 20, "garbage": true}));
+        assert_eq!((garbage[0], garbage.len()), (0xC1, 26));
+        let (resets, _) = bytes(&json!({"kind": "resets", "lines": 2}));
+        let (first, second) = resets.split_at(resets.len() / 2);
+        assert_eq!((first[3], first[8], second[8], second[second.len() - 10]), (1, 1, 3, 3));
         assert_eq!(bytes(&json!({"kind": "ping", "size": 0, "lines": 2})).0.len(), 12);
         assert!(Unit::from_command(Some(&json!({"kind": "other"}))).is_err());
         assert!(Unit::from_command(None).unwrap().is_nothing());

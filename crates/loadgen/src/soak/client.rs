@@ -137,7 +137,7 @@ impl Client {
                 Err(e) => return Err(e),
             }
             link.stage = Stage::Upgrading;
-            link.out = protocol::upgrade(&world.address.to_string(), Encoding::Json);
+            link.out = protocol::upgrade(&world.address.to_string(), Encoding::Json, false);
         }
         loop {
             self.flush()?;

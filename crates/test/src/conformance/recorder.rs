@@ -88,10 +88,16 @@ impl Recorder {
     /// Returns true if the broker has said that deliveries of a channel may be missing.
     #[must_use]
     pub fn was_interrupted(&self, channel: &str) -> bool {
-        self.lock()
-            .interrupted
-            .iter()
-            .any(|scope| scope.as_ref().is_none_or(|channels| channels.iter().any(|name| name == channel)))
+        self.interruptions(channel) > 0
+    }
+
+    /// Number of times that the broker has said so.
+    #[must_use]
+    pub fn interruptions(&self, channel: &str) -> usize {
+        let of = |scope: &&Option<Vec<String>>| {
+            scope.as_ref().is_none_or(|channels| channels.iter().any(|name| name == channel))
+        };
+        self.lock().interrupted.iter().filter(of).count()
     }
 
     /// Incarnations that the broker has announced.

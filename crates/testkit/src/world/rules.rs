@@ -3,7 +3,7 @@
 use super::{META_TTL, POSITION_CHECK, Scenario};
 use crate::random::Random;
 use spinward::answer::Answer;
-use spinward::engine::broker::{HistoryOptions, PublishOptions};
+use spinward::engine::broker::HistoryOptions;
 use spinward::engine::presence::{Member, Members, MemoryPresence, Presence, PresenceError, PresenceStats};
 use spinward::hooks::{
     ConnectEvent, ConnectReply, Decision, HistoryEvent, Hooks, PresenceEvent, PublishEvent, PublishReply,
@@ -91,9 +91,9 @@ impl Hooks for Rules {
         self.answer(Ok(self.subscription(&request.channel)))
     }
 
-    /// Only hostile clients ask for this, and what they publish to is none of the channels that are checked.
+    /// Only hostile clients ask for this, and what they publish to is not among the channels that are checked.
     fn publish(&self, _: &Client, request: PublishEvent) -> Decision<PublishReply> {
-        self.answer(Ok(PublishReply { data: request.data, options: PublishOptions::default() }))
+        self.answer(Ok(PublishReply::new(request.data)))
     }
 
     fn presence(&self, _: &Client, _: PresenceEvent) -> Decision<()> {

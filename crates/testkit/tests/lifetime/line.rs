@@ -40,7 +40,7 @@ impl Line {
         let Some(mut bytes) = node.receive(self.conn, usize::MAX) else { return told };
         let mut at = 0;
         while at < bytes.len() {
-            let limits = Limits { message: 1 << 24 };
+            let limits = Limits::of(1 << 24);
             let (used, event) = self.reader.read(&limits, &mut bytes[at..]);
             at += used;
             match event.expect("the server speaks WebSocket") {

@@ -28,7 +28,7 @@ pub(crate) enum Fate {
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     pub(crate) flaw: Flaw,
-    /// The claim `exp`; 0 is none.
+    /// The claim `exp`. 0: absent.
     exp: i64,
     /// The claim `expire_at`, if there is one.
     expire_at: Option<i64>,

@@ -454,7 +454,7 @@ impl<'a> World<'a> {
                 model
                     .told(told, self.terms, now, self.counts)
                     .map_err(|fault| format!("client {at}: {fault}"))?;
-                // One that is not let in has to come anew.
+                // One that is not let in has to come again.
                 if closed || (model.login.is_none() && model.waiting.is_none()) {
                     self.node.drop_conn(open.conn);
                     *line = None;

@@ -17,6 +17,10 @@ use std::time::Duration;
 /// A broker under test: one store, empty at first, and the nodes that are connected to it.
 #[allow(async_fn_in_trait, reason = "the suite awaits it where it is called")]
 pub trait BrokerHarness {
+    /// Returns false if the broker keeps no history. Rules about streams are not tried then.
+    fn keeps_history(&self) -> bool {
+        true
+    }
     /// Connects another node to the store; the first call is node 0. The broker is not started yet. `None` where the
     /// store has no room for another one.
     fn connect(&self) -> Option<Arc<dyn Broker>>;
@@ -81,6 +85,7 @@ pub async fn broker<H: BrokerHarness>(mut harness: impl FnMut() -> H) -> Report 
 struct Node {
     broker: Arc<dyn Broker>,
     recorder: Arc<Recorder>,
+    keeps_history: bool,
 }
 
 const HISTORY: HistoryOptions =
@@ -95,18 +100,29 @@ async fn done<T: Send + 'static>(answer: Answer<Result<T, BrokerError>>) -> Resu
 }
 
 impl Node {
-    fn connect<H: BrokerHarness>(harness: &H) -> Result<Self, Failed> {
+    async fn connect<H: BrokerHarness>(harness: &H) -> Result<Self, Failed> {
         let broker = harness.connect().ok_or(Failed::NotTried)?;
         let recorder = Recorder::new();
         broker.start(recorder.sink())?;
-        Ok(Self { broker, recorder })
+        harness.settle().await;
+        Ok(Self { broker, recorder, keeps_history: harness.keeps_history() })
+    }
+
+    /// A node of a broker that keeps history.
+    async fn with_history<H: BrokerHarness>(harness: &H) -> Result<Self, Failed> {
+        if harness.keeps_history() { Self::connect(harness).await } else { Err(Failed::NotTried) }
     }
 
     /// A node that is delivered a channel.
     async fn interested<H: BrokerHarness>(harness: &H, channel: &str) -> Result<Self, Failed> {
-        let node = Self::connect(harness)?;
+        let node = Self::connect(harness).await?;
         node.want(harness, channel, Interest::Wanted).await?;
         Ok(node)
+    }
+
+    /// The same, of a broker that keeps history.
+    async fn interested_in_history<H: BrokerHarness>(harness: &H, channel: &str) -> Result<Self, Failed> {
+        if harness.keeps_history() { Self::interested(harness, channel).await } else { Err(Failed::NotTried) }
     }
 
     async fn want<H: BrokerHarness>(
@@ -132,6 +148,28 @@ impl Node {
             Receipt::Stored(place) => Ok(place),
             other => Err(Failed::Violated(format!("{other:?} for a publication to store"))),
         }
+    }
+
+    /// Publishes, with history where the broker keeps it.
+    async fn send(&self, channel: &str, data: &str) -> Result<(), Failed> {
+        if self.keeps_history {
+            self.store(channel, data, kept()).await?;
+        } else {
+            let receipt = self.publish(channel, data, PublishOptions::default()).await?;
+            same!(receipt, Receipt::Sent, "receipt");
+        }
+        Ok(())
+    }
+
+    async fn send_numbers(
+        &self,
+        channel: &str,
+        numbers: std::ops::RangeInclusive<u64>,
+    ) -> Result<(), Failed> {
+        for number in numbers {
+            self.send(channel, &number.to_string()).await?;
+        }
+        Ok(())
     }
 
     async fn store_numbers(
@@ -173,6 +211,17 @@ impl Node {
         }
         Ok(seen)
     }
+}
+
+/// Payloads that were delivered, a repetition of the one before left out.
+fn payloads(recorder: &Recorder, channel: &str) -> Vec<String> {
+    let mut payloads: Vec<_> = recorder
+        .publications(channel)
+        .into_iter()
+        .map(|(_, one)| String::from_utf8_lossy(&one.data).into_owned())
+        .collect();
+    payloads.dedup();
+    payloads
 }
 
 fn offsets(publications: &[Arc<Publication>]) -> Vec<u64> {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) async fn order<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let first = Node::interested(harness, "c").await?;
+    let first = Node::interested_in_history(harness, "c").await?;
     let mut nodes = vec![first];
-    match Node::interested(harness, "c").await {
+    match Node::interested_in_history(harness, "c").await {
         Ok(second) => nodes.push(second),
         Err(Failed::NotTried) => {}
         Err(failed) => return Err(failed),
@@ -43,7 +43,7 @@ pub(super) async fn order<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
 }
 
 pub(super) async fn fields<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::interested(harness, "c").await?;
+    let node = Node::interested_in_history(harness, "c").await?;
     let info = Arc::new(ClientInfo {
         user: "ann".into(),
         client: "0".into(),
@@ -78,12 +78,17 @@ pub(super) async fn unstored<H: BrokerHarness>(harness: &H) -> Result<(), Failed
     let told: Vec<_> = delivered.iter().map(|(_, one)| (one.offset, one.data.to_vec())).collect();
     same!(told, [(0, b"0".to_vec()), (0, b"1".to_vec()), (0, b"2".to_vec())], "delivered");
     holds!(delivered.iter().all(|(stream, _)| stream.is_none()), "a stream without history");
+    if !node.keeps_history {
+        let stored = node.publish("c", "3", kept()).await;
+        holds!(stored.is_err(), "{stored:?} for a publication to store, by a broker that keeps none");
+        return Ok(());
+    }
     same!(node.offsets("c", ALL).await?, [0_u64; 0], "offsets kept");
     Ok(())
 }
 
 pub(super) async fn read_after_publish<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::connect(harness)?;
+    let node = Node::with_history(harness).await?;
     for number in 1..=10 {
         let place = node.store("c", "1", kept()).await?;
         same!(node.top("c").await?, place, "top after publish {number}");
@@ -94,7 +99,7 @@ pub(super) async fn read_after_publish<H: BrokerHarness>(harness: &H) -> Result<
 }
 
 pub(super) async fn reads<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::connect(harness)?;
+    let node = Node::with_history(harness).await?;
     let top = node.store_numbers("c", 1..=10).await?;
     for epoch in [None, Some(top.stream.epoch.clone())] {
         let since = |offset| Since { offset, epoch: epoch.clone() };
@@ -123,7 +128,7 @@ pub(super) async fn reads<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
 }
 
 pub(super) async fn other_epoch<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::connect(harness)?;
+    let node = Node::with_history(harness).await?;
     node.store_numbers("c", 1..=3).await?;
     let since = Since { offset: 1, epoch: Some("another".into()) };
     for read in
@@ -136,7 +141,7 @@ pub(super) async fn other_epoch<H: BrokerHarness>(harness: &H) -> Result<(), Fai
 }
 
 pub(super) async fn size<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::connect(harness)?;
+    let node = Node::with_history(harness).await?;
     let options = PublishOptions { history: HistoryOptions { size: 5, ..HISTORY }, ..kept() };
     for number in 1..=12_u64 {
         let place = node.store("c", &number.to_string(), options.clone()).await?;
@@ -149,7 +154,7 @@ pub(super) async fn size<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
 }
 
 pub(super) async fn time_to_live<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::connect(harness)?;
+    let node = Node::with_history(harness).await?;
     let options = PublishOptions {
         history: HistoryOptions { ttl: Duration::from_secs(2), ..HISTORY },
         ..PublishOptions::default()
@@ -170,7 +175,7 @@ pub(super) async fn time_to_live<H: BrokerHarness>(harness: &H) -> Result<(), Fa
 }
 
 pub(super) async fn forget<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::connect(harness)?;
+    let node = Node::with_history(harness).await?;
     let top = node.store_numbers("c", 1..=3).await?;
     node.store_numbers("other", 1..=1).await?;
     done(node.broker.forget("c")).await?;
@@ -184,7 +189,7 @@ pub(super) async fn forget<H: BrokerHarness>(harness: &H) -> Result<(), Failed> 
 }
 
 pub(super) async fn unwritten<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::interested(harness, "c").await?;
+    let node = Node::interested_in_history(harness, "c").await?;
     let top = node.top("c").await?;
     same!(top.offset, 0, "offset of a channel without publications");
     same!(node.top("c").await?, top, "top of a second read");
@@ -194,7 +199,7 @@ pub(super) async fn unwritten<H: BrokerHarness>(harness: &H) -> Result<(), Faile
 }
 
 pub(super) async fn idempotency<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::interested(harness, "c").await?;
+    let node = Node::interested_in_history(harness, "c").await?;
     let keyed = PublishOptions { idempotency_key: "k".to_owned(), ..kept() };
     let first = node.store("c", "1", keyed.clone()).await?;
     node.store("c", "2", kept()).await?;
@@ -216,7 +221,7 @@ pub(super) async fn idempotency<H: BrokerHarness>(harness: &H) -> Result<(), Fai
 }
 
 pub(super) async fn versions<H: BrokerHarness>(harness: &H) -> Result<(), Failed> {
-    let node = Node::interested(harness, "c").await?;
+    let node = Node::interested_in_history(harness, "c").await?;
     let versioned =
         |version, epoch: &str| PublishOptions { version, version_epoch: epoch.to_owned(), ..kept() };
     let top = node.store("c", "5", versioned(5, "a")).await?;
