@@ -7,10 +7,18 @@ pub mod auth;
 pub mod channel;
 pub mod cli;
 pub mod config;
+mod grpc;
 mod http;
 pub mod params;
 mod patience;
 pub mod policy;
+mod proxy;
+mod quote;
+#[cfg(test)]
+mod reference_tests;
 pub mod regex;
 pub mod secret;
 pub mod session;
+mod tls;
+#[cfg(feature = "webtransport")]
+mod webtransport;

@@ -117,7 +117,6 @@ impl<'a> Params<'a> {
     }
 }
 
-#[cfg(test)]
 impl<'a> Params<'a> {
     /// The fields in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
@@ -128,8 +127,11 @@ impl<'a> Params<'a> {
 /// Returns true if a JSON name names a field: in any case, with the two letters beyond ASCII that have one within it.
 pub(crate) fn same_name(written: &str, field: &str) -> bool {
     // Both of those letters take more bytes than what they stand for.
-    if written.len() <= field.len() || written.is_ascii() {
+    if written.len() <= field.len() {
         return written.eq_ignore_ascii_case(field);
+    }
+    if written.is_ascii() {
+        return false;
     }
     let folded = written.chars().map(|letter| match letter {
         '\u{17f}' => 's',
@@ -150,7 +152,7 @@ pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
 
 /// A text without its line breaks, which base64 does not count.
 pub(crate) fn without_breaks(text: &str) -> Cow<'_, str> {
-    if text.contains(['\n', '\r']) {
+    if text.bytes().any(|byte| matches!(byte, b'\n' | b'\r')) {
         Cow::Owned(text.chars().filter(|letter| !matches!(letter, '\n' | '\r')).collect())
     } else {
         Cow::Borrowed(text)

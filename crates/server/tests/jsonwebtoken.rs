@@ -123,7 +123,11 @@ impl Place {
         let config = self.0.join("config.json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_spinward"));
         let output = command.arg("--config").arg(config).args(arguments).output().unwrap();
-        let text = if output.status.success() { output.stdout } else { output.stderr };
+        // A refusal is an answer, and on standard output; a command that fails says so on the other.
+        let mut text = output.stdout;
+        if !output.status.success() {
+            text.extend(output.stderr);
+        }
         (output.status.success(), String::from_utf8(text).unwrap().trim().to_owned())
     }
 

@@ -29,10 +29,39 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
     .map(|(name, text)| (name.to_owned(), text.to_owned()))
     .into_iter()
     .collect();
-    let blocks = blocks("configuration.md", "config");
-    assert_eq!(blocks.len(), 6);
+    let mut shown = blocks("configuration.md", "config");
+    assert_eq!(shown.len(), 7);
+    shown.extend(blocks("tls.md", "config"));
+    assert_eq!(shown.len(), 10);
+    shown.extend(blocks("proxies-in-front.md", "config"));
+    assert_eq!(shown.len(), 12);
+    shown.extend(blocks("event-proxies.md", "config"));
+    assert_eq!(shown.len(), 14);
+    shown.extend(blocks("consumers.md", "config"));
+    assert_eq!(shown.len(), 17);
+    for (chapter, mark, count) in [
+        ("quick-start.md", "file: config.json", 1),
+        ("install.md", "config", 1),
+        ("engines.md", "config", 3),
+        ("moving-from-centrifugo.md", "config", 1),
+        ("nats.md", "config", 2),
+        ("postgresql.md", "config", 1),
+        ("old-clients.md", "config", 1),
+        ("channels.md", "server", 2),
+        ("subscription-tokens.md", "server", 1),
+        ("subscription-tokens.md", "config", 1),
+        ("history.md", "server", 1),
+        ("presence.md", "server", 1),
+        ("server-side-subscriptions.md", "server", 1),
+        ("deltas-and-filters.md", "server", 1),
+        ("tuning.md", "server", 1),
+    ] {
+        let more = blocks(chapter, mark);
+        assert_eq!(more.len(), count, "{chapter}");
+        shown.extend(more);
+    }
     let mut loaded = Vec::new();
-    for (_, language, block) in blocks {
+    for (_, language, block) in shown {
         let format = match language.as_str() {
             "json" => Format::Json,
             "yaml" => Format::Yaml,
@@ -48,4 +77,16 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
         loaded.push(one.config);
     }
     assert_eq!(loaded[0], loaded[1], "JSON and YAML say the same");
+}
+
+#[test]
+fn configurations_of_transports_are_loaded() {
+    for (_, language, block) in blocks("transports.md", "config") {
+        assert_eq!(language, "json");
+        let tree = Format::Json.parse(&block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        let loaded = config::from_tree(tree, &Vars::default(), &[]);
+        let loaded = loaded.unwrap_or_else(|error| panic!("{error}\n{block}"));
+        let planned: Vec<_> = loaded.warnings.iter().filter(|one| one.level == Level::Planned).collect();
+        assert!(planned.is_empty(), "{planned:?}\n{block}");
+    }
 }

@@ -26,23 +26,44 @@ impl ProxyError {
     }
 }
 
+/// Addresses and networks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// From addresses such as `10.0.0.1` and networks such as `10.0.0.0/8`. An error is the place and text of one that
+    /// is neither.
+    pub(crate) fn new(texts: &[String]) -> Result<Self, (usize, String)> {
+        let network = |(at, text): (usize, &String)| {
+            let text = text.trim();
+            let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+            address.or_else(|_| text.parse()).map_err(|_| (at, text.to_owned()))
+        };
+        texts.iter().enumerate().map(network).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
 /// The proxies whose word is taken, and the header that they give it in.
 #[derive(Clone, Debug)]
 pub(crate) struct Proxies {
-    networks: Vec<IpNet>,
+    networks: Networks,
     header: HeaderName,
 }
 
 impl Proxies {
     /// From addresses and networks, and the name of a header.
     pub(crate) fn new(networks: &[String], header: &str) -> Result<Self, ProxyError> {
-        let network = |(at, text): (usize, &String)| {
-            let text = text.trim();
-            let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
-            address.or_else(|_| text.parse()).map_err(|_| ProxyError::Network(at, text.to_owned()))
-        };
         Ok(Self {
-            networks: networks.iter().enumerate().map(network).collect::<Result<_, _>>()?,
+            networks: Networks::new(networks).map_err(|(at, text)| ProxyError::Network(at, text))?,
             header: header.parse().map_err(|_| ProxyError::Header(header.to_owned()))?,
         })
     }
@@ -52,8 +73,7 @@ impl Proxies {
     }
 
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.networks.iter().any(|network| network.contains(&address))
+        self.networks.contain(address)
     }
 
     /// The client whose request came from a trusted `peer`: of the addresses that the proxies noted, each at the
@@ -86,9 +106,11 @@ fn element(hop: &str) -> Option<IpAddr> {
     })
 }
 
-/// An address, perhaps with a port: `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]`, `[::1]:5`.
+/// An address, perhaps with a port: `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]`, `[::1]:5`. A port may be hidden behind a
+/// name, `1.2.3.4:_gazonk` (RFC 7239 §6.3).
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
+    let text = text.rsplit_once(":_").map_or(text, |(address, _)| address);
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let parsed = bare.parse().or_else(|_| text.parse().map(|with_port: SocketAddr| with_port.ip()));
     parsed.ok().map(|address: IpAddr| address.to_canonical())
@@ -140,6 +162,10 @@ mod tests {
                 "2001:db8:cafe::17",
             ),
             (&["for=203.0.113.7, for=_hidden"], "10.0.0.1"),
+            (&["for=\"203.0.113.7:_port\""], "203.0.113.7"),
+            (&["for=\"[2001:db8::7]:_port\";by=10.0.0.1"], "2001:db8::7"),
+            // A client cannot hide what a proxy appends behind a quote of its own.
+            (&["for=\"1.1.1.1, for=203.0.113.7"], "203.0.113.7"),
             (&["203.0.113.7"], "10.0.0.1"),
         ] {
             assert_eq!(client("forwarded", lines), expected, "{lines:?}");

@@ -10,20 +10,23 @@ mod addresses;
 mod forwarded;
 mod memory;
 mod overload;
+mod pace;
 mod refused;
 
-pub(crate) use forwarded::{Proxies, ProxyError};
+pub(crate) use forwarded::{Networks, Proxies, ProxyError};
 pub(crate) use memory::limit as memory_limit;
 pub(crate) use overload::{Overload, OverloadLimits, Reason};
 pub(crate) use refused::{ALL, Refused};
 
 use addresses::{Addresses, Key, Kind};
 use http::HeaderMap;
+use pace::Pace;
 use refused::Refusals;
 use spinward::clock::Clock;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Caps of connections. 0 sets none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +39,10 @@ pub(crate) struct Caps {
     pub(crate) unauthenticated: u32,
     /// `client.unauthenticated_connection_limit`, of all addresses together.
     pub(crate) unauthenticated_in_all: u32,
+    /// `client.connection_rate_limit`.
+    pub(crate) node_rate: u32,
+    /// `client.connection_rate_wait`.
+    pub(crate) node_rate_wait: Duration,
 }
 
 impl Caps {
@@ -55,6 +62,8 @@ struct Inner {
     overload: Arc<Overload>,
     addresses: Addresses,
     unauthenticated: AtomicU32,
+    /// `None` where connections that come too fast are refused, and do not wait.
+    pace: Option<Pace>,
     refusals: Refusals,
     clock: Clock,
 }
@@ -121,9 +130,27 @@ impl Admission {
             overload,
             addresses: Addresses::default(),
             unauthenticated: AtomicU32::new(0),
+            pace: Pace::new(caps.node_rate, caps.node_rate_wait),
             refusals: Refusals::default(),
             clock,
         }))
+    }
+
+    /// Takes the turn of a client if it has come. Returns true where connections never wait for one.
+    pub(crate) fn take_turn(&self) -> bool {
+        self.0.pace.as_ref().is_none_or(|pace| pace.take(self.0.clock.now()))
+    }
+
+    /// Waits for the turn of a client.
+    pub(crate) async fn turn(&self) -> Result<(), Refused> {
+        let Some(pace) = &self.0.pace else { return Ok(()) };
+        match pace.wait(self.0.clock.now()) {
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            None => self.0.noted(Err(Refused::Rate)),
+        }
     }
 
     /// Counts in a connection that was accepted.
@@ -200,12 +227,16 @@ impl Inner {
         if let Some(reason) = self.overload.overloaded() {
             return Err(Refused::Overloaded(reason));
         }
-        let mut before = entrance.take().unwrap_or(Entrance { connection: None, waiting: None });
         let proxied = self.proxies.trusts(peer.ip());
         let client = if proxied { self.proxies.client(peer, headers) } else { peer };
         let key = self.caps.of_addresses().then(|| Key::of(client.ip()));
+        // A connection of HTTP/2 may carry many clients. The first counts in place of the connection.
+        let further = entrance.is_none();
+        let mut before = entrance.take().unwrap_or(Entrance { connection: None, waiting: None });
         if proxied {
             before.waiting = None;
+        }
+        if proxied || further {
             before.connection = key.map(|key| self.connection(key)).transpose()?.flatten();
         }
         let waiting = match before.waiting {

@@ -119,7 +119,7 @@ fn behind_a_trusted_proxy_the_forwarded_address_counts() {
 
 #[test]
 fn an_overloaded_node_takes_no_clients() {
-    let limits = OverloadLimits { memory: 1, loop_lag: std::time::Duration::ZERO };
+    let limits = OverloadLimits { memory: 1, loop_lag: Duration::ZERO };
     let overload = Arc::new(Overload::new(limits));
     let proxies = Proxies::new(&[], "X-Real-IP").unwrap();
     let clock = Clock::manual(Now::default());

@@ -2,6 +2,7 @@
 
 use spinward::engine::broker::BrokerError;
 use spinward::wire::code::ErrorCode;
+use std::borrow::Cow;
 
 /// An error of the server API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,26 +11,31 @@ pub(crate) struct ApiError {
     /// Number.
     pub(crate) code: u32,
     /// Text.
-    pub(crate) message: &'static str,
+    pub(crate) message: Cow<'static, str>,
 }
 
 impl ApiError {
+    /// Number of what a key does not allow. The text says which.
+    pub(crate) const PERMISSION_DENIED: u32 = 103;
+
     /// Something failed on the server.
-    pub(crate) const INTERNAL: Self = Self { code: 100, message: "internal server error" };
+    pub(crate) const INTERNAL: Self = Self { code: 100, message: Cow::Borrowed("internal server error") };
     /// The channel's namespace is not configured.
-    pub(crate) const UNKNOWN_CHANNEL: Self = Self { code: 102, message: "unknown channel" };
+    pub(crate) const UNKNOWN_CHANNEL: Self = Self { code: 102, message: Cow::Borrowed("unknown channel") };
     /// There is no such method.
-    pub(crate) const NOT_FOUND: Self = Self { code: 104, message: "not found" };
+    pub(crate) const NOT_FOUND: Self = Self { code: 104, message: Cow::Borrowed("not found") };
     /// A parameter is missing or has a value that makes no sense.
-    pub(crate) const BAD_REQUEST: Self = Self { code: 107, message: "bad request" };
+    pub(crate) const BAD_REQUEST: Self = Self { code: 107, message: Cow::Borrowed("bad request") };
     /// Presence or history is off in the channel.
-    pub(crate) const NOT_AVAILABLE: Self = Self { code: 108, message: "not available" };
+    pub(crate) const NOT_AVAILABLE: Self = Self { code: 108, message: Cow::Borrowed("not available") };
     /// Too many publications wait to be delivered.
-    pub(crate) const TOO_MANY_REQUESTS: Self = Self { code: 111, message: "too many requests" };
+    pub(crate) const TOO_MANY_REQUESTS: Self =
+        Self { code: 111, message: Cow::Borrowed("too many requests") };
     /// The position is of another history.
-    pub(crate) const UNRECOVERABLE_POSITION: Self = Self { code: 112, message: "unrecoverable position" };
+    pub(crate) const UNRECOVERABLE_POSITION: Self =
+        Self { code: 112, message: Cow::Borrowed("unrecoverable position") };
     /// The state is not the one that the call expects.
-    pub(crate) const CONFLICT: Self = Self { code: 113, message: "conflict" };
+    pub(crate) const CONFLICT: Self = Self { code: 113, message: Cow::Borrowed("conflict") };
 
     /// All of them.
     pub(crate) const ALL: [Self; 8] = [
@@ -49,6 +55,7 @@ impl ApiError {
         match self.code {
             102 | 104 => 404,
             107 | 108 => 400,
+            Self::PERMISSION_DENIED => 403,
             111 => 503,
             112 => 416,
             113 => 409,

@@ -2,6 +2,7 @@
 
 use super::describe::{Describe, Schemas};
 use super::output::{Object, ToJson, output};
+use crate::grpc::proto::api as proto;
 use serde_json::{Value, json};
 use spinward::NodeInfo;
 use std::collections::BTreeMap;
@@ -14,6 +15,12 @@ output! {
         interval: f64,
         /// By name and labels, as in Centrifugo v6.9: gauges as they are at its end, counters by how much they grew.
         items: Items,
+    }
+}
+
+impl From<Metrics> for proto::Metrics {
+    fn from(Metrics { interval, items: Items(items) }: Metrics) -> Self {
+        Self { interval, items }
     }
 }
 

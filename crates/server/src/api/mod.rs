@@ -1,11 +1,14 @@
 //! The server API: operations for an application's backend.
 //!
-//! A method is a file in [`method`], with typed parameters and a typed result. HTTP is one endpoint: it reads a
-//! [`Command`] from JSON, and writes the [`Reply`]. Other endpoints make the same commands from their own encoding.
+//! A method is a file in [`method`], with typed parameters and a typed result. Endpoints make a [`Command`] from their
+//! own encoding and write the [`Reply`]: HTTP by JSON, gRPC by Protobuf.
 
+pub(crate) mod access;
+mod batch;
 mod concurrent;
 pub(crate) mod describe;
 pub(crate) mod error;
+pub(crate) mod grpc;
 pub(crate) mod http;
 mod interval;
 pub(crate) mod method;
@@ -13,6 +16,8 @@ pub(crate) mod neighbours;
 pub(crate) mod openapi;
 pub(crate) mod output;
 pub(crate) mod parameter;
+
+pub(crate) use batch::MAX_COMMANDS;
 
 use crate::auth::revoke::{Revocation, StoreError};
 use crate::policy::Rules;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use spinward::publication::Tags;
 use spinward::wire::json::{append_string, payload};
 use spinward::{ClientInfo, Publication};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A value that is written as JSON.
@@ -175,6 +176,12 @@ impl ToJson for String {
     }
 }
 
+impl ToJson for Cow<'static, str> {
+    fn append(&self, out: &mut Vec<u8>) {
+        append_string(self, out);
+    }
+}
+
 /// A payload: JSON, or bytes as a string.
 impl ToJson for Bytes {
     fn append(&self, out: &mut Vec<u8>) {
@@ -281,7 +288,7 @@ output! {
         /// The number.
         code: u32,
         /// The text.
-        message: &'static str,
+        message: Cow<'static, str>,
     }
 }
 

@@ -261,6 +261,20 @@ impl<P: Parameters> Parameters for Box<P> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Payload(pub(crate) Bytes);
 
+impl Payload {
+    /// The payload of a call over gRPC.
+    ///
+    /// # Errors
+    /// The text is not base64.
+    pub(crate) fn of(data: Bytes, text: &str) -> Result<Self, Rejection> {
+        if text.is_empty() {
+            return Ok(Self(data));
+        }
+        let bytes = base64(text).ok_or(Rejection::Refused(ApiError::BAD_REQUEST))?;
+        Ok(Self(bytes.into()))
+    }
+}
+
 impl Parameter for Payload {
     fn read(arguments: &Arguments<'_>, name: Name) -> Result<Self, Malformed> {
         let text = arguments.object.string(name.base64)?;

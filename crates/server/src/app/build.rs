@@ -1,13 +1,20 @@
 //! From the configuration to the parts of a server.
 
+use super::callers::{KeyError, Ledger};
+use super::consumers::{self, Consumers};
 use super::dev::Dev;
+use super::engines::{EngineError, Engines, Watched};
 use super::log::Running;
 use super::metrics::Metrics;
+use super::rates::rate_limits;
 use super::reload::Reloads;
 use super::serve::Router;
+use super::sockjs::MountedSockJs;
 use super::tokens::{TokensError, token_settings};
-use super::{init, probes};
+use super::{callers, clients, emulation, init, probes, tls};
 use crate::admission::{Admission, Caps, Overload, OverloadLimits, Proxies, ProxyError, memory_limit};
+use crate::api::access::Usages;
+use crate::api::grpc::GrpcSettings;
 use crate::api::http::HttpSettings;
 use crate::api::neighbours::Neighbours;
 use crate::api::{self, Api};
@@ -18,17 +25,21 @@ use crate::auth::revoke_store::MemoryStore;
 use crate::auth::verify::{SettingsError, Verifier};
 use crate::channel::Registry;
 use crate::config::Config;
-use crate::config::typed::{ClientRateLimit, CommandRateLimit, RateLimit};
+use crate::config::typed::{ConnectCodeToDisconnect, Socket, Token, UniWebSocket};
 use crate::http::{Mount, open_files_limit};
 use crate::policy::Rules;
+use crate::proxy::{configured, largest_batch, least_grace, longest_request};
 use crate::session::{
-    ActiveConfig, Explainer, Keys, NoProxies, RefusalLog, Revocations, ServerHooks, Settings, Shared,
+    ActiveConfig, Brokers, Explainer, Keys, RefusalLog, Revocations, ServerHooks, Settings, Shared,
 };
 use spinward::clock::Clock;
-use spinward::config::{Bucket, CommandLimits, RateLimits};
+use spinward::config::Compression;
+use spinward::wire::code::DisconnectCode;
 use spinward::{Node, NodeBuilder};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// The configuration does not make a server.
@@ -52,6 +63,18 @@ pub enum BuildError {
     /// Addresses of proxies.
     #[error("{}: {}", .0.option(), .0)]
     Proxies(#[from] ProxyError),
+    /// Event proxies.
+    #[error(transparent)]
+    EventProxies(#[from] crate::proxy::ProxyError),
+    /// Certificates and keys of TLS.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+    /// Keys of the server API.
+    #[error(transparent)]
+    ApiKeys(#[from] KeyError),
+    /// Engines.
+    #[error(transparent)]
+    Engines(#[from] EngineError),
     /// Limits and timings.
     #[error(transparent)]
     Node(#[from] spinward::BuildError),
@@ -61,33 +84,67 @@ pub enum BuildError {
 pub(super) struct Built {
     pub(super) node: Node,
     pub(super) active: Shared<ActiveConfig>,
+    pub(super) api: Api,
     pub(super) endpoint: Shared<HttpSettings>,
+    pub(super) ledger: Ledger,
+    pub(super) grpc: Shared<GrpcSettings>,
     pub(super) jwks: Jwks,
     pub(super) clock: Clock,
     pub(super) refusals: Arc<RefusalLog>,
     pub(super) admission: Admission,
     pub(super) explainer: Explainer,
+    pub(super) tls: tls::Ports,
+    /// Engines with something to count.
+    pub(super) watched: Vec<Watched>,
+    /// Consumers, once they are started.
+    pub(super) consumers: Consumers,
 }
 
 impl Built {
     pub(super) fn new(config: &Config) -> Result<Self, BuildError> {
         let clock = Clock::system();
+        let tls = tls::Ports::new(config, &clock)?;
         let jwks = Jwks::current();
         let refusals = Arc::new(RefusalLog::new(clock.clone()));
         let explainer = explainer(config, &jwks, clock.clone(), MemoryStore::open)?;
         let active = explainer.active.clone();
+        let registry = Arc::clone(&active.get().rules.registry);
+        let engines = Engines::new(config, &registry)?;
         let hooks = ServerHooks::new(
             active.clone(),
             clock.clone(),
             Arc::clone(&refusals),
             explainer.revocations.clone(),
         );
+        let hooks = hooks.with_brokers(Brokers::new(registry, engines.named_brokers()));
         let neighbours = Neighbours::new(explainer.revocations.clone());
         let builder = Node::builder(hooks).name(node_name(config)).version(env!("CARGO_PKG_VERSION"));
-        let node = node(config, builder.handler(neighbours))?;
+        let watched = engines.watched.clone();
+        let node = node(config, &active, engines.install(builder.handler(neighbours)))?;
         let admission = admission(config, clock.clone())?;
-        let endpoint = Shared::new(http_settings(config));
-        Ok(Self { node, active, endpoint, jwks, clock, refusals, admission, explainer })
+        let ledger = Ledger { usages: Usages::default(), jwks: jwks.clone(), clock: clock.clone() };
+        let endpoint = Shared::new(http_settings(config, &ledger)?);
+        let grpc = Shared::new(grpc_settings(config, &ledger)?);
+        let consumers = Consumers::default();
+        let interval = config.node.info_metrics_aggregate_interval.get();
+        let revocations = explainer.revocations.clone();
+        let api = Api::new(node.clone(), active.clone(), revocations, explainer.clone(), interval);
+        Ok(Self {
+            node,
+            active,
+            api,
+            endpoint,
+            ledger,
+            grpc,
+            jwks,
+            clock,
+            refusals,
+            admission,
+            explainer,
+            tls,
+            watched,
+            consumers,
+        })
     }
 
     /// The same, but that clients are told why they are refused: for development only.
@@ -109,27 +166,36 @@ impl Built {
         apart: bool,
     ) -> (Router, Option<Router>) {
         let mounts = self.mounts(config, dev, reloads, log);
-        let router = |websocket, mounts| Router {
-            websocket,
+        let router = |clients, sockjs, mounts| Router {
+            clients,
+            sockjs,
             mounts,
             active: self.active.clone(),
             admission: self.admission.clone(),
         };
-        let websocket = (!config.websocket.disabled)
-            .then(|| (config.websocket.handler_prefix.clone(), self.node.websocket()));
+        let (clients, sockjs) = (clients::endpoints(config, &self.node), self.sockjs(config));
         if !apart {
-            return (router(websocket, mounts), None);
+            return (router(clients, sockjs, mounts), None);
         }
         let on = |internal: bool| mounts.iter().filter(|mount| mount.is_on(internal)).cloned().collect();
-        (router(websocket, on(false)), Some(router(None, on(true))))
+        (router(clients, sockjs, on(false)), Some(router(Vec::new(), None, on(true))))
     }
 
-    /// Every endpoint but the WebSocket. The first one that has a path answers.
+    /// SockJS comes and goes with the clients that load it.
+    fn sockjs(&self, config: &Config) -> Option<MountedSockJs> {
+        let options = &config.sockjs;
+        (options.enabled && config.client.legacy).then(|| MountedSockJs {
+            at: options.handler_prefix.trim_end_matches('/').to_owned(),
+            service: self.node.sockjs().script(&options.url),
+        })
+    }
+
+    /// Every endpoint that no connection of a client begins at. The first one that has a path answers.
     fn mounts(&self, config: &Config, dev: Option<Dev>, reloads: &Arc<Reloads>, log: &Running) -> Vec<Mount> {
         let mut mounts = Vec::new();
         if !config.http_api.disabled {
             let (settings, refusals) = (self.endpoint.clone(), Arc::clone(&self.refusals));
-            mounts.push(api::http::mount(self.api(config), settings, refusals, config.http_api.external));
+            mounts.push(api::http::mount(self.api.clone(), settings, refusals, config.http_api.external));
         }
         if config.health.enabled {
             let (node, admission) = (self.node.clone(), self.admission.clone());
@@ -143,29 +209,34 @@ impl Built {
                 reloads: Arc::clone(reloads),
                 admission: self.admission.clone(),
                 log: log.clone(),
+                tls: self.tls.clone(),
+                engines: self.watched.clone(),
+                active: self.active.clone(),
+                consumers: self.consumers.clone(),
+                usages: self.ledger.usages.clone(),
                 local: dev.is_some(),
             };
             mounts.push(metrics.mount(&config.prometheus.handler_prefix));
         }
         if config.swagger.enabled && !config.http_api.disabled {
-            mounts.push(api::openapi::mount(&config.swagger.handler_prefix, self.endpoint.clone()));
+            let info = dev.is_some().then_some(Dev::INFO);
+            mounts.push(api::openapi::mount(&config.swagger.handler_prefix, info, self.endpoint.clone()));
         }
         if config.init.enabled {
             mounts.push(init::mount(&config.init.handler_prefix, self.active.clone()));
         }
+        if config.sse.enabled || config.http_stream.enabled {
+            let max_body = config.emulation.max_request_body_size as usize;
+            let service = self.node.emulation().max_body(max_body);
+            mounts.push(emulation::mount(&config.emulation.handler_prefix, service, self.active.clone()));
+        }
         mounts.extend(dev.map(Dev::mount));
         mounts
-    }
-
-    fn api(&self, config: &Config) -> Api {
-        let (revocations, explainer) = (self.explainer.revocations.clone(), self.explainer.clone());
-        let interval = config.node.info_metrics_aggregate_interval.get();
-        Api::new(self.node.clone(), self.active.clone(), revocations, explainer, interval)
     }
 }
 
 /// `node.name`, or a name by host and port, as in Centrifugo.
-fn node_name(config: &Config) -> String {
+pub(super) fn node_name(config: &Config) -> String {
     if !config.node.name.is_empty() {
         return config.node.name.clone();
     }
@@ -186,6 +257,8 @@ fn admission(config: &Config, clock: Clock) -> Result<Admission, BuildError> {
             0 => half_of_files(),
             limit => limit,
         },
+        node_rate: client.connection_rate_limit,
+        node_rate_wait: client.connection_rate_wait.get(),
     };
     let limits = OverloadLimits {
         memory: match client.overload.memory_limit {
@@ -200,17 +273,23 @@ fn admission(config: &Config, clock: Clock) -> Result<Admission, BuildError> {
 }
 
 /// Returns the settings of the HTTP API.
-pub(super) fn http_settings(config: &Config) -> HttpSettings {
+pub(super) fn http_settings(config: &Config, ledger: &Ledger) -> Result<HttpSettings, BuildError> {
     let http = &config.http_api;
-    HttpSettings {
+    Ok(HttpSettings {
         prefix: http.handler_prefix.clone(),
-        key: http.key.clone(),
+        callers: callers::http(config, ledger)?,
         insecure: http.insecure,
         no_query_key: http.disable_query_key,
         transport_errors: http.error_mode == "transport",
         max_body: 32 << 20,
-        max_batch: 10_000,
-    }
+        max_batch: api::MAX_COMMANDS,
+    })
+}
+
+/// Returns the settings of the gRPC API.
+pub(super) fn grpc_settings(config: &Config, ledger: &Ledger) -> Result<GrpcSettings, BuildError> {
+    let transport_errors = config.grpc_api.error_mode == "transport";
+    Ok(GrpcSettings { callers: callers::grpc(config, ledger)?, transport_errors })
 }
 
 /// Builds the rules and keys for this configuration. Key sets are kept in `jwks`.
@@ -220,7 +299,7 @@ pub(crate) fn active_config(config: &Config, jwks: &Jwks) -> Result<ActiveConfig
         keys: keys(config, jwks)?,
         settings: settings(config),
         origins: Origins::new(config.client.allowed_origins.iter().map(String::as_str))?,
-        proxies: Arc::new(NoProxies),
+        proxies: configured(config)?,
     })
 }
 
@@ -233,9 +312,39 @@ pub(crate) fn rules(config: &Config) -> Result<Rules, BuildError> {
     })
 }
 
+/// Reasons why a configuration whose options are right does not make a server, for `checkconfig`. Runs in a runtime
+/// that need not be driven: nothing connects.
+pub(crate) fn faults(config: &Config) -> Vec<BuildError> {
+    let (client, jwks) = (&config.client, Jwks::current());
+    let mut faults = Vec::new();
+    match Registry::new(&config.channel).map(Arc::new) {
+        Ok(registry) => faults.extend(Engines::new(config, &registry).err().map(BuildError::from)),
+        Err(error) => faults.push(error.into()),
+    }
+    faults.extend(verifier(config, &client.token, "client.token", &jwks).err());
+    if client.subscription_token.enabled {
+        let token = &client.subscription_token.token;
+        faults.extend(verifier(config, token, "client.subscription_token", &jwks).err());
+    }
+    let origins = Origins::new(client.allowed_origins.iter().map(String::as_str));
+    faults.extend(origins.err().map(BuildError::from));
+    faults.extend(configured(config).err().map(BuildError::from));
+    faults.extend(revocations(config, &Clock::system(), MemoryStore::read).err());
+    faults.extend(tls::faults(config).into_iter().map(BuildError::from));
+    faults.extend(consumers::faults(config, &node_name(config)).into_iter().map(BuildError::from));
+    let ledger = Ledger { usages: Usages::default(), jwks, clock: Clock::system() };
+    // The keys are those of both: one that cannot be used is named once.
+    let callers = callers::http(config, &ledger).and_then(|_| callers::grpc(config, &ledger));
+    faults.extend(callers.err());
+    faults
+}
+
 /// Builds the explainer for the command line. The file of revocations belongs to the server: it is read and
 /// left alone.
 pub(crate) fn onlooker(config: &Config) -> Result<Explainer, BuildError> {
+    let (jwks, clock) = (Jwks::offline(), Clock::system());
+    let ledger = Ledger { usages: Usages::default(), jwks, clock };
+    callers::http(config, &ledger)?;
     explainer(config, &Jwks::current(), Clock::system(), MemoryStore::read)
 }
 
@@ -285,83 +394,115 @@ fn settings(config: &Config) -> Settings {
 /// Builds the keys that tokens are checked with.
 fn keys(config: &Config, jwks: &Jwks) -> Result<Keys, BuildError> {
     let client = &config.client;
-    let skip = client.insecure_skip_token_signature_verify;
-    let connection = Verifier::new(&token_settings(&client.token, "client.token", skip)?, jwks)?;
+    let connection = verifier(config, &client.token, "client.token", jwks)?;
     let separate = &client.subscription_token;
     let subscription = if separate.enabled {
-        Verifier::new(&token_settings(&separate.token, "client.subscription_token", skip)?, jwks)?
+        verifier(config, &separate.token, "client.subscription_token", jwks)?
     } else {
         connection.clone()
     };
     Ok(Keys { connection, subscription })
 }
 
-fn node(config: &Config, builder: NodeBuilder) -> Result<Node, BuildError> {
+fn verifier(config: &Config, token: &Token, path: &str, jwks: &Jwks) -> Result<Verifier, BuildError> {
+    let skip = config.client.insecure_skip_token_signature_verify;
+    Ok(Verifier::new(&token_settings(token, path, skip)?, jwks)?)
+}
+
+/// Time in which the reader of a stream over HTTP has to take something: Centrifugo v6.9 has no option for it, and gives
+/// a write as much.
+const RESPONSE_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Commands of a connection under way at once, at most.
+const MAX_CONCURRENCY: u32 = 256;
+
+fn node(config: &Config, active: &Shared<ActiveConfig>, builder: NodeBuilder) -> Result<Node, BuildError> {
     let client = &config.client;
+    let (login_grace, subscription_grace) = least_grace(config);
     let limits = spinward::Config {
         shards: usize::from(config.shards),
+        // A proxy gives up before the library does: it waits for its turn, and then for the answer.
+        hook_timeout: spinward::Config::default()
+            .hook_timeout
+            .max(longest_request(config) + Duration::from_secs(5)),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ping_interval: client.ping_interval.get(),
         pong_timeout: client.pong_timeout.get(),
         stale_close_delay: client.stale_close_delay.get(),
-        expired_close_delay: client.expired_close_delay.get(),
-        expired_sub_close_delay: client.expired_sub_close_delay.get(),
+        // A back end that is slow to say that something goes on must not end it.
+        expired_close_delay: client.expired_close_delay.get().max(login_grace),
+        expired_sub_close_delay: client.expired_sub_close_delay.get().max(subscription_grace),
         channel_max_length: config.channel.max_length as usize,
         channel_limit: client.channel_limit as usize,
         tags_filter_max_size: usize::try_from(client.tags_filter_max_size).unwrap_or(usize::MAX),
         queue_max_size: usize::try_from(client.queue_max_size).unwrap_or(usize::MAX),
         message_size_limit: config.websocket.socket.message_size_limit,
+        write_timeout: config.websocket.socket.write_timeout.get(),
+        uni_write_timeout: config.uni_websocket.socket.write_timeout.get(),
+        response_write_timeout: RESPONSE_WRITE_TIMEOUT,
+        compression: compression(&config.websocket.socket),
+        uni_compression: compression(&config.uni_websocket.socket),
+        stream_message_size_limit: match config.webtransport.message_size_limit {
+            0 => spinward::Config::default().stream_message_size_limit,
+            limit => limit,
+        },
+        request_size_limit: request_size_limit(config),
+        uni_websocket: uni_websocket(&config.uni_websocket),
+        unidirectional_disconnects: disconnects(&client.connect_code_to_unidirectional_disconnect),
         channel_position_check_delay: client.channel_position_check_delay.get(),
         connection_limit: client.connection_limit as usize,
-        connection_rate_limit: client.connection_rate_limit,
+        // Where connections wait for their turn, the node itself has no limit to hold.
+        connection_rate_limit: match client.connection_rate_wait.is_zero() {
+            true => client.connection_rate_limit,
+            false => 0,
+        },
         user_connection_limit: client.user_connection_limit as usize,
         history_max_publication_limit: client.history_max_publication_limit as usize,
         recovery_max_publication_limit: client.recovery_max_publication_limit as usize,
         history_meta_ttl: config.channel.history_meta_ttl.get(),
+        legacy: client.legacy,
+        sockjs_heartbeat_delay: config.sockjs.heartbeat_delay.get(),
         connect_include_server_time: client.connect_include_server_time,
         unresponsive_after: config.health.unresponsive_after.get(),
-        rate_limits: rate_limits(&client.rate_limit),
+        rate_limits: rate_limits(&client.rate_limit, active),
+        concurrency: client.concurrency.clamp(1, MAX_CONCURRENCY) as usize,
+        subscribe_batch: largest_batch(config),
         ..spinward::Config::default()
     };
     Ok(builder.config(limits).build()?)
 }
 
-fn rate_limits(options: &ClientRateLimit) -> RateLimits {
-    let user = &options.user_command;
-    let connect = (user.commands.enabled && user.connect.enabled).then(|| buckets(&user.connect));
-    let errors = &options.client_error;
-    RateLimits {
-        commands: command_limits(&options.client_command),
-        user_commands: CommandLimits { connect, ..command_limits(&user.commands) },
-        errors: if errors.enabled { buckets(&errors.total) } else { Vec::new() },
-        bytes: buckets(&options.received_bytes),
+fn compression(options: &Socket) -> Compression {
+    Compression {
+        enabled: options.compression,
+        level: i8::try_from(options.compression_level).unwrap_or(1),
+        min_size: options.compression_min_size as usize,
+        decompressed_size_limit: options.decompressed_message_size_limit,
     }
 }
 
-fn command_limits(options: &CommandRateLimit) -> CommandLimits {
-    if !options.enabled {
-        return CommandLimits::default();
-    }
-    let own = |limit: &RateLimit| limit.enabled.then(|| buckets(limit));
-    let methods = options.rpc.method_overrides.iter().filter(|one| one.limit.enabled);
-    CommandLimits {
-        total: buckets(&options.total),
-        default: buckets(&options.default),
-        connect: None,
-        subscribe: own(&options.subscribe),
-        unsubscribe: own(&options.unsubscribe),
-        publish: own(&options.publish),
-        history: own(&options.history),
-        presence: own(&options.presence),
-        presence_stats: own(&options.presence_stats),
-        refresh: own(&options.refresh),
-        sub_refresh: own(&options.sub_refresh),
-        rpc: own(&options.rpc.base),
-        rpc_methods: methods.map(|one| (one.method.clone(), buckets(&one.limit))).collect(),
+/// The largest of the limits of requests that hold a message. Each endpoint has its own besides.
+fn request_size_limit(config: &Config) -> u32 {
+    let streams = config.sse.max_request_body_size.max(config.http_stream.max_request_body_size);
+    let uni = config.uni_sse.max_request_body_size.max(config.uni_http_stream.max_request_body_size);
+    streams.max(uni).max(config.emulation.max_request_body_size)
+}
+
+fn uni_websocket(options: &UniWebSocket) -> spinward::config::UniWebSocket {
+    spinward::config::UniWebSocket {
+        message_size_limit: options.socket.message_size_limit,
+        join_push_messages: options.join_push_messages,
+        disable_closing_handshake: options.disable_closing_handshake,
+        disable_disconnect_push: options.disable_disconnect_push,
     }
 }
 
-fn buckets(limit: &RateLimit) -> Vec<Bucket> {
-    let buckets = limit.buckets.iter().filter(|_| limit.enabled);
-    buckets.map(|one| Bucket { interval: one.interval.get(), rate: one.rate }).collect()
+/// Disconnects by the code of the error. The first for a code counts.
+fn disconnects(options: &ConnectCodeToDisconnect) -> BTreeMap<u32, DisconnectCode> {
+    let mut all = BTreeMap::new();
+    for transform in options.transforms.iter().filter(|_| options.enabled) {
+        let (code, reason) = (transform.to.code, transform.to.reason.clone().into());
+        all.entry(transform.code).or_insert(DisconnectCode { code, reason });
+    }
+    all
 }

@@ -94,7 +94,7 @@ impl Ending {
     }
 }
 
-/// Passes signals on until the end has begun, and returns when it should be over.
+/// Passes signals on, and returns when the end, which one of them or the process has begun, should be over.
 async fn listen(mut signals: Signals, sender: mpsc::Sender<Heard>, deadline: &Deadline) -> Times {
     loop {
         let heard = tokio::select! {
@@ -109,6 +109,13 @@ async fn listen(mut signals: Signals, sender: mpsc::Sender<Heard>, deadline: &De
         }
     }
     let times = deadline.times();
-    tokio::time::sleep(times.abandoned).await;
-    times
+    let abandoned = tokio::time::sleep(times.abandoned);
+    tokio::pin!(abandoned);
+    loop {
+        tokio::select! {
+            () = &mut abandoned => return times,
+            // A second one ends a drain.
+            heard = signals.next() => drop(sender.try_send(heard)),
+        }
+    }
 }

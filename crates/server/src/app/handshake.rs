@@ -1,15 +1,47 @@
 //! The headers of a WebSocket handshake: those that are looked at, and those that are kept until the login.
 
+use crate::admission::Admission;
+use crate::session::ActiveConfig;
 use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Request, Version};
 use spinward::wire::ws::request::Head;
+use std::net::SocketAddr;
 
 /// The headers that are done with once the handshake is negotiated.
-pub(super) const NEGOTIATED: [HeaderName; 6] =
-    [HOST, UPGRADE, CONNECTION, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL];
+pub(super) static NEGOTIATED: [HeaderName; 7] = [
+    HOST,
+    UPGRADE,
+    CONNECTION,
+    SEC_WEBSOCKET_VERSION,
+    SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_EXTENSIONS,
+];
+
+/// Returns the headers of a handshake that a login may ask for. Others are not kept, and the header that names the user
+/// only where a trusted proxy sent it.
+pub(super) fn kept_headers(
+    active: &ActiveConfig,
+    admission: &Admission,
+    peer: SocketAddr,
+) -> Vec<HeaderName> {
+    let settings = &active.settings;
+    let trusted = admission.trusts(peer.ip());
+    let mut kept = vec![ORIGIN];
+    if !settings.token_cookie.is_empty() {
+        kept.push(COOKIE);
+    }
+    let user = Some(&settings.user_header).filter(|_| trusted);
+    kept.extend(user.into_iter().chain([&settings.token_header]).filter_map(|name| name.parse().ok()));
+    if trusted {
+        kept.push(admission.address_header().clone());
+    }
+    kept.extend_from_slice(active.proxies.headers());
+    kept
+}
 
 fn counts(name: &HeaderName, kept: &[HeaderName]) -> bool {
     NEGOTIATED.contains(name) || kept.contains(name)
@@ -41,7 +73,6 @@ pub(super) fn keep(headers: &mut HeaderMap, kept: &[HeaderName]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::{COOKIE, ORIGIN};
     use spinward::wire::ws::request::{Opening, read};
 
     #[test]

@@ -1,6 +1,6 @@
 //! The endpoint that browsers ask before they connect, so that cookies and affinity are in place.
 
-use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, empty, share, typed};
+use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, empty, sharing, typed};
 use crate::session::{ActiveConfig, Shared};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -20,7 +20,7 @@ impl Endpoint for Init {
             }
             let mut answer = typed("application/json; charset=utf-8", "{}");
             let allowed = self.0.get().origins.admit(request.headers());
-            share(request.headers(), allowed, &mut answer);
+            answer.headers_mut().extend(sharing(request.headers(), allowed));
             Some(answer)
         })
     }

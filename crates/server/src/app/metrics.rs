@@ -1,12 +1,21 @@
 //! The metrics page, in Prometheus' text format, under Centrifugo's names; `spinward_` ones are our own.
 
+pub(crate) mod families;
+
+pub(super) use families::Family;
+
+use super::consumer_metrics::consumers;
+use super::consumers::Consumers;
+use super::engines::Watched;
+use super::proxy_metrics::proxies;
 use super::reload::Reloads;
-use super::{dev, log};
+use super::{dev, heap, log, tls};
 use crate::admission::{Admission, Reason};
+use crate::api::access::Usages;
 use crate::auth::JwksStats;
 use crate::auth::jwks::Jwks;
 use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, typed};
-use crate::session::RefusalLog;
+use crate::session::{ActiveConfig, RefusalLog, Shared};
 use http::Request;
 use hyper::body::Incoming;
 use spinward::identity::Transport;
@@ -23,6 +32,11 @@ pub(super) struct Metrics {
     pub(super) reloads: Arc<Reloads>,
     pub(super) admission: Admission,
     pub(super) log: log::Running,
+    pub(super) tls: tls::Ports,
+    pub(super) engines: Vec<Watched>,
+    pub(super) active: Shared<ActiveConfig>,
+    pub(super) consumers: Consumers,
+    pub(super) usages: Usages,
     /// They are for this machine alone.
     pub(super) local: bool,
 }
@@ -49,7 +63,30 @@ impl Metrics {
     /// Writes every metric.
     fn page(&self) -> String {
         let Self { node, refusals, jwks, reloads, admission, log, .. } = self;
-        page(node, refusals, jwks.stats(), reloads, admission, log.dropped())
+        let mut page = page(node, refusals, jwks.stats(), reloads, admission, log.dropped());
+        encryption(&mut page, &self.tls);
+        engines(&mut page, &self.engines);
+        proxies(&mut page, &self.active.get().proxies.reports());
+        consumers(&mut page, &self.consumers.counts());
+        calls(&mut page, &self.usages);
+        page.0
+    }
+}
+
+/// Use of the keys of the server API, by their names.
+fn calls(page: &mut Page, usages: &Usages) {
+    let all = usages.all();
+    page.head(&families::API_CALLS);
+    for (key, usage) in &all {
+        for (method, count) in usage.calls() {
+            page.row(&families::API_CALLS, &[("key", key), ("method", method)], count);
+        }
+    }
+    page.head(&families::API_CALLS_DENIED);
+    for (key, usage) in &all {
+        for (reason, count) in usage.denials() {
+            page.row(&families::API_CALLS_DENIED, &[("key", key), ("reason", reason)], count);
+        }
     }
 }
 
@@ -60,17 +97,17 @@ fn page(
     reloads: &Reloads,
     admission: &Admission,
     dropped_lines: u64,
-) -> String {
+) -> Page {
     let info = node.info();
     let counters = info.counters;
     let mut page = Page(String::with_capacity(8 << 10));
-    page.one("centrifugo_node_num_clients", "gauge", "Logged-in connections.", counters.clients);
-    page.one("centrifugo_node_num_users", "gauge", "Distinct users.", counters.users);
-    page.one("centrifugo_node_num_subscriptions", "gauge", "Subscriptions.", counters.subscriptions);
-    page.one("centrifugo_node_num_channels", "gauge", "Channels.", counters.channels);
-    page.one("centrifugo_node_num_nodes", "gauge", "Nodes of the cluster.", node.nodes().len() as u64);
+    page.one(&families::NUM_CLIENTS, counters.clients);
+    page.one(&families::NUM_USERS, counters.users);
+    page.one(&families::NUM_SUBSCRIPTIONS, counters.subscriptions);
+    page.one(&families::NUM_CHANNELS, counters.channels);
+    page.one(&families::NUM_NODES, node.nodes().len() as u64);
     if let Some(control) = node.control_counters() {
-        page.head("spinward_control_messages", "counter", "Messages between nodes, by what became of them.");
+        page.head(&families::CONTROL_MESSAGES);
         for (fate, count) in [
             ("sent", control.sent),
             ("send_failed", control.send_failed),
@@ -81,68 +118,50 @@ fn page(
             ("dropped", control.dropped),
             ("ignored", control.ignored),
         ] {
-            page.row("spinward_control_messages", &[("fate", fate)], count);
+            page.row(&families::CONTROL_MESSAGES, &[("fate", fate)], count);
         }
     }
-    page.head("centrifugo_node_build", "gauge", "Version of the server.");
-    page.row("centrifugo_node_build", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    page.one(
-        "centrifugo_node_client_connection_limit",
-        "counter",
-        "Connections refused for a limit of the node.",
-        counters.refused_connections,
-    );
-    page.head(
-        "centrifugo_node_messages_received_count",
-        "counter",
-        "Messages taken from clients and the API.",
-    );
-    page.head("centrifugo_node_messages_sent_count", "counter", "Messages handed to the broker.");
+    page.head(&families::BUILD);
+    page.row(&families::BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.one(&families::CONNECTION_LIMIT, counters.refused_connections);
+    page.head(&families::MESSAGES_RECEIVED);
+    page.head(&families::MESSAGES_SENT);
     for (kind, count) in
         [("publication", counters.published), ("join", counters.joined), ("leave", counters.left)]
     {
-        for name in ["centrifugo_node_messages_received_count", "centrifugo_node_messages_sent_count"] {
-            page.row(name, &[("type", kind), ("channel_namespace", "")], count);
+        for family in [&families::MESSAGES_RECEIVED, &families::MESSAGES_SENT] {
+            page.row(family, &[("type", kind), ("channel_namespace", "")], count);
         }
     }
-    page.one(
-        "centrifugo_node_tags_filter_dropped_publications",
-        "counter",
-        "Held back by filters.",
-        counters.filtered,
-    );
-    page.head("centrifugo_client_num_reply_errors", "counter", "Error replies to clients.");
+    page.one(&families::FILTERED, counters.filtered);
+    page.head(&families::REPLY_ERRORS);
     for (code, count) in counters.reply_errors.iter().filter(|(_, count)| *count > 0) {
         let code = code.to_string();
         page.row(
-            "centrifugo_client_num_reply_errors",
+            &families::REPLY_ERRORS,
             &[("method", ""), ("code", &code), ("channel_namespace", "")],
             *count,
         );
     }
-    page.head("centrifugo_client_num_server_disconnects", "counter", "Connections closed by the server.");
+    page.head(&families::SERVER_DISCONNECTS);
     for (code, count) in counters.disconnects.iter().filter(|(_, count)| *count > 0) {
-        page.row("centrifugo_client_num_server_disconnects", &[("code", &code.to_string())], *count);
+        page.row(&families::SERVER_DISCONNECTS, &[("code", &code.to_string())], *count);
     }
-    page.head("centrifugo_client_num_server_unsubscribes", "counter", "Subscriptions ended by the server.");
+    page.head(&families::SERVER_UNSUBSCRIBES);
     for (code, count) in counters.unsubscribes.iter().filter(|(_, count)| *count > 0) {
         let code = code.to_string();
-        page.row(
-            "centrifugo_client_num_server_unsubscribes",
-            &[("code", &code), ("channel_namespace", "")],
-            *count,
-        );
+        page.row(&families::SERVER_UNSUBSCRIBES, &[("code", &code), ("channel_namespace", "")], *count);
     }
-    page.head("centrifugo_client_recover", "counter", "Recoveries.");
+    page.head(&families::RECOVER);
     for (recovered, publications, count) in &counters.recoveries {
         let labels = [
             ("recovered", if *recovered { "yes" } else { "no" }),
             ("channel_namespace", ""),
             ("has_recovered_publications", if *publications { "yes" } else { "no" }),
         ];
-        page.row("centrifugo_client_recover", &labels, *count);
+        page.row(&families::RECOVER, &labels, *count);
     }
-    page.head("centrifugo_client_connections_inflight", "gauge", "Connections by transport.");
+    page.head(&families::CONNECTIONS_INFLIGHT);
     for one in transports(&counters) {
         let labels = [
             ("transport", one.transport.name()),
@@ -150,177 +169,159 @@ fn page(
             ("client_name", "unregistered"),
             ("client_version", ""),
         ];
-        page.row("centrifugo_client_connections_inflight", &labels, one.clients);
+        page.row(&families::CONNECTIONS_INFLIGHT, &labels, one.clients);
     }
-    for (name, help, count) in TRAFFIC {
-        page.head(name, "counter", help);
+    for (family, count) in TRAFFIC {
+        page.head(&family);
         for one in transports(&counters) {
             let labels = [("transport", one.transport.name()), ("frame_type", ""), ("channel_namespace", "")];
-            page.row(name, &labels, count(one));
+            page.row(&family, &labels, count(one));
         }
     }
-    page.one("spinward_connections", "gauge", "Connections, logged in or not.", counters.connections);
-    page.head("spinward_connections_accepted_total", "counter", "Connections by what moves their bytes.");
-    page.row("spinward_connections_accepted_total", &[("mover", "poller")], counters.poller_accepted);
-    page.row("spinward_connections_accepted_total", &[("mover", "task")], counters.task_accepted);
-    page.row("spinward_connections_accepted_total", &[("mover", "body")], counters.body_accepted);
-    page.one(
-        "spinward_deliveries_total",
-        "counter",
-        "Publications put on their way to a client.",
-        counters.deliveries,
-    );
-    for (name, help, count) in [
-        (
-            "spinward_publication_encodings_total",
-            "Publications encoded, each time for all subscribers with the same dialect and delta base.",
-            counters.encodings,
-        ),
-        (
-            "spinward_publication_patches_total",
-            "Patches made of publications, each shared by all subscribers who have the same base.",
-            counters.patches,
-        ),
-        (
-            "spinward_broker_gaps_total",
-            "Times that subscribers of a channel were told that publications are missing.",
-            counters.gaps,
-        ),
-        (
-            "spinward_broker_interruptions_total",
-            "Times that a broker said that deliveries may be missing.",
-            counters.interruptions,
-        ),
-        (
-            "spinward_engine_errors_total",
-            "Calls that a broker or presence store failed and that no client waited for.",
-            counters.engine_errors,
-        ),
-        (
-            "spinward_announcements_dropped_total",
-            "Joins and leaves that were dropped because too many waited.",
-            counters.announcements_dropped,
-        ),
-        (
-            "spinward_presence_dropped_total",
-            "Removals from presence and refreshes of it that were dropped because too many waited.",
-            counters.presence_dropped,
-        ),
-        (
-            "spinward_filter_evaluations_total",
-            "Tags filters asked about a publication, each distinct one once per shard.",
-            counters.filter_evaluations,
-        ),
+    page.one(&families::CONNECTIONS, counters.connections);
+    page.head(&families::ACCEPTED);
+    page.row(&families::ACCEPTED, &[("mover", "poller")], counters.poller_accepted);
+    page.row(&families::ACCEPTED, &[("mover", "task")], counters.task_accepted);
+    page.row(&families::ACCEPTED, &[("mover", "body")], counters.body_accepted);
+    page.one(&families::LEGACY_CLIENTS, counters.legacy_clients);
+    page.one(&families::LEGACY_CONNECTIONS, counters.legacy_accepted);
+    page.one(&families::DELIVERIES, counters.deliveries);
+    for (family, count) in [
+        (&families::ENCODINGS, counters.encodings),
+        (&families::PATCHES, counters.patches),
+        (&families::BROKER_GAPS, counters.gaps),
+        (&families::BROKER_INTERRUPTIONS, counters.interruptions),
+        (&families::ENGINE_ERRORS, counters.engine_errors),
+        (&families::ANNOUNCEMENTS_DROPPED, counters.announcements_dropped),
+        (&families::PRESENCE_DROPPED, counters.presence_dropped),
+        (&families::FILTER_EVALUATIONS, counters.filter_evaluations),
     ] {
-        page.one(name, "counter", help, count);
+        page.one(family, count);
     }
-    page.one(
-        "spinward_flush_sends_total",
-        "counter",
-        "System calls that sent something to a client.",
-        counters.sends,
-    );
-    page.head("spinward_commands_total", "counter", "Commands of clients.");
+    page.one(&families::FLUSH_SENDS, counters.sends);
+    page.head(&families::COMMANDS);
     for (method, count) in &counters.commands {
-        page.row("spinward_commands_total", &[("method", method)], *count);
+        page.row(&families::COMMANDS, &[("method", method)], *count);
     }
-    page.head("spinward_refusals_total", "counter", "RefusalLog by reason.");
+    page.head(&families::REFUSALS);
     for (action, reason, count) in refusals.counts() {
-        page.row("spinward_refusals_total", &[("action", action), ("reason", &reason)], count);
+        page.row(&families::REFUSALS, &[("action", action), ("reason", &reason)], count);
     }
-    page.one(
-        "spinward_unauthenticated_connections",
-        "gauge",
-        "Connections of clients that are not logged in.",
-        admission.unauthenticated().into(),
-    );
-    page.head(
-        "spinward_connections_refused_total",
-        "counter",
-        "Connections refused, by the option that sets the limit.",
-    );
+    page.one(&families::UNAUTHENTICATED, admission.unauthenticated().into());
+    page.head(&families::CONNECTIONS_REFUSED);
     for (refused, count) in admission.refusals() {
-        page.row("spinward_connections_refused_total", &[("option", refused.option())], count);
+        page.row(&families::CONNECTIONS_REFUSED, &[("option", refused.option())], count);
     }
-    page.head("spinward_overloaded", "gauge", "1 while no new clients are taken for this reason.");
+    page.head(&families::OVERLOADED);
     let overloaded = admission.overload().overloaded();
     for reason in Reason::ALL {
-        page.row("spinward_overloaded", &[("reason", reason.name())], (overloaded == Some(reason)).into());
+        page.row(&families::OVERLOADED, &[("reason", reason.name())], (overloaded == Some(reason)).into());
     }
-    if let Some(bytes) = heap() {
-        page.one("spinward_heap_bytes", "gauge", "Memory that is in use, as the allocator counts it.", bytes);
+    if let Some(bytes) = heap::allocated() {
+        page.one(&families::HEAP_BYTES, bytes);
     }
-    page.one("spinward_jwks_fetches_total", "counter", "Requests for key sets.", key_sets.fetches);
-    page.one(
-        "spinward_jwks_fetch_failures_total",
-        "counter",
-        "Requests for key sets that brought none.",
-        key_sets.failures,
-    );
-    page.head("spinward_config_reloads_total", "counter", "Times that configuration reloaded.");
+    page.one(&families::JWKS_FETCHES, key_sets.fetches);
+    page.one(&families::JWKS_FAILURES, key_sets.failures);
+    page.head(&families::CONFIG_RELOADS);
     for (result, count) in reloads.counts() {
-        page.row("spinward_config_reloads_total", &[("result", result)], count);
+        page.row(&families::CONFIG_RELOADS, &[("result", result)], count);
     }
     let health = node.health();
-    page.head(
-        "spinward_shard_loop_lag_seconds",
-        "gauge",
-        "Time that the loop of a shard takes until it comes round.",
-    );
+    page.head(&families::LOOP_LAG);
     for (shard, health) in health.shards.iter().enumerate() {
-        page.seconds("spinward_shard_loop_lag_seconds", &[("shard", &shard.to_string())], health.lag);
+        page.seconds(&families::LOOP_LAG, &[("shard", &shard.to_string())], health.lag);
     }
-    page.head(
-        "spinward_shard_responsive",
-        "gauge",
-        "1 while a shard does its work, 0 if it failed or hangs.",
-    );
+    page.head(&families::SHARD_RESPONSIVE);
     for (shard, health) in health.shards.iter().enumerate() {
         let responsive = health.state == ShardState::Responsive;
-        page.row("spinward_shard_responsive", &[("shard", &shard.to_string())], responsive.into());
+        page.row(&families::SHARD_RESPONSIVE, &[("shard", &shard.to_string())], responsive.into());
     }
-    page.one(
-        "spinward_hook_panics_total",
-        "counter",
-        "Decisions that ended in a panic, each of which closed a connection.",
-        counters.hook_panics,
-    );
-    page.one(
-        "spinward_hook_timeouts_total",
-        "counter",
-        "Decisions that took too long.",
-        counters.hook_timeouts,
-    );
-    page.one(
-        "spinward_log_lines_dropped_total",
-        "counter",
-        "Lines of the log that were not written, for want of room or by an error.",
-        dropped_lines,
-    );
-    page.0
+    page.one(&families::HOOK_PANICS, counters.hook_panics);
+    page.one(&families::HOOK_TIMEOUTS, counters.hook_timeouts);
+    page.one(&families::LOG_LINES_DROPPED, dropped_lines);
+    page
 }
 
-/// Bytes allocated and not freed. `None` where the allocator does not say.
-fn heap() -> Option<u64> {
-    #[cfg(target_os = "linux")]
-    {
-        // What it counted since it was last asked is added up now.
-        tikv_jemalloc_ctl::epoch::advance().ok()?;
-        tikv_jemalloc_ctl::stats::allocated::read().ok().map(|bytes| bytes as u64)
+/// Counters of engines, each by its part (`broker`, `presence`, `controller`), name and type.
+fn engines(page: &mut Page, engines: &[Watched]) {
+    if engines.is_empty() {
+        return;
     }
-    #[cfg(not(target_os = "linux"))]
-    None
+    page.head(&families::ENGINE_EVENTS);
+    for engine in engines {
+        let labels = |event| {
+            [("part", engine.part), ("name", &*engine.name), ("type", &*engine.kind), ("event", event)]
+        };
+        for (event, count) in (engine.counts)().events {
+            page.row(&families::ENGINE_EVENTS, &labels(event), count);
+        }
+    }
+    page.head(&families::ENGINE_AGE);
+    for engine in engines {
+        let labels =
+            |of| [("part", engine.part), ("name", &*engine.name), ("type", &*engine.kind), ("of", of)];
+        for (of, age) in (engine.counts)().ages {
+            page.seconds(&families::ENGINE_AGE, &labels(of), age);
+        }
+    }
+    page.head(&families::ENGINE_LAG);
+    for engine in engines {
+        if let Some(lag) = engine.probe.as_ref().and_then(|probe| probe.lag()) {
+            let labels = [("part", engine.part), ("name", &*engine.name), ("type", &*engine.kind)];
+            page.seconds(&families::ENGINE_LAG, &labels, lag);
+        }
+    }
+}
+
+/// TLS, where there is any.
+fn encryption(page: &mut Page, ports: &tls::Ports) {
+    if ports.each().next().is_none() {
+        return;
+    }
+    page.head(&families::TLS_HANDSHAKES);
+    for (name, port) in ports.each() {
+        for (result, count) in port.counters.handshakes() {
+            page.row(&families::TLS_HANDSHAKES, &[("port", name), ("result", result)], count);
+        }
+    }
+    page.head(&families::TLS_EXCHANGES);
+    for (name, port) in ports.each() {
+        for (result, count) in port.counters.exchanges() {
+            page.row(&families::TLS_EXCHANGES, &[("port", name), ("result", result)], count);
+        }
+    }
+    page.head(&families::TLS_EXPIRY);
+    #[cfg(feature = "acme")]
+    for (host, end) in ports.acme.iter().flat_map(|acme| acme.hosts.certificates()) {
+        let end = u64::try_from(end).unwrap_or_default();
+        let labels = [("port", "external"), ("host", &*host)];
+        page.row(&families::TLS_EXPIRY, &labels, end);
+    }
+    for (name, port) in ports.each() {
+        if let Some(end) = port.certificate().ends() {
+            let end = u64::try_from(end).unwrap_or_default();
+            let labels = [("port", name), ("host", "")];
+            page.row(&families::TLS_EXPIRY, &labels, end);
+        }
+    }
+    #[cfg(feature = "acme")]
+    if let Some(acme) = &ports.acme {
+        page.head(&families::ACME_ORDERS);
+        for (result, count) in acme.orders.counts() {
+            page.row(&families::ACME_ORDERS, &[("result", result)], count);
+        }
+    }
 }
 
 /// A count of one transport.
 type Count = fn(&TransportCounters) -> u64;
 
-/// Names and help of the metrics of what is sent and received.
-const TRAFFIC: [(&str, &str, Count); 4] = [
-    ("centrifugo_transport_messages_sent", "Sends to clients.", |one| one.sends),
-    ("centrifugo_transport_messages_sent_size", "Bytes sent to clients.", |one| one.bytes_sent),
-    ("centrifugo_transport_messages_received", "Messages from clients.", |one| one.messages_received),
-    ("centrifugo_transport_messages_received_size", "Bytes from clients.", |one| one.bytes_received),
+/// Metrics of what is sent and received.
+const TRAFFIC: [(Family, Count); 4] = [
+    (families::TRANSPORT_SENT, |one| one.sends),
+    (families::TRANSPORT_SENT_SIZE, |one| one.bytes_sent),
+    (families::TRANSPORT_RECEIVED, |one| one.messages_received),
+    (families::TRANSPORT_RECEIVED_SIZE, |one| one.bytes_received),
 ];
 
 /// The transports to show: WebSocket, and the others once they were used.
@@ -330,24 +331,40 @@ fn transports(counters: &Snapshot) -> impl Iterator<Item = &TransportCounters> {
     counters.by_transport.iter().filter(shown)
 }
 
-struct Page(String);
+/// The page, as far as it is written.
+pub(super) struct Page(String);
 
 impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn head(&mut self, family: &Family) {
+        let Family { name, kind, help, .. } = family;
         // Writing to memory does not fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn row(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
-        self.value(name, labels, &value);
+    pub(super) fn row(&mut self, family: &Family, labels: &[(&str, &str)], value: u64) {
+        self.part(family, "", labels, &value);
     }
 
-    fn seconds(&mut self, name: &str, labels: &[(&str, &str)], value: Duration) {
-        self.value(name, labels, &value.as_secs_f64());
+    pub(super) fn seconds(&mut self, family: &Family, labels: &[(&str, &str)], value: Duration) {
+        self.part(family, "", labels, &value.as_secs_f64());
     }
 
-    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: &dyn Display) {
-        self.0.push_str(name);
+    /// Writes a row of the family, or of the part of a histogram or summary with this suffix.
+    pub(super) fn part(
+        &mut self,
+        family: &Family,
+        suffix: &str,
+        labels: &[(&str, &str)],
+        value: &dyn Display,
+    ) {
+        debug_assert!(
+            labels.iter().map(|(label, _)| label).filter(|label| **label != "le").eq(family.labels),
+            "the labels of {} are {:?}",
+            family.name,
+            family.labels
+        );
+        self.0.push_str(family.name);
+        self.0.push_str(suffix);
         for (at, (label, text)) in labels.iter().enumerate() {
             let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             let _ = write!(self.0, "{}{label}=\"{escaped}\"", if at == 0 { "{" } else { "," });
@@ -358,8 +375,8 @@ impl Page {
         let _ = writeln!(self.0, " {value}");
     }
 
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.head(name, kind, help);
-        self.row(name, &[], value);
+    fn one(&mut self, family: &Family, value: u64) {
+        self.head(family);
+        self.row(family, &[], value);
     }
 }

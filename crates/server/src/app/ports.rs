@@ -1,10 +1,11 @@
 //! The ports of a server, each on a listener of its kind.
 
 use super::RunError;
-use super::serve::Router;
+use crate::admission::Networks;
 #[cfg(unix)]
 use crate::http::Unix;
-use crate::http::{Limits, Listener, Tcp, accept};
+use crate::http::{Limits, Listener, Proxied, Service, Tcp, accept};
+use crate::tls::TlsPort;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -29,6 +30,18 @@ impl Bound {
         Tcp::listen(address, port).await.map(Self::Tcp).map_err(failed(shown))
     }
 
+    /// A socket of TCP that another process listens on.
+    #[cfg(unix)]
+    pub(super) fn passed_tcp(listener: std::net::TcpListener) -> std::io::Result<Self> {
+        Tcp::passed(listener).map(Self::Tcp)
+    }
+
+    /// A Unix socket that another process listens on.
+    #[cfg(unix)]
+    pub(super) fn passed_unix(listener: std::os::unix::net::UnixListener) -> std::io::Result<Self> {
+        Unix::passed(listener).map(Self::Unix)
+    }
+
     /// The address, for people.
     pub(super) fn address(&self) -> String {
         match self {
@@ -47,13 +60,36 @@ impl Bound {
         }
     }
 
-    /// Serves connections until `stop` changes.
-    pub(super) fn serve(self, router: Router, limits: Limits, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-        let router = Arc::new(router);
+    /// Serves connections until `stop` changes, over TLS if there is any. Those from `proxies` begin with a PROXY
+    /// protocol header.
+    pub(super) fn serve<S: Service>(
+        self,
+        tls: Option<Arc<TlsPort>>,
+        proxies: Networks,
+        service: S,
+        limits: Limits,
+        stop: watch::Receiver<bool>,
+    ) -> JoinHandle<()> {
         match self {
-            Self::Tcp(tcp) => tokio::spawn(accept(tcp, router, limits, stop)),
+            Self::Tcp(tcp) => serve(tcp, tls, proxies, service, limits, stop),
             #[cfg(unix)]
-            Self::Unix(unix) => tokio::spawn(accept(unix, router, limits, stop)),
+            Self::Unix(unix) => serve(unix, tls, proxies, service, limits, stop),
         }
+    }
+}
+
+fn serve<L: Listener, S: Service>(
+    listener: L,
+    tls: Option<Arc<TlsPort>>,
+    proxies: Networks,
+    service: S,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let service = Arc::new(service);
+    if proxies.is_empty() {
+        tokio::spawn(accept(listener, tls, service, limits, stop))
+    } else {
+        tokio::spawn(accept(Proxied::new(listener, proxies), tls, service, limits, stop))
     }
 }

@@ -43,6 +43,11 @@ impl Endpoint for Probe {
     }
 }
 
+/// Returns true if the server is to be sent clients.
+pub(super) fn is_ready(node: &Node, admission: &Admission) -> bool {
+    failing(&node.health(), admission.overload().overloaded()).is_empty()
+}
+
 /// A part of the server that keeps it from being ready.
 #[derive(Debug, PartialEq, Eq)]
 struct Failing {

@@ -3,13 +3,19 @@
 //! What decisions are made by is exchanged as a whole; sockets, threads and stores stay as they are, so nobody is
 //! disconnected. A configuration that cannot be used changes nothing. What only a restart changes is named.
 
-use super::build::{BuildError, Built, active_config, http_settings};
+use super::build::{BuildError, Built, active_config, grpc_settings, http_settings};
+use super::callers::Ledger;
 use super::log::Running;
+use super::tls;
+use crate::api::grpc::GrpcSettings;
 use crate::api::http::HttpSettings;
 use crate::auth::jwks::Jwks;
 use crate::config::catalogue::Section as _;
+use crate::config::typed::{Channel, ChannelOptions};
 use crate::config::{self, Config, Loaded, Vars, Warning};
+use crate::proxy::same_proxies;
 use crate::session::{ActiveConfig, Shared};
+use crate::tls::TlsError;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +26,7 @@ use thiserror::Error;
 const LIVE: &[&str] = &[
     "log.level",
     "client.allowed_origins",
+    "client.proxy",
     "client.token",
     "client.subscription_token",
     "client.allow_anonymous_connect_without_token",
@@ -32,11 +39,33 @@ const LIVE: &[&str] = &[
     "client.subscribe_to_user_personal_channel",
     "channel",
     "rpc",
+    "proxies",
+    "http_server.tls.cert_pem",
+    "http_server.tls.key_pem",
+    "http_server.tls.client_ca_pem",
+    "http_server.tls.min_version",
+    "http_server.internal_tls.cert_pem",
+    "http_server.internal_tls.key_pem",
+    "http_server.internal_tls.client_ca_pem",
+    "http_server.internal_tls.min_version",
+    "uni_grpc.tls.cert_pem",
+    "uni_grpc.tls.key_pem",
+    "uni_grpc.tls.client_ca_pem",
+    "uni_grpc.tls.min_version",
+    "grpc_api.tls.cert_pem",
+    "grpc_api.tls.key_pem",
+    "grpc_api.tls.client_ca_pem",
+    "grpc_api.tls.min_version",
+    "api_keys",
+    "grpc_api.key",
+    "grpc_api.jwks",
+    "grpc_api.error_mode",
     "http_api.key",
+    "http_api.jwks",
     "http_api.insecure",
     "http_api.disable_query_key",
     "http_api.error_mode",
-    "shutdown.timeout",
+    "shutdown",
     "production",
 ];
 
@@ -62,6 +91,8 @@ enum ReloadError {
     Gone(String),
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The active options and those that have to wait do not make a configuration. A test rules it out.
     #[error("the new options do not fit together with those that take a restart")]
     Mixture(#[source] serde_json::Error),
@@ -91,7 +122,10 @@ pub(super) struct Reloader {
     warnings: Vec<Warning>,
     active: Shared<ActiveConfig>,
     endpoint: Shared<HttpSettings>,
+    ledger: Ledger,
+    grpc: Shared<GrpcSettings>,
     jwks: Jwks,
+    tls: tls::Ports,
     log: Running,
     reloads: Arc<Reloads>,
 }
@@ -105,7 +139,10 @@ impl Reloader {
             warnings: loaded.warnings,
             active: built.active.clone(),
             endpoint: built.endpoint.clone(),
+            ledger: built.ledger.clone(),
+            grpc: built.grpc.clone(),
             jwks: built.jwks.clone(),
+            tls: built.tls.clone(),
             log,
             reloads: Arc::default(),
         }
@@ -153,11 +190,19 @@ impl Reloader {
         if self.found && !loaded.found {
             return Err(ReloadError::Gone(self.source.file.display().to_string()));
         }
-        let (running, changes) = merge(self.config.to_section(), &loaded.config.to_section());
+        let (running, mut changes) = merge(self.config.to_section(), &loaded.config.to_section());
         let config: Config = serde_json::from_value(Value::Object(running)).map_err(ReloadError::Mixture)?;
-        let active = active_config(&config, &self.jwks)?;
+        changes.fixed.extend(moved(&self.config.channel, &config.channel));
+        let mut active = active_config(&config, &self.jwks)?;
+        if same_proxies(&self.config, &config) {
+            // Connections, breakers and counts go on.
+            active.proxies = Arc::clone(&self.active.get().proxies);
+        }
+        let (http, grpc) = (http_settings(&config, &self.ledger)?, grpc_settings(&config, &self.ledger)?);
+        self.tls.exchange(&config)?;
         self.active.set(active);
-        self.endpoint.set(http_settings(&config));
+        self.endpoint.set(http);
+        self.grpc.set(grpc);
         self.log.set_level(&config.log);
         for warning in loaded.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             tracing::warn!("{warning}");
@@ -199,6 +244,38 @@ fn section(path: &str, running: &mut Map<String, Value>, fresh: &Map<String, Val
             _ => changes.fixed.push(path),
         }
     }
+}
+
+/// Options of namespaces that name another engine than before. Namespaces are exchanged as a whole, but channels in use
+/// do not change their engine.
+fn moved(before: &Channel, after: &Channel) -> Vec<String> {
+    let engines = |options: &ChannelOptions| {
+        [
+            ("broker_name", options.broker_name.clone()),
+            ("presence_manager_name", options.presence_manager_name.clone()),
+        ]
+    };
+    let before_of = |name: &str| {
+        let found = before.namespaces.iter().find(|namespace| namespace.name == name);
+        found.map_or_else(|| engines(&ChannelOptions::default()), |namespace| engines(&namespace.options))
+    };
+    let names = after.namespaces.iter().map(|namespace| {
+        (format!("namespaces[{}]", namespace.name), before_of(&namespace.name), engines(&namespace.options))
+    });
+    let outside = (
+        "without_namespace".to_owned(),
+        engines(&before.without_namespace),
+        engines(&after.without_namespace),
+    );
+    let mut moved = Vec::new();
+    for (place, before, after) in std::iter::once(outside).chain(names) {
+        for ((option, before), (_, after)) in before.into_iter().zip(after) {
+            if before != after {
+                moved.push(format!("channel.{place}.{option}"));
+            }
+        }
+    }
+    moved
 }
 
 fn is_section(path: &str) -> bool {

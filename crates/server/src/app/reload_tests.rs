@@ -104,3 +104,26 @@ fn a_configuration_is_its_tree() {
     sections(Config::fields(), "", &mut seen);
     assert!(seen.len() > 50 && seen.iter().all(|path| is_section(path)));
 }
+
+#[test]
+fn another_engine_of_a_namespace_is_named() {
+    let tree = |outside: &str, chat: &str, more: Value| {
+        let mut namespaces = vec![json!({ "name": "chat", "broker_name": chat })];
+        namespaces.extend(more.as_array().cloned().unwrap_or_default());
+        config(json!({
+            "brokers": [{ "name": "n", "enabled": true, "type": "nats" }],
+            "channel": { "without_namespace": { "presence_manager_name": outside }, "namespaces": namespaces },
+            "presence_managers": [{ "name": "r", "enabled": true, "type": "redis" }],
+        }))
+        .channel
+    };
+    let before = tree("", "", json!([]));
+    assert_eq!(moved(&before, &before), names(&[]));
+    let after = tree("r", "n", json!([{ "name": "a1" }, { "name": "a2", "broker_name": "n" }]));
+    let expected = [
+        "channel.without_namespace.presence_manager_name",
+        "channel.namespaces[chat].broker_name",
+        "channel.namespaces[a2].broker_name",
+    ];
+    assert_eq!(moved(&before, &after), names(&expected));
+}

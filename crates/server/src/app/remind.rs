@@ -1,6 +1,7 @@
 //! An hourly reminder of open access: a warning at the start alone scrolls away.
 
 use crate::config::{Level, Warning};
+use spinward::Snapshot;
 use spinward::clock::Clock;
 use std::time::Duration;
 
@@ -39,7 +40,15 @@ impl Reminder {
 /// Warns once of each option that leaves access open.
 pub(super) fn tell(warnings: &[Warning]) {
     for warning in warnings.iter().filter(|warning| warning.level == Level::Insecure) {
-        tracing::warn!(option = warning.option, "still insecure: {warning}");
+        tracing::warn!(option = warning.option, "still {warning}");
+    }
+}
+
+/// Tells how many connections speak an old version of the protocol.
+pub(super) fn tell_old_clients(counters: &Snapshot) {
+    if counters.legacy_accepted > 0 {
+        let (clients, since_start) = (counters.legacy_clients, counters.legacy_accepted);
+        tracing::info!(clients, since_start, "connections of protocol version 1, see client.legacy");
     }
 }
 
@@ -86,6 +95,24 @@ mod tests {
         }
     }
 
+    fn logged(run: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, run);
+        let bytes = lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn old_clients_are_counted_where_there_were_any() {
+        assert_eq!(logged(|| tell_old_clients(&Snapshot::default())), "");
+        let counters = Snapshot { legacy_clients: 3, legacy_accepted: 12, ..Snapshot::default() };
+        let text = logged(|| tell_old_clients(&counters));
+        assert!(text.contains("clients=3 since_start=12"), "{text}");
+    }
+
     #[test]
     fn every_insecure_option_has_its_line() {
         let tree = json!({
@@ -98,13 +125,7 @@ mod tests {
             "unknown": 1,
         });
         let loaded = from_tree(tree.as_object().unwrap().clone(), &Vars::default(), &[]).unwrap();
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-        tracing::subscriber::with_default(subscriber, || tell(&loaded.warnings));
-        let bytes = lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let text = String::from_utf8(bytes).unwrap();
+        let text = logged(|| tell(&loaded.warnings));
         for option in [
             "client.insecure",
             "client.insecure_skip_token_signature_verify",
@@ -112,7 +133,7 @@ mod tests {
             "http_api.insecure",
             "admin.insecure",
         ] {
-            assert_eq!(text.matches(&format!("still insecure: {option}: ")).count(), 1, "{option}\n{text}");
+            assert_eq!(text.matches(&format!("still INSECURE: {option}: ")).count(), 1, "{option}\n{text}");
         }
         assert_eq!(text.lines().count(), 5, "{text}");
     }

@@ -109,6 +109,7 @@ fn keys(token: &TokenIssuer, path: &str) -> Result<KeySettings, TokensError> {
     }
     if !token.jwks_public_endpoint.is_empty() {
         keys.jwks = Some(JwksSettings {
+            option: option("jwks_public_endpoint"),
             endpoint: token.jwks_public_endpoint.clone(),
             insecure_skip_endpoint_safety_check: token.insecure_skip_jwks_endpoint_safety_check,
             fetch: fetch(token, path)?,
@@ -137,21 +138,21 @@ fn fetch(token: &TokenIssuer, path: &str) -> Result<FetchSettings, TokensError> 
         refresh_before: usual.refresh_before.min(ttl / 2),
         stale: seconds(token.jwks_stale),
         negative_ttl: seconds(token.jwks_negative_ttl),
-        ca_pem: certificates(&token.jwks_ca_pem, path)?,
+        ca_pem: certificates(&token.jwks_ca_pem, format!("{path}.jwks_ca_pem"))?,
         headers: token.jwks_headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         ..usual
     })
 }
 
-fn certificates(given: &Pem, path: &str) -> Result<String, TokensError> {
+pub(super) fn certificates(given: &Pem, option: String) -> Result<String, TokensError> {
     if given.0.is_empty() {
         return Ok(String::new());
     }
-    let bad = |source| TokensError::Pem { option: format!("{path}.jwks_ca_pem"), source };
+    let bad = |source| TokensError::Pem { option: option.clone(), source };
     String::from_utf8(pem::load(given).map_err(bad)?).map_err(|_| bad(PemError::Form))
 }
 
-fn expect(exact: &str, regex: &str) -> Expect {
+pub(super) fn expect(exact: &str, regex: &str) -> Expect {
     if !exact.is_empty() {
         Expect::Exact(exact.to_owned())
     } else if regex.is_empty() {

@@ -36,7 +36,7 @@ pub(super) struct Origin {
 }
 
 /// Every claim that means something.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "sub",
     "exp",
     "nbf",
@@ -57,6 +57,7 @@ const NAMES: [&str; 20] = [
     "b64data",
     "override",
     "allow",
+    "eto",
 ];
 
 impl Origin {
@@ -126,6 +127,17 @@ pub(super) fn connect(claims: &Object<'_>, rules: &Rules<'_>) -> Result<ConnectT
     Ok(ConnectToken { user, expire_at, exp, iat, jti, issuer, info, meta, subs: made, caps, caps_ignored })
 }
 
+/// Reads the claims of the token of a caller of the server API whose signature is good: the scopes, in a text with
+/// blanks between them, as OAuth has it, or in a list.
+pub(super) fn caller(claims: &Object<'_>, rules: &Rules<'_>) -> Result<Vec<String>, Refusal> {
+    Times::read(claims)?.check(rules)?;
+    let Some(value) = claims.raw("scope") else { return Ok(Vec::new()) };
+    match string(value) {
+        Some(scopes) => Ok(scopes.split_ascii_whitespace().map(str::to_owned).collect()),
+        None => of_type(value, "scope", "a text or a list of texts"),
+    }
+}
+
 /// Reads the claims of a subscription token whose signature is good.
 pub(super) fn subscribe(claims: &Object<'_>, rules: &Rules<'_>) -> Result<SubscribeToken, Refusal> {
     let user = user(claims, rules.at)?;
@@ -133,6 +145,8 @@ pub(super) fn subscribe(claims: &Object<'_>, rules: &Rules<'_>) -> Result<Subscr
     let (issuer, jti) = (text(claims, "iss")?, text(claims, "jti")?);
     let channel = text(claims, "channel")?.unwrap_or_default();
     let client = text(claims, "client")?.unwrap_or_default();
+    // Of another type it is another application's.
+    let only_token_expires = claims.get("eto").is_some_and(|value| value.get() == "true");
     let (b64info, b64data) = (text(claims, "b64info")?, text(claims, "b64data")?);
     let overrides = overrides(claims)?;
     let allow = typed(claims, "allow", "a list of \"sub\", \"pub\", \"hst\", \"prs\"")?.unwrap_or_default();
@@ -153,6 +167,7 @@ pub(super) fn subscribe(claims: &Object<'_>, rules: &Rules<'_>) -> Result<Subscr
         user,
         channel,
         client,
+        only_token_expires,
         expire_at,
         exp,
         iat,

@@ -17,6 +17,7 @@ pub(super) struct Endpoint {
     /// Texts and names of groups in turn; the first and the last are texts.
     parts: Vec<String>,
     fetch: Arc<FetchSettings>,
+    option: String,
 }
 
 /// The address may have a password in it.
@@ -28,10 +29,10 @@ impl fmt::Debug for Endpoint {
 
 /// An address that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{path}.jwks_public_endpoint: {fault}")]
+#[error("{option}: {fault}")]
 pub struct EndpointError {
-    /// The options to change.
-    pub path: String,
+    /// The option to change.
+    pub option: String,
     /// The fault.
     pub fault: EndpointFault,
 }
@@ -69,11 +70,10 @@ pub enum EndpointFault {
 impl Endpoint {
     pub(super) fn new(
         settings: &JwksSettings,
-        path: &str,
         issuer: &Matcher,
         audience: &Matcher,
     ) -> Result<Self, EndpointError> {
-        let error = |fault| EndpointError { path: path.to_owned(), fault };
+        let error = |fault| EndpointError { option: settings.option.clone(), fault };
         let parts = split(&settings.endpoint).map_err(error)?;
         if !["https://", "http://"].iter().any(|scheme| parts[0].starts_with(scheme)) {
             return Err(error(EndpointFault::Scheme));
@@ -82,7 +82,12 @@ impl Endpoint {
             check_group(name, settings.insecure_skip_endpoint_safety_check, &[issuer, audience])
                 .map_err(error)?;
         }
-        Ok(Self { parts, fetch: Arc::new(settings.fetch.clone()) })
+        Ok(Self { parts, fetch: Arc::new(settings.fetch.clone()), option: settings.option.clone() })
+    }
+
+    /// Returns the option that names it.
+    pub(super) fn option(&self) -> &str {
+        &self.option
     }
 
     /// Returns the settings for fetching the set.
@@ -194,11 +199,12 @@ mod tests {
     fn endpoint(url: &str, issuer: &str, open: bool) -> Result<Endpoint, EndpointFault> {
         let issuer = Matcher::new(&Expect::Regex(issuer.into()), "o").unwrap();
         let settings = JwksSettings {
+            option: "client.token.jwks_public_endpoint".into(),
             endpoint: url.into(),
             insecure_skip_endpoint_safety_check: open,
             fetch: FetchSettings::default(),
         };
-        Endpoint::new(&settings, "client.token", &issuer, &Matcher::Any).map_err(|error| error.fault)
+        Endpoint::new(&settings, &issuer, &Matcher::Any).map_err(|error| error.fault)
     }
 
     fn captures(value: &str) -> Captures {

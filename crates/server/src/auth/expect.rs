@@ -1,7 +1,7 @@
 //! Expected values of `iss` and `aud`.
 
-use super::reason::quoted;
 use super::settings::Expect;
+use crate::quote::quoted;
 use crate::regex::translate;
 use regex::Regex;
 use std::fmt;

@@ -22,7 +22,8 @@ impl<'a> Object<'a> {
     /// Reads an object that is nested no deeper than `most` levels.
     pub(crate) fn parse(bytes: &'a [u8], most: usize) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
-        if depth(text) > most {
+        // Each level takes a byte.
+        if text.len() > most && depth(text) > most {
             return Err(format!("nested deeper than {most} levels"));
         }
         serde_json::from_str(text).map_err(|error| describe(&error))

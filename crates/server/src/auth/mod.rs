@@ -2,8 +2,7 @@
 //!
 //! [`settings`] holds the configured keys and expected claims, [`verify`] checks tokens against them, [`token`] is the
 //! verified result, [`reason`] lists the reasons for a refusal and the client's code for each, [`jwks`] fetches published
-//! key sets, [`revoke`] revokes tokens and users, [`origin`] checks the origins of pages, [`weak`] finds secrets that
-//! anyone can guess.
+//! key sets, [`revoke`] revokes tokens and users, [`origin`] checks the origins of pages.
 //!
 //! Times are arguments, in Unix seconds. No error, log line or `Debug` output contains a token or key.
 
@@ -24,8 +23,8 @@ pub mod settings;
 pub mod sign;
 pub mod token;
 pub mod verify;
-pub mod weak;
 
+pub(crate) use json::one_line;
 pub use jwks::{Jwks, JwksStats};
 pub use pem::KeyFault;
 pub use reason::{Outcome, Reason, Refusal, Use};
@@ -36,7 +35,6 @@ pub use settings::{
 };
 pub use token::{ConnectToken, SubOptions, SubscribeToken};
 pub use verify::{SettingsError, Verifier};
-pub use weak::weak_secret;
 
 #[cfg(test)]
 pub(crate) mod testing;

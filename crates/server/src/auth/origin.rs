@@ -1,5 +1,6 @@
 //! Origins that browsers may connect from.
 
+use crate::config::origin::is_name;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -88,17 +89,6 @@ impl Origins {
     }
 }
 
-/// Returns true if a pattern names its origins: scheme, host and port without a wildcard, but for `*.` in front of
-/// the host, so that every matching origin belongs to the owner of that domain.
-#[must_use]
-pub(crate) fn is_name(pattern: &str) -> bool {
-    let Some((scheme, host)) = pattern.split_once("://") else { return false };
-    let host = host.strip_prefix("*.").unwrap_or(host);
-    let plain = |text: &str| !text.is_empty() && !text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
-    // The brackets of an IPv6 address make a class of characters in a pattern: it has to be escaped, and is not a name.
-    plain(scheme) && plain(host)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,29 +119,6 @@ mod tests {
         }
         assert!(admits(&["*"], "null"));
         assert!(!admits(&[], "https://ok.example"));
-    }
-
-    #[test]
-    fn names_have_no_wildcard_but_for_subdomains() {
-        for name in ["https://a.example", "http://localhost:3000", "https://*.a.example:8443"] {
-            assert!(is_name(name), "{name}");
-        }
-        for open in [
-            "*",
-            "null",
-            "a.example",
-            "*://a.example",
-            "https://*",
-            "https://*.",
-            "https://*a.example",
-            "https://a.*",
-            "https://a.example:*",
-            "https://a.example*",
-            "http?://a.example",
-            "https://{a,b}.example",
-        ] {
-            assert!(!is_name(open), "{open}");
-        }
     }
 
     #[test]

@@ -392,13 +392,6 @@ enum Class {
     UnknownChannel,
 }
 
-/// A foreign text for a log line: short, on one line, without control characters.
-pub(crate) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 64;
-    let short: String = text.chars().take(SHOWN).collect();
-    if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -438,11 +431,5 @@ mod tests {
             assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_:".contains(&b)));
             assert!(!codes[..at].contains(code), "{code}");
         }
-    }
-
-    #[test]
-    fn foreign_text_stays_on_its_line() {
-        assert_eq!(quoted("a\nb\u{1b}"), "\"a\\nb\\u{1b}\"");
-        assert!(quoted(&"x".repeat(1000)).len() < 80);
     }
 }

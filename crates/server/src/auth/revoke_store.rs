@@ -37,7 +37,7 @@ impl MemoryStore {
         })
     }
 
-    /// A store that is kept in a file, by one process alone. The file is made if there is none.
+    /// A store that is kept in a file, by one process alone. The file is created if it is missing.
     ///
     /// # Errors
     /// The file cannot be read or written, or holds something else. Lines that are not whole, as a crash or a full

@@ -103,6 +103,8 @@ impl Timed {
 /// A key set to fetch.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JwksSettings {
+    /// The option that names the address, for refusals.
+    pub option: String,
     /// `http` or `https` address. `{{name}}` is replaced by the named group of the `issuer` or `audience`
     /// expression; unless the group is a closed list of plain words, the settings are refused.
     pub endpoint: String,

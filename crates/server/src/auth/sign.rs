@@ -20,6 +20,17 @@ pub fn hs256(secret: &str, claims: &Value) -> String {
     whole(&text, signature)
 }
 
+/// Sets a claim by its path, with objects on the way to it.
+pub(crate) fn set_claim(claims: &mut Value, path: &str, value: Value) {
+    let place = path.split('.').fold(claims, |object, name| {
+        if !object.is_object() {
+            *object = json!({});
+        }
+        &mut object[name]
+    });
+    *place = value;
+}
+
 /// A key that signs.
 pub enum Signer {
     /// A shared secret.

@@ -53,6 +53,8 @@ pub struct SubscribeToken {
     pub channel: String,
     /// The connection that it is for; empty for any.
     pub client: String,
+    /// The claim `eto`: of an old client, only the token expires and not the subscription.
+    pub only_token_expires: bool,
     /// End of the subscription, in Unix seconds, leeway included; `None` is never.
     pub expire_at: Option<i64>,
     /// The claim `exp`, in Unix seconds.
@@ -100,6 +102,17 @@ impl ConnectToken {
 }
 
 impl SubscribeToken {
+    /// Reads the token as one for a client that speaks version 1 of the protocol. Such tokens name the connection, and
+    /// with it the user, whatever else they have.
+    pub fn for_old_client(&mut self, user: &str, client: &str) {
+        if !self.client.is_empty() && self.client == client {
+            user.clone_into(&mut self.user);
+        }
+        if self.only_token_expires {
+            self.expire_at = None;
+        }
+    }
+
     /// Checks that a token is for this connection and channel, and that the subscription has not ended already.
     /// `client` is `None` where the connection is not known, as on the command line.
     ///

@@ -11,8 +11,9 @@ use super::json::{CLAIMS_DEPTH, Object};
 use super::jwks::{FetchError, Found, Jwks, Round};
 use super::jws::{Alg, Family, Jws};
 use super::keys::{KeyError, KeyRing, Mismatch, RingFault, VerifyKey};
-use super::reason::{Part, Reason, Refusal, quoted};
+use super::reason::{Part, Reason, Refusal};
 use super::settings::{ClaimSettings, IssuerSettings, TokenSettings};
+use crate::quote::quoted;
 use spinward::Answer;
 use std::sync::Arc;
 use thiserror::Error;
@@ -100,6 +101,12 @@ impl Verifier {
     #[must_use]
     pub fn verify_subscription(&self, token: &str, now: i64) -> Answer<Result<SubscribeToken, Refusal>> {
         self.verify(token, now, claims::subscribe)
+    }
+
+    /// Verifies the token of a caller of the server API, and returns its scopes. `now` is Unix time in seconds.
+    #[must_use]
+    pub fn verify_caller(&self, token: &str, now: i64) -> Answer<Result<Vec<String>, Refusal>> {
+        self.verify(token, now, claims::caller)
     }
 
     fn verify<T: Send + 'static>(&self, token: &str, now: i64, read: Read<T>) -> Answer<Result<T, Refusal>> {
@@ -219,12 +226,8 @@ impl Issuer {
         let path = &settings.path;
         let issuer = Matcher::new(&settings.issuer, &format!("{path}.issuer_regex"))?;
         let audience = Matcher::new(&settings.audience, &format!("{path}.audience_regex"))?;
-        let endpoint = settings
-            .keys
-            .jwks
-            .as_ref()
-            .map(|set| Endpoint::new(set, path, &issuer, &audience))
-            .transpose()?;
+        let endpoint =
+            settings.keys.jwks.as_ref().map(|set| Endpoint::new(set, &issuer, &audience)).transpose()?;
         if let Some(endpoint) = &endpoint {
             jwks.prepare(endpoint.fetch())
                 .map_err(|fault| SettingsError::Fetch { path: path.clone(), fault })?;
@@ -273,38 +276,19 @@ impl Issuer {
                 )
             })?;
         match jwks.find(&url, endpoint.fetch(), kid, now, round) {
-            Found::Key(key) => self.check_with(&key.key, key.alg, jws).map(|()| None),
+            Found::Key(key) => check_with(endpoint, &key.key, key.alg, jws).map(|()| None),
             Found::Wait(wait) => Ok(Some(wait)),
             Found::Unknown => Err(Refusal::new(
                 Reason::UnknownKid,
                 format!("the key set has no usable key with the kid {}", quoted(kid)),
-                format!("check that {}.jwks_public_endpoint is the issuer's", self.path),
+                format!("check that {} is the issuer's", endpoint.option()),
             )),
             Found::Unavailable(why) => Err(Refusal::new(
                 Reason::KeysUnavailable,
                 format!("the key set cannot be had: {why}"),
-                format!("check {}.jwks_public_endpoint and the network between", self.path),
+                format!("check {} and the network between", endpoint.option()),
             )),
         }
-    }
-
-    fn check_with(&self, key: &VerifyKey, only: Option<Alg>, jws: &Jws<'_>) -> Result<(), Refusal> {
-        let verdict = match only {
-            Some(alg) if alg != jws.alg => Err(Mismatch::Alg),
-            _ => key.verify(jws.alg, jws.signing_input, &jws.signature),
-        };
-        verdict.map_err(|mismatch| match mismatch {
-            Mismatch::Alg => Refusal::new(
-                Reason::AlgNotAllowed,
-                format!("the key that kid names is not for {}", jws.alg),
-                "sign with the algorithm that the key is published for",
-            ),
-            Mismatch::Signature => Refusal::new(
-                Reason::SignatureMismatch,
-                format!("the {} signature is not that of the key that kid names", jws.alg),
-                format!("check that {}.jwks_public_endpoint is the issuer's", self.path),
-            ),
-        })
     }
 
     fn static_refusal(&self, alg: Alg, fault: RingFault) -> Refusal {
@@ -338,6 +322,25 @@ impl Issuer {
             ),
         }
     }
+}
+
+fn check_with(endpoint: &Endpoint, key: &VerifyKey, only: Option<Alg>, jws: &Jws<'_>) -> Result<(), Refusal> {
+    let verdict = match only {
+        Some(alg) if alg != jws.alg => Err(Mismatch::Alg),
+        _ => key.verify(jws.alg, jws.signing_input, &jws.signature),
+    };
+    verdict.map_err(|mismatch| match mismatch {
+        Mismatch::Alg => Refusal::new(
+            Reason::AlgNotAllowed,
+            format!("the key that kid names is not for {}", jws.alg),
+            "sign with the algorithm that the key is published for",
+        ),
+        Mismatch::Signature => Refusal::new(
+            Reason::SignatureMismatch,
+            format!("the {} signature is not that of the key that kid names", jws.alg),
+            format!("check that {} is the issuer's", endpoint.option()),
+        ),
+    })
 }
 
 #[cfg(test)]

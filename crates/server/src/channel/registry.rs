@@ -2,7 +2,8 @@
 
 use super::name::{ChannelName, NameFault, Syntax};
 use super::pattern::{Pattern, PatternError};
-use crate::config::typed::{Channel, ChannelNamespace, ChannelOptions, PublicationFormat, RecoveryMode};
+use crate::config::OptionFault;
+use crate::config::typed::{Channel, ChannelNamespace, ChannelOptions, PublicationFormat};
 use crate::regex::{Regex, RegexError};
 use std::sync::Arc;
 use thiserror::Error;
@@ -18,21 +19,9 @@ pub enum BuildError {
     /// Two namespaces have the same name.
     #[error("channel.namespaces: {0:?} is there twice")]
     NameTwice(String),
-    /// Only one of size and ttl is set.
-    #[error("{0}.history_size and {0}.history_ttl: set both or neither")]
-    HalfHistory(String),
-    /// Positions would be forgotten before the publications they count.
-    #[error("{0}.history_ttl must not be longer than history_meta_ttl (or channel.history_meta_ttl)")]
-    MetaTtl(String),
-    /// There is nothing to recover from.
-    #[error("{0}.force_recovery needs {0}.history_size and {0}.history_ttl")]
-    RecoveryWithoutHistory(String),
-    /// Nothing to do by itself.
-    #[error("{0}.auto_cache_recover needs {0}.force_recovery, and {0}.force_recovery_mode \"cache\"")]
-    AutoCacheRecover(String),
-    /// The stream proxy does what the other proxies do.
-    #[error("{0}.subscribe_stream_proxy_enabled excludes the other proxies of the namespace")]
-    StreamProxy(String),
+    /// An option contradicts others of its namespace.
+    #[error("{0}.{fault} {reason}", fault = .1.option, reason = .1.reason)]
+    Options(String, OptionFault),
     /// A pattern is invalid.
     #[error("{0}.pattern: {1}")]
     Pattern(String, PatternError),
@@ -236,24 +225,8 @@ fn namespace(
     if options.publication_data_format == PublicationFormat::NotEmpty {
         options.publication_data_format = channel.publication_data_format;
     }
-    if (options.history_size > 0) == options.history_ttl.is_zero() {
-        return Err(BuildError::HalfHistory(at));
-    }
-    if options.history_ttl > options.history_meta_ttl {
-        return Err(BuildError::MetaTtl(at));
-    }
-    if options.force_recovery && !options.has_history() {
-        return Err(BuildError::RecoveryWithoutHistory(at));
-    }
-    if options.auto_cache_recover
-        && !(options.force_recovery && options.force_recovery_mode == RecoveryMode::Cache)
-    {
-        return Err(BuildError::AutoCacheRecover(at));
-    }
-    let others =
-        options.subscribe_proxy_enabled || options.publish_proxy_enabled || options.sub_refresh_proxy_enabled;
-    if options.subscribe_stream_proxy_enabled && others {
-        return Err(BuildError::StreamProxy(at));
+    if let Some(fault) = options.faults(channel.history_meta_ttl).into_iter().next() {
+        return Err(BuildError::Options(at, fault));
     }
     let regex = match options.channel_regex.as_str() {
         "" => None,

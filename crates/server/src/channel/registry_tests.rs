@@ -56,7 +56,7 @@ fn contradictions_name_the_option() {
         ),
         (
             serde_json::json!({"without_namespace": {"history_size": 1}}),
-            "channel.without_namespace.history_size",
+            "channel.without_namespace.history_ttl must be set",
         ),
         (
             serde_json::json!({"without_namespace": {"history_ttl": "1s"}}),

@@ -1,10 +1,11 @@
 //! Options that can be set by flags: the ones that Centrifugo's server command has.
 
-use crate::config::catalogue::{Kind, Section as _, find};
+use crate::config::catalogue::{Field, Kind, Section as _, Status, find, status};
 use crate::config::typed::Config;
 use clap::error::Error;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use serde_json::Value;
 
 /// The options, with a letter where they have one. Everything else about them is in the catalogue.
 const FLAGS: &[(&str, Option<char>)] = &[
@@ -34,6 +35,7 @@ const FLAGS: &[(&str, Option<char>)] = &[
     ("sse.enabled", None),
     ("http_stream.enabled", None),
     ("init.enabled", None),
+    ("sockjs.enabled", None),
     ("client.insecure", None),
     ("http_api.insecure", None),
     ("http_api.external", None),
@@ -59,12 +61,35 @@ pub(super) struct OptionFlags {
     pub(super) set: Vec<(String, String)>,
 }
 
+/// Effect, values and default of an option, in a line.
+fn help(path: &str, field: &Field) -> String {
+    let mut text = field.doc.split_whitespace().collect::<Vec<_>>().join(" ");
+    match status(Config::fields(), path) {
+        Status::Built => {}
+        Status::Planned => text.push_str(" Not built yet: has no effect."),
+        Status::Essential => text.push_str(" Not built yet: refused."),
+    }
+    let choices: Vec<&str> = field.choices.iter().copied().filter(|choice| !choice.is_empty()).collect();
+    if !choices.is_empty() {
+        text += &format!(" [one of: {}]", choices.join(", "));
+    }
+    match &field.default {
+        Value::String(text) if text.is_empty() => {}
+        Value::Bool(false) => {}
+        Value::String(default) => text += &format!(" [default: {default}]"),
+        default => text += &format!(" [default: {default}]"),
+    }
+    text
+}
+
 impl Args for OptionFlags {
     fn augment_args(command: Command) -> Command {
         FLAGS.iter().fold(command, |command, (path, letter)| {
             let Some(field) = find(Config::fields(), path) else { return command };
-            let mut arg =
-                Arg::new(*path).long(*path).help(field.doc).value_name(field.kind.label().to_uppercase());
+            let mut arg = Arg::new(*path)
+                .long(*path)
+                .help(help(path, field))
+                .value_name(field.kind.label().to_uppercase());
             if let Some(letter) = letter {
                 arg = arg.short(*letter);
             }
@@ -109,6 +134,18 @@ mod tests {
         for (path, _) in FLAGS {
             assert!(find(Config::fields(), path).is_some(), "{path}");
         }
+    }
+
+    #[test]
+    fn help_has_default_values_and_what_is_not_built() {
+        let help = |path| help(path, find(Config::fields(), path).unwrap());
+        assert!(help("http_server.port").ends_with("[default: 8000]"), "{}", help("http_server.port"));
+        assert!(help("engine.type").contains("[one of: memory, "), "{}", help("engine.type"));
+        for (path, _) in FLAGS {
+            let built = status(Config::fields(), path) == Status::Built;
+            assert_eq!(built, !help(path).contains("Not built yet"), "{path}");
+        }
+        assert_eq!(status(Config::fields(), "debug.enabled"), Status::Planned, "by its section");
     }
 
     #[test]

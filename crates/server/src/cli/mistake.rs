@@ -1,9 +1,10 @@
 //! Better words for mistakes that come from older versions.
 
+use super::Cli;
 use super::flags::{has_flag, is_switch};
 use crate::config::{PREFIXES, Today, today, upper};
-use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use clap::{Command, CommandFactory as _};
 
 /// Letters that were flags, and the long names beside them.
 const LETTERS: &[(&str, &str)] = &[("d", "debug"), ("e", "engine"), ("n", "name"), ("w", "web")];
@@ -23,10 +24,20 @@ fn words(error: &Error, args: &[String]) -> Option<String> {
         _ => None,
     };
     match error.kind() {
-        ErrorKind::UnknownArgument => old_flag(text(ContextKind::InvalidArg)?),
+        ErrorKind::UnknownArgument => {
+            let flag = text(ContextKind::InvalidArg)?;
+            behind_command(flag, args).or_else(|| old_flag(flag))
+        }
         ErrorKind::InvalidSubcommand => value_apart(text(ContextKind::InvalidSubcommand)?, args),
         _ => None,
     }
+}
+
+/// `gentoken --log.level none`, where the flag of an option belongs in front.
+fn behind_command(flag: &str, args: &[String]) -> Option<String> {
+    let name = flag.strip_prefix("--")?.split('=').next()?;
+    let command = args.iter().find(|arg| Cli::command().find_subcommand(arg).is_some())?;
+    has_flag(name).then(|| format!("`--{name}` goes before the command: `spinward --{name} … {command}`"))
 }
 
 /// `--port`, which is `--http_server.port` today.
@@ -63,8 +74,7 @@ fn value_apart(value: &str, args: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use clap::{CommandFactory as _, Parser as _};
+    use clap::Parser as _;
 
     fn said(args: &[&str]) -> String {
         let error = Cli::try_parse_from([&["spinward"], args].concat()).unwrap_err();
@@ -84,8 +94,13 @@ mod tests {
             (&["--tls"], "`http_server.tls.enabled`, which has no flag"),
             (&["--ssl_cert", "x"], "`http_server.tls.cert_pem`, which has no flag"),
             (&["--redis_url", "x"], "`engine.redis.address`, which has no flag"),
-            (&["--sockjs"], "there is no SockJS"),
+            (&["--sockjs"], "`--sockjs.enabled`"),
             (&["--nonsense"], "unexpected argument"),
+            (
+                &["gentoken", "--log.level", "none"],
+                "`--log.level` goes before the command: `spinward --log.level … gentoken`",
+            ),
+            (&["gentoken", "--nonsense"], "unexpected argument"),
         ] {
             let said = said(args);
             assert!(said.contains(option), "{args:?}: {said}");

@@ -1,27 +1,36 @@
 //! Commands that make and check tokens with the keys of the configuration.
 //!
-//! A check asks the code that the server runs: the verifier, then the decision about permissions. Its exit code
-//! is 1 whenever a client would be refused.
+//! A check asks the code that the server runs: the verifier, then the decision about permissions.
 
-use super::{Failure, complain, say};
+use super::given::file;
+use super::{Failure, Outcome, complain, say};
 use crate::auth::claims::{CAPS_FIX, ConnectToken, SubscribeToken};
-use crate::auth::jws::Alg;
+use crate::auth::jws::{Alg, Jws};
 use crate::auth::reason::{Refusal, Use};
-use crate::auth::sign::Signer;
+use crate::auth::sign::{Signer, set_claim};
+use crate::config::catalogue::Pem;
 use crate::config::typed::TokenIssuer;
-use crate::config::{Config, Duration};
+use crate::config::{Config, Duration, pem};
 use crate::policy::explain::explain;
 use crate::policy::{Reply, Request, SubscribeFacts, SubscriptionToken, Verdict, Wishes, decide_after};
+use crate::secret::Secret;
 use crate::session::{CAPS_IGNORED, of_connection, of_subscription, personal_channel};
 use clap::Args;
 use serde_json::{Value, json};
 use spinward::Answer;
 use spinward::clock::Clock;
-use std::path::PathBuf;
 use tokio::runtime::Runtime;
 
 /// A week, in seconds.
 const WEEK: i64 = 604_800;
+
+#[derive(Debug, Args)]
+pub(super) struct GenConnectionToken {
+    #[command(flatten)]
+    pub(super) file: file::Signing,
+    #[command(flatten)]
+    pub(super) token: GenToken,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct GenToken {
@@ -41,11 +50,11 @@ pub(super) struct GenToken {
 /// Key that a token is signed with.
 #[derive(Debug, Default, Args)]
 struct With {
-    /// PEM file of a private key to sign with, in place of the configured secret
-    #[arg(short = 'k', long, value_name = "FILE")]
-    private_key: Option<PathBuf>,
+    /// Private key to sign with, in place of the configured secret: a PEM file, PEM or its base64
+    #[arg(short = 'k', long, value_name = "PEM")]
+    private_key: Option<Secret>,
     /// Algorithm; the usual one of the key if left out
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = Alg::ALL.map(Alg::name))]
     alg: Option<String>,
     /// Name of the key in a key set, for the header
     #[arg(long, value_name = "NAME")]
@@ -54,6 +63,8 @@ struct With {
 
 #[derive(Debug, Args)]
 pub(super) struct GenSubToken {
+    #[command(flatten)]
+    pub(super) file: file::Signing,
     /// Channel of the token
     #[arg(short = 's', long)]
     channel: String,
@@ -63,6 +74,8 @@ pub(super) struct GenSubToken {
 
 #[derive(Debug, Args)]
 pub(super) struct CheckToken {
+    #[command(flatten)]
+    pub(super) file: file::Deciding,
     /// The token
     token: String,
     /// The user whose connection it should prolong
@@ -75,6 +88,8 @@ pub(super) struct CheckToken {
 
 #[derive(Debug, Args)]
 pub(super) struct CheckSubToken {
+    #[command(flatten)]
+    pub(super) file: file::Deciding,
     /// The token
     token: String,
     /// The user of the connection that it will be used on; that of the token if left out
@@ -88,11 +103,11 @@ pub(super) struct CheckSubToken {
     client: Option<String>,
 }
 
-pub(super) fn generate(config: &Config, command: &GenToken) -> Result<(), Failure> {
+pub(super) fn generate(config: &Config, command: &GenToken) -> Result<Outcome, Failure> {
     make("connection", "client.token", &config.client.token.own, json!({}), command)
 }
 
-pub(super) fn generate_sub(config: &Config, command: &GenSubToken) -> Result<(), Failure> {
+pub(super) fn generate_sub(config: &Config, command: &GenSubToken) -> Result<Outcome, Failure> {
     if command.channel.is_empty() {
         return Err("--channel must not be empty".into());
     }
@@ -111,7 +126,7 @@ fn make(
     keys: &TokenIssuer,
     claims: Value,
     command: &GenToken,
-) -> Result<(), Failure> {
+) -> Result<Outcome, Failure> {
     let (alg, token) = signed(path, keys, claims, command, now())?;
     if !command.quiet {
         let ends = match u64::try_from(command.ttl) {
@@ -122,7 +137,7 @@ fn make(
         complain(&format!("{alg} {kind} token for {}, {ends}:", whose(&command.user)));
     }
     say(&token);
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 fn signed(
@@ -142,7 +157,7 @@ fn signed(
     };
     claims["sub"] = Value::from(command.user.as_str());
     if !keys.user_id_claim.is_empty() {
-        put(&mut claims, &keys.user_id_claim, Value::from(command.user.as_str()));
+        set_claim(&mut claims, &keys.user_id_claim, Value::from(command.user.as_str()));
     }
     claims["iat"] = Value::from(now);
     if command.ttl >= 0 {
@@ -153,43 +168,67 @@ fn signed(
 }
 
 fn signer(path: &str, keys: &TokenIssuer, with: &With) -> Result<Signer, Failure> {
-    if let Some(file) = &with.private_key {
-        let text = std::fs::read_to_string(file);
-        let text = text.map_err(|error| format!("--private-key: {}: {error}", file.display()))?;
-        return Ok(Signer::pem(&text).map_err(|fault| format!("--private-key: {}: {fault}", file.display()))?);
+    if let Some(given) = &with.private_key {
+        let text = pem::load(&Pem(given.clone())).map_err(|error| format!("--private-key: {error}"))?;
+        let signer = Signer::pem(&String::from_utf8_lossy(&text));
+        return Ok(signer.map_err(|fault| format!("--private-key: {fault}"))?);
     }
     if keys.hmac_secret_key.is_empty() {
         return Err(format!(
             "{path}.hmac_secret_key is not set: there is nothing to sign with. \
-             Where the private key of a configured public key or key set is at hand, name its file with --private-key"
+             Where the private key of a configured public key or key set is at hand, give it with --private-key"
         )
         .into());
     }
     Ok(Signer::hmac(keys.hmac_secret_key.expose()))
 }
 
-/// Sets a claim by its path, with objects on the way to it.
-fn put(claims: &mut Value, path: &str, value: Value) {
-    let place = path.split('.').fold(claims, |object, name| {
-        if !object.is_object() {
-            *object = json!({});
-        }
-        &mut object[name]
-    });
-    *place = value;
+pub(super) fn check(config: &Config, command: &CheckToken) -> Result<Outcome, Failure> {
+    tell(connection(config, command, now()), &command.token)
 }
 
-pub(super) fn check(config: &Config, command: &CheckToken) -> Result<(), Failure> {
-    say(&connection(config, command, now())?);
-    Ok(())
+pub(super) fn check_sub(config: &Config, command: &CheckSubToken) -> Result<Outcome, Failure> {
+    tell(subscription(config, command, now()), &command.token)
 }
 
-pub(super) fn check_sub(config: &Config, command: &CheckSubToken) -> Result<(), Failure> {
-    say(&subscription(config, command, now())?);
-    Ok(())
+/// Prints the decision about a token, and what is in it.
+fn tell(checked: Result<String, Fault>, token: &str) -> Result<Outcome, Failure> {
+    let (text, outcome) = match checked {
+        Ok(text) => (text, Outcome::Done),
+        Err(Fault::Refused(text)) => (text, Outcome::Refused),
+        Err(Fault::Failed(failure)) => return Err(failure),
+    };
+    say(&text);
+    if let Some(contents) = contents(token) {
+        say(&contents);
+    }
+    Ok(outcome)
 }
 
-fn connection(config: &Config, command: &CheckToken, now: i64) -> Result<String, Failure> {
+/// Header and claims, whatever the signature is worth. `None` if there are none to be read.
+fn contents(token: &str) -> Option<String> {
+    let jws = Jws::parse(token).ok()?;
+    let claims: Value = serde_json::from_slice(&jws.payload).ok()?;
+    let claims = serde_json::to_string_pretty(&claims).ok()?.replace('\n', "\n  ");
+    let kid = jws.kid.map(|kid| format!(", kid {kid:?}")).unwrap_or_default();
+    Some(format!("  algorithm: {}{kid}\n  claims: {claims}", jws.alg))
+}
+
+/// The reason why there is no good token.
+enum Fault {
+    /// A client would be refused, with the reason.
+    Refused(String),
+    /// That cannot be told.
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Fault {
+    fn from(failure: E) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+fn connection(config: &Config, command: &CheckToken, now: i64) -> Result<String, Fault> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let onlooker = crate::app::onlooker(config)?;
@@ -223,7 +262,7 @@ fn connection(config: &Config, command: &CheckToken, now: i64) -> Result<String,
     Ok(text)
 }
 
-fn subscription(config: &Config, command: &CheckSubToken, now: i64) -> Result<String, Failure> {
+fn subscription(config: &Config, command: &CheckSubToken, now: i64) -> Result<String, Fault> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let onlooker = crate::app::onlooker(config)?;
@@ -248,24 +287,24 @@ fn decided(
     user: &str,
     channel: &str,
     now: i64,
-) -> Result<String, Failure> {
+) -> Result<String, Fault> {
     let facts =
         SubscribeFacts { token: SubscriptionToken::Verified(token.facts()), wishes: Wishes::default() };
     told(config, &Request::new(facts, channel, user, now))
 }
 
 /// Returns the server's decision about a subscription of a connection with this token.
-fn permission(config: &Config, token: &ConnectToken, channel: &str, now: i64) -> Result<String, Failure> {
+fn permission(config: &Config, token: &ConnectToken, channel: &str, now: i64) -> Result<String, Fault> {
     let mut request = Request::new(SubscribeFacts::default(), channel, &token.user, now);
     request.capabilities = token.caps.as_ref();
     told(config, &request)
 }
 
-fn told(config: &Config, request: &Request<'_, SubscribeFacts<'_>>) -> Result<String, Failure> {
+fn told(config: &Config, request: &Request<'_, SubscribeFacts<'_>>) -> Result<String, Fault> {
     let rules = crate::app::rules(config)?;
     let decision = decide_after(&rules, request, &Reply::NoProxy);
     let text = explain(&rules, request, &decision).to_string();
-    if matches!(decision.verdict, Verdict::Allow(_)) { Ok(text) } else { Err(text.into()) }
+    if matches!(decision.verdict, Verdict::Allow(_)) { Ok(text) } else { Err(Fault::Refused(text)) }
 }
 
 fn now() -> i64 {
@@ -285,12 +324,12 @@ pub(super) fn wait<T: Send + 'static>(runtime: &Runtime, answer: Answer<T>) -> T
     }
 }
 
-fn refused(refusal: &Refusal, uses: &[Use]) -> String {
+fn refused(refusal: &Refusal, uses: &[Use]) -> Fault {
     let mut text = format!("{refusal}\n  to change: {}", refusal.fix);
     for used in uses {
         text += &format!("\n  on {} a client gets: {}", used.name(), refusal.outcome(*used));
     }
-    text
+    if refusal.is_temporary() { Fault::Failed(text.into()) } else { Fault::Refused(text) }
 }
 
 fn whose(user: &str) -> String {
@@ -307,7 +346,6 @@ fn ends(at: Option<i64>, now: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::jws::Jws;
     use crate::config::{Vars, from_tree};
 
     const NOW: i64 = 1_700_000_000;
@@ -355,10 +393,22 @@ mod tests {
             .1
     }
 
+    fn text(checked: Result<String, Fault>) -> String {
+        match checked {
+            Ok(text) => text,
+            Err(Fault::Refused(text)) => format!("REFUSED {text}"),
+            Err(Fault::Failed(failure)) => format!("FAILED {failure}"),
+        }
+    }
+
     fn check_connection(config: &Config, token: &str, user: Option<&str>, channel: Option<&str>) -> String {
-        let command =
-            CheckToken { token: token.into(), user: user.map(Into::into), channel: channel.map(Into::into) };
-        connection(config, &command, NOW).unwrap_or_else(|failure| format!("REFUSED {failure}"))
+        let command = CheckToken {
+            file: file::Deciding::default(),
+            token: token.into(),
+            user: user.map(Into::into),
+            channel: channel.map(Into::into),
+        };
+        text(connection(config, &command, NOW))
     }
 
     fn check_subscription(
@@ -369,12 +419,13 @@ mod tests {
         client: Option<&str>,
     ) -> String {
         let command = CheckSubToken {
+            file: file::Deciding::default(),
             token: token.into(),
             user: user.map(Into::into),
             channel: channel.map(Into::into),
             client: client.map(Into::into),
         };
-        subscription(config, &command, NOW).unwrap_or_else(|failure| format!("REFUSED {failure}"))
+        text(subscription(config, &command, NOW))
     }
 
     #[test]
@@ -528,6 +579,20 @@ mod tests {
         );
         let token = "eyJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.e30.AAAA";
         let text = check_connection(&set, token, None, None);
+        assert!(text.starts_with("FAILED"), "nothing is known of the token: {text}");
         assert!(text.contains("keys_unavailable") && text.contains("error 100"), "{text}");
+    }
+
+    #[test]
+    fn claims_are_shown_as_they_are_written() {
+        let command = generated("42", 60);
+        let claims = json!({ "info": { "name": "Ann" } });
+        let (_, token) = signed("client.token", &plain().client.token.own, claims, &command, NOW).unwrap();
+        let shown = contents(&token).unwrap();
+        assert!(shown.starts_with("  algorithm: HS256\n  claims: {\n"), "{shown}");
+        let (_, claims) = shown.split_once("claims: ").unwrap();
+        let expected = json!({ "info": { "name": "Ann" }, "sub": "42", "iat": NOW, "exp": NOW + 60 });
+        assert_eq!(serde_json::from_str::<Value>(claims).unwrap(), expected);
+        assert_eq!(contents("garbage"), None);
     }
 }

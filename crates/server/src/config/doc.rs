@@ -1,6 +1,6 @@
 //! Output of the catalogue: the reference, the defaults, the environment, a file without its secrets.
 
-use super::catalogue::{Field, Fields, Kind, Section as _, Status, each, find};
+use super::catalogue::{Field, Fields, Kind, Section as _, Status, each, find, status};
 use super::env::{self, upper};
 use super::normalise::join;
 use super::read::Format;
@@ -17,19 +17,20 @@ pub fn markdown(section: Option<&str>) -> Result<String, String> {
     match section {
         None => {
             text.push_str(INTRODUCTION);
-            table(&mut text, "Top level", "", "", Config::fields);
-            sections(&mut text, "", Config::fields);
+            table(&mut text, "Top level", "", "", Status::Built, Config::fields);
+            sections(&mut text, "", Status::Built, Config::fields);
         }
-        Some(path) => {
+        Some(name) => {
             let field =
-                find(Config::fields(), path).ok_or_else(|| format!("there is no section `{path}`"))?;
+                find(Config::fields(), name).ok_or_else(|| format!("there is no section `{name}`"))?;
             let (Kind::Section(inner) | Kind::List(inner)) = field.kind else {
-                return Err(format!("`{path}` is an option, not a section"));
+                return Err(format!("`{name}` is an option, not a section"));
             };
             let path =
-                if matches!(field.kind, Kind::List(_)) { format!("{path}[]") } else { path.to_owned() };
-            table(&mut text, &format!("`{path}`"), &path, field.doc, inner);
-            sections(&mut text, &path, inner);
+                if matches!(field.kind, Kind::List(_)) { format!("{name}[]") } else { name.to_owned() };
+            let status = status(Config::fields(), name);
+            table(&mut text, &format!("`{path}`"), &path, field.doc, status, inner);
+            sections(&mut text, &path, status, inner);
         }
     }
     Ok(text)
@@ -39,27 +40,45 @@ const INTRODUCTION: &str = "# Options\n\n\
     Names, types and defaults are those of Centrifugo v6 unless an option is marked *Spinward*. The environment \
     variable of an option is `SPINWARD_` and its name in upper case, with `_` for each dot; `CENTRIFUGO_` works \
     too. *Planned* options are accepted and do nothing yet; *refused* ones stop the server from starting until \
-    they are built, because going on without them would not be safe.\n\n";
+    they are built, because going on without them would not be safe. A *PEM* is the text itself, its base64, or the \
+    path of a file; a *duration* is a text such as `300ms`, `25s` or `1m30s`.\n\n";
 
-fn sections(text: &mut String, path: &str, fields: Fields) {
+fn sections(text: &mut String, path: &str, around: Status, fields: Fields) {
     for field in each(fields()) {
         let (inner, path) = match field.kind {
             Kind::Section(inner) => (inner, join(path, field.name)),
             Kind::List(inner) => (inner, format!("{}[]", join(path, field.name))),
             _ => continue,
         };
-        table(text, &format!("`{path}`"), &path, field.doc, inner);
-        sections(text, &path, inner);
+        let status = inherited(field, around);
+        table(text, &format!("`{path}`"), &path, field.doc, status, inner);
+        sections(text, &path, status, inner);
     }
 }
 
-fn table(text: &mut String, title: &str, path: &str, about: &str, fields: Fields) {
+/// State of an option in a section of this state.
+fn inherited(field: &Field, around: Status) -> Status {
+    if around == Status::Built { field.status } else { around }
+}
+
+fn table(text: &mut String, title: &str, path: &str, about: &str, status: Status, fields: Fields) {
     let rows: Vec<&Field> =
         each(fields()).into_iter().filter(|field| !matches!(field.kind, Kind::Section(_))).collect();
     // Writing to a string cannot fail.
-    let _ = write!(text, "## {title}\n\n");
+    let _ = match status {
+        Status::Built => write!(text, "## {title}\n\n"),
+        Status::Planned => {
+            write!(text, "## {title} (planned)\n\n*Not built yet: accepted, without effect.* ")
+        }
+        Status::Essential => {
+            write!(text, "## {title} (refused)\n\n*Not built yet: the server does not start with it.* ")
+        }
+    };
     if !about.is_empty() {
-        let _ = write!(text, "{}\n\n", one_line(about));
+        let _ = write!(text, "{}", one_line(about));
+    }
+    if !about.is_empty() || status != Status::Built {
+        text.push_str("\n\n");
     }
     if rows.is_empty() {
         return;
@@ -72,7 +91,7 @@ fn table(text: &mut String, title: &str, path: &str, about: &str, fields: Fields
             "| `{name}` | {} | {} | {} |",
             field.kind.label(),
             default(field),
-            about_field(field)
+            about_field(field, inherited(field, status))
         );
     }
     text.push('\n');
@@ -88,7 +107,7 @@ fn default(field: &Field) -> String {
     }
 }
 
-fn about_field(field: &Field) -> String {
+fn about_field(field: &Field, status: Status) -> String {
     let mut text = one_line(field.doc);
     if !field.choices.is_empty() {
         let choices: Vec<String> = field
@@ -108,7 +127,7 @@ fn about_field(field: &Field) -> String {
     if !field.since.is_empty() {
         let _ = write!(text, " Since v{}.", field.since);
     }
-    match field.status {
+    match status {
         Status::Built => {}
         Status::Planned => text.push_str(" *Planned.*"),
         Status::Essential => text.push_str(" *Refused until built.*"),

@@ -227,8 +227,8 @@ fn unknown_text(prefix: &str, suffix: &str, plain: &BTreeMap<String, Named>) -> 
         .or_else(|| suggest::longer(suffix, names()))
         .or_else(|| suggest::closest(suffix, names()));
     match near {
-        Some(near) => format!("unknown variable, ignored; did you mean {prefix}{near}?"),
-        None => "unknown variable, ignored".to_owned(),
+        Some(near) => format!("no option has this variable, ignored; did you mean {prefix}{near}?"),
+        None => "no option has this variable, ignored".to_owned(),
     }
 }
 

@@ -44,11 +44,15 @@ mod env;
 pub mod generate;
 mod legacy;
 mod normalise;
+pub(crate) mod origin;
+pub mod page;
 pub mod pem;
 mod read;
 mod report;
+mod rules;
 mod suggest;
 pub mod typed;
+mod weak;
 
 pub use duration::Duration;
 pub use env::PREFIXES;
@@ -56,6 +60,7 @@ pub(crate) use env::upper;
 pub(crate) use legacy::{Today, today};
 pub use read::{Format, ReadError};
 pub use report::{Clash, Level, Problem, Warning};
+pub use rules::OptionFault;
 pub use typed::Config;
 
 use catalogue::Section as _;
@@ -102,11 +107,22 @@ pub enum Error {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// No version had all keys of the file.
-    #[error("no version had all of these keys; write the file for one version, v6 at best:{}", lines(.0))]
+    #[error("no version had all of these keys, so the file has no one meaning:{}\n{}", lines(.0), one_version(.0))]
     Eras(Vec<Clash>),
     /// Options are wrong.
-    #[error("the configuration is not valid:{}", lines(.0))]
-    Options(Vec<Problem>),
+    #[error("the configuration is not valid:{}", lines(&.0.problems))]
+    Options(Box<Invalid>),
+}
+
+/// A configuration with wrong options.
+#[derive(Debug)]
+pub struct Invalid {
+    /// All wrong options.
+    pub problems: Vec<Problem>,
+    /// Warnings about the others, the most severe last.
+    pub warnings: Vec<Warning>,
+    /// The configuration with defaults in place of values that cannot be read.
+    pub rest: Config,
 }
 
 /// Loads a configuration.
@@ -134,19 +150,19 @@ pub fn from_tree(tree: Map<String, Value>, vars: &Vars, flags: &[(String, String
     for (path, text) in flags {
         env::apply_flag(&mut report, &mut tree, path, text);
     }
-    if !report.problems.is_empty() {
-        return Err(Error::Options(report.problems));
-    }
-    let config: Config = serde_json::from_value(Value::Object(tree)).map_err(|_| {
+    let config: Config = serde_json::from_value(Value::Object(tree)).unwrap_or_else(|_| {
         // The tree is in catalogue form, so a failure is a disagreement of struct and catalogue. Tests rule it out.
-        Error::Options(vec![Problem { option: "(all)".to_owned(), reason: "cannot be read".to_owned() }])
-    })?;
+        report.problem("(all)", "cannot be read");
+        Config::default()
+    });
+    let unreadable = report.problems.len();
     check::check(&mut report, &config);
-    if !report.problems.is_empty() {
-        return Err(Error::Options(report.problems));
-    }
-    let mut warnings = report.warnings;
+    report.forget_consequences(unreadable);
+    let Report { problems, mut warnings, .. } = report;
     warnings.sort_by_key(|warning| warning.level);
+    if !problems.is_empty() {
+        return Err(Error::Options(Box::new(Invalid { problems, warnings, rest: config })));
+    }
     Ok(Loaded { config, file, found: true, translated, warnings })
 }
 
@@ -179,6 +195,25 @@ impl FromIterator<(String, String)> for Vars {
 impl std::fmt::Debug for Vars {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Vars({} variables)", self.0.len())
+    }
+}
+
+/// Returns the way to a file of one version that says all that this one does.
+fn one_version(clashes: &[Clash]) -> String {
+    let today: Vec<String> = clashes
+        .iter()
+        .filter(|clash| clash.versions.contains("v6"))
+        .map(|clash| format!("`{}`", clash.key))
+        .collect();
+    let print = "let `spinward checkconfig --show-secrets`";
+    match today.as_slice() {
+        [] => format!(
+            "To keep all that it says, split it by version, {print} print each part in v6 form, and join what it prints"
+        ),
+        today => format!(
+            "To keep all that it says, take {} out, {print} print the rest in v6 form, and add them to that",
+            today.join(", ")
+        ),
     }
 }
 

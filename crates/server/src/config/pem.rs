@@ -13,6 +13,12 @@ pub enum PemError {
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     File(std::io::Error),
+    /// The file holds the binary form.
+    #[error(
+        "the file holds DER and not PEM: convert it, a certificate with `openssl x509 -inform DER -in FILE -out NEW`, a \
+         key with `openssl pkey -inform DER -in FILE -out NEW`"
+    )]
+    Binary,
     /// The file holds something else.
     #[error("the file holds no PEM")]
     Content,
@@ -21,17 +27,21 @@ pub enum PemError {
 /// Reads PEM: the text itself, its base64, or a file, in this order.
 ///
 /// # Errors
-/// It is none of the three.
+/// Neither text, base64 nor a path.
 pub fn load(pem: &Pem) -> Result<Vec<u8>, PemError> {
     let given = pem.0.expose();
     if is_pem(given.as_bytes()) {
         return Ok(given.as_bytes().to_vec());
     }
-    if let Some(decoded) = STANDARD.decode(given.trim()).ok().filter(|decoded| is_pem(decoded)) {
+    // As `base64` writes it: in lines.
+    let whole: String = given.split_ascii_whitespace().collect();
+    if let Some(decoded) = STANDARD.decode(whole).ok().filter(|decoded| is_pem(decoded)) {
         return Ok(decoded);
     }
-    match std::fs::read(given) {
+    match std::fs::read(given.trim()) {
         Ok(content) if is_pem(&content) => Ok(content),
+        // A SEQUENCE of more than 127 bytes.
+        Ok(content) if matches!(content[..], [0x30, 0x81..=0x84, ..]) => Err(PemError::Binary),
         Ok(_) => Err(PemError::Content),
         // An invalid path gives other errors than "not found" on some systems.
         Err(error)

@@ -12,6 +12,18 @@ pub struct Problem {
     pub reason: String,
 }
 
+impl Problem {
+    /// The option without the variable or flag that set it.
+    fn bare(&self) -> String {
+        self.option.split(" (").next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Returns true if `option` is `section`, or in it.
+fn within(section: &str, option: &str) -> bool {
+    option.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.option, self.reason)
@@ -36,7 +48,7 @@ impl fmt::Display for Clash {
     }
 }
 
-/// Something that the operator should know.
+/// Something that the operator should know. As a text it begins with the label of its level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// Severity.
@@ -49,7 +61,7 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.option, self.text)
+        write!(f, "{}: {}: {}", self.level.label(), self.option, self.text)
     }
 }
 
@@ -64,6 +76,19 @@ pub enum Level {
     Unknown,
     /// Access is open. `production` refuses these.
     Insecure,
+}
+
+impl Level {
+    /// Returns the word that stands before a warning of this level.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Planned => "planned",
+            Self::Unknown => "unknown",
+            Self::Insecure => "INSECURE",
+        }
+    }
 }
 
 /// Collects what is found on the way.
@@ -97,11 +122,30 @@ impl<'a> Report<'a> {
         self.renamed.push((option.to_owned(), key.to_owned()));
     }
 
+    /// The key of an old file that sets this option, or the option itself.
+    pub(super) fn key<'b>(&'b self, option: &'b str) -> &'b str {
+        self.renamed.iter().find(|(set, _)| set == option).map_or(option, |(_, key)| key)
+    }
+
     /// A problem that several users of an option may find.
     pub(super) fn problem_once(&mut self, option: &str, reason: impl Into<String>) {
         if !self.problems.iter().any(|problem| problem.option == option) {
             self.problem(option, reason);
         }
+    }
+
+    /// Removes what follows from the first `unreadable` problems, whose options have their defaults in place of what was
+    /// written: problems and warnings of the same options and sections, and those that name one of them.
+    pub(super) fn forget_consequences(&mut self, unreadable: usize) {
+        let later = self.problems.split_off(unreadable);
+        let unread: Vec<String> = self.problems.iter().map(Problem::bare).collect();
+        let follows = |option: &str, text: &str| {
+            unread.iter().any(|unread| {
+                within(unread, option) || within(option, unread) || text.contains(&format!("`{unread}`"))
+            })
+        };
+        self.problems.extend(later.into_iter().filter(|problem| !follows(&problem.bare(), &problem.reason)));
+        self.warnings.retain(|warning| !follows(&warning.option, &warning.text));
     }
 
     /// A report to throw away.
@@ -126,8 +170,8 @@ impl<'a> Report<'a> {
 
     pub(super) fn unknown(&mut self, option: &str, suggestion: Option<String>) {
         let text = match suggestion {
-            Some(suggestion) => format!("unknown option, ignored; {suggestion}"),
-            None => "unknown option, ignored".to_owned(),
+            Some(suggestion) => format!("no option has this name, ignored; {suggestion}"),
+            None => "no option has this name, ignored".to_owned(),
         };
         self.warn(Level::Unknown, option, text);
     }

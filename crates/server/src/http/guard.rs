@@ -17,8 +17,8 @@ use tokio::time::Sleep;
 pub(super) struct Requests {
     begun: AtomicU32,
     answered: AtomicU32,
-    /// The last answer switches to WebSocket.
-    switching: AtomicBool,
+    /// The peer takes nothing at the moment.
+    blocked: AtomicBool,
 }
 
 impl Requests {
@@ -27,9 +27,13 @@ impl Requests {
         self.begun.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(super) fn end(&self, switching: bool) {
-        self.switching.store(switching, Ordering::Relaxed);
+    pub(super) fn end(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns true if something is still to be sent that the peer does not take.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     /// Returns the number of the request that the next bytes begin, if they begin one.
@@ -106,11 +110,6 @@ impl<I: Io> Guarded<I> {
         self.requests.as_ref()?.next()
     }
 
-    /// Returns true if the next answer switches to WebSocket.
-    fn is_switching(&self) -> bool {
-        self.requests.as_ref().is_some_and(|requests| requests.switching.load(Ordering::Relaxed))
-    }
-
     /// Notes that bytes came in.
     fn came(&mut self) {
         let reading = self.next();
@@ -126,6 +125,9 @@ impl<I: Io> Guarded<I> {
         written: Poll<io::Result<usize>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        if let Some(requests) = &self.requests {
+            requests.blocked.store(written.is_pending(), Ordering::Relaxed);
+        }
         if written.is_pending() {
             return self.write.poll(self.limits.write, context);
         }
@@ -166,11 +168,7 @@ impl<I: Io> Write for Guarded<I> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = if self.is_switching() {
-            Pin::new(&mut self.socket).poll_write(context, &spelled(bytes))
-        } else {
-            Pin::new(&mut self.socket).poll_write(context, bytes)
-        };
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
         self.wrote(written, context)
     }
 
@@ -183,46 +181,18 @@ impl<I: Io> Write for Guarded<I> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.is_switching() {
-            let first = slices.iter().find(|slice| !slice.is_empty());
-            return self.poll_write(context, first.map_or(&[], |slice| slice));
-        }
         let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
         self.wrote(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        // A stream under a layer may have taken what its peer has not.
+        let flushed = Pin::new(&mut self.socket).poll_flush(context);
+        self.wrote(flushed.map_ok(|()| 0), context).map_ok(drop)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
-    }
-}
-
-/// The head of a response that switches to WebSocket, with hyper's `Sec-Websocket-` spelled as RFC 6455 has it.
-fn spelled(bytes: &[u8]) -> Vec<u8> {
-    const NAME: &[u8] = b"\r\nSec-Websocket-";
-    let mut out = bytes.to_vec();
-    let mut at = 0;
-    while let Some(found) = out[at..].windows(NAME.len()).position(|window| window == NAME) {
-        at += found + NAME.len();
-        // "\r\nSec-WebS": the letter that differs.
-        out[at - "socket-".len()] = b'S';
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::spelled;
-
-    #[test]
-    fn names_of_the_handshake_are_spelled_as_in_the_rfc() {
-        let head = b"HTTP/1.1 101 x\r\nSec-Websocket-Accept: a\r\nA: Sec-Websocket-\r\nSec-Websocket-Protocol: b\r\n";
-        let expected: &[u8] =
-            b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: a\r\nA: Sec-Websocket-\r\nSec-WebSocket-Protocol: b\r\n";
-        assert_eq!(spelled(head), expected);
-        assert_eq!(spelled(b""), b"");
+        let shut = Pin::new(&mut self.socket).poll_shutdown(context);
+        self.wrote(shut.map_ok(|()| 0), context).map_ok(drop)
     }
 }

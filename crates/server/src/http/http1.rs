@@ -1,24 +1,24 @@
 //! HTTP/1.1 and 1.0, by hyper.
 
 use super::guard::{Guarded, Requests};
-use super::{Answer, Ended, Io, Limits, Peer, Service, from_library};
+use super::{Answer, Ended, Io, Limits, Peer, Service, first};
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, StatusCode};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
-use spinward::transport::websocket::Admitted;
 use spinward::wire::ws::request::MAX_HEAD;
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::sync::watch;
 
 /// Headers of a request that hyper reads where a first request may have more than the usual number. It allocates room
 /// for so many at each request.
 const MAX_HEADERS: usize = 256;
 
-/// Serves requests by hyper until either end closes.
+/// Serves requests by hyper until either end closes, or one of them is that of a client: its connection goes to a shard.
 pub(super) async fn serve<I: Io, S: Service>(
     stream: Guarded<I>,
     peer: Peer,
@@ -28,6 +28,7 @@ pub(super) async fn serve<I: Io, S: Service>(
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
     let peer = Arc::new(peer);
+    let (leaving, sent) = (Arc::clone(&peer), Arc::clone(&requests));
     let refusal = Arc::new(Mutex::new(refusal));
     let answering = service_fn(move |request| {
         let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
@@ -40,8 +41,8 @@ pub(super) async fn serve<I: Io, S: Service>(
                 Some(refusal) => refusal,
                 None => service.answer(request, &peer).await,
             };
-            requests.end(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
-            if last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            requests.end();
+            if last {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)
@@ -56,37 +57,31 @@ pub(super) async fn serve<I: Io, S: Service>(
     if stream.may_have_many_headers() {
         http.max_headers(MAX_HEADERS);
     }
-    let connection = http.serve_connection(stream, answering).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => ended?,
-        _ = stop.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await?;
-        }
-    }
-    Ok(())
-}
-
-/// Accepts a handshake that hyper has read, and hands the stream to a shard once the response is sent.
-pub(super) fn upgrade<I: Io>(mut request: Request<Incoming>, admitted: Admitted) -> Answer {
-    let response = from_library(admitted.response());
-    let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
-        let upgraded = match upgrade.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
-                return tracing::debug!(%error, "client disconnected during the WebSocket handshake");
+    let mut connection = http.serve_connection(stream, answering);
+    let mut stopping = false;
+    let admitted = loop {
+        let serving = poll_fn(|context| {
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+                return Poll::Ready(Some(ended));
             }
-        };
-        match upgraded.downcast::<Guarded<I>>() {
-            Ok(parts) => {
-                if let Err(error) = parts.io.released().hand_over(admitted, parts.read_buf) {
-                    tracing::warn!(%error, "cannot hand a socket to a shard");
-                }
+            // What hyper has still to send goes first.
+            if leaving.is_leaving() && !sent.is_blocked() { Poll::Ready(None) } else { Poll::Pending }
+        });
+        tokio::select! {
+            ended = serving => match ended {
+                Some(ended) => return Ok(ended?),
+                None => match leaving.take_leaving() {
+                    Some(admitted) => break admitted,
+                    None => continue,
+                },
+            },
+            _ = stop.changed(), if !stopping => {
+                stopping = true;
+                Pin::new(&mut connection).graceful_shutdown();
             }
-            Err(_) => tracing::error!("upgraded connection of an unknown type"),
         }
-    });
-    response
+    };
+    // The service waits to be dropped.
+    let parts = connection.into_parts();
+    first::accept(parts.io.released(), *admitted, parts.read_buf, limits.write).await
 }

@@ -9,13 +9,14 @@
 //! - streams, the size of a head, requests and resets are limited in number.
 
 use super::guard::Guarded;
-use super::{Answer, Body, Ended, Io, Limits, Peer, Service};
+use super::{Answer, Body, Ended, Io, Limits, Peer, Service, from_library};
 use bytes::Bytes;
 use http::Request;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
+use spinward::transport::websocket::Admitted;
 use spinward::wire::ws::request::MAX_HEAD;
 use std::collections::HashMap;
 use std::io;
@@ -27,9 +28,6 @@ use tokio::time::Instant;
 
 /// The beginning of the first line of a connection of HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
-
-/// Requests of a connection that are under way at a time.
-const MAX_STREAMS: u32 = 100;
 
 /// Streams that a peer has reset and that are not done with, before the connection is closed.
 const MAX_RESETS: usize = 20;
@@ -60,6 +58,8 @@ pub(super) async fn serve<I: Io, S: Service>(
     let answering = service_fn(move |request: Request<Incoming>| {
         let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
         let turn = Turn::begin(&answers);
+        let mut request = request;
+        request.extensions_mut().insert(Streams(Arc::clone(&answers)));
         async move {
             // Resets the stream, of a peer that has been told to stop or is about to be.
             let Some(turn) = turn else { return Err(io::Error::from(io::ErrorKind::ConnectionAborted)) };
@@ -70,13 +70,17 @@ pub(super) async fn serve<I: Io, S: Service>(
     });
     let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
+        .enable_connect_protocol()
+        .max_concurrent_streams(limits.streams)
         .max_header_list_size(MAX_HEAD as u32)
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_RESETS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(PIECE);
+    if let Some((interval, timeout)) = limits.keep_alive {
+        http.keep_alive_interval(interval).keep_alive_timeout(timeout);
+    }
     let mut connection = std::pin::pin!(http.serve_connection(stream, answering));
     loop {
         let (deadline, ending) = (activity.deadline(), activity.is_ending());
@@ -102,6 +106,25 @@ pub(super) async fn serve<I: Io, S: Service>(
     }
 }
 
+/// The streams of the connection that a request came by.
+#[derive(Clone)]
+struct Streams(Arc<Activity>);
+
+/// Accepts a handshake that came in a stream of its own (RFC 8441), and hands that stream to a shard once the response is
+/// sent. Until the WebSocket is over, its connection is not idle.
+pub(super) fn upgrade(mut request: Request<Incoming>, admitted: Admitted) -> Answer {
+    let response = from_library(admitted.response());
+    let turn = request.extensions().get::<Streams>().map(|Streams(activity)| Turn::go_on(activity));
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => admitted.serve_tunnel(upgraded, turn),
+            Err(error) => tracing::debug!(%error, "client disconnected during the WebSocket handshake"),
+        }
+    });
+    response
+}
+
 /// Waits until a time, or for ever.
 async fn until(deadline: Option<Instant>) {
     match deadline {
@@ -121,6 +144,8 @@ struct Activity {
 struct State {
     /// Requests that have begun.
     begun: u32,
+    /// Requests that went on behind their answer.
+    continued: u32,
     /// Requests that are under way: `None` while the server is to act, or the time since the peer is to make room for
     /// the answer.
     under_way: HashMap<u32, Option<Instant>>,
@@ -132,7 +157,8 @@ struct State {
 
 impl Activity {
     fn new(limits: Limits) -> Self {
-        let state = State { begun: 0, under_way: HashMap::new(), last: Instant::now(), ending: None };
+        let state =
+            State { begun: 0, continued: 0, under_way: HashMap::new(), last: Instant::now(), ending: None };
         Self { limits, state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -146,10 +172,13 @@ impl Activity {
 
     /// Returns the time at which the connection has to end unless something happens, if it has to.
     fn deadline(&self) -> Option<Instant> {
-        let Limits { head, idle, write, .. } = self.limits;
+        let Limits { head, idle, write, answer, .. } = self.limits;
         let state = self.state.lock();
-        if let Some(since) = state.under_way.values().flatten().min() {
-            return Some(*since + write);
+        // Looked for only where there is a limit: there may be many streams.
+        if let Some(answer) = answer
+            && let Some(since) = state.under_way.values().flatten().min()
+        {
+            return Some(*since + answer);
         }
         match (state.under_way.is_empty(), state.ending) {
             (false, _) => None,
@@ -171,8 +200,9 @@ impl Activity {
 
     /// Returns true if the peer has made no room for some answer for too long.
     fn is_stalled(&self) -> bool {
+        let Some(answer) = self.limits.answer else { return false };
         let since = self.state.lock().under_way.values().flatten().min().copied();
-        since.is_some_and(|since| since.elapsed() >= self.limits.write)
+        since.is_some_and(|since| since.elapsed() >= answer)
     }
 
     fn is_spent(&self) -> bool {
@@ -192,13 +222,27 @@ impl Turn {
         if activity.is_ending() || activity.is_spent() {
             return None;
         }
-        let mut number = 0;
-        activity.change(|state| {
-            number = state.begun;
+        Some(Self::of(activity, |state| {
             state.begun += 1;
-            state.under_way.insert(number, None);
+            state.begun - 1
+        }))
+    }
+
+    /// Continues a request that has its answer.
+    fn go_on(activity: &Arc<Activity>) -> Self {
+        Self::of(activity, |state| {
+            state.continued += 1;
+            u32::MAX - state.continued
+        })
+    }
+
+    fn of(activity: &Arc<Activity>, number: impl FnOnce(&mut State) -> u32) -> Self {
+        let mut taken = 0;
+        activity.change(|state| {
+            taken = number(state);
+            state.under_way.insert(taken, None);
         });
-        Some(Self { activity: Arc::clone(activity), number })
+        Self { activity: Arc::clone(activity), number: taken }
     }
 
     /// The server is to act: it makes the answer, or waits for more of it.

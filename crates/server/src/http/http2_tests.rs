@@ -2,6 +2,8 @@
 
 use super::super::tests::{LIMITS, NEVER, Served, clock, served_with};
 use super::*;
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -195,4 +197,33 @@ async fn a_connection_by_http2_ends_with_the_server() {
     served.stop.send(true).unwrap();
     let frames = frames(&mut stream).await;
     assert_eq!(count(&frames, DATA), 1, "the answer under way is given: {frames:?}");
+}
+
+#[tokio::test]
+async fn a_websocket_keeps_its_connection_from_being_idle_until_it_is_over() {
+    let served = served_with(HTTP2).await;
+    let stream = TokioIo::new(served.connect().await);
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+    let (mut sender, connection) = handshake.await.unwrap();
+    let ended = tokio::spawn(connection);
+    let mut request = Request::connect("http://localhost/websocket").body(Empty::<Bytes>::new()).unwrap();
+    request.headers_mut().insert("sec-websocket-version", "13".parse().unwrap());
+    request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut socket = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    tokio::time::sleep(LIMITS.idle * 3).await;
+    assert!(!ended.is_finished(), "the connection is in use");
+    // A login, masked by zeros, and a close frame.
+    let login = br#"{"id":1,"connect":{}}"#;
+    socket.write_all(&[&[0x81, 0x80 | login.len() as u8, 0, 0, 0, 0], &login[..]].concat()).await.unwrap();
+    let mut head = [0; 2];
+    socket.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[0], 0x81);
+    socket.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.unwrap();
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.ends_with(&[0x88, 0]));
+    drop(socket);
+    tokio::time::timeout(NEVER, ended).await.expect("idle from now on").unwrap().unwrap();
 }

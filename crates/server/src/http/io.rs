@@ -1,7 +1,9 @@
 //! Byte streams that HTTP is served on.
 
+use crate::tls::TlsLayer;
 use bytes::Bytes;
 use socket2::SockRef;
+use spinward::layer::{Layer, Layered, Parts};
 use spinward::transport::websocket::Admitted;
 use std::io;
 use std::time::Duration;
@@ -30,6 +32,44 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// # Errors
     /// The stream cannot be handed over.
     fn hand_over(self, admitted: Admitted, leftover: Bytes) -> io::Result<()>;
+
+    /// The same for a stream of this kind under a layer.
+    ///
+    /// # Errors
+    /// The stream cannot be handed over.
+    fn hand_over_layered(
+        parts: Parts<Self, Box<dyn Layer>>,
+        admitted: Admitted,
+        leftover: Bytes,
+    ) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        admitted.serve_stream(Layered::from_parts(parts), leftover);
+        Ok(())
+    }
+}
+
+/// A stream under TLS.
+pub(crate) type Encrypted<I> = Layered<I, TlsLayer>;
+
+impl<I: Io> Io for Encrypted<I> {
+    fn prepare(&self) {
+        self.stream().prepare();
+    }
+
+    fn bound(&self, limit: Duration) {
+        self.stream().bound(limit);
+    }
+
+    fn release(&self) {
+        self.stream().release();
+    }
+
+    fn hand_over(self, admitted: Admitted, leftover: Bytes) -> io::Result<()> {
+        let Parts { stream, layer, plain, sealed } = self.into_parts();
+        I::hand_over_layered(Parts { stream, layer: Box::new(layer), plain, sealed }, admitted, leftover)
+    }
 }
 
 impl Io for TcpStream {
@@ -55,6 +95,16 @@ impl Io for TcpStream {
 
     fn hand_over(self, admitted: Admitted, leftover: Bytes) -> io::Result<()> {
         admitted.serve(self.into_std()?, leftover);
+        Ok(())
+    }
+
+    fn hand_over_layered(
+        parts: Parts<Self, Box<dyn Layer>>,
+        admitted: Admitted,
+        leftover: Bytes,
+    ) -> io::Result<()> {
+        let Parts { stream, layer, plain, sealed } = parts;
+        admitted.serve_layered(Parts { stream: stream.into_std()?, layer, plain, sealed }, leftover);
         Ok(())
     }
 }

@@ -41,6 +41,16 @@ impl Tcp {
         Ok(Self { listener: listen(address, port).await?, exhausted: Exhausted::default() })
     }
 
+    /// Accepts on a socket that another process listens on.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    #[cfg(unix)]
+    pub(crate) fn passed(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: TcpListener::from_std(listener)?, exhausted: Exhausted::default() })
+    }
+
     /// The address that it listens on.
     ///
     /// # Errors
@@ -107,11 +117,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// A Unix socket. Its file is removed when the listener is dropped.
+/// A Unix socket. Its file is removed when the listener is dropped, unless another process made it.
 #[cfg(unix)]
 pub(crate) struct Unix {
     listener: tokio::net::UnixListener,
-    path: std::path::PathBuf,
+    /// The file to remove.
+    path: Option<std::path::PathBuf>,
     exhausted: Exhausted,
 }
 
@@ -132,14 +143,26 @@ impl Unix {
             }
         }
         let listener = tokio::net::UnixListener::bind(path)?;
-        Ok(Self { listener, path: path.to_owned(), exhausted: Exhausted::default() })
+        Ok(Self { listener, path: Some(path.to_owned()), exhausted: Exhausted::default() })
+    }
+
+    /// Accepts on a socket that another process listens on.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    pub(crate) fn passed(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        Ok(Self { listener, path: None, exhausted: Exhausted::default() })
     }
 }
 
 #[cfg(unix)]
 impl Drop for Unix {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -147,7 +170,7 @@ impl Drop for Unix {
 impl Listener for Unix {
     type Io = tokio::net::UnixStream;
 
-    /// Peers count as this machine: whoever may open the file.
+    /// Peers count as this machine: those that may open the file.
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             match self.listener.accept().await {
@@ -158,7 +181,9 @@ impl Listener for Unix {
     }
 
     fn address(&self) -> String {
-        format!("unix:{}", self.path.display())
+        let address = self.listener.local_addr().ok();
+        let path = address.as_ref().and_then(|address| address.as_pathname());
+        path.map_or_else(|| "unix".to_owned(), |path| format!("unix:{}", path.display()))
     }
 }
 

@@ -12,8 +12,6 @@ pub(crate) enum Port {
     External,
     /// That of the application and of operators.
     Internal,
-    /// Either.
-    Both,
 }
 
 /// An endpoint, and where it is. The module that owns the endpoint says so.
@@ -52,8 +50,12 @@ impl Mount {
         match self.port {
             Port::External => !internal,
             Port::Internal => internal,
-            Port::Both => true,
         }
+    }
+
+    /// The path, for people.
+    pub(crate) fn shown(&self) -> String {
+        if self.below { format!("{}/…", self.at) } else { self.at.clone() }
     }
 
     /// Returns the path behind that of the mount: empty, or with a slash first.
@@ -99,16 +101,14 @@ mod tests {
             ("/api/", "/api/publish", None, None),
             ("", "/anything", None, Some("/anything")),
         ] {
-            assert_eq!(Mount::at(at, Port::Both, Nothing).rest(path), exact, "{at} {path}");
-            assert_eq!(Mount::below(at, Port::Both, Nothing).rest(path), below, "{at} {path}");
+            assert_eq!(Mount::at(at, Port::External, Nothing).rest(path), exact, "{at} {path}");
+            assert_eq!(Mount::below(at, Port::External, Nothing).rest(path), below, "{at} {path}");
         }
     }
 
     #[test]
     fn a_mount_is_on_its_port() {
-        for (port, external, internal) in
-            [(Port::External, true, false), (Port::Internal, false, true), (Port::Both, true, true)]
-        {
+        for (port, external, internal) in [(Port::External, true, false), (Port::Internal, false, true)] {
             let mount = Mount::at("/", port, Nothing);
             assert_eq!((mount.is_on(false), mount.is_on(true)), (external, internal), "{port:?}");
         }

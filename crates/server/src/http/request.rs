@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Time a client may take to send a body: 32 MiB at 9 Mbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The same for the first message of a client, which is small.
+pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Bytes of a body that are read for nothing, and how long that may take.
 const MAX_SPENT: usize = 64 << 10;
 const SPEND_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,7 +28,22 @@ pub(crate) async fn whole<B>(body: B, max: usize) -> Result<Bytes, Answer>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
 {
-    match within(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
+    within_time(body, max, BODY_TIMEOUT).await
+}
+
+/// The same for the first message of a client.
+pub(crate) async fn message<B>(body: B, max: usize) -> Result<Bytes, Answer>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    within_time(body, max, MESSAGE_TIMEOUT).await
+}
+
+async fn within_time<B>(body: B, max: usize, limit: Duration) -> Result<Bytes, Answer>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    match within(limit, Limited::new(body, max).collect()).await {
         Some(Ok(body)) => Ok(body.to_bytes()),
         Some(Err(error)) if error.is::<LengthLimitError>() => {
             Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"))

@@ -4,7 +4,7 @@ use crate::admission::Refused;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Frame, SizeHint};
 use std::error::Error;
 use std::fmt;
@@ -29,7 +29,6 @@ enum Kind {
 
 impl Body {
     /// A body that is made while it is sent. It is polled when the peer has taken what was there before.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no endpoint streams yet"))]
     pub(crate) fn stream<B>(body: B) -> Self
     where
         B: hyper::body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
@@ -101,6 +100,11 @@ pub(crate) fn refused(refused: Refused) -> Answer {
     let mut response = plain(status, status.canonical_reason().unwrap_or_default());
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
+}
+
+/// The same with a body that is the output of a connection.
+pub(crate) fn from_pulled(response: Response<spinward::transport::body::Body>) -> Answer {
+    response.map(|body| Body::stream(body.map_err(Into::into)))
 }
 
 /// A response without a body.

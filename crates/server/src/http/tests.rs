@@ -4,6 +4,8 @@ use super::*;
 use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::Frame;
+use spinward::Node;
+use spinward::hooks::{ConnectEvent, ConnectReply, Decision, Handshake, Hooks};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -12,16 +14,35 @@ use tokio::net::TcpStream;
 
 pub(super) const LIMITS: Limits = Limits {
     head: Duration::from_millis(300),
+    first_head: Duration::from_millis(300),
     idle: Duration::from_millis(600),
     write: Duration::from_millis(300),
     requests: 5,
     http2: false,
+    streams: 100,
+    answer: Some(Duration::from_millis(300)),
+    keep_alive: None,
 };
 
 /// Longer than any limit, and no test passes by it.
 pub(super) const NEVER: Duration = Duration::from_secs(20);
 
 pub(super) struct Pages;
+
+struct Everybody;
+
+impl Hooks for Everybody {
+    fn connect(&self, _: ConnectEvent) -> Decision<ConnectReply> {
+        spinward::answer::Answer::Now(Ok(ConnectReply::default()))
+    }
+}
+
+/// A node that lets everybody in.
+fn node() -> &'static Node {
+    static NODE: std::sync::OnceLock<Node> = std::sync::OnceLock::new();
+    let config = spinward::Config { shards: 1, ..spinward::Config::default() };
+    NODE.get_or_init(|| Node::builder(Everybody).config(config).build().unwrap())
+}
 
 /// A body of this many parts, with a pause before each.
 struct Dripping {
@@ -65,8 +86,22 @@ impl Service for Pages {
         Opened::Pass
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, _: &Peer) -> Answer {
+    fn expects(&self, _: &Head<'_>) -> Option<usize> {
+        None
+    }
+
+    fn open_stream(&self, _: &Head<'_>, _: Bytes, _: &Peer) -> Opened {
+        Opened::Pass
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>, peer: &Peer) -> Answer {
         match request.uri().path() {
+            "/websocket" => {
+                let websocket = node().websocket();
+                let Ok(negotiated) = websocket.handshake(&request) else { panic!("no handshake") };
+                let Ok(admitted) = negotiated.admit(Handshake::default()) else { panic!("not admitted") };
+                peer.leave(request, admitted).await
+            }
             "/large" => plain(StatusCode::OK, &"x".repeat(1 << 20)),
             // Longer than any limit, in all.
             "/stream" => Dripping::answer(8),
@@ -95,7 +130,7 @@ pub(super) async fn served_with(limits: Limits) -> Served {
     let listener = Tcp::listen("127.0.0.1", 0).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(accept(listener, Arc::new(Pages), limits, stopped));
+    tokio::spawn(accept(listener, None, Arc::new(Pages), limits, stopped));
     Served { address, stop }
 }
 
@@ -348,7 +383,7 @@ async fn a_unix_socket_is_served_alike() {
     let (stop, stopped) = watch::channel(false);
     let listener = Unix::listen(&path).unwrap();
     assert_eq!(Unix::listen(&path).err().map(|error| error.kind()), Some(std::io::ErrorKind::AddrInUse));
-    let serving = tokio::spawn(accept(listener, Arc::new(Pages), LIMITS, stopped));
+    let serving = tokio::spawn(accept(listener, None, Arc::new(Pages), LIMITS, stopped));
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut part = [0; 4096];

@@ -9,6 +9,7 @@ use super::rule::Rule;
 use crate::channel::Namespace;
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, ErrorCode};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -57,6 +58,15 @@ impl Ask {
             ProxyKind::SubscribeStream => &options.subscribe_stream_proxy_name,
             ProxyKind::Publish => &options.publish_proxy_name,
         }
+    }
+}
+
+impl Ask {
+    /// Returns true if the stream that is asked for takes publications of the client.
+    #[must_use]
+    pub fn is_bidirectional(&self) -> bool {
+        self.kind == ProxyKind::SubscribeStream
+            && self.namespace.options().subscribe_stream_proxy_bidirectional
     }
 }
 
@@ -129,6 +139,16 @@ pub struct PublishResult {
     pub data: Option<Bytes>,
     /// Store nothing.
     pub skip_history: bool,
+    /// Labels.
+    pub tags: BTreeMap<String, String>,
+    /// Drops a second publication with the same key. Empty: no key.
+    pub idempotency_key: String,
+    /// The publication may be sent as a delta.
+    pub delta: bool,
+    /// Version of the payload. 0: no version.
+    pub version: u64,
+    /// Epoch of the version.
+    pub version_epoch: String,
 }
 
 /// Result of a proxy for a request that no proxy is asked about.

@@ -8,7 +8,7 @@
 //!
 //! The claim `allow` of a subscription token has the letters alone, for the channel of that token.
 
-use crate::auth::reason::quoted;
+use crate::quote::quoted;
 use crate::regex::{Regex, RegexError};
 use serde::{Deserialize, Deserializer};
 use std::fmt;

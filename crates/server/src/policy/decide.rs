@@ -10,7 +10,7 @@ use super::request::{
     PublishFacts, Request, SubRefreshFacts, SubscribeFacts, SubscriptionToken, TokenClaims, Wishes,
 };
 use super::rule::{Outcome, Rule, Trail};
-use crate::channel::{Namespace, Registry, Resolved};
+use crate::channel::{NameFault, Namespace, Registry, Resolved};
 use crate::config::typed::{ChannelOptions, DeltaType, SubscriptionType};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use std::sync::Arc;
@@ -265,12 +265,18 @@ impl<'a> Case<'_, 'a, PublishFacts<'a>> {
         self.require(Rule::DataFormat, fits, || Code::Error(ErrorCode::BAD_REQUEST))?;
         let (kind, enabled) = (ProxyKind::Publish, options.publish_proxy_enabled);
         if let Some(result) = self.proxy(kind, enabled, false, namespace)? {
-            let grant = PublishGrant::of(options);
+            let mut grant = PublishGrant::of(options);
+            grant.delta |= result.delta;
             let grant = if result.skip_history { grant.without_history() } else { grant };
             return Ok((grant, kind.rule()));
         }
-        // A publication into a stream has no channel to go to here.
         if options.subscribe_stream_proxy_enabled {
+            let kind = ProxyKind::SubscribeStream;
+            let takes = options.subscribe_stream_proxy_bidirectional;
+            if takes && self.proxy(kind, true, false, namespace)?.is_some() {
+                return Ok((PublishGrant::of(options), kind.rule()));
+            }
+            // Without that direction it has nowhere to go.
             return Err(self.refuse(Rule::SubscribeStreamProxy, Code::Error(ErrorCode::NOT_AVAILABLE)));
         }
         self.trail.push(Rule::SubscribeStreamProxy, Outcome::Off);
@@ -339,7 +345,8 @@ impl<'a, A: Facts<'a>> Case<'_, 'a, A> {
         };
         self.trail.push(Rule::Namespace, Outcome::Pass);
         let form = namespace.check_form(&resolved.name);
-        self.require(Rule::ChannelName, form.is_ok(), || Code::Error(ErrorCode::BAD_REQUEST))?;
+        let fits = form.is_ok() || form == Err(NameFault::NotAscii) && self.request.old_client;
+        self.require(Rule::ChannelName, fits, || Code::Error(ErrorCode::BAD_REQUEST))?;
         Ok(namespace)
     }
 

@@ -79,7 +79,7 @@ pub struct Refused {
     pub code: ErrorCode,
 }
 
-/// The grant of an [`Action`](super::Action), whichever it is.
+/// The grant of any [`Action`](super::Action).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Grant<'a> {
     /// A subscription.
@@ -233,6 +233,10 @@ impl<'a> SubscribeGrant<'a> {
             // A stream is not recovered, whatever its proxy says: as in Centrifugo v6.9.
             overrides.force_recovery = None;
             overrides.force_positioning = None;
+            self.recovery = false;
+            self.positioning = false;
+            self.delta = false;
+            self.tags_filter = false;
         }
         self.with_override(&overrides)
     }

@@ -11,6 +11,7 @@ use super::rule::{Outcome, Rule, Step, Trail};
 use crate::channel::NameFault;
 use crate::config::typed::RecoveryMode;
 use serde::Serialize;
+use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -37,7 +38,7 @@ pub struct Explanation {
     pub message: Option<String>,
     /// The stable id of the rule that decided, or of the reason for which a token was refused.
     pub rule: Cow<'static, str>,
-    /// The stable reason for which a token was refused, whichever rule came to speak of it.
+    /// The stable reason for which a token was refused, for any rule that depends on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Cow<'static, str>>,
     /// The reason, in a sentence.
@@ -50,6 +51,62 @@ pub struct Explanation {
     /// Granted permissions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub granted: Vec<String>,
+    /// The proxy that is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Box<ProxyAccount>>,
+}
+
+impl Explanation {
+    /// Adds the proxy that is asked.
+    #[must_use]
+    pub(crate) fn by(self, proxy: ProxyAccount) -> Self {
+        Self { proxy: Some(Box::new(proxy)), ..self }
+    }
+}
+
+/// Account of a proxy that is asked about a request. It has no value of a header, no payload and no password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProxyAccount {
+    /// Kind of event.
+    pub event: &'static str,
+    /// Name of the proxy.
+    pub name: String,
+    /// `http` or `grpc`.
+    pub protocol: &'static str,
+    /// Address, without user, password and query.
+    pub endpoint: String,
+    /// Names of the headers that go with the request.
+    pub headers: Vec<String>,
+    /// The request, with payload and connection data masked.
+    pub request: Value,
+    /// State of the circuit breaker: `open` or `closed`.
+    pub breaker: &'static str,
+    /// Milliseconds that the call took, if it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+    /// The answer, with payloads by their size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+    /// Reason why there is no answer that can be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+impl fmt::Display for ProxyAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { event, name, endpoint, breaker, request, .. } = self;
+        writeln!(f, "  asks the {event} proxy {name:?} at {endpoint}, circuit breaker {breaker}")?;
+        writeln!(f, "    with {request}, headers: {}", self.headers.join(", "))?;
+        let Some(took) = self.took_ms else {
+            return writeln!(f, "    not called");
+        };
+        match (&self.answer, &self.failure) {
+            (Some(answer), _) => writeln!(f, "    answered in {took} ms: {answer}"),
+            (None, failure) => {
+                writeln!(f, "    failed in {took} ms: {}", failure.as_deref().unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// A rule and what came of it.
@@ -101,6 +158,7 @@ pub fn explain<'a, A: Facts<'a>>(
         change,
         trail: decision.trail.steps().iter().map(ExplainedStep::from).collect(),
         granted,
+        proxy: None,
     }
 }
 
@@ -144,6 +202,9 @@ impl fmt::Display for Explanation {
         }
         for granted in &self.granted {
             writeln!(f, "  with {granted}")?;
+        }
+        if let Some(proxy) = &self.proxy {
+            write!(f, "{proxy}")?;
         }
         if self.trail.is_empty() {
             return write!(f, "  no rule was asked");

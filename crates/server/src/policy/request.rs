@@ -27,6 +27,8 @@ pub struct Request<'a, A = Action<'a>> {
     pub capabilities: Option<&'a Capabilities>,
     /// Permissions of the token of the current subscription to the channel; empty without one.
     pub subscription_allow: Allow,
+    /// The client speaks version 1 of the protocol, whose channels have names in any script.
+    pub old_client: bool,
     /// The present time in Unix seconds.
     pub now: i64,
 }
@@ -44,12 +46,13 @@ impl<'a, A> Request<'a, A> {
             subscriptions: 0,
             capabilities: None,
             subscription_allow: Allow::NONE,
+            old_client: false,
             now,
         }
     }
 
     /// The same request for another action.
-    pub(super) const fn with<B>(&self, action: B) -> Request<'a, B> {
+    pub(crate) const fn with<B>(&self, action: B) -> Request<'a, B> {
         Request {
             action,
             channel: self.channel,
@@ -59,6 +62,7 @@ impl<'a, A> Request<'a, A> {
             subscriptions: self.subscriptions,
             capabilities: self.capabilities,
             subscription_allow: self.subscription_allow,
+            old_client: self.old_client,
             now: self.now,
         }
     }

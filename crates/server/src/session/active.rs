@@ -21,6 +21,15 @@ pub struct ActiveConfig {
     pub proxies: Arc<dyn Proxies>,
 }
 
+impl ActiveConfig {
+    /// Returns true if a connection may log in by something that its request holds, and that a browser or a proxy adds.
+    pub(crate) fn logs_in_by_request(&self) -> bool {
+        let Settings { user_header, token_header, token_cookie, .. } = &self.settings;
+        [user_header, token_header, token_cookie].iter().any(|name| !name.is_empty())
+            || !self.proxies.headers().is_empty()
+    }
+}
+
 /// A value that everybody who holds this sees exchanged at once.
 pub struct Shared<T>(Arc<RwLock<Arc<T>>>);
 

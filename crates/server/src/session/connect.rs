@@ -3,14 +3,16 @@
 use super::credentials::credential;
 use super::explain::no_token;
 use super::personal::{PERSONAL, personal_channel};
-use super::proxy::kept;
+use super::proxy::{ConnectResult, POSTPONED, RefreshResult, Renewal, Sender, kept, kept_emulated};
 use super::revocations::{NO_TOKEN, of_connection};
 use super::{ActiveConfig, Inner, State, options};
 use crate::admission::{Login, Permit};
 use crate::auth::claims::ConnectToken;
 use crate::auth::reason::{self, Outcome, Use};
 use crate::policy::server_side::{ServerSide, requested, server_side};
-use crate::policy::{Refused, Request, Rule, Rules, Source, SubscribeFacts, Verdict, decide};
+use crate::policy::{
+    Capabilities, Refused, Reply, Request, Rule, Rules, Source, SubscribeFacts, Verdict, decide,
+};
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{
@@ -25,7 +27,7 @@ impl Inner {
         let active = self.active.get();
         let credential = match credential(&active, &request.token, &request.handshake.headers) {
             Ok(Some(credential)) => credential,
-            Ok(None) => return self.connect_without_token(&active, &request),
+            Ok(None) => return self.connect_without_token(active, request),
             Err(refusal) => {
                 return Answer::Now(Err(self.refused(&active, Use::Connect, ("", ""), &refusal)));
             }
@@ -44,7 +46,7 @@ impl Inner {
                     inner.connect_with(&active, token, &request).map(|connected| ConnectReply {
                         // The client has no token that it could renew, so it does not learn of the end: it is
                         // closed then, and comes back with what the cookie or header holds by that time.
-                        server_side_refresh: credential.is_ambient(),
+                        server_side_refresh: credential.is_ambient() || active.proxies.refreshes(),
                         ..connected
                     })
                 }
@@ -56,15 +58,34 @@ impl Inner {
     }
 
     /// Anonymous means that there is no credential at all, or a token without a user; never one that failed.
-    fn connect_without_token(&self, active: &ActiveConfig, request: &ConnectEvent) -> Decision<ConnectReply> {
-        Answer::Now(self.known_without_token(active, request))
+    fn connect_without_token(
+        self: &Arc<Self>,
+        active: Arc<ActiveConfig>,
+        request: ConnectEvent,
+    ) -> Decision<ConnectReply> {
+        if let Some(known) = self.known_without_token(&active, &request) {
+            return Answer::Now(known);
+        }
+        let emulated = kept_emulated(&*active.proxies, &request.headers);
+        let Some(reply) = active.proxies.connect(&request, emulated.as_ref()) else {
+            return Answer::Now(self.nobody(&active, &request));
+        };
+        let inner = Arc::clone(self);
+        reply.map(move |reply| match reply {
+            Reply::Result(Some(result)) => inner.connect_by_proxy(&active, result, &request),
+            // The back end does not know the client, either.
+            Reply::Result(None) | Reply::NoProxy => inner.nobody(&active, &request),
+            Reply::Error(code) => Err(code.into()),
+            Reply::Disconnect(code) => Err(code.into()),
+        })
     }
 
+    /// A login by something else than a token, if there is any.
     fn known_without_token(
         &self,
         active: &ActiveConfig,
         request: &ConnectEvent,
-    ) -> Result<ConnectReply, Refusal> {
+    ) -> Option<Result<ConnectReply, Refusal>> {
         let settings = &active.settings;
         let from_header = (!settings.user_header.is_empty())
             .then(|| request.handshake.headers.get(&settings.user_header))
@@ -73,18 +94,73 @@ impl Inner {
             .filter(|user| !user.is_empty());
         if let Some(user) = from_header {
             let user = user.to_owned();
-            return self.connected_without_token(active, user, ConnectReply::default(), request);
+            return Some(self.connected_without_token(active, user, ConnectReply::default(), request));
         }
-        if let Some(credentials) = &request.handshake.credentials {
-            let connected = ConnectReply { credentials: credentials.clone(), ..ConnectReply::default() };
-            let user = credentials.user.clone();
-            return self.connected_without_token(active, user, connected, request);
-        }
+        let credentials = request.handshake.credentials.as_ref()?;
+        let connected = ConnectReply { credentials: credentials.clone(), ..ConnectReply::default() };
+        Some(self.connected_without_token(active, credentials.user.clone(), connected, request))
+    }
+
+    /// A login of a client of which nothing is known.
+    fn nobody(&self, active: &ActiveConfig, request: &ConnectEvent) -> Result<ConnectReply, Refusal> {
+        let settings = &active.settings;
         if settings.insecure || settings.anonymous_without_token {
-            let state = State::of(active, &request.handshake);
+            let state = State::of(active, request);
             return self.connected(active, String::new(), state, ConnectReply::default(), &request.channels);
         }
         Err(self.refused(active, Use::Connect, ("", ""), &no_token()))
+    }
+
+    /// A login that the back end has granted.
+    fn connect_by_proxy(
+        &self,
+        active: &ActiveConfig,
+        result: ConnectResult,
+        request: &ConnectEvent,
+    ) -> Result<ConnectReply, Refusal> {
+        let user = result.user;
+        if let Err(refusal) = self.check_user(&user) {
+            return Err(self.refused(active, Use::Connect, (&user, ""), &refusal));
+        }
+        let mut subs = result.subs;
+        for channel in result.channels {
+            subs.entry(channel).or_default();
+        }
+        // Centrifugo makes nothing of an empty name, and the personal channel replaces one of its name.
+        subs.remove("");
+        if let Ok(Some((channel, _))) = personal_channel(active, &user) {
+            subs.remove(&channel);
+        }
+        let mut subscriptions = Vec::with_capacity(subs.len());
+        for (channel, sub) in &subs {
+            let wanted = ServerSide {
+                source: Source::ConnectProxy,
+                overrides: sub.overrides,
+                expire_at: 0,
+                info: sub.info.as_ref(),
+                data: sub.data.as_ref(),
+            };
+            let granted = server_side(&active.rules, channel, &wanted).map_err(|refused| {
+                self.refused_channel((&user, channel), refused, || {
+                    "have the connect proxy name another channel, or configure its namespace".to_owned()
+                })
+            })?;
+            let mut options = options(&granted);
+            options.auto_recover |= sub.cache_recover && options.cache && options.recovery;
+            subscriptions.push((channel.clone(), options));
+        }
+        let connected = ConnectReply {
+            credentials: Credentials { user: String::new(), info: result.info, expire_at: result.expire_at },
+            meta: result.meta,
+            data: result.data,
+            subscriptions,
+            server_side_refresh: active.proxies.refreshes(),
+            ..ConnectReply::default()
+        };
+        let state =
+            State { capabilities: result.capabilities, iat: Some(NO_TOKEN), ..State::of(active, request) };
+        // What the command names does not count: the back end knows of it, and has chosen.
+        self.connected(active, user, state, connected, &[])
     }
 
     fn connected_without_token(
@@ -97,7 +173,7 @@ impl Inner {
         if let Err(refusal) = self.check_user(&user) {
             return Err(self.refused(active, Use::Connect, (&user, ""), &refusal));
         }
-        let state = State { iat: Some(NO_TOKEN), ..State::of(active, &request.handshake) };
+        let state = State { iat: Some(NO_TOKEN), ..State::of(active, request) };
         self.connected(active, user, state, connected, &request.channels)
     }
 
@@ -144,7 +220,7 @@ impl Inner {
             channels,
             jti: token.jti.map(Into::into),
             iat: token.iat,
-            ..State::of(active, &request.handshake)
+            ..State::of(active, request)
         };
         self.connected(active, token.user, state, connected, &request.channels)
     }
@@ -203,10 +279,13 @@ impl Inner {
         request: RefreshEvent,
     ) -> Decision<RefreshReply> {
         if request.token.is_empty() {
-            // The node asks for a login whose token was in a cookie or header: only a new request has a new one.
-            return Answer::Now(Err(DisconnectCode::EXPIRED.into()));
+            return self.renew(client, request);
         }
         let (inner, client, active) = (Arc::clone(self), client.clone(), self.active.get());
+        if active.proxies.refreshes() {
+            // The client was told of no end, so there is nothing for it to prolong: as in Centrifugo v6.9.
+            return DisconnectCode::BAD_REQUEST.into();
+        }
         let verified = active.keys.connection.verify_connection(&request.token, self.now());
         verified.then(move |verified| {
             let now = inner.now();
@@ -220,6 +299,31 @@ impl Inner {
                 Ok(token) => inner.refreshed(&active.rules, &client, &request, token),
                 Err(refusal) => Err(inner.refused(&active, Use::Refresh, (client.user(), ""), &refusal)),
             })
+        })
+    }
+
+    /// The node asks whether a login goes on.
+    fn renew(self: &Arc<Self>, client: &Client, request: RefreshEvent) -> Decision<RefreshReply> {
+        let (active, state) = (self.active.get(), client.extension::<State>());
+        let renewal = active.proxies.refresh(&Sender::new(client, state.as_deref()));
+        let (inner, client) = (Arc::clone(self), client.clone());
+        renewal.map(move |renewal| match renewal {
+            Renewal::Granted(RefreshResult { expire_at, info, meta, capabilities }) => {
+                let reply = RefreshReply { expire_at, info, meta, ..RefreshReply::default() };
+                let Some(capabilities) = capabilities else { return Ok(reply) };
+                let (rules, none) = (&active.rules, |_: &str| false);
+                let lapsed = inner.lapsed(rules, &client, &request, Some(&capabilities), none);
+                let kept = state.as_deref().map(State::kept).unwrap_or_default();
+                let fresh = State { capabilities: Some(capabilities), ..kept };
+                Ok(RefreshReply { extension: fresh.extension(), lapsed, ..reply })
+            }
+            Renewal::Postponed => {
+                let expire_at = inner.now().saturating_add(POSTPONED);
+                Ok(RefreshReply { expire_at, ..RefreshReply::default() })
+            }
+            Renewal::Broken => Err(DisconnectCode::SERVER_ERROR.into()),
+            // The token was in a cookie or header: only a new request has a new one.
+            Renewal::Over | Renewal::NoProxy => Err(DisconnectCode::EXPIRED.into()),
         })
     }
 
@@ -246,15 +350,14 @@ impl Inner {
         if token.caps_ignored {
             self.refusals.caps_ignored(Use::Refresh, &token.user);
         }
-        let lapsed = self.lapsed(rules, client, request, &token);
+        let named = |channel: &str| token.subs.contains_key(channel);
+        let lapsed = self.lapsed(rules, client, request, token.caps.as_ref(), named);
         // What the old token allowed must not outlive it, so a state is replaced even by an empty one.
         let fresh = State {
             capabilities: token.caps,
-            channels: before.into(),
             jti: token.jti.map(Into::into),
             iat: token.iat,
-            counted: state.as_ref().and_then(|state| state.counted.clone()),
-            headers: state.as_ref().and_then(|state| state.headers.clone()),
+            ..state.as_deref().map(State::kept).unwrap_or_default()
         };
         let extension = if state.is_some() { Some(Arc::new(fresh) as Extension) } else { fresh.extension() };
         let expire_at = token.expire_at.unwrap_or(0);
@@ -262,25 +365,27 @@ impl Inner {
             expire_at,
             // Centrifugo v6.9 takes the info with an end only.
             info: token.info.filter(|_| expire_at > 0),
+            meta: None,
             extension,
             unsubscribe: Vec::new(),
             lapsed,
         })
     }
 
-    /// Channels whose subscriptions rest on the former capabilities, and that neither the new token nor anything else
-    /// allows now.
+    /// Channels whose subscriptions rest on the former capabilities, and that neither the new ones, nor the new token's
+    /// list, nor anything else allows now.
     fn lapsed(
         &self,
         rules: &Rules,
         client: &Client,
         request: &RefreshEvent,
-        token: &ConnectToken,
+        capabilities: Option<&Capabilities>,
+        named: impl Fn(&str) -> bool,
     ) -> Vec<String> {
         let now = self.now();
         let is_over = |channel: &&String| {
             let mut asked = Request::new(SubscribeFacts::default(), channel, client.user(), now);
-            asked.capabilities = token.caps.as_ref();
+            asked.capabilities = capabilities;
             let decision = decide(rules, &asked);
             let over = decision.grant().is_none();
             if over {
@@ -288,8 +393,12 @@ impl Inner {
             }
             over
         };
-        let named = |channel: &&String| token.subs.contains_key(*channel);
-        request.by_login.iter().filter(|channel| !named(channel) && is_over(channel)).cloned().collect()
+        request
+            .by_login
+            .iter()
+            .filter(|channel| !named(channel.as_str()) && is_over(channel))
+            .cloned()
+            .collect()
     }
 
     /// Tells the operator why a channel that comes with a login cannot be had, and returns the refusal of the login.
@@ -325,10 +434,24 @@ impl Inner {
 }
 
 impl State {
-    /// The part of the state that comes from the handshake.
-    fn of(active: &ActiveConfig, handshake: &Handshake) -> Self {
-        let headers = kept(&*active.proxies, &handshake.headers);
-        Self { counted: counted(handshake), headers, ..Self::default() }
+    /// The part of the state that a refresh leaves as it is, but for the token: that is the caller's.
+    fn kept(&self) -> Self {
+        Self {
+            capabilities: None,
+            channels: self.channels.clone(),
+            jti: self.jti.clone(),
+            iat: self.iat,
+            counted: self.counted.clone(),
+            headers: self.headers.clone(),
+            emulated: self.emulated.clone(),
+        }
+    }
+
+    /// The part of the state that comes from the handshake and the connect command.
+    fn of(active: &ActiveConfig, request: &ConnectEvent) -> Self {
+        let headers = kept(&*active.proxies, &request.handshake.headers);
+        let emulated = kept_emulated(&*active.proxies, &request.headers);
+        Self { counted: counted(&request.handshake), headers, emulated, ..Self::default() }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::credentials::credential;
 use super::personal::personal_channel;
+use super::proxy::Sender;
 use super::refusal_log::CAPS_IGNORED;
+use super::rehearse::{Rehearsal, Rehearsed};
 use super::subscribe::{answer, facts, is_judged};
 use super::{ActiveConfig, Revocations, Shared, of_connection, of_subscription};
 use crate::auth::claims::CAPS_FIX;
@@ -11,10 +13,15 @@ use crate::auth::revoke::Subject;
 use crate::auth::token::{ConnectToken, SubscribeToken};
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::{
-    Action, PublishFacts, Reply, Request, SubscribeFacts, Verdict, Wishes, decide, decide_after,
+    Action, Ask, PublishFacts, Reply, Request, SubscribeFacts, Verdict, Wishes, decide, decide_after,
 };
 use http::HeaderMap;
+use spinward::Client;
 use spinward::clock::Clock;
+use spinward::hooks::{ConnectEvent, Handshake, PublishEvent, SubscribeEvent};
+use spinward::id::ClientId;
+use spinward::identity::Identity;
+use spinward::wire::code::{DisconnectCode, ErrorCode};
 use std::fmt;
 
 /// Action to explain.
@@ -92,6 +99,8 @@ pub struct Question {
     pub subscription_token: String,
     /// The connection is subscribed to the channel already.
     pub subscribed: bool,
+    /// Calls the proxy that decides.
+    pub ask_proxy: bool,
 }
 
 /// Tokens are not shown.
@@ -128,6 +137,13 @@ impl Explainer {
             }
         };
         let user = connection.user.as_str();
+        if question.action == Asked::Connect
+            && question.user.is_none()
+            && active.proxies.connects()
+            && matches!(credential(&active, &question.token, &question.headers), Ok(None))
+        {
+            return self.connect_asked(&active, question).await;
+        }
         if matches!(question.action, Asked::Connect | Asked::Refresh) {
             let told = granted(question, user);
             let ignored = || format!("{}; {CAPS_IGNORED}: {CAPS_FIX}", told.reason);
@@ -143,7 +159,7 @@ impl Explainer {
         let action = match question.action {
             Asked::Connect | Asked::Refresh | Asked::SubRefresh => return granted(question, user),
             Asked::Subscribe => {
-                Action::Subscribe(SubscribeFacts { token: facts(&token), wishes: Wishes::default() })
+                Action::Subscribe(SubscribeFacts { token: facts(&token, false), wishes: Wishes::default() })
             }
             Asked::Publish => Action::Publish(PublishFacts { kind: 0, data: b"{}" }),
             Asked::Presence => Action::Presence,
@@ -167,16 +183,19 @@ impl Explainer {
         {
             decision = decide_after(rules, &request, &Reply::NoProxy);
         }
-        if let Some(refusal) = answer(&token, &decision) {
+        if let Some(refusal) = answer(&token, &decision, false) {
             return refused(question, user, refusal, Use::Subscribe);
         }
         let mut told = explain(rules, &request, &decision);
+        if let Verdict::Ask(ask) = &decision.verdict {
+            return self.asked(&active, question, (&request, ask), told).await;
+        }
         if connection.caps_ignored && told.code.is_some() {
             told.change.push(format!("{CAPS_FIX}: {CAPS_IGNORED}"));
         }
         // Where a bad token is judged by the rules, its own fault says more than they do.
         if let Some(Err(refusal)) = &token
-            && is_judged(&token)
+            && is_judged(&token, false)
             && told.code.is_some()
         {
             told.change.insert(0, refusal.fix.to_string());
@@ -184,6 +203,76 @@ impl Explainer {
             told.fault = Some(refusal.reason.code());
         }
         told
+    }
+
+    /// A request that a proxy decides, with the decision by its reply where it is called.
+    async fn asked(
+        &self,
+        active: &ActiveConfig,
+        question: &Question,
+        (request, ask): (&Request<'_, Action<'_>>, &Ask),
+        told: Explanation,
+    ) -> Explanation {
+        let client = client(request.user);
+        let from = Sender { client: &client, headers: Some(&question.headers), emulated: None };
+        let channel = question.channel.as_str();
+        let (subscribe, publish) = (SubscribeEvent::new(channel), PublishEvent::new(channel, "{}"));
+        let about = match request.action {
+            Action::Publish(_) => Rehearsal::Publish(ask, from, &publish),
+            _ => Rehearsal::Subscribe(ask, from, &subscribe),
+        };
+        let Some((mut account, call)) = active.proxies.rehearse(&about, question.ask_proxy) else {
+            return told;
+        };
+        let Some(call) = call else { return told.by(account) };
+        let tried = call.await;
+        tried.tell(&mut account);
+        let rules = &active.rules;
+        let decided = match (&request.action, tried.reply) {
+            (Action::Subscribe(facts), Ok(Rehearsed::Subscribe(reply))) => {
+                let request = request.with(facts.clone());
+                explain(rules, &request, &decide_after(rules, &request, &reply))
+            }
+            (Action::Publish(facts), Ok(Rehearsed::Publish(reply))) => {
+                let request = request.with(*facts);
+                explain(rules, &request, &decide_after(rules, &request, &reply))
+            }
+            // As for a client.
+            _ => explain(rules, request, &decide_after(rules, request, &Reply::Error(ErrorCode::INTERNAL))),
+        };
+        Explanation { change: Vec::new(), reason: "the proxy decided".to_owned(), ..decided }.by(account)
+    }
+
+    /// A login that the connect proxy decides.
+    async fn connect_asked(&self, active: &ActiveConfig, question: &Question) -> Explanation {
+        let handshake = Handshake { headers: question.headers.clone(), ..Handshake::default() };
+        let event = ConnectEvent::new(handshake);
+        let told = asked(question);
+        let rehearsed = active.proxies.rehearse(&Rehearsal::Connect(&event), question.ask_proxy);
+        let Some((mut account, call)) = rehearsed else { return told };
+        let Some(call) = call else { return told.by(account) };
+        let tried = call.await;
+        tried.tell(&mut account);
+        let (verdict, code, user) = match tried.reply {
+            Ok(Rehearsed::Connect(Reply::Result(Some(result)))) => ("allow", None, result.user),
+            Ok(Rehearsed::Connect(Reply::Result(None))) if active.settings.anonymous_without_token => {
+                ("allow", None, String::new())
+            }
+            Ok(Rehearsed::Connect(Reply::Result(None))) => {
+                ("disconnect", Some(said(DisconnectCode::BAD_REQUEST)), String::new())
+            }
+            Ok(Rehearsed::Connect(Reply::Disconnect(end))) => ("disconnect", Some(said(end)), String::new()),
+            Ok(Rehearsed::Connect(Reply::Error(error))) => {
+                ("error", Some((error.code, error.message.into_owned())), String::new())
+            }
+            _ => {
+                let ErrorCode { code, message, .. } = ErrorCode::INTERNAL;
+                ("error", Some((code, message.into_owned())), String::new())
+            }
+        };
+        let (code, message) = code.unzip();
+        let reason = "the proxy decided".to_owned();
+        Explanation { verdict, code, message, user, reason, ..told }.by(account)
     }
 
     async fn connection(
@@ -198,7 +287,9 @@ impl Explainer {
         let headers = if used == Use::Refresh { &none } else { &question.headers };
         let Some(credential) = credential(active, &question.token, headers)? else {
             let settings = &active.settings;
-            let open = settings.insecure || settings.anonymous_without_token || question.user.is_some();
+            let asks = active.proxies.connects() && question.action == Asked::Connect;
+            let open =
+                settings.insecure || settings.anonymous_without_token || asks || question.user.is_some();
             if used == Use::Refresh || question.action == Asked::Connect && !open {
                 return Err(no_token());
             }
@@ -265,7 +356,27 @@ fn granted(question: &Question, user: &str) -> Explanation {
         change: Vec::new(),
         trail: Vec::new(),
         granted: Vec::new(),
+        proxy: None,
     }
+}
+
+/// A login that the connect proxy decides.
+fn asked(question: &Question) -> Explanation {
+    Explanation {
+        verdict: "ask",
+        rule: "connect_proxy".into(),
+        reason: "the connect proxy decides".to_owned(),
+        ..granted(question, "")
+    }
+}
+
+/// A connection that does not exist, for dry runs.
+fn client(user: &str) -> Client {
+    Client::detached(Identity::new(ClientId::from_random([0; 16]), user))
+}
+
+fn said(end: DisconnectCode) -> (u32, String) {
+    (end.code, end.reason.into_owned())
 }
 
 fn refused(question: &Question, user: &str, refusal: &Refusal, used: Use) -> Explanation {
@@ -287,5 +398,6 @@ fn refused(question: &Question, user: &str, refusal: &Refusal, used: Use) -> Exp
         change: vec![refusal.fix.to_string()],
         trail: Vec::new(),
         granted: Vec::new(),
+        proxy: None,
     }
 }

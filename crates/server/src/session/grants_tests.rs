@@ -84,6 +84,7 @@ impl Rig {
             headers: HeaderMap::new(),
             subscription_token: String::new(),
             subscribed: false,
+            ask_proxy: false,
         };
         self.explainer.explain(&question).await
     }

@@ -1,31 +1,41 @@
 //! The server's answers to what sessions ask: tokens are verified, permissions decided, and refusals told.
 
 mod active;
+mod brokers;
 mod connect;
 mod credentials;
 mod explain;
 mod personal;
 mod proxy;
 mod refusal_log;
+mod rehearse;
 mod revocations;
+mod streams;
 mod subscribe;
 mod subscription_tokens;
 
 pub use active::{ActiveConfig, Shared};
+pub(crate) use brokers::Brokers;
 pub use explain::{Asked, Explainer, Question};
 pub(crate) use personal::personal_channel;
 pub use personal::personal_rule;
-pub use proxy::{NoProxies, Proxies, Sender};
+pub use proxy::{
+    ConnectResult, LoginSub, NoProxies, PROXY_BUCKETS, Proxies, ProxyCounts, ProxyReport, RefreshResult,
+    Renewal, Sender, SubRefreshResult,
+};
 pub(crate) use refusal_log::CAPS_IGNORED;
 pub use refusal_log::RefusalLog;
+pub use rehearse::{Call, Rehearsal, Rehearsed, Tried};
 pub use revocations::{Revocations, of_connection, of_subscription};
+pub use streams::OpenStream;
 
 use crate::admission::Permit;
 use crate::auth::reason::Use;
 use crate::auth::verify::Verifier;
 use crate::policy::{
-    self, Capabilities, Facts, HistoryFacts, HistoryGrant, PresenceFacts, PublishFacts, PublishGrant,
-    PublishResult, Reply, Request, Rules, Source, SubscribeGrant, Verdict, decide, decide_after,
+    self, Capabilities, Facts, HistoryFacts, HistoryGrant, PresenceFacts, ProxyKind, PublishFacts,
+    PublishGrant, PublishResult, Reply, Request, Rules, Source, SubscribeGrant, Verdict, decide,
+    decide_after,
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -39,8 +49,11 @@ use spinward::hooks::{
     SubscribeFailure, SubscribeOptions,
 };
 use spinward::identity::Extension;
+use spinward::wire::Version;
 use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use streams::Streams;
 
 /// Login options that do not concern tokens.
 #[derive(Clone, Debug, Default)]
@@ -78,13 +91,14 @@ pub struct Keys {
 
 /// Decides for the server.
 #[derive(Clone)]
-pub struct ServerHooks(Arc<Inner>);
+pub struct ServerHooks(Arc<Inner>, Brokers);
 
 struct Inner {
     active: Shared<ActiveConfig>,
     clock: Clock,
     refusals: Arc<RefusalLog>,
     revocations: Revocations,
+    streams: Streams,
 }
 
 /// State of a connection, if there is anything to remember.
@@ -101,6 +115,8 @@ struct State {
     counted: Option<Arc<Permit>>,
     /// Headers of the handshake that proxies pass on.
     headers: Option<Box<HeaderMap>>,
+    /// Headers of the connect command that proxies pass on.
+    emulated: Option<BTreeMap<String, String>>,
 }
 
 impl State {
@@ -111,7 +127,8 @@ impl State {
             || self.jti.is_some()
             || self.iat.is_some()
             || self.counted.is_some()
-            || self.headers.is_some();
+            || self.headers.is_some()
+            || self.emulated.is_some();
         needed.then(|| Arc::new(self) as Extension)
     }
 }
@@ -125,7 +142,14 @@ impl ServerHooks {
         refusals: Arc<RefusalLog>,
         revocations: Revocations,
     ) -> Self {
-        Self(Arc::new(Inner { active, clock, refusals, revocations }))
+        let streams = Streams::default();
+        Self(Arc::new(Inner { active, clock, refusals, revocations, streams }), Brokers::default())
+    }
+
+    /// Sends the channels of namespaces with a broker of their own to that one.
+    #[must_use]
+    pub(crate) fn with_brokers(self, brokers: Brokers) -> Self {
+        Self(self.0, brokers)
     }
 }
 
@@ -143,6 +167,7 @@ impl Inner {
         action: A,
     ) -> Request<'a, A> {
         let mut request = Request::new(action, channel, client.user(), self.now());
+        request.old_client = client.identity().version == Version::V1;
         request.subscribed = subscribed;
         request.capabilities = state.and_then(|state| state.capabilities.as_ref());
         request.subscription_allow = self.revocations.tokens().allow(client.id(), channel);
@@ -207,18 +232,66 @@ impl Inner {
             Ok(granted) => return Answer::Now(granted.map(|grant| publication(grant, request.data))),
             Err(ask) => ask,
         };
+        if ask.kind == ProxyKind::SubscribeStream {
+            return self.publish_into_stream(active, client, request);
+        }
         let reply = active.proxies.publish(&ask, &Sender::new(client, state.as_deref()), &request);
         let (inner, client) = (Arc::clone(self), client.clone());
         reply.then(move |reply| {
             let asked = inner.publishing(&client, state.as_deref(), &request);
             let decision = decide_after(&active.rules, &asked, &reply);
             let granted = inner.granted(&active.rules, &asked, decision);
-            let data = match reply {
-                Reply::Result(PublishResult { data: Some(data), .. }) => data,
-                _ => request.data,
+            let Reply::Result(result) = reply else {
+                return Answer::Now(granted.map(|grant| publication(grant, request.data)));
             };
-            Answer::Now(granted.map(|grant| publication(grant, data)))
+            Answer::Now(granted.map(|grant| proxied(grant, request.data, result)))
         })
+    }
+
+    /// Passes a publication on to the back end that streams the channel to its publisher. Without such a subscription
+    /// there is nobody to pass it on to.
+    fn publish_into_stream(
+        self: &Arc<Self>,
+        active: Arc<ActiveConfig>,
+        client: &Client,
+        request: PublishEvent,
+    ) -> Decision<PublishReply> {
+        let Some(publications) = self.streams.publications(client, &request.channel) else {
+            let state = client.extension::<State>();
+            let asked = self.publishing(client, state.as_deref(), &request);
+            let decision = decide_after(&active.rules, &asked, &Reply::NoProxy);
+            return Answer::Now(
+                self.granted(&active.rules, &asked, decision).map(|_| PublishReply::handled()),
+            );
+        };
+        Answer::later(async move {
+            match publications.send(request.data).await {
+                Ok(()) => Ok(PublishReply::handled()),
+                // The stream ended while this waited.
+                Err(_) => Err(ErrorCode::NOT_AVAILABLE.into()),
+            }
+        })
+    }
+
+    /// Answers a call, by a proxy where there is one.
+    fn rpc(&self, client: &Client, call: &RpcEvent) -> Decision<Bytes> {
+        let active = self.active.get();
+        let ping = &active.settings.ping_method;
+        if ping.as_ref() == Some(&call.method) {
+            return Answer::Now(Ok(Bytes::new()));
+        }
+        let state = client.extension::<State>();
+        match active.proxies.rpc(&Sender::new(client, state.as_deref()), call) {
+            Some(reply) => reply.map(|reply| match reply {
+                Reply::Result(data) => Ok(data),
+                Reply::Error(code) => Err(code.into()),
+                Reply::Disconnect(code) => Err(code.into()),
+                Reply::NoProxy => Err(ErrorCode::NOT_AVAILABLE.into()),
+            }),
+            None if ping.is_some() => ErrorCode::METHOD_NOT_FOUND.into(),
+            // Nothing that could know a method.
+            None => ErrorCode::NOT_AVAILABLE.into(),
+        }
     }
 
     fn publishing<'a>(
@@ -269,6 +342,14 @@ impl Hooks for ServerHooks {
         self.0.subscribe(client, request)
     }
 
+    fn subscribe_many(
+        &self,
+        client: &Client,
+        requests: Vec<SubscribeEvent>,
+    ) -> Vec<Decision<SubscribeOptions>> {
+        self.0.subscribe_many(client, requests)
+    }
+
     fn sub_refresh(&self, client: &Client, request: SubRefreshEvent) -> Decision<SubRefreshReply> {
         self.0.sub_refresh(client, request)
     }
@@ -289,16 +370,16 @@ impl Hooks for ServerHooks {
         Answer::Now(self.0.decide(client, state.as_deref(), place, HistoryFacts).map(history))
     }
 
-    fn rpc(&self, _: &Client, call: RpcEvent) -> Decision<Bytes> {
-        Answer::Now(match &self.0.active.get().settings.ping_method {
-            Some(method) if *method == call.method => Ok(Bytes::new()),
-            Some(_) => Err(ErrorCode::METHOD_NOT_FOUND.into()),
-            // Nothing that could know a method.
-            None => Err(ErrorCode::NOT_AVAILABLE.into()),
-        })
+    fn rpc(&self, client: &Client, call: RpcEvent) -> Decision<Bytes> {
+        self.0.rpc(client, &call)
+    }
+
+    fn engine(&self, channel: &str) -> Option<&str> {
+        self.1.of(channel)
     }
 
     fn subscribed(&self, client: &Client, channel: &str) {
+        self.0.streams.begin(client, channel);
         self.0.confirm_subscription(client, channel, Use::Subscribe);
     }
 
@@ -309,6 +390,7 @@ impl Hooks for ServerHooks {
     fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {
         // What the server makes rests on no token, and may fail beside a subscription that does.
         if !failure.server_side {
+            self.0.streams.end(client, channel);
             let tokens = self.0.revocations.tokens();
             tokens.withdraw(client.id(), channel);
             // A broker may refuse what was active already.
@@ -317,6 +399,7 @@ impl Hooks for ServerHooks {
     }
 
     fn subscription_replaced(&self, client: &Client, channel: &str) {
+        self.0.streams.end(client, channel);
         self.0.revocations.tokens().end(client.id(), channel);
     }
 
@@ -325,6 +408,7 @@ impl Hooks for ServerHooks {
     }
 
     fn unsubscribed(&self, client: &Client, channel: &str, _: &UnsubscribeCode) {
+        self.0.streams.end(client, channel);
         self.0.revocations.tokens().end(client.id(), channel);
     }
 }
@@ -355,10 +439,19 @@ pub fn options(grant: &SubscribeGrant<'_>) -> SubscribeOptions {
 /// Returns a publication as it is granted.
 fn publication(grant: PublishGrant, data: Bytes) -> PublishReply {
     let history = history(grant.history);
-    PublishReply {
-        data,
-        options: PublishOptions { history, delta: grant.delta, ..PublishOptions::default() },
-    }
+    let options = PublishOptions { history, delta: grant.delta, ..PublishOptions::default() };
+    PublishReply { options, ..PublishReply::new(data) }
+}
+
+/// Returns a publication as it is granted, with what a proxy has said about it.
+fn proxied(grant: PublishGrant, data: Bytes, result: PublishResult) -> PublishReply {
+    let mut reply = publication(grant, result.data.unwrap_or(data));
+    let options = &mut reply.options;
+    options.tags = (!result.tags.is_empty()).then(|| Arc::new(result.tags));
+    options.idempotency_key = result.idempotency_key;
+    options.version = result.version;
+    options.version_epoch = result.version_epoch;
+    reply
 }
 
 fn history(grant: HistoryGrant) -> HistoryOptions {

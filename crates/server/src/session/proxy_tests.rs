@@ -70,7 +70,7 @@ impl Proxies for Arc<Late> {
     fn publish(&self, ask: &Ask, from: &Sender<'_>, request: &PublishEvent) -> Answer<Reply<PublishResult>> {
         self.note(ask, from, format!("publish {}", String::from_utf8_lossy(&request.data)));
         let data = (&*request.data == b"2").then(|| Bytes::from_static(b"\"other\""));
-        late(Reply::Result(PublishResult { data, skip_history: false }))
+        late(Reply::Result(PublishResult { data, ..PublishResult::default() }))
     }
 }
 
@@ -81,6 +81,10 @@ fn node(proxies: impl Proxies) -> Node {
     let mut config = loaded.config;
     config.channel.without_namespace.subscribe_proxy_enabled = true;
     config.channel.without_namespace.publish_proxy_enabled = true;
+    for proxy in [&mut config.channel.proxy.subscribe, &mut config.channel.proxy.publish] {
+        // Never called: another is put in its place.
+        proxy.endpoint = "http://127.0.0.1:1".to_owned();
+    }
     let mut active = crate::app::active_config(&config, &crate::auth::jwks::Jwks::offline()).unwrap();
     active.proxies = Arc::new(proxies);
     let clock = Clock::system();

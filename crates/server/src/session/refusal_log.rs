@@ -79,6 +79,13 @@ impl RefusalLog {
         }
     }
 
+    /// The same for one of the gRPC API, with the code of its status.
+    pub fn grpc(&self, method: &str, code: u8, reason: &'static str, detail: &dyn Display) {
+        if let Some(silent) = self.count("grpc_api", reason) {
+            tracing::info!(method = short(method), code, reason, silent, %detail, "gRPC API call refused");
+        }
+    }
+
     /// A token has a claim `caps` that allows nothing, since it has another form than Spinward's. That is not a
     /// refusal, and may be so in every token: one line a minute says so.
     pub fn caps_ignored(&self, used: Use, user: &str) {

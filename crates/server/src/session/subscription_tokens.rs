@@ -4,8 +4,8 @@
 //! subscription, or its refresh, has come about; a grant that the library refuses leaves the active one unchanged.
 //!
 //! An offer begins on the connection's own thread when it asks with a token, so none can begin after the connection
-//! is gone; a verification that waits finds its offer, or finds that it is no longer there. A connection has one
-//! command under way, so it has one offer.
+//! is gone; a verification that waits finds its offer, or finds that it is no longer there. A connection has an offer for
+//! each command under way.
 
 use crate::auth::claims::SubscribeToken;
 use crate::auth::revoke::Subject;
@@ -29,7 +29,8 @@ struct Connection {
     user: Arc<str>,
     /// Sorted by channel: most have one or two, and some have thousands.
     channels: Vec<Entry>,
-    offer: Option<Box<Offer>>,
+    /// One for a channel. Most have one at most, while a command is under way.
+    offers: Vec<Offer>,
 }
 
 struct Entry {
@@ -37,7 +38,11 @@ struct Entry {
     token: Token,
 }
 
-/// The token of the command under way.
+/// Offers of a connection, at most: more than it can have commands under way. What is beyond them was left by
+/// verifications that never ended.
+const OFFERS: usize = 1024;
+
+/// The token of a command under way.
 struct Offer {
     channel: Box<str>,
     /// `None` while it is being verified.
@@ -54,7 +59,16 @@ pub(super) struct Token {
 
 impl Connection {
     fn new(user: &Arc<str>) -> Self {
-        Self { user: Arc::clone(user), channels: Vec::new(), offer: None }
+        Self { user: Arc::clone(user), channels: Vec::new(), offers: Vec::new() }
+    }
+
+    fn take_offer(&mut self, channel: &str) -> Option<Offer> {
+        let at = self.offers.iter().position(|offer| *offer.channel == *channel)?;
+        let offer = self.offers.remove(at);
+        if self.offers.is_empty() {
+            self.offers = Vec::new();
+        }
+        Some(offer)
     }
 
     fn find(&self, channel: &str) -> Result<usize, usize> {
@@ -80,7 +94,7 @@ impl Connection {
     }
 
     fn is_empty(&self) -> bool {
-        self.channels.is_empty() && self.offer.is_none()
+        self.channels.is_empty() && self.offers.is_empty()
     }
 }
 
@@ -115,38 +129,35 @@ impl SubscriptionTokens {
     fn begin_for(&self, client: ClientId, user: &Arc<str>, channel: &str) {
         let mut all = self.part(client).write();
         let connection = all.entry(client).or_insert_with(|| Connection::new(user));
-        connection.offer = Some(Box::new(Offer { channel: channel.into(), token: None }));
+        connection.take_offer(channel);
+        if connection.offers.len() >= OFFERS {
+            connection.offers.remove(0);
+        }
+        connection.offers.reserve_exact(1);
+        connection.offers.push(Offer { channel: channel.into(), token: None });
     }
 
     /// The token is good so far.
     pub(super) fn offer(&self, client: ClientId, token: &SubscribeToken) {
         let mut all = self.part(client).write();
-        if let Some(offer) = all.get_mut(&client).and_then(|connection| connection.offer.as_mut())
-            && *offer.channel == token.channel
-        {
+        let Some(connection) = all.get_mut(&client) else { return };
+        if let Some(offer) = connection.offers.iter_mut().find(|offer| *offer.channel == token.channel) {
             offer.token = Some(token.into());
         }
     }
 
-    /// The token is not good, or the library has refused what was granted by it: the subscription, if it is there,
+    /// The token is not good, the library has refused what was granted by it, or no token is asked with: the subscription, if it is there,
     /// rests on what it rested on before.
     pub(super) fn withdraw(&self, client: ClientId, channel: &str) {
         self.change(client, |connection| {
-            connection.offer.take_if(|offer| *offer.channel == *channel);
+            connection.take_offer(channel);
         });
-    }
-
-    /// No token is asked with: nothing that was offered before comes into force.
-    pub(super) fn withdraw_all(&self, client: ClientId) {
-        self.change(client, |connection| connection.offer = None);
     }
 
     /// Confirms a grant: it is active, and rests on the token that was offered for it, if one was.
     pub(super) fn confirm(&self, client: ClientId, channel: &str) {
         self.change(client, |connection| {
-            if let Some(offer) = connection.offer.take_if(|offer| *offer.channel == *channel)
-                && let Offer { channel, token: Some(token) } = *offer
-            {
+            if let Some(Offer { channel, token: Some(token) }) = connection.take_offer(channel) {
                 connection.rest(channel, token);
             }
         });
@@ -299,7 +310,7 @@ mod tests {
         let (tokens, client, user) = rig();
         tokens.begin_for(client, &user, "news");
         tokens.offer(client, &token("news", "first"));
-        tokens.withdraw_all(client);
+        tokens.withdraw(client, "news");
         tokens.confirm(client, "news");
         assert!(is_empty(&tokens));
         tokens.begin_for(client, &user, "news");
@@ -307,6 +318,29 @@ mod tests {
         tokens.begin_for(client, &user, "news");
         tokens.confirm(client, "news");
         assert!(is_empty(&tokens), "the second was not verified");
+    }
+
+    #[test]
+    fn commands_that_are_under_way_together_have_an_offer_each() {
+        let (tokens, client, user) = rig();
+        for channel in ["news", "chat"] {
+            tokens.begin_for(client, &user, channel);
+        }
+        tokens.offer(client, &token("chat", "c"));
+        tokens.offer(client, &token("news", "n"));
+        tokens.withdraw(client, "other");
+        tokens.confirm(client, "news");
+        tokens.confirm(client, "chat");
+        assert_eq!(jti_of(&tokens, client, "news"), Some("n".into()));
+        assert_eq!(jti_of(&tokens, client, "chat"), Some("c".into()));
+        for n in 0..2 * OFFERS {
+            tokens.begin_for(client, &user, &n.to_string());
+        }
+        assert_eq!(
+            tokens.part(client).read()[&client].offers.len(),
+            OFFERS,
+            "left by verifications without end"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{load, object};
 use serde_json::{Value, json};
-use spinward_server::config::catalogue::{Field, Kind, Section as _, each, find};
+use spinward_server::config::catalogue::{Field, Kind, Section as _, Status, each, find, status};
 use spinward_server::config::typed::{ChannelOptions, Config};
 use spinward_server::config::{Format, doc};
 
@@ -172,6 +172,32 @@ fn the_reference_names_every_option() {
     assert!(doc::markdown(Some("channel.namespaces")).unwrap().contains("`channel.namespaces[].presence`"));
     assert!(doc::markdown(Some("client.tokens")).is_err());
     assert!(doc::markdown(Some("shards")).is_err());
+}
+
+#[test]
+fn the_reference_says_what_is_not_built() {
+    let text = doc::markdown(None).unwrap();
+    let mut unbuilt = 0;
+    for (name, field) in options().into_iter().filter(|(name, _)| !name.contains('[')) {
+        let (section, mark) = match status(Config::fields(), &name) {
+            Status::Built => ("", ""),
+            Status::Planned => (" (planned)", "*Planned.*"),
+            Status::Essential => (" (refused)", "*Refused until built.*"),
+        };
+        unbuilt += usize::from(!mark.is_empty());
+        match field.kind {
+            Kind::Section(_) => assert!(text.contains(&format!("\n## `{name}`{section}\n")), "{name}"),
+            _ => {
+                let row = text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+                assert!(row.ends_with(&format!("{mark} |")), "{row}");
+                assert_eq!(row.contains("*Planned.*"), mark == "*Planned.*", "{row}");
+            }
+        }
+    }
+    assert!(unbuilt > 50, "options of sections that are not built count: {unbuilt}");
+    // A section by itself, within one that is not built.
+    let one = doc::markdown(Some("opentelemetry")).unwrap();
+    assert!(one.starts_with("## `opentelemetry` (planned)\n\n*Not built yet"), "{one}");
 }
 
 #[test]

@@ -68,14 +68,19 @@ fn broken_files_are_told_with_the_place_and_without_the_content() {
         (
             "g.json",
             "{\"channel\": {\"namespaces\": [{\"name\": \"ab\",\n\"name\": \"hush\"}]}}",
-            "line 2, column 6",
+            "`channel.namespaces[0].name` is set twice",
+        ),
+        (
+            "h.json",
+            "{\"log\": {}, \"client\": {\"token\": {\"leeway\": \"1s\", \"leeway\": \"hush\"}}, \"log\": {}}",
+            "`client.token.leeway`, `log` are set twice",
         ),
         ("d.yaml", "http_api:\n  key: hush\n---\nlog: {}\n", "line 4, column 1: a second document"),
-        ("e.yaml", "http_api:\n  key: hush\nhttp_api: {}\n", "a key is set twice"),
+        ("e.yaml", "http_api:\n  key: hush\nhttp_api: {}\n", "line 3, column 1: `http_api` is set twice"),
         ("b.yaml", "http_api:\n  key: hush\n bad: [\n", "line"),
         ("c.yaml", "- hush\n", "must hold an object"),
         ("b.toml", "[http_api]\nkey = hush\n", "line 2, column 7"),
-        ("c.toml", "[http_api]\nkey = \"hush\"\nkey = \"hush\"\n", "line 3"),
+        ("c.toml", "[http_api]\nkey = \"hush\"\nkey = \"hush\"\n", "line 3, column 1: `key` is set twice"),
         ("b.ini", "key=hush", "extension"),
         ("b", "hush", "extension"),
     ] {
@@ -221,12 +226,34 @@ fn all_problems_are_told_at_once_and_without_secrets() {
         "http_server": {"port": "abc"},
         "client": {"token": {"hmac_secret_key": ["hush"]}, "pong_timeout": "x"},
         "http_api": {"key": {"hush": 1}},
+        "uni_grpc": {"enabled": true, "tls": {"enabled": true, "cert_pem": ["hush"]}},
+        "channel": {"namespaces": [{"name": "x"}]},
+        "grpc_apy": {},
     });
-    let error = load(&file).unwrap_err().to_string();
-    for option in ["http_server.port", "client.token.hmac_secret_key", "client.pong_timeout", "http_api.key"]
-    {
-        assert!(error.contains(option), "{error}");
-    }
+    let Err(Error::Options(invalid)) = load(&file) else { panic!("accepted") };
+    let options: Vec<&str> = invalid.problems.iter().map(|problem| problem.option.as_str()).collect();
+    // The check of `ping_interval` against a default in place of `pong_timeout` would say nothing true.
+    let expected = [
+        "channel.namespaces[x].name",
+        "client.pong_timeout",
+        "client.token.hmac_secret_key",
+        "http_api.key",
+        "http_server.port",
+        "uni_grpc.tls.cert_pem",
+        "uni_grpc.tls.key_pem",
+    ];
+    assert_eq!(
+        {
+            let mut sorted = options;
+            sorted.sort_unstable();
+            sorted
+        },
+        expected
+    );
+    // Nor that there is no key.
+    let warned: Vec<&str> = invalid.warnings.iter().map(|warning| warning.option.as_str()).collect();
+    assert_eq!(warned, ["grpc_apy"]);
+    let error = Error::Options(invalid).to_string();
     assert!(!error.contains("hush"), "{error}");
 }
 
@@ -236,8 +263,8 @@ fn unknown_options_are_told_with_what_was_perhaps_meant() {
         (json!({"client": {"alowed_origins": []}}), "did you mean `client.allowed_origins`?"),
         (json!({"clients": {}}), "did you mean `client`?"),
         (json!({"client": {"token": {"hmac_secret": "x"}}}), "client.token.hmac_secret"),
-        (json!({"hmac_secret_key": "x"}), "unknown option"),
-        (json!({"jwks_public_endpoint": "x"}), "unknown option"),
+        (json!({"hmac_secret_key": "x"}), "no option has this name"),
+        (json!({"jwks_public_endpoint": "x"}), "no option has this name"),
         (json!({"disable_query_key": true}), "did you mean `http_api.disable_query_key`?"),
         (
             json!({"client": {"token_hmac_secret_key": "x"}}),
@@ -247,7 +274,7 @@ fn unknown_options_are_told_with_what_was_perhaps_meant() {
             json!({"channel": {"namespaces": [{"name": "ab", "presense": true}]}}),
             "did you mean `channel.namespaces[ab].presence`?",
         ),
-        (json!({"zzzzzzzzzzzz": 1}), "zzzzzzzzzzzz: unknown option, ignored"),
+        (json!({"zzzzzzzzzzzz": 1}), "unknown: zzzzzzzzzzzz: no option has this name, ignored"),
     ] {
         let loaded = load(&file).unwrap();
         let unknown: Vec<_> =
@@ -289,7 +316,11 @@ fn pem_is_text_base64_or_a_file() {
     let file = Scratch::new("key.pem", text);
     let path = file.0.to_str().unwrap().to_owned();
     let encoded = base64::engine::general_purpose::STANDARD.encode(text);
-    for given in [text, encoded.as_str(), path.as_str()] {
+    // As `base64` and `echo` write it.
+    let lines =
+        encoded.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line) + "\n").collect::<String>();
+    let echoed = format!("{path}\n");
+    for given in [text, encoded.as_str(), path.as_str(), lines.as_str(), echoed.as_str()] {
         assert_eq!(pem::load(&Pem(Secret::from(given))).unwrap(), text.as_bytes(), "{given}");
     }
     let other = Scratch::new("key.txt", "hush");

@@ -280,6 +280,10 @@ fn old_keys_find_their_place() {
         (json!({"redis_sentinels": "a:1,b:2"}), "/engine/redis/sentinel_address", json!(["a:1", "b:2"])),
         (json!({"redis_host": "h", "redis_port": "1"}), "/engine/redis/address", json!(["redis://h:1"])),
         (json!({"redis_streams": false}), "/engine/redis/history_use_lists", json!(true)),
+        (json!({"sockjs": false}), "/sockjs/enabled", json!(false)),
+        (json!({"secret": "s", "sockjs_disable": true}), "/sockjs/enabled", json!(false)),
+        (json!({"secret": "s", "sockjs_heartbeat_delay": 15}), "/sockjs/heartbeat_delay", json!("15s")),
+        (json!({"sockjs_url": "https://x/s.js"}), "/sockjs/url", json!("https://x/s.js")),
         (json!({"memory_history_meta_ttl": 0}), "/channel/history_meta_ttl", Value::Null),
         (
             json!({"secret": "s", "join_leave": true}),
@@ -305,23 +309,90 @@ fn old_keys_find_their_place() {
 fn old_keys_that_cannot_be_translated_are_refused() {
     for (file, option) in [
         (json!({"secret": "a", "token_hmac_secret_key": "b"}), "token_hmac_secret_key"),
-        (json!({"granular_proxy_mode": true}), "granular_proxy_mode"),
+        (json!({"granular_proxy_mode": true, "connect_proxy_name": "backend"}), "connect_proxy_name"),
+        (
+            json!({"granular_proxy_mode": true, "rpc_proxy_name": "backend"}),
+            "rpc.without_namespace.proxy_name",
+        ),
         // v3 and later do not start with a bare number.
         (json!({"protected": true, "client_expired_close_delay": 10}), "client_expired_close_delay"),
         (json!({"secret": "s", "client_expired_close_delay": -1}), "client_expired_close_delay"),
         (json!({"engine": "tarantool"}), "engine.type"),
-        (json!({"broker": "nats"}), "broker.type"),
-        (
-            json!({"proxy_subscribe": true, "proxy_subscribe_endpoint": "http://h"}),
-            "channel.without_namespace.subscribe_proxy_enabled",
-        ),
-        (json!({"tls": true}), "http_server.tls"),
+        (json!({"broker": "tarantool"}), "broker.type"),
+        (json!({"tls": true}), "http_server.tls.cert_pem"),
+        (json!({"ssl": true, "ssl_cert": "c"}), "http_server.tls.key_pem"),
     ] {
         assert!(refused(&file).iter().any(|refused| refused == option), "{file}: {:?}", refused(&file));
     }
     let error =
         load(&json!({"secret": "hush-a", "token_hmac_secret_key": "hush-b"})).unwrap_err().to_string();
     assert!(error.contains("`secret`") && !error.contains("hush"), "{error}");
+}
+
+#[test]
+fn proxies_by_name_are_those_of_v6() {
+    let file = json!({
+        "granular_proxy_mode": true,
+        "proxies": [
+            {"name": "first", "endpoint": "http://h/first", "timeout": "3s", "http_headers": ["Cookie"]},
+            {"name": "second", "endpoint": "grpc://h:1", "grpc_compression": true},
+        ],
+        "connect_proxy_name": "first",
+        "refresh_proxy_name": "second",
+        "rpc_proxy_name": "second",
+        "rpc_namespaces": [{"name": "math", "rpc_proxy_name": "first"}, {"name": "none"}],
+        "proxy_connect_endpoint": "http://ignored",
+        "proxy_connect_timeout": "9s",
+        "proxy_http_headers": ["X-Ignored"],
+    });
+    let loaded = load(&file).unwrap();
+    let config = &loaded.config;
+    let (connect, refresh) = (&config.client.proxy.connect, &config.client.proxy.refresh);
+    assert!(connect.enabled && refresh.enabled);
+    assert_eq!(
+        (connect.proxy.endpoint.as_str(), connect.proxy.timeout.to_string().as_str()),
+        ("http://h/first", "3s")
+    );
+    assert_eq!(connect.proxy.http_headers, ["Cookie"]);
+    assert!(refresh.proxy.endpoint == "grpc://h:1" && refresh.proxy.grpc.compression);
+    assert!(config.rpc.without_namespace.proxy_enabled);
+    assert_eq!(config.rpc.without_namespace.proxy_name, "second");
+    let namespaces: Vec<_> = config
+        .rpc
+        .namespaces
+        .iter()
+        .map(|namespace| (namespace.options.proxy_enabled, namespace.options.proxy_name.as_str()))
+        .collect();
+    assert_eq!(namespaces, [(true, "first"), (false, "default")]);
+    assert_eq!(config.rpc.proxy.endpoint, "", "the proxy without a name is not used");
+    assert!(warned(&loaded, Level::Unknown).is_empty(), "{:?}", loaded.warnings);
+    // Channels name theirs.
+    let file = json!({
+        "granular_proxy_mode": true,
+        "proxies": [{"name": "first", "endpoint": "http://h"}],
+        "namespaces": [{"name": "chat", "subscribe_proxy_name": "first"}],
+    });
+    let chat = &load(&file).unwrap().config.channel.namespaces[0].options;
+    assert!(chat.subscribe_proxy_enabled && chat.subscribe_proxy_name == "first");
+}
+
+#[test]
+fn defaults_that_changed_are_told_where_the_file_relied_on_them() {
+    let told = |file: &Value| {
+        let texts: Vec<String> = load(file).unwrap().warnings.iter().map(ToString::to_string).collect();
+        texts.join(" | ")
+    };
+    let v2 = told(&json!({"secret": "s"}));
+    assert!(v2.contains("client.queue_max_size") && v2.contains("client.stale_close_delay"), "{v2}");
+    assert!(
+        v2.contains("client.presence_update_interval") && !v2.contains("websocket.write_timeout"),
+        "{v2}"
+    );
+    let v2 = told(&json!({"secret": "s", "client_queue_max_size": 5, "client_stale_close_delay": 5}));
+    assert!(!v2.contains("10485760") && !v2.contains("client.stale_close_delay: is not set"), "{v2}");
+    // It may be of v5, whose defaults are those of v6.
+    let any = told(&json!({"token_hmac_secret_key": "s"}));
+    assert!(!any.contains("the default was"), "{any}");
 }
 
 /// No shared key opens a channel or an origin: not alone, not with another, not with all others.
@@ -387,7 +458,6 @@ fn a_named_proxy_is_not_forgotten() {
         "allow_subscribe_for_client": true, "subscribe_proxy_name": "back",
         "proxies": [{"name": "back", "endpoint": "http://h"}],
     });
-    assert_eq!(refused(&file), ["channel.without_namespace.subscribe_proxy_enabled"]);
-    let error = load(&file).unwrap_err().to_string();
-    assert!(error.contains("(set by `subscribe_proxy_name`)"), "{error}");
+    let options = &load(&file).unwrap().config.channel.without_namespace;
+    assert!(options.subscribe_proxy_enabled && options.subscribe_proxy_name == "back");
 }

@@ -37,7 +37,7 @@ pub fn object(value: &Value) -> Map<String, Value> {
 pub fn refused(file: &Value) -> Vec<String> {
     match load(file) {
         Ok(_) => Vec::new(),
-        Err(Error::Options(problems)) => problems.into_iter().map(|problem| problem.option).collect(),
+        Err(Error::Options(invalid)) => invalid.problems.into_iter().map(|problem| problem.option).collect(),
         Err(other) => panic!("{file}: {other}"),
     }
 }

@@ -25,7 +25,7 @@ fn variables_set_options() {
     assert!(config.channel.namespaces[0].options.presence);
     assert!(!config.channel.namespaces[1].options.presence);
     assert_eq!(config.channel.namespaces[1].options.map.mode, "ephemeral");
-    assert_eq!(config.broker.nats.raw_mode.channel_replacements["a"], "b");
+    assert_eq!(config.broker.options.nats.raw_mode.channel_replacements["a"], "b");
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn unknown_variables_are_told_and_kubernetes_is_not() {
         ("CENTRIFUGO_CLIENT_ALOWED_ORIGINS", "*", "did you mean CENTRIFUGO_CLIENT_ALLOWED_ORIGINS?"),
         ("CENTRIFUGO_TOKEN_HMAC_SECRET_KEY", "x", "it is called CENTRIFUGO_CLIENT_TOKEN_HMAC_SECRET_KEY"),
         ("SPINWARD_SECRET", "x", "it is called SPINWARD_CLIENT_TOKEN_HMAC_SECRET_KEY"),
-        ("SPINWARD_SOMETHING_ELSE_ENTIRELY", "x", "unknown variable"),
-        ("SPINWARD_CHANNEL_NAMESPACES_NONE_PRESENCE", "true", "unknown variable"),
+        ("SPINWARD_SOMETHING_ELSE_ENTIRELY", "x", "no option has this variable"),
+        ("SPINWARD_CHANNEL_NAMESPACES_NONE_PRESENCE", "true", "no option has this variable"),
         // Names of ours that look like those of Kubernetes, and the other way round.
         ("CENTRIFUGO_PORT", "9123", "it is called CENTRIFUGO_HTTP_SERVER_PORT"),
         ("SPINWARD_INTERNAL_PORT", "9124", "it is called SPINWARD_HTTP_SERVER_INTERNAL_PORT"),
@@ -102,7 +102,7 @@ fn unknown_variables_are_told_and_kubernetes_is_not() {
         ("CENTRIFUGO_ANONYMOUS", "1", "CENTRIFUGO_CHANNEL_WITHOUT_NAMESPACE_ALLOW_SUBSCRIBE_FOR_ANONYMOUS"),
         ("CENTRIFUGO_NATS_TLS_CERT_PEM_FILE", "x", "it is called CENTRIFUGO_BROKER_NATS_TLS_CERT_PEM"),
         ("CENTRIFUGO_CONSUMERS_KAFKA_MY_BROKERS", "x", "it is called CENTRIFUGO_CONSUMERS_MY_KAFKA_BROKERS"),
-        ("CENTRIFUGO_SOCKJS", "true", "there is no SockJS"),
+        ("CENTRIFUGO_SOCKJS", "true", "it is called CENTRIFUGO_SOCKJS_ENABLED"),
         ("CENTRIFUGO_TOKEN_SECRET", "x", "did you mean CENTRIFUGO_CLIENT_TOKEN_HMAC_SECRET_KEY?"),
         ("CENTRIFUGO_REDIS_PORT", "tcp://10.0.0.1:6379", ""),
         ("CENTRIFUGO_PORT", "tcp://10.0.0.1:8000", ""),
@@ -141,8 +141,8 @@ fn a_list_with_commas_or_quotes_is_not_taken_in_silence() {
         "[\"https://a.example\"]",
     ] {
         match load_with(&json!({}), &[("SPINWARD_CLIENT_ALLOWED_ORIGINS", text)], &[]) {
-            Err(Error::Options(problems)) => {
-                assert_eq!(problems[0].option, "client.allowed_origins[0]", "{text}");
+            Err(Error::Options(invalid)) => {
+                assert_eq!(invalid.problems[0].option, "client.allowed_origins[0]", "{text}");
             }
             other => panic!("{text}: {other:?}"),
         }
@@ -220,7 +220,8 @@ fn references_are_replaced() {
         }
     }
     let file = json!({"client": {"token": {"hmac_secret_key": "${SPINWARD_VAR_NONE}"}}});
-    let Err(Error::Options(problems)) = load_with(&file, &vars, &[]) else { panic!("accepted") };
+    let Err(Error::Options(invalid)) = load_with(&file, &vars, &[]) else { panic!("accepted") };
+    let problems = invalid.problems;
     assert_eq!(problems[0].option, "client.token.hmac_secret_key");
     assert!(problems[0].reason.contains("SPINWARD_VAR_NONE"));
 }

@@ -40,6 +40,34 @@ fn options_that_go_together() {
             "client.rate_limit.user_command.rpc.method_overrides[0].buckets",
         ),
         (
+            json!({"client": {"rate_limit": {"client_command": {"enabled": true, "publish": {
+                "namespace_overrides": [{"namespace": "chat"}],
+            }}}}}),
+            "client.rate_limit.client_command.publish.namespace_overrides[0].namespace",
+        ),
+        (
+            json!({
+                "channel": {"namespaces": [{"name": "chat"}]},
+                "client": {"rate_limit": {"user_command": {"enabled": true, "history": {
+                    "namespace_overrides": [{"namespace": "chat"}, {"namespace": "chat"}],
+                }}}},
+            }),
+            "client.rate_limit.user_command.history.namespace_overrides[1].namespace",
+        ),
+        (
+            json!({
+                "channel": {"namespaces": [{"name": "chat"}]},
+                "client": {"rate_limit": {"user_command": {"enabled": true, "history": {
+                    "namespace_overrides": [{"namespace": "chat", "enabled": true}],
+                }}}},
+            }),
+            "client.rate_limit.user_command.history.namespace_overrides[0].buckets",
+        ),
+        (
+            json!({"shutdown": {"timeout": "30s", "drain_notice": "10s", "drain_duration": "20s"}}),
+            "shutdown.timeout",
+        ),
+        (
             json!({"client": {"rate_limit": {"received_bytes": {"enabled": true, "buckets": [{"rate": 0}]}}}}),
             "client.rate_limit.received_bytes.buckets[0].rate",
         ),
@@ -93,17 +121,75 @@ fn options_that_go_together() {
         (json!({"websocket": {"handler_prefix": "ws"}}), "websocket.handler_prefix"),
         (json!({"websocket": {"handler_prefix": "/api"}}), "websocket.handler_prefix"),
         (json!({"health": {"enabled": true, "handler_prefix": "/api/"}}), "health.handler_prefix"),
-        (json!({"engine": {"type": "redis"}}), "engine.type"),
-        (json!({"broker": {"enabled": true, "type": "nats"}}), "broker.type"),
-        (json!({"presence_manager": {"enabled": true, "type": "redis"}}), "presence_manager.type"),
-        (json!({"http_server": {"tls": {"enabled": true}}}), "http_server.tls"),
-        (json!({"http_server": {"tls_autocert": {"enabled": true}}}), "http_server.tls_autocert"),
+        (json!({"engine": {"type": "kafka"}}), "engine.type"),
+        (json!({"broker": {"enabled": true, "type": "redisnats"}}), "broker.type"),
+        (json!({"presence_manager": {"enabled": true, "type": "etcd"}}), "presence_manager.type"),
+        (json!({"controller": {"enabled": true}}), "controller.type"),
+        (
+            json!({"broker": {"enabled": true, "type": "nats"},
+                "channel": {"namespaces": [{"name": "news", "history_size": 1, "history_ttl": "1s"}]}}),
+            "channel.namespaces[news].history_size",
+        ),
+        (
+            json!({"brokers": [{"name": "fast", "enabled": true, "type": "nats"}], "engine": {"type": "redis"},
+                "channel": {"without_namespace": {"broker_name": "fast", "allow_positioning": true}}}),
+            "channel.without_namespace.allow_positioning",
+        ),
+        (
+            json!({"brokers": [{"name": "fast", "type": "nats"}],
+                "channel": {"namespaces": [{"name": "news", "broker_name": "fast"}]}}),
+            "channel.namespaces[news].broker_name",
+        ),
+        (
+            json!({"channel": {"namespaces": [{"name": "news", "presence_manager_name": "p"}]}}),
+            "channel.namespaces[news].presence_manager_name",
+        ),
+        (json!({"brokers": [{"name": "memory", "enabled": true, "type": "nats"}]}), "brokers[0].name"),
+        (
+            json!({"brokers": [{"name": "a", "type": "nats"}, {"name": "a", "type": "nats"}]}),
+            "brokers[a].name",
+        ),
+        (json!({"presence_managers": [{"name": "a", "enabled": true}]}), "presence_managers[a].type"),
+        (json!({"http_server": {"tls": {"enabled": true, "key_pem": "k"}}}), "http_server.tls.cert_pem"),
+        (
+            json!({"http_server": {"internal_tls": {"enabled": true, "cert_pem": "c"}}}),
+            "http_server.internal_tls.key_pem",
+        ),
+        (json!({"http_server": {"tls": {"min_version": "1.1"}}}), "http_server.tls.min_version"),
+        (json!({"http_server": {"http3": {"enabled": true}}}), "http_server.http3.enabled"),
+        (json!({"webtransport": {"enabled": true}}), "webtransport.enabled"),
+        (
+            json!({"uni_grpc": {"enabled": true, "tls": {"enabled": true, "key_pem": "k"}}}),
+            "uni_grpc.tls.cert_pem",
+        ),
+        (
+            json!({"http_server": {"tls_autocert": {"enabled": true}, "tls": {
+                "enabled": true, "cert_pem": "c", "key_pem": "k", "client_ca_pem": "a",
+            }}}),
+            "http_server.tls.client_ca_pem",
+        ),
+        (
+            json!({"http_server": {"tls_autocert": {"enabled": true, "eab_key_id": "k"}}}),
+            "http_server.tls_autocert.eab_key_id",
+        ),
+        (
+            json!({"http_server": {"tls_autocert": {"enabled": true}, "h2c_external": true, "internal_port": "9"}}),
+            "http_server.h2c_external",
+        ),
         (json!({"channel": {"history_meta_ttl": "1500ms"}}), "channel.history_meta_ttl"),
         (json!({"channel": {"max_length": 0}}), "channel.max_length"),
         (json!({"channel": {"publication_data_format": "xml"}}), "channel.publication_data_format"),
         (json!({"rpc": {"namespaces": [{"name": "a"}]}}), "rpc.namespaces[a].name"),
         (json!({"rpc": {"without_namespace": {"proxy_name": "none"}}}), "rpc.without_namespace.proxy_name"),
         (json!({"rpc": {"without_namespace": {"proxy_enabled": true}}}), "rpc.proxy.endpoint"),
+        (
+            json!({"channel": {"without_namespace": {"subscribe_proxy_enabled": true}}}),
+            "channel.proxy.subscribe.endpoint",
+        ),
+        (
+            json!({"channel": {"namespaces": [{"name": "ns", "publish_proxy_enabled": true}]}}),
+            "channel.proxy.publish.endpoint",
+        ),
         (json!({"proxies": [{"name": "default", "endpoint": "http://h"}]}), "proxies[default].name"),
         (json!({"proxies": [{"name": "aa"}]}), "proxies[aa].endpoint"),
         (
@@ -113,6 +199,26 @@ fn options_that_go_together() {
         (json!({"client": {"proxy": {"connect": {"enabled": true}}}}), "client.proxy.connect.endpoint"),
         (json!({"consumers": [{"name": "a-b", "type": "kafka"}]}), "consumers[a-b].name"),
         (json!({"consumers": [{"name": "ab"}]}), "consumers[ab].type"),
+        (json!({"consumers": [{"name": "ab", "type": "kafka", "enabled": true}]}), "consumers[ab].type"),
+        (
+            json!({"consumers": [{"name": "ab", "type": "postgresql", "enabled": true,
+                "postgresql": {"outbox_table_name": "t"}}]}),
+            "consumers[ab].postgresql.dsn",
+        ),
+        (
+            json!({"consumers": [{"name": "ab", "type": "nats_jetstream", "enabled": true,
+                "nats_jetstream": {"stream_name": "s"}}]}),
+            "consumers[ab].nats_jetstream.durable_consumer_name",
+        ),
+        (
+            json!({"consumers": [{"name": "ab", "type": "nats_jetstream", "nats_jetstream": {"credentials_file": "f"}}]}),
+            "consumers[ab].nats_jetstream.credentials_file",
+        ),
+        (
+            json!({"consumers": [{"name": "ab", "type": "redis_stream", "enabled": true,
+                "redis_stream": {"streams": ["s"]}}]}),
+            "consumers[ab].redis_stream.consumer_group",
+        ),
         (
             json!({"client": {"subscribe_to_user_personal_channel": {"enabled": true, "personal_channel_namespace": "no"}}}),
             "client.subscribe_to_user_personal_channel.personal_channel_namespace",
@@ -192,9 +298,6 @@ fn options_of_namespaces() {
         (json!({"map": {"min_page_size": 3, "max_page_size": 2}}), "map.min_page_size"),
         (json!({"map_users_presence_channel_prefix": "no:"}), "map_users_presence_channel_prefix"),
         (json!({"subscribe_proxy_name": "none"}), "subscribe_proxy_name"),
-        // Without the question to the back end, the namespace's other options would decide alone.
-        (json!({"subscribe_proxy_enabled": true}), "subscribe_proxy_enabled"),
-        (json!({"publish_proxy_enabled": true}), "publish_proxy_enabled"),
         (
             json!({"subscribe_stream_proxy_enabled": true, "subscribe_proxy_enabled": true}),
             "subscribe_stream_proxy_enabled",
@@ -243,6 +346,10 @@ fn what_is_right_is_accepted() {
         json!({"http_server": {"h2c_external": true, "internal_port": "9000"}}),
         json!({"broker": {"enabled": false, "type": "nats"}}),
         json!({"http_server": {"tls": {"enabled": false, "cert_pem": "x"}}}),
+        json!({"http_server": {"tls": {"enabled": true, "cert_pem": "x", "key_pem": "y", "min_version": "1.3"}}}),
+        json!({"http_server": {"http3": {"enabled": true}, "tls": {"enabled": true, "cert_pem": "x", "key_pem": "y"}},
+               "webtransport": {"enabled": true}}),
+        json!({"http_server": {"tls_autocert": {"enabled": true, "host_whitelist": ["a.example"], "cache_dir": "/x"}}}),
         json!({"websocket": {"disabled": true, "handler_prefix": "/api"}}),
         namespace(
             json!({"history_size": 1, "history_ttl": "60s", "history_meta_ttl": "60s", "force_recovery": true}),
@@ -262,17 +369,16 @@ fn what_is_right_is_accepted() {
 #[test]
 fn what_does_not_exist_yet_is_told() {
     for (file, option) in [
-        (json!({"sse": {"enabled": true}}), "sse"),
-        (json!({"grpc_api": {"enabled": true}}), "grpc_api"),
-        (json!({"websocket": {"compression": true}}), "websocket.compression"),
+        (json!({"opentelemetry": {"enabled": true}}), "opentelemetry"),
         (namespace(json!({"map": {"mode": "ephemeral", "key_ttl": "1s"}})), "channel.namespaces[ns].map"),
     ] {
         assert_eq!(warned(&load(&file).unwrap(), Level::Planned), [option], "{file}");
     }
     for file in [
         json!({}),
-        json!({"sse": {"enabled": false, "max_request_body_size": 5}}),
-        json!({"websocket": {"compression": false}}),
+        json!({"grpc_api": {"enabled": true, "port": 5}}),
+        json!({"sse": {"enabled": true}, "uni_sse": {"enabled": true}}),
+        json!({"websocket": {"compression": true, "compression_level": -2}}),
     ] {
         assert!(warned(&load(&file).unwrap(), Level::Planned).is_empty(), "{file}");
     }
@@ -319,6 +425,8 @@ fn what_stands_open_is_told_and_refused_in_production() {
         ),
         (json!({"http_api": {"key": "api_key"}}), "http_api.key"),
         (json!({"http_api": {"key": "k"}}), "http_api.key"),
+        (json!({"grpc_api": {"enabled": true}}), "grpc_api.key"),
+        (json!({"grpc_api": {"enabled": true, "key": "k"}}), "grpc_api.key"),
         (json!({"secret": KEY}), "client.allowed_origins"),
     ] {
         let loaded = load(&file).unwrap_or_else(|error| panic!("{file}: {error}"));

@@ -1,7 +1,8 @@
 //! The end of the process, and things that must not hold it up: a log that nobody reads, clients that close, and
 //! anything that blocks.
 
-use crate::{Place, Server, complete, free_port, now, signed};
+use crate::{Place, Server, complete, now, signed};
+use spinward_testkit::servers::free_port;
 use serde_json::{Value, json};
 use spinward::wire::ws::{Opcode, append_masked_frame};
 use std::io::{PipeReader, Read, Write};
@@ -141,7 +142,7 @@ async fn a_start_that_fails_logs_what_it_had_to_say() {
     let output = Process::new(env!("CARGO_BIN_EXE_spinward")).arg("--config").arg(&file).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("\"WARN\"") && text.contains("client.insecure"), "{text}");
+    assert!(text.contains("\"level\":\"warn\"") && text.contains("client.insecure"), "{text}");
     assert!(text.contains("error: ") && text.contains("cannot listen"), "{text}");
 }
 
@@ -174,6 +175,59 @@ async fn clients_that_answer_the_close_frame_are_not_waited_for() {
     }
     // The server waits two seconds for those that do not close.
     assert!(took < Duration::from_millis(1_800), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_drain_fails_readiness_first_and_closes_one_after_another() {
+    let place = Place::new();
+    let mut config = config();
+    config["shutdown"] = json!({ "timeout": "25s", "drain_notice": "2s", "drain_duration": "1500ms" });
+    let mut server = Server::start(&place.0, config).await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let (client, None) = server.connect(&token()).await else { panic!("refused") };
+        clients.push(client);
+    }
+    let begun = Instant::now();
+    let leaving: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| tokio::spawn(async move { (crate::closed(&mut client).await, begun.elapsed()) }))
+        .collect();
+    terminate(&server.process);
+    while !server.page("/readyz").await.contains(r#""part":"drain""#) {
+        assert!(begun.elapsed() < Duration::from_secs(2), "readiness fails before connections are closed");
+    }
+    assert!(leaving.iter().all(|client| !client.is_finished()), "nobody is closed yet");
+    assert_eq!(server.connect(&token()).await.1, None, "clients are accepted while load balancers notice");
+    tokio::time::sleep_until((begun + Duration::from_millis(2_200)).into()).await;
+    let page = server.page("/connection/websocket").await;
+    assert!(page.starts_with("HTTP/1.1 ") && server.process.try_wait().unwrap().is_none(), "still serving");
+    let mut at = Vec::new();
+    for client in leaving {
+        let (code, when) = client.await.unwrap();
+        assert_eq!(code, 3001);
+        at.push(when);
+    }
+    at.sort_unstable();
+    assert!(at[0] >= Duration::from_secs(2), "{at:?}");
+    assert!(at[39] - at[0] >= Duration::from_millis(600), "closed over a while: {at:?}");
+    let (status, _) = ended(&mut server.process).await;
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_a_drain_short() {
+    let place = Place::new();
+    let mut config = config();
+    config["shutdown"] = json!({ "timeout": "25s", "drain_duration": "20s" });
+    let mut server = Server::start(&place.0, config).await;
+    let (mut client, None) = server.connect(&token()).await else { panic!("refused") };
+    terminate(&server.process);
+    while !server.page("/readyz").await.contains(r#""part":"drain""#) {}
+    terminate(&server.process);
+    assert_eq!(crate::closed(&mut client).await, 3001);
+    let (status, took) = ended(&mut server.process).await;
+    assert!(status.success() && took < Duration::from_secs(10), "{status} {took:?}");
 }
 
 /// The process is stuck before it serves: opening a pipe that nobody reads does not come back.

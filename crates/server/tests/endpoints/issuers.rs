@@ -1,16 +1,20 @@
 //! Key sets as a running server has them: from a provider that rotates, is flooded and fails.
 
-use crate::{Place, Server, now};
+use crate::common::Client;
+use crate::{Place, Server, answer, now};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use spinward::wire::Protocol;
+use spinward::wire::message::{Command, ConnectRequest};
 use spinward_server::auth::jws::Alg;
 use spinward_server::auth::sign::Signer;
 use spinward_testkit::idp::{Behave, Idp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 
 /// Fetches that are made at once, and the seconds after which one more may be.
 const BURST: usize = 3;
@@ -209,4 +213,55 @@ async fn issuers_that_share_a_name_of_a_key_stay_apart() {
         assert_eq!(server.connect(&key.token(&of(other))).await.1, Some(3500), "{own} as {other}");
         assert_eq!(verdict(&server, &key.token(&of(other))).await["fault"], "signature_mismatch");
     }
+}
+
+/// Logins that wait for a key set wait for one fetch, all of them together, and each gets an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_thousand_logins_behind_a_slow_key_set_are_all_answered() {
+    const LOGINS: usize = 3_000;
+    raise_file_limit();
+    let key = Key::new("key");
+    let idp = Idp::start(Behave::Hang).await.unwrap();
+    let place = Place::new();
+    let server = Server::start(&place.0, config(&idp, json!({ "jwks_timeout": "500ms" }))).await;
+    let token = key.token(&json!({}));
+    let connect = ConnectRequest { token: token.clone(), ..ConnectRequest::default() };
+    let mut clients = Vec::new();
+    for _ in 0..LOGINS {
+        let stream = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+        let mut client = Client::new(stream, Protocol::Json);
+        client.upgrade("/connection/websocket", "").await;
+        clients.push(client);
+    }
+    let waiting: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let command = Command { id: 1, connect: Some(connect.clone()), ..Command::default() };
+            tokio::spawn(async move {
+                client.send(&[command]).await;
+                // It waits for five seconds at most: one fetch takes one, with the second try.
+                answer(&mut client, 1).await
+            })
+        })
+        .collect();
+    for login in waiting {
+        assert_eq!(login.await.unwrap(), Some(100), "to be tried again");
+    }
+    assert!(idp.requests() <= ATTEMPTS * BURST, "{} requests", idp.requests());
+    idp.behave(set(&[&key]));
+    let mut code = Some(100);
+    for _ in 0..INTERVAL + 2 {
+        code = server.connect(&token).await.1;
+        if code.is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(code, None, "the next fetch brings the key");
+}
+
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
 }

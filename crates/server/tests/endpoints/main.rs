@@ -25,10 +25,9 @@ use serde_json::{Value, json};
 use spinward::wire::Protocol;
 use spinward::wire::message::{Command, ConnectRequest};
 use spinward_server::auth::sign::hs256;
-use std::collections::BTreeSet;
+use spinward_testkit::servers::free_port;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -89,6 +88,8 @@ impl Server {
             .arg("--config")
             .arg(&file)
             .args(arguments)
+            // Keys that `dev` makes for the user stay out of the user's home.
+            .env("XDG_STATE_HOME", file.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -129,7 +130,7 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("the configuration is not read anew");
+        panic!("the configuration is not reloaded");
     }
 
     /// Returns the numbers of configuration reloads: succeeded, and failed.
@@ -150,7 +151,10 @@ impl Server {
 
     /// Returns the console's answer to a question.
     async fn explained(&self, question: &Value) -> Value {
-        let (status, told) = self.post("/dev/explain", "", question).await;
+        let info = self.page("/dev/info").await;
+        let info: Value = serde_json::from_str(info.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let key = info["console_key"].as_str().unwrap();
+        let (status, told) = self.post("/dev/explain", key, question).await;
         assert_eq!(status, 200, "{question}");
         told
     }
@@ -183,7 +187,7 @@ impl Server {
         let body = body.to_string();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\nConnection: close\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\nX-Console-Key: {key}\r\nConnection: close\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
@@ -224,18 +228,6 @@ impl Server {
         client.send(&[Command { id: 1, connect: Some(request), ..Command::default() }]).await;
         let code = answer(&mut client, 1).await;
         (client, code)
-    }
-}
-
-/// A port that is free and that no other server of these tests was given: between here and its server it is
-/// nobody's, and the system might give it out again.
-fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if GIVEN.lock().unwrap().insert(port) {
-            return port;
-        }
     }
 }
 

@@ -8,5 +8,8 @@ mod descriptors;
 mod exposure;
 mod handshake;
 mod hostile;
+mod proxies;
 #[allow(unreachable_pub, reason = "the modules of one test")]
 mod server;
+mod streams;
+mod tunnel;

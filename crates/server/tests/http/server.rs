@@ -67,6 +67,11 @@ impl Server {
         let mut child = program
             .arg("--config")
             .arg(&file)
+            // Keys that `dev` makes for the user stay out of the user's home.
+            .env(
+                "XDG_STATE_HOME",
+                std::env::temp_dir().join(format!("spinward-state-{}", std::process::id())),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -135,6 +140,12 @@ impl Server {
             page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
         let line = line.unwrap_or_else(|| panic!("{name} in {page}"));
         line[name.len()..].trim().parse().unwrap()
+    }
+
+    /// Tells the server to stop.
+    pub fn terminate(&self) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(told.success());
     }
 
     /// Bytes of memory that the process has.

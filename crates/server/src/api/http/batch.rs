@@ -1,10 +1,10 @@
 //! `batch`: many calls in one request.
 
-use super::super::concurrent::in_order;
+use super::super::Api;
+use super::super::access::Caller;
 use super::super::error::ApiError;
 use super::super::method::{Command, Descriptor, METHODS, Reply};
 use super::super::output::Object;
-use super::super::{Api, CONCURRENCY, Enforcing};
 use super::{Answer, HttpSettings, json, read};
 use crate::params::{Malformed, Params};
 use http::StatusCode;
@@ -13,7 +13,12 @@ use serde_json::value::RawValue;
 impl Api {
     /// Answers the commands of a batch, in their order. They are made one after the other, or with `parallel` at the same
     /// time.
-    pub(super) async fn serve_batch(&self, settings: &HttpSettings, text: &str) -> Result<Answer, Malformed> {
+    pub(super) async fn serve_batch(
+        &self,
+        settings: &HttpSettings,
+        caller: &Caller,
+        text: &str,
+    ) -> Result<Answer, Malformed> {
         let params = Params::parse(text)?;
         let commands = match params.raw("commands") {
             None | Some("null") => Vec::new(),
@@ -29,29 +34,10 @@ impl Api {
         if commands.is_empty() {
             return Ok(json(StatusCode::OK, b"{}".to_vec()));
         }
-        let enforcing = Enforcing::default();
         let mut out = b"{\"replies\":[".to_vec();
-        if parallel {
-            let enforcing = &enforcing;
-            let call = |command: Result<Command, ApiError>| async move {
-                match command {
-                    Ok(command) => self.call_beside(command, enforcing).await,
-                    Err(error) => Err(error),
-                }
-            };
-            for (at, reply) in in_order(commands.into_iter(), CONCURRENCY, call).await.iter().enumerate() {
-                append(at, reply, &mut out);
-            }
-        } else {
-            for (at, command) in commands.into_iter().enumerate() {
-                let reply = match command {
-                    Ok(command) => self.call_next(command, &enforcing).await,
-                    Err(error) => Err(error),
-                };
-                append(at, &reply, &mut out);
-            }
+        for (at, reply) in self.batch(caller, commands, parallel).await.iter().enumerate() {
+            append(at, reply, &mut out);
         }
-        enforcing.end().await;
         out.extend_from_slice(b"]}");
         Ok(json(StatusCode::OK, out))
     }
@@ -103,7 +89,7 @@ mod tests {
         assert_eq!(first(r#"{"unknown":{}}"#), None);
     }
 
-    /// As in Centrifugo v6.9, whichever comes first in the command.
+    /// As in Centrifugo v6.9, the one that comes first in the command.
     #[test]
     fn of_several_methods_in_a_command_the_first_of_the_list_counts() {
         let order = [

@@ -2,6 +2,7 @@
 
 use super::{HttpSettings, malformed, route};
 use crate::api::Api;
+use crate::api::access::Refused;
 use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, empty, whole};
 use crate::session::{RefusalLog, Shared};
 use http::{Request, StatusCode};
@@ -22,7 +23,7 @@ pub(crate) fn mount(
     external: bool,
 ) -> Mount {
     let prefix = settings.get().prefix.clone();
-    let port = if external { Port::Both } else { Port::Internal };
+    let port = if external { Port::External } else { Port::Internal };
     Mount::below(&prefix, port, HttpApi { api, settings, refusals })
 }
 
@@ -51,11 +52,17 @@ impl HttpApi {
             Err(answer) => return answer,
         };
         let settings = self.settings.get();
-        if !settings.admits(request.headers(), request.uri()) {
-            let detail = "the key is missing or not that of http_api.key";
-            self.refusals.api(path, 401, "key", &detail);
-            return empty(StatusCode::UNAUTHORIZED);
-        }
+        let caller = match settings.caller(request.headers(), request.uri()).await {
+            Ok(caller) => caller,
+            Err(refused) => {
+                let status = match refused {
+                    Refused::KeySet(_) => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::UNAUTHORIZED,
+                };
+                self.refusals.api(path, status.as_u16(), refused.reason(), &refused);
+                return empty(status);
+            }
+        };
         let body = match whole(request.body_mut(), settings.max_body).await {
             Ok(body) => body,
             Err(refused) => {
@@ -64,7 +71,7 @@ impl HttpApi {
                 return refused;
             }
         };
-        self.api.serve(&settings, route, request.headers(), &body).await.unwrap_or_else(|error| {
+        self.api.serve(&settings, &caller, route, request.headers(), &body).await.unwrap_or_else(|error| {
             self.refusals.api(path, 400, "malformed", &error);
             malformed()
         })

@@ -1,9 +1,10 @@
 //! The old form: commands `{"id", "method", "params"}`, one or many a line each.
 
+use super::super::Api;
+use super::super::access::Caller;
 use super::super::error::ApiError;
 use super::super::method::{Descriptor, METHODS, Reply};
 use super::super::output::Object;
-use super::super::{Api, Enforcing};
 use super::{Answer, HttpSettings, json};
 use crate::params::{Malformed, Params};
 use http::StatusCode;
@@ -11,7 +12,12 @@ use serde_json::value::RawValue;
 
 impl Api {
     /// Answers the commands line by line.
-    pub(super) async fn serve_lines(&self, settings: &HttpSettings, text: &str) -> Result<Answer, Malformed> {
+    pub(super) async fn serve_lines(
+        &self,
+        settings: &HttpSettings,
+        caller: &Caller,
+        text: &str,
+    ) -> Result<Answer, Malformed> {
         let mut commands = Vec::new();
         for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
             let value = value.map_err(|_| Malformed(""))?;
@@ -34,18 +40,15 @@ impl Api {
         if commands.is_empty() || commands.len() > settings.max_batch {
             return Err(Malformed(""));
         }
-        let (mut out, enforcing) = (Vec::new(), Enforcing::default());
-        for (at, (id, command)) in commands.into_iter().enumerate() {
+        let (ids, commands): (Vec<u32>, Vec<_>) = commands.into_iter().unzip();
+        let replies = self.batch(caller, commands, false).await;
+        let mut out = Vec::new();
+        for (at, (id, reply)) in ids.into_iter().zip(&replies).enumerate() {
             if at > 0 {
                 out.push(b'\n');
             }
-            let reply = match command {
-                Ok(command) => self.call_next(command, &enforcing).await,
-                Err(error) => Err(error),
-            };
-            append(id, &reply, &mut out);
+            append(id, reply, &mut out);
         }
-        enforcing.end().await;
         Ok(json(StatusCode::OK, out))
     }
 }

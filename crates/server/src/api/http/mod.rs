@@ -7,25 +7,26 @@ mod lines;
 pub(crate) use endpoint::mount;
 
 use super::Api;
+use super::access::{Caller, Callers, Denied, Refused};
 use super::error::ApiError;
-use super::method::{Command, Descriptor, by_name};
+use super::method::{Command, Descriptor, Reply, by_name};
 use super::output::ToJson;
 use super::parameter::Rejection;
 use crate::http::{Answer, empty, plain, typed};
 use crate::params::{Malformed, Params};
-use crate::secret::Secret;
-use http::header::{AUTHORIZATION, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use spinward::transport::websocket::query_value;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Settings of the HTTP endpoint.
 #[derive(Debug)]
 pub(crate) struct HttpSettings {
     /// `http_api.handler_prefix`.
     pub(crate) prefix: String,
-    /// `http_api.key`; empty refuses everyone.
-    pub(crate) key: Secret,
+    /// Callers that are admitted.
+    pub(crate) callers: Callers,
     /// `http_api.insecure`: no key is asked for.
     pub(crate) insecure: bool,
     /// `http_api.disable_query_key`: the key is not taken from the query.
@@ -39,25 +40,35 @@ pub(crate) struct HttpSettings {
 }
 
 impl HttpSettings {
-    /// Returns true if a request has the key. Compared in constant time.
-    #[must_use]
-    pub(crate) fn admits(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        if self.insecure {
-            return true;
+    /// Returns the caller of a request, by its key or token.
+    ///
+    /// # Errors
+    /// Nobody has it.
+    pub(crate) async fn caller(&self, headers: &HeaderMap, uri: &Uri) -> Result<Arc<Caller>, Refused> {
+        if let Some(caller) = self.callers.open() {
+            return Ok(Arc::clone(caller));
         }
-        let header = |name: &http::HeaderName| headers.get(name).map(HeaderValue::as_bytes);
-        let in_header =
-            header(&http::HeaderName::from_static("x-api-key")).map(<[u8]>::to_vec).or_else(|| {
-                let (scheme, key) = header(&AUTHORIZATION)?.split_at_checked(6)?;
-                let parted = key.first().is_some_and(u8::is_ascii_whitespace);
-                (parted && scheme.eq_ignore_ascii_case(b"apikey")).then(|| key.trim_ascii().to_vec())
-            });
-        let in_query = query_value(uri, "api_key").filter(|_| !self.no_query_key).map(Cow::into_owned);
-        let key = self.key.expose().as_bytes();
-        let is_key = |shown: &Vec<u8>| bool::from(subtle::ConstantTimeEq::ct_eq(shown.as_slice(), key));
+        let authorization = |scheme: &[u8]| {
+            let value = headers.get(AUTHORIZATION)?.as_bytes();
+            let (named, rest) = value.split_at_checked(scheme.len())?;
+            let parted = rest.first().is_some_and(u8::is_ascii_whitespace);
+            (parted && named.eq_ignore_ascii_case(scheme)).then(|| rest.trim_ascii())
+        };
+        let header = headers.get("x-api-key").map(HeaderValue::as_bytes).or_else(|| authorization(b"apikey"));
+        let query = query_value(uri, "api_key").filter(|_| !self.no_query_key);
         // A wrong key in one place does not spoil the right one in the other.
-        let shown = [in_header, in_query].iter().flatten().any(is_key);
-        shown && !key.is_empty()
+        let mut refused = Refused::Key;
+        for shown in header.into_iter().chain(query.as_deref()) {
+            match self.callers.with_key(shown) {
+                Ok(caller) => return Ok(caller),
+                Err(Refused::Key) => {}
+                Err(other) => refused = other,
+            }
+        }
+        match authorization(b"bearer").and_then(|token| std::str::from_utf8(token).ok()) {
+            Some(token) => self.callers.with_token(token).await,
+            None => Err(refused),
+        }
     }
 }
 
@@ -103,6 +114,7 @@ impl Api {
     async fn serve(
         &self,
         settings: &HttpSettings,
+        caller: &Caller,
         route: Route,
         headers: &HeaderMap,
         body: &[u8],
@@ -112,26 +124,30 @@ impl Api {
         match route {
             // In boxes, like other large futures here: a connection has room for the answer to each of its requests,
             // and most of them are a publish.
-            Route::Lines => Box::pin(self.serve_lines(settings, &text)).await,
-            Route::Batch => Box::pin(self.serve_batch(settings, &text)).await,
+            Route::Lines => Box::pin(self.serve_lines(settings, caller, &text)).await,
+            Route::Batch => Box::pin(self.serve_batch(settings, caller, &text)).await,
             Route::Method(method) => {
                 let transport = settings.transport_errors
                     || headers
                         .get("x-centrifugo-error-mode")
                         .is_some_and(|mode| mode.as_bytes() == b"transport");
-                self.serve_method(method, &text, transport).await
+                self.serve_method(caller, method, &text, transport).await
             }
         }
     }
 
     async fn serve_method(
         &self,
+        caller: &Caller,
         method: &Descriptor,
         text: &str,
         transport: bool,
     ) -> Result<Answer, Malformed> {
         let reply = match read(method, text)? {
-            Ok(command) => self.call(command).await,
+            Ok(command) => match caller.admit(&command) {
+                Ok(()) => self.call(command).await,
+                Err(denied) => return Ok(self::denied(denied)),
+            },
             Err(refused) => Err(refused),
         };
         let mut out = Vec::with_capacity(64);
@@ -152,6 +168,19 @@ fn read(method: &Descriptor, params: &str) -> Result<Result<Command, ApiError>, 
         Err(Rejection::Refused(error)) => Ok(Err(error)),
         Err(Rejection::Malformed(malformed)) => Err(malformed),
     }
+}
+
+/// The response to a call that the key does not allow.
+fn denied(denied: Denied) -> Answer {
+    let rate = matches!(denied, Denied::Rate { .. });
+    let status = if rate { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::FORBIDDEN };
+    let mut out = Vec::with_capacity(128);
+    Err::<Reply, _>(ApiError::from(denied)).append(&mut out);
+    let mut answer = json(status, out);
+    if rate {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
 }
 
 fn json(status: StatusCode, body: Vec<u8>) -> Answer {

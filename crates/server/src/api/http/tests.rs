@@ -50,8 +50,8 @@ fn api_with(
 fn settings() -> HttpSettings {
     HttpSettings {
         prefix: "/api".to_owned(),
-        key: Secret::from("key"),
-        insecure: true,
+        callers: Callers::single("key"),
+        insecure: false,
         no_query_key: false,
         transport_errors: false,
         max_body: 1 << 20,
@@ -62,7 +62,9 @@ fn settings() -> HttpSettings {
 /// Sends a request: status and body, or the field that makes it malformed.
 async fn post(api: &Api, path: &str, body: &str) -> Result<(u16, String), &'static str> {
     let route = route(path, &Method::POST).unwrap();
-    let answer = api.serve(&settings(), route, &HeaderMap::new(), body.as_bytes()).await;
+    let headers = HeaderMap::from_iter([("x-api-key".parse().unwrap(), "key".parse().unwrap())]);
+    let caller = settings().caller(&headers, &Uri::from_static("/")).await.unwrap();
+    let answer = api.serve(&settings(), &caller, route, &headers, body.as_bytes()).await;
     let answer = answer.map_err(|Malformed(field)| field)?;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -168,7 +170,10 @@ async fn in_transport_mode_an_error_has_its_status_and_is_the_body() {
     let mut headers = HeaderMap::new();
     headers.insert("x-centrifugo-error-mode", HeaderValue::from_static("transport"));
     let route = route("presence", &Method::POST).unwrap();
-    let answer = api.serve(&settings(), route, &headers, br#"{"channel":"nowhere:c"}"#).await.unwrap();
+    let settings = settings();
+    let caller = settings.callers.with_key(b"key").unwrap();
+    let body = br#"{"channel":"nowhere:c"}"#;
+    let answer = api.serve(&settings, &caller, route, &headers, body).await.unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, r#"{"code":102,"message":"unknown channel"}"#);
@@ -225,7 +230,8 @@ async fn commands_of_another_batch_see_what_those_before_them_did() {
 async fn the_future_of_a_call_is_small() {
     let (api, settings, headers) = (api(MemoryStore::new(10)), settings(), HeaderMap::new());
     let route = route("publish", &Method::POST).unwrap();
-    let size = size_of_val(&api.serve(&settings, route, &headers, b"{}"));
+    let caller = settings.callers.with_key(b"key").unwrap();
+    let size = size_of_val(&api.serve(&settings, &caller, route, &headers, b"{}"));
     assert!(size <= 2400, "{size} bytes");
 }
 

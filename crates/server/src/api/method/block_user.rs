@@ -1,11 +1,12 @@
 //! `block_user`: blocks a user.
 
-use super::Method;
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
 use crate::auth::revoke::Revocation;
+use crate::grpc::proto::api as proto;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct BlockUser;
@@ -29,6 +30,18 @@ impl Method for BlockUser {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::BlockUserRequest;
+    type Result = proto::BlockUserResult;
+
+    fn params(
+        proto::BlockUserRequest { expire_at, user }: proto::BlockUserRequest,
+    ) -> Result<Self::Params, Rejection> {
+        Ok(Params { user, expire_at })
+    }
+
+    fn reach(_: &Self::Params) -> Reach<'_> {
+        Reach::Nothing
+    }
 
     async fn call(cx: &Context<'_>, Params { user, expire_at }: Params) -> Result<Empty, ApiError> {
         cx.revoke(Revocation::User { user, expire_at }).await

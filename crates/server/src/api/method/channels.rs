@@ -1,11 +1,12 @@
 //! `channels`: the channels that have subscribers.
 
-use super::Method;
+use super::{Method, Reach};
 use crate::api::describe::{Describe, Schemas};
 use crate::api::error::ApiError;
 use crate::api::output::{Object, ToJson, output};
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
 use crate::api::{Context, neighbours};
+use crate::grpc::proto::api as proto;
 use globset::ErrorKind;
 use serde_json::{Value, json};
 use spinward::Node;
@@ -53,6 +54,16 @@ impl Method for Channels {
 
     type Params = Params;
     type Output = Listing;
+    type Request = proto::ChannelsRequest;
+    type Result = proto::ChannelsResult;
+
+    fn params(proto::ChannelsRequest { pattern }: proto::ChannelsRequest) -> Result<Self::Params, Rejection> {
+        Ok(Params { pattern })
+    }
+
+    fn reach(_: &Self::Params) -> Reach<'_> {
+        Reach::All
+    }
 
     async fn call(cx: &Context<'_>, Params { pattern }: Params) -> Result<Listing, ApiError> {
         if !cx.node().is_clustered() {
@@ -108,6 +119,14 @@ fn plain_carets(pattern: &str) -> String {
         }
     }
     out
+}
+
+impl From<Listing> for proto::ChannelsResult {
+    fn from(Listing { channels: Occupied(channels), missing }: Listing) -> Self {
+        let channels =
+            channels.into_iter().map(|(name, num_clients)| (name.into(), proto::ChannelInfo { num_clients }));
+        Self { channels: channels.collect(), missing }
+    }
 }
 
 impl ToJson for Occupied {

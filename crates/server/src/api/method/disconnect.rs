@@ -1,11 +1,12 @@
 //! `disconnect`: closes a user's connections.
 
-use super::Method;
 use super::shared::Target;
+use super::{Method, Reach};
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
 use crate::api::{Context, log_missing};
+use crate::grpc::proto::api as proto;
 use spinward::wire::code::DisconnectCode;
 
 /// See [`Method::SUMMARY`].
@@ -42,6 +43,18 @@ impl Method for Disconnect {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::DisconnectRequest;
+    type Result = proto::DisconnectResult;
+
+    fn params(request: proto::DisconnectRequest) -> Result<Self::Params, Rejection> {
+        let proto::DisconnectRequest { user, disconnect, client, whitelist, session } = request;
+        let disconnect = disconnect.map(|proto::Disconnect { code, reason }| Code { code, reason });
+        Ok(Params { target: Target { user, client, session }, whitelist, disconnect })
+    }
+
+    fn reach(_: &Self::Params) -> Reach<'_> {
+        Reach::Nothing
+    }
 
     async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
         let Params { target, whitelist, disconnect } = params;

@@ -1,17 +1,19 @@
 //! `explain`: the decision that the server would make.
 
-use super::Method;
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::describe::{Describe, Schemas};
 use crate::api::error::ApiError;
 use crate::api::output::{ToJson, output};
-use crate::api::parameter::{Arguments, Name, Parameter, parameters};
+use crate::api::parameter::{Arguments, Name, Parameter, Rejection, parameters};
+use crate::grpc::proto::api as proto;
 use crate::params::Malformed;
-use crate::policy::explain::{ExplainedStep, Explanation};
+use crate::policy::explain::{ExplainedStep, Explanation, ProxyAccount};
 use crate::session::{Asked, Question};
 use http::HeaderMap;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct Explain;
@@ -34,6 +36,8 @@ parameters! {
         subscription_token: String,
         /// The connection is subscribed to the channel.
         subscribed: bool,
+        /// Calls the proxy that decides, as for a client; otherwise it is only named.
+        ask_proxy: bool,
     }
 }
 
@@ -65,9 +69,115 @@ impl Method for Explain {
 
     type Params = Box<Question>;
     type Output = Box<Explanation>;
+    type Request = proto::ExplainRequest;
+    type Result = proto::ExplainResult;
+
+    fn params(request: proto::ExplainRequest) -> Result<Self::Params, Rejection> {
+        let proto::ExplainRequest {
+            action,
+            channel,
+            user,
+            client,
+            token,
+            headers,
+            subscription_token,
+            subscribed,
+            ask_proxy,
+        } = request;
+        let refused = Rejection::Refused(ApiError::BAD_REQUEST);
+        let headers: HashMap<String, String> = headers.into_iter().collect();
+        let (Some(action), Ok(headers)) = (Asked::by_name(&action), HeaderMap::try_from(&headers)) else {
+            return Err(refused);
+        };
+        Ok(Box::new(Question {
+            user,
+            client,
+            channel,
+            action,
+            token,
+            headers,
+            subscription_token,
+            subscribed,
+            ask_proxy,
+        }))
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::named(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, question: Box<Question>) -> Result<Box<Explanation>, ApiError> {
         Ok(Box::new(Box::pin(cx.api.explainer.explain(&question)).await))
+    }
+}
+
+impl From<Box<Explanation>> for proto::ExplainResult {
+    fn from(explanation: Box<Explanation>) -> Self {
+        let Explanation {
+            action,
+            channel,
+            user,
+            namespace,
+            verdict,
+            code,
+            message,
+            rule,
+            fault,
+            reason,
+            change,
+            trail,
+            granted,
+            proxy,
+        } = *explanation;
+        let step = |ExplainedStep { rule, outcome }| proto::ExplainedStep {
+            rule: rule.into(),
+            outcome: outcome.into(),
+        };
+        Self {
+            action: action.into(),
+            channel,
+            user,
+            namespace,
+            verdict: verdict.into(),
+            code: code.unwrap_or_default(),
+            message: message.unwrap_or_default(),
+            rule: rule.into_owned(),
+            fault: fault.map(Cow::into_owned).unwrap_or_default(),
+            reason,
+            change,
+            trail: trail.into_iter().map(step).collect(),
+            granted,
+            proxy: proxy.map(|proxy| (*proxy).into()),
+        }
+    }
+}
+
+impl From<ProxyAccount> for proto::ExplainedProxy {
+    fn from(account: ProxyAccount) -> Self {
+        let ProxyAccount {
+            event,
+            name,
+            protocol,
+            endpoint,
+            headers,
+            request,
+            breaker,
+            took_ms,
+            answer,
+            failure,
+        } = account;
+        Self {
+            event: event.into(),
+            name,
+            protocol: protocol.into(),
+            endpoint,
+            headers,
+            request: request.to_string().into(),
+            breaker: breaker.into(),
+            took_ms,
+            answer: answer.map(|answer| answer.to_string().into()).unwrap_or_default(),
+            failure: failure.unwrap_or_default(),
+        }
     }
 }
 
@@ -108,6 +218,45 @@ output! {
         trail: Vec<ExplainedStep>,
         /// Granted permissions.
         granted: Vec<String> = optional,
+        /// The proxy that is asked.
+        proxy: Option<Box<ProxyAccount>> = optional,
+    }
+}
+
+output! {
+    /// A proxy that is asked, without secrets.
+    describe ProxyAccount as "ExplainedProxy" {
+        /// The kind of event.
+        event: &'static str,
+        /// The name of the proxy.
+        name: String,
+        /// Its protocol, `http` or `grpc`.
+        protocol: &'static str,
+        /// Its address, without user, password and query.
+        endpoint: String,
+        /// Names of the headers that go with the request.
+        headers: Vec<String>,
+        /// The request; payloads are masked.
+        request: Shown,
+        /// The state of the circuit breaker, `open` or `closed`.
+        breaker: &'static str,
+        /// Milliseconds that the call took.
+        took_ms: Option<u64> = optional,
+        /// The answer; payloads are shown by their size.
+        answer: Shown = optional,
+        /// The reason why there is no answer that can be used.
+        failure: Option<String> = optional,
+    }
+}
+
+/// Any JSON.
+struct Shown;
+
+impl Describe for Shown {
+    const LABEL: &'static str = "object";
+
+    fn schema(_: &mut Schemas) -> Value {
+        json!({})
     }
 }
 
@@ -139,7 +288,7 @@ impl Describe for Outcome {
     const LABEL: &'static str = "text";
 
     fn schema(_: &mut Schemas) -> Value {
-        json!({"enum": ["allow", "error", "disconnect"]})
+        json!({"enum": ["allow", "ask", "error", "disconnect"]})
     }
 }
 
@@ -165,6 +314,18 @@ mod tests {
             change: vec![String::new()],
             trail: vec![ExplainedStep { rule: "", outcome: "" }],
             granted: vec![String::new()],
+            proxy: Some(Box::new(ProxyAccount {
+                event: "subscribe",
+                name: String::new(),
+                protocol: "http",
+                endpoint: String::new(),
+                headers: Vec::new(),
+                request: json!({}),
+                breaker: "closed",
+                took_ms: Some(1),
+                answer: Some(json!({})),
+                failure: Some(String::new()),
+            })),
         };
         let mut schemas = Schemas::default();
         Explanation::schema(&mut schemas);
@@ -179,6 +340,7 @@ mod tests {
             fault: None,
             change: Vec::new(),
             granted: Vec::new(),
+            proxy: None,
             ..explanation
         };
         let required = schemas["Explanation"]["required"].as_array().unwrap();

@@ -1,11 +1,12 @@
 //! `history`: the publications that a channel keeps.
 
-use super::Method;
 use super::shared::{StreamPosition, allowed, history_options};
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::output;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
+use crate::grpc::proto::api as proto;
 use crate::policy::api;
 use spinward::Publication;
 use spinward::engine::broker::HistoryFilter;
@@ -54,6 +55,17 @@ impl Method for History {
 
     type Params = Params;
     type Output = Slice;
+    type Request = proto::HistoryRequest;
+    type Result = proto::HistoryResult;
+
+    fn params(request: proto::HistoryRequest) -> Result<Self::Params, Rejection> {
+        let proto::HistoryRequest { channel, limit, since, reverse } = request;
+        Ok(Params { channel, limit, since: since.map(Into::into), reverse })
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::Channel(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, params: Params) -> Result<Slice, ApiError> {
         let Params { channel, limit, since, reverse } = params;
@@ -65,5 +77,17 @@ impl Method for History {
         }
         let history = cx.node().history(&channel, filter, history_options(grant)).await?;
         Ok(Slice { publications: history.publications, epoch: history.top.epoch, offset: history.top.offset })
+    }
+}
+
+impl From<Slice> for proto::HistoryResult {
+    fn from(Slice { publications, epoch, offset }: Slice) -> Self {
+        let publications = publications.iter().map(|publication| proto::Publication {
+            data: publication.data.clone(),
+            info: publication.info.as_deref().map(Into::into),
+            offset: publication.offset,
+            tags: publication.tags.as_deref().cloned().unwrap_or_default(),
+        });
+        Self { publications: publications.collect(), epoch: epoch.to_string(), offset }
     }
 }

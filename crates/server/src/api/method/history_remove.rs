@@ -1,10 +1,12 @@
 //! `history_remove`: deletes the publications of a channel.
 
-use super::Method;
 use super::shared::{InChannel, OPTIONAL_IN_CHANNEL, allowed};
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
+use crate::api::parameter::Rejection;
+use crate::grpc::proto::api as proto;
 use crate::policy::api;
 
 /// See [`Method::SUMMARY`].
@@ -19,6 +21,18 @@ impl Method for HistoryRemove {
 
     type Params = InChannel;
     type Output = Empty;
+    type Request = proto::HistoryRemoveRequest;
+    type Result = proto::HistoryRemoveResult;
+
+    fn params(
+        proto::HistoryRemoveRequest { channel }: proto::HistoryRemoveRequest,
+    ) -> Result<Self::Params, Rejection> {
+        Ok(InChannel { channel })
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::Channel(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, InChannel { channel }: InChannel) -> Result<Empty, ApiError> {
         allowed(cx.rules(), &channel, api::History)?;

@@ -1,11 +1,12 @@
 //! `info`: facts about the nodes.
 
-use super::Method;
+use super::{Method, Reach};
 use crate::api::error::ApiError;
 use crate::api::interval::Metrics;
 use crate::api::output::output;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
 use crate::api::{Context, LatestInfo};
+use crate::grpc::proto::api as proto;
 use spinward::cluster::NodeStatus;
 use std::time::Duration;
 
@@ -62,6 +63,16 @@ impl Method for Info {
 
     type Params = Params;
     type Output = Nodes;
+    type Request = proto::InfoRequest;
+    type Result = proto::InfoResult;
+
+    fn params(proto::InfoRequest {}: proto::InfoRequest) -> Result<Self::Params, Rejection> {
+        Ok(Params {})
+    }
+
+    fn reach(_: &Self::Params) -> Reach<'_> {
+        Reach::Nothing
+    }
 
     async fn call(cx: &Context<'_>, Params {}: Params) -> Result<Nodes, ApiError> {
         let uptime = cx.node().uptime();
@@ -90,5 +101,32 @@ impl Method for Info {
             num_subs: status.subscriptions,
         };
         Ok(Nodes { nodes: nodes.into_iter().map(node).collect() })
+    }
+}
+
+impl From<Nodes> for proto::InfoResult {
+    fn from(Nodes { nodes }: Nodes) -> Self {
+        Self { nodes: nodes.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl From<Node> for proto::NodeResult {
+    fn from(node: Node) -> Self {
+        let Node { uid, name, version, num_clients, num_users, num_channels, uptime, metrics, num_subs } =
+            node;
+        // The schema has four bytes for each of them.
+        let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            uid,
+            name,
+            version,
+            num_clients: number(num_clients),
+            num_users: number(num_users),
+            num_channels: number(num_channels),
+            uptime: number(uptime),
+            metrics: metrics.map(Into::into),
+            process: None,
+            num_subs: number(num_subs),
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! `invalidate_user_tokens`: revokes a user's tokens that were issued before a time.
 
-use super::Method;
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
 use crate::auth::revoke::Revocation;
+use crate::grpc::proto::api as proto;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct InvalidateUserTokens;
@@ -33,6 +34,17 @@ impl Method for InvalidateUserTokens {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::InvalidateUserTokensRequest;
+    type Result = proto::InvalidateUserTokensResult;
+
+    fn params(request: proto::InvalidateUserTokensRequest) -> Result<Self::Params, Rejection> {
+        let proto::InvalidateUserTokensRequest { expire_at, user, issued_before, channel } = request;
+        Ok(Params { user, issued_before, channel, expire_at })
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::named(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
         let Params { user, issued_before, channel, expire_at } = params;

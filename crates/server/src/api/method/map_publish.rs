@@ -1,11 +1,12 @@
 //! `map_publish`: sets an entry of a map channel.
 
-use super::Method;
-use super::shared::{Entry, IN_CHANNEL, OF_ANOTHER_KIND, of_another_kind};
+use super::shared::{Entry, IN_CHANNEL, OF_ANOTHER_KIND, labels, of_another_kind};
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::{Base64, parameters};
+use crate::api::parameter::{Base64, Rejection, parameters};
+use crate::grpc::proto::api as proto;
 use bytes::Bytes;
 use spinward::publication::Tags;
 use std::sync::Arc;
@@ -46,6 +47,41 @@ impl Method for MapPublish {
 
     type Params = Box<Params>;
     type Output = Empty;
+    type Request = proto::MapPublishRequest;
+    type Result = proto::MapPublishResult;
+
+    fn params(request: proto::MapPublishRequest) -> Result<Self::Params, Rejection> {
+        let proto::MapPublishRequest {
+            channel,
+            key,
+            data,
+            b64data: _,
+            stream_data,
+            b64stream_data: _,
+            tags,
+            idempotency_key,
+            delta,
+            version,
+            version_epoch,
+            score,
+            key_mode,
+        } = request;
+        Ok(Box::new(Params {
+            entry: Entry { channel, key, data, b64data: Base64, version },
+            stream_data,
+            b64stream_data: Base64,
+            tags: labels(tags),
+            idempotency_key,
+            delta,
+            version_epoch,
+            score,
+            key_mode,
+        }))
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::Channel(&params.entry.channel)
+    }
 
     async fn call(cx: &Context<'_>, params: Box<Params>) -> Result<Empty, ApiError> {
         if params.entry.key.is_empty() {

@@ -1,11 +1,12 @@
 //! `map_read_state`: reads the entries of a map channel.
 
-use super::Method;
 use super::shared::{IN_CHANNEL, OF_ANOTHER_KIND, of_another_kind};
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
+use crate::grpc::proto::api as proto;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct MapReadState;
@@ -39,6 +40,18 @@ impl Method for MapReadState {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::MapReadStateRequest;
+    type Result = proto::MapReadStateResult;
+
+    fn params(request: proto::MapReadStateRequest) -> Result<Self::Params, Rejection> {
+        let proto::MapReadStateRequest { channel, cursor, limit, key, asc, revision_offset, revision_epoch } =
+            request;
+        Ok(Params { channel, key, cursor, limit, asc, revision_offset, revision_epoch })
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::Channel(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
         of_another_kind(cx, &params.channel)

@@ -1,11 +1,12 @@
 //! `map_read_stream`: reads the changes of a map channel.
 
-use super::Method;
 use super::shared::{IN_CHANNEL, OF_ANOTHER_KIND, of_another_kind};
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
+use crate::grpc::proto::api as proto;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct MapReadStream;
@@ -35,6 +36,17 @@ impl Method for MapReadStream {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::MapReadStreamRequest;
+    type Result = proto::MapReadStreamResult;
+
+    fn params(request: proto::MapReadStreamRequest) -> Result<Self::Params, Rejection> {
+        let proto::MapReadStreamRequest { channel, since_offset, since_epoch, limit, reverse } = request;
+        Ok(Params { channel, since_offset, since_epoch, limit, reverse })
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::Channel(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
         of_another_kind(cx, &params.channel)

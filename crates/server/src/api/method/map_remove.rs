@@ -1,11 +1,12 @@
 //! `map_remove`: removes an entry of a map channel.
 
-use super::Method;
 use super::shared::{IN_CHANNEL, OF_ANOTHER_KIND, of_another_kind};
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
+use crate::grpc::proto::api as proto;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct MapRemove;
@@ -31,6 +32,17 @@ impl Method for MapRemove {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::MapRemoveRequest;
+    type Result = proto::MapRemoveResult;
+
+    fn params(request: proto::MapRemoveRequest) -> Result<Self::Params, Rejection> {
+        let proto::MapRemoveRequest { channel, key, idempotency_key } = request;
+        Ok(Params { channel, key, idempotency_key })
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::Channel(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
         if params.key.is_empty() {

@@ -8,6 +8,7 @@ mod block_user;
 mod broadcast;
 pub(super) mod channels;
 mod disconnect;
+mod drain;
 pub(crate) mod explain;
 mod history;
 mod history_remove;
@@ -36,7 +37,10 @@ use super::describe::{Describe, Field, Schemas};
 use super::error::ApiError;
 use super::output::ToJson;
 use super::parameter::{Parameters, Rejection, fields, read};
+use crate::grpc::proto::api as proto;
 use crate::params::Params;
+use bytes::{Bytes, BytesMut};
+use prost::{DecodeError, Message as _};
 use serde_json::Value;
 use std::fmt;
 use std::future::Future;
@@ -60,6 +64,19 @@ pub(crate) trait Method {
     type Params: Parameters + fmt::Debug + Send;
     /// Result.
     type Output: ToJson + Describe + fmt::Debug + Send;
+    /// Parameters as gRPC has them.
+    type Request: prost::Message + Default;
+    /// Result as gRPC has it.
+    type Result: prost::Message + From<Self::Output>;
+
+    /// Returns the parameters of a call over gRPC.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    fn params(request: Self::Request) -> Result<Self::Params, Rejection>;
+
+    /// Returns the channels that a call is about.
+    fn reach(params: &Self::Params) -> Reach<'_>;
 
     /// Makes the call.
     ///
@@ -69,6 +86,26 @@ pub(crate) trait Method {
         cx: &Context<'_>,
         params: Self::Params,
     ) -> impl Future<Output = Result<Self::Output, ApiError>> + Send;
+}
+
+/// Channels that a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach<'a> {
+    /// No channel is named.
+    Nothing,
+    /// One channel.
+    Channel(&'a str),
+    /// These channels.
+    Channels(&'a [String]),
+    /// Whichever channels there are.
+    All,
+}
+
+impl<'a> Reach<'a> {
+    /// The channel, where one is named.
+    pub(super) const fn named(channel: &'a str) -> Self {
+        if channel.is_empty() { Self::Nothing } else { Self::Channel(channel) }
+    }
 }
 
 /// Description of a method, and the way to read its calls.
@@ -90,10 +127,14 @@ pub(crate) struct Descriptor {
     /// Returns the schema of its reply.
     pub(crate) reply: fn(&mut Schemas) -> Value,
     read: fn(Params<'_>) -> Result<Command, Rejection>,
+    decode: fn(Bytes) -> Result<Result<Command, Rejection>, DecodeError>,
 }
 
 impl Descriptor {
-    const fn of<M: Method>(read: fn(Params<'_>) -> Result<Command, Rejection>) -> Self {
+    const fn of<M: Method>(
+        read: fn(Params<'_>) -> Result<Command, Rejection>,
+        decode: fn(Bytes) -> Result<Result<Command, Rejection>, DecodeError>,
+    ) -> Self {
         Self {
             name: M::NAME,
             number: M::NUMBER,
@@ -104,6 +145,7 @@ impl Descriptor {
             output: M::Output::schema,
             reply: <Result<M::Output, ApiError>>::schema,
             read,
+            decode,
         }
     }
 
@@ -113,6 +155,28 @@ impl Descriptor {
     /// The parameters are malformed, or one of them cannot be used.
     pub(crate) fn read(&self, params: Params<'_>) -> Result<Command, Rejection> {
         (self.read)(params)
+    }
+
+    /// Reads a call of this method over gRPC. The inner error is the answer to the call.
+    ///
+    /// # Errors
+    /// The bytes do not have the form of the request.
+    pub(crate) fn decode(&self, request: Bytes) -> Result<Result<Command, Rejection>, DecodeError> {
+        (self.decode)(request)
+    }
+
+    /// Returns the name of the method in the gRPC service.
+    #[must_use]
+    pub(crate) fn grpc_name(&self) -> String {
+        let words = self.name.split('_').map(|word| match word {
+            // As the public schema has it.
+            "rpc" => "RPC".to_owned(),
+            word => {
+                let (first, rest) = word.split_at(1);
+                first.to_ascii_uppercase() + rest
+            }
+        });
+        words.collect()
     }
 }
 
@@ -128,11 +192,36 @@ pub(crate) fn by_name(name: &str) -> Option<&'static Descriptor> {
     METHODS.iter().find(|method| method.name == name)
 }
 
+pub(crate) use shared::Message;
+
+impl Command {
+    /// A broadcast that does not come as JSON. `None`: too many channels.
+    pub(crate) fn broadcast(channels: Vec<String>, message: Message) -> Option<Self> {
+        broadcast::Params::new(channels, message).map(Self::Broadcast)
+    }
+}
+
+impl Reply {
+    /// Results of a broadcast by channel; empty for other methods.
+    pub(crate) fn failures(&self) -> Vec<Option<&ApiError>> {
+        match self {
+            Self::Broadcast(broadcast) => broadcast.responses.iter().map(|one| one.as_ref().err()).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 macro_rules! methods {
     ($($module:ident::$method:ident),+ $(,)?) => {
         /// Every method. Where a command of a batch names several, the first of them counts.
         pub(crate) static METHODS: &[Descriptor] = &[$(
-            Descriptor::of::<$module::$method>(|params| read(params).map(Command::$method)),
+            Descriptor::of::<$module::$method>(
+                |params| read(params).map(Command::$method),
+                |bytes| {
+                    let request = <$module::$method as Method>::Request::decode(bytes)?;
+                    Ok($module::$method::params(request).map(Command::$method))
+                },
+            ),
         )+];
 
         /// A call, its parameters read.
@@ -150,11 +239,46 @@ macro_rules! methods {
         }
 
         impl Command {
+            /// Reads a command of a batch over gRPC. `None`: it has no method that is here.
+            pub(crate) fn from_proto(command: proto::Command) -> Option<Result<Self, Rejection>> {
+                $(if let Some(request) = command.$module {
+                    return Some($module::$method::params(request).map(Self::$method));
+                })+
+                None
+            }
+
             /// See [`Method::REVOKES`].
             #[must_use]
             pub(crate) const fn revokes(&self) -> bool {
                 match self {
                     $(Self::$method(_) => $module::$method::REVOKES,)+
+                }
+            }
+
+            /// See [`Method::NAME`].
+            #[must_use]
+            pub(crate) const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$method(_) => $module::$method::NAME,)+
+                }
+            }
+
+            /// Returns the place of the method in the list.
+            #[must_use]
+            pub(crate) const fn position(&self) -> usize {
+                enum Position {
+                    $($method,)+
+                }
+                match self {
+                    $(Self::$method(_) => Position::$method as usize,)+
+                }
+            }
+
+            /// See [`Method::reach`].
+            #[must_use]
+            pub(crate) fn reach(&self) -> Reach<'_> {
+                match self {
+                    $(Self::$method(params) => $module::$method::reach(params),)+
                 }
             }
 
@@ -172,6 +296,27 @@ macro_rules! methods {
             pub(crate) const fn name(&self) -> &'static str {
                 match self {
                     $(Self::$method(_) => $module::$method::NAME,)+
+                }
+            }
+        }
+
+        impl Reply {
+            /// Appends the result of a call over gRPC: the field of this number.
+            pub(crate) fn encode(self, number: u32, out: &mut BytesMut) {
+                match self {
+                    $(Self::$method(result) => {
+                        let result: <$module::$method as Method>::Result = result.into();
+                        prost::encoding::message::encode(number, &result, out);
+                    })+
+                }
+            }
+
+            /// Returns the reply to a command of a batch over gRPC.
+            pub(crate) fn into_proto(self) -> proto::Reply {
+                match self {
+                    $(Self::$method(result) => {
+                        proto::Reply { $module: Some(result.into()), ..proto::Reply::default() }
+                    })+
                 }
             }
         }
@@ -206,6 +351,7 @@ methods! {
     revoke_token::RevokeToken,
     invalidate_user_tokens::InvalidateUserTokens,
     explain::Explain,
+    drain::Drain,
     map_publish::MapPublish,
     map_remove::MapRemove,
     map_read_state::MapReadState,

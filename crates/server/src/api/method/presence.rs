@@ -1,11 +1,13 @@
 //! `presence`: the clients in a channel.
 
-use super::Method;
 use super::shared::{InChannel, OPTIONAL_IN_CHANNEL, allowed};
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::describe::{Describe, Schemas};
 use crate::api::error::ApiError;
 use crate::api::output::{Object, ToJson, output};
+use crate::api::parameter::Rejection;
+use crate::grpc::proto::api as proto;
 use crate::policy::api;
 use serde_json::{Value, json};
 use spinward::ClientInfo;
@@ -31,12 +33,40 @@ impl Method for Presence {
 
     type Params = InChannel;
     type Output = Clients;
+    type Request = proto::PresenceRequest;
+    type Result = proto::PresenceResult;
+
+    fn params(proto::PresenceRequest { channel }: proto::PresenceRequest) -> Result<Self::Params, Rejection> {
+        Ok(InChannel { channel })
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::Channel(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, InChannel { channel }: InChannel) -> Result<Clients, ApiError> {
         allowed(cx.rules(), &channel, api::Presence)?;
         match cx.node().presence(&channel).await {
             Ok(presence) => Ok(Clients { presence }),
             Err(_) => Err(ApiError::INTERNAL),
+        }
+    }
+}
+
+impl From<Clients> for proto::PresenceResult {
+    fn from(Clients { presence }: Clients) -> Self {
+        Self { presence: presence.iter().map(|info| (info.client.to_string(), (&**info).into())).collect() }
+    }
+}
+
+impl From<&ClientInfo> for proto::ClientInfo {
+    fn from(info: &ClientInfo) -> Self {
+        let ClientInfo { user, client, conn_info, chan_info } = info;
+        Self {
+            user: user.to_string(),
+            client: client.to_string(),
+            conn_info: conn_info.clone(),
+            chan_info: chan_info.clone(),
         }
     }
 }

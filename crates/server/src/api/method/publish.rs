@@ -1,11 +1,12 @@
 //! `publish`: publishes to a channel.
 
-use super::Method;
-use super::shared::{Message, allowed, history_options};
+use super::shared::{Message, allowed, history_options, labels};
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::output;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Payload, Rejection, parameters};
+use crate::grpc::proto::api as proto;
 use crate::patience::within;
 use crate::policy::{PublishGrant, api};
 use spinward::engine::broker::{self, PublishOptions};
@@ -48,6 +49,30 @@ impl Method for Publish {
 
     type Params = Params;
     type Output = Published;
+    type Request = proto::PublishRequest;
+    type Result = proto::PublishResult;
+
+    fn params(request: proto::PublishRequest) -> Result<Self::Params, Rejection> {
+        let proto::PublishRequest {
+            channel,
+            data,
+            b64data,
+            skip_history,
+            tags,
+            idempotency_key,
+            delta,
+            version,
+            version_epoch,
+        } = request;
+        let data = Payload::of(data, &b64data)?;
+        let tags = labels(tags);
+        let message = Message { data, skip_history, tags, idempotency_key, delta, version, version_epoch };
+        Ok(Params { channel, message })
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::Channel(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, params: Params) -> Result<Published, ApiError> {
         publish(cx, &params.channel, &params.message).await
@@ -76,6 +101,15 @@ pub(super) async fn publish(
     match within(WAIT, cx.node().publish(channel, data.clone(), options)).await {
         Some(published) => Ok(published?.into()),
         None => Err(ApiError::TOO_MANY_REQUESTS),
+    }
+}
+
+impl From<Published> for proto::PublishResult {
+    fn from(Published { offset, epoch }: Published) -> Self {
+        Self {
+            offset: offset.unwrap_or_default(),
+            epoch: epoch.map_or_else(String::new, |epoch| epoch.to_string()),
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! `refresh`: extends or ends the login of a user's connections.
 
-use super::Method;
 use super::shared::Target;
+use super::{Method, Reach};
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
 use crate::api::{Context, log_missing};
+use crate::grpc::proto::api as proto;
 use bytes::Bytes;
 
 /// See [`Method::SUMMARY`].
@@ -34,6 +35,17 @@ impl Method for Refresh {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::RefreshRequest;
+    type Result = proto::RefreshResult;
+
+    fn params(request: proto::RefreshRequest) -> Result<Self::Params, Rejection> {
+        let proto::RefreshRequest { user, client, expired, expire_at, info, session } = request;
+        Ok(Params { target: Target { user, client, session }, expire_at, expired, info })
+    }
+
+    fn reach(_: &Self::Params) -> Reach<'_> {
+        Reach::Nothing
+    }
 
     async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
         let Params { target, expire_at, expired, info } = params;

@@ -1,11 +1,12 @@
 //! `revoke_token`: revokes one token.
 
-use super::Method;
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
 use crate::auth::revoke::Revocation;
+use crate::grpc::proto::api as proto;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct RevokeToken;
@@ -29,6 +30,18 @@ impl Method for RevokeToken {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::RevokeTokenRequest;
+    type Result = proto::RevokeTokenResult;
+
+    fn params(
+        proto::RevokeTokenRequest { expire_at, uid }: proto::RevokeTokenRequest,
+    ) -> Result<Self::Params, Rejection> {
+        Ok(Params { uid, expire_at })
+    }
+
+    fn reach(_: &Self::Params) -> Reach<'_> {
+        Reach::Nothing
+    }
 
     async fn call(cx: &Context<'_>, Params { uid, expire_at }: Params) -> Result<Empty, ApiError> {
         cx.revoke(Revocation::Token { uid, expire_at }).await

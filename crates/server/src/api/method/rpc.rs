@@ -1,10 +1,11 @@
 //! `rpc`: calls a method of an extension.
 
-use super::Method;
+use super::{Method, Reach};
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
+use crate::grpc::proto::api as proto;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct Rpc;
@@ -26,6 +27,16 @@ impl Method for Rpc {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::RpcRequest;
+    type Result = proto::RpcResult;
+
+    fn params(proto::RpcRequest { method, params: _ }: proto::RpcRequest) -> Result<Self::Params, Rejection> {
+        Ok(Params { method })
+    }
+
+    fn reach(_: &Self::Params) -> Reach<'_> {
+        Reach::Nothing
+    }
 
     async fn call(_: &Context<'_>, Params { method }: Params) -> Result<Empty, ApiError> {
         Err(if method.is_empty() { ApiError::BAD_REQUEST } else { ApiError::NOT_FOUND })

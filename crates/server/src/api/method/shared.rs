@@ -4,6 +4,7 @@ use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
 use crate::api::parameter::{Base64, Payload, parameters};
+use crate::grpc::proto::api as proto;
 use crate::policy::api::{Call, Publish, check};
 use crate::policy::{HistoryGrant, Rules};
 use bytes::Bytes;
@@ -70,6 +71,12 @@ parameters! {
     }
 }
 
+impl From<proto::StreamPosition> for StreamPosition {
+    fn from(proto::StreamPosition { offset, epoch }: proto::StreamPosition) -> Self {
+        Self { offset, epoch }
+    }
+}
+
 impl From<StreamPosition> for Position {
     fn from(position: StreamPosition) -> Self {
         Self { offset: position.offset, epoch: position.epoch.into() }
@@ -116,4 +123,33 @@ pub(super) fn allowed<C: Call>(rules: &Rules, channel: &str, call: C) -> Result<
 
 pub(super) fn history_options(grant: HistoryGrant) -> HistoryOptions {
     HistoryOptions { size: grant.size as usize, ttl: grant.ttl, meta_ttl: grant.meta_ttl }
+}
+
+/// Returns the labels of a publication, if there are any.
+pub(super) fn labels(tags: Tags) -> Option<Arc<Tags>> {
+    (!tags.is_empty()).then(|| Arc::new(tags))
+}
+
+impl From<ApiError> for proto::Error {
+    fn from(ApiError { code, message }: ApiError) -> Self {
+        Self { code, message: message.into_owned() }
+    }
+}
+
+/// Results that say nothing.
+macro_rules! empty {
+    ($($result:ident)+) => {$(
+        impl From<Empty> for proto::$result {
+            fn from(Empty {}: Empty) -> Self {
+                Self::default()
+            }
+        }
+    )+};
+}
+
+empty! {
+    SubscribeResult UnsubscribeResult DisconnectResult HistoryRemoveResult RpcResult RefreshResult
+    BlockUserResult UnblockUserResult RevokeTokenResult InvalidateUserTokensResult DrainResult
+    MapPublishResult MapRemoveResult MapReadStateResult MapReadStreamResult MapStatsResult MapClearResult
+    SharedPollPublishResult
 }

@@ -1,12 +1,13 @@
 //! `subscribe`: subscribes a user's connections.
 
-use super::Method;
 use super::shared::{IN_CHANNEL, StreamPosition, Target};
+use super::{Method, Reach};
 use crate::api::describe::{Describe, Schemas};
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::{Arguments, Name, Parameter, Payload, parameters};
+use crate::api::parameter::{Arguments, Name, Parameter, Payload, Rejection, parameters};
 use crate::api::{Context, log_missing};
+use crate::grpc::proto::api as proto;
 use crate::params::Malformed;
 use crate::policy::server_side::{ServerSide, server_side};
 use crate::policy::{Override, Source};
@@ -47,6 +48,37 @@ impl Method for Subscribe {
 
     type Params = Box<Params>;
     type Output = Empty;
+    type Request = proto::SubscribeRequest;
+    type Result = proto::SubscribeResult;
+
+    fn params(request: proto::SubscribeRequest) -> Result<Self::Params, Rejection> {
+        let proto::SubscribeRequest {
+            channel,
+            user,
+            expire_at,
+            info,
+            b64info,
+            client,
+            data,
+            b64data,
+            recover_since,
+            r#override,
+            session,
+        } = request;
+        Ok(Box::new(Params {
+            channel,
+            target: Target { user, client, session },
+            expire_at,
+            info: Payload::of(info, &b64info)?,
+            data: Payload::of(data, &b64data)?,
+            recover_since: recover_since.map(Into::into),
+            r#override: r#override.map(Into::into).unwrap_or_default(),
+        }))
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        Reach::Channel(&params.channel)
+    }
 
     async fn call(cx: &Context<'_>, params: Box<Params>) -> Result<Empty, ApiError> {
         let Params { channel, target, expire_at, info, data, recover_since, r#override } = *params;
@@ -71,6 +103,26 @@ impl Method for Subscribe {
                 tracing::warn!(%error, "API subscribe failed");
                 Err(ApiError::INTERNAL)
             }
+        }
+    }
+}
+
+impl From<proto::SubscribeOptionOverride> for Override {
+    fn from(options: proto::SubscribeOptionOverride) -> Self {
+        let proto::SubscribeOptionOverride {
+            presence,
+            join_leave,
+            force_recovery,
+            force_positioning,
+            force_push_join_leave,
+        } = options;
+        let given = |option: Option<proto::BoolValue>| option.map(|option| option.value.into());
+        Self {
+            presence: given(presence),
+            join_leave: given(join_leave),
+            force_push_join_leave: given(force_push_join_leave),
+            force_positioning: given(force_positioning),
+            force_recovery: given(force_recovery),
         }
     }
 }

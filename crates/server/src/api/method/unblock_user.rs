@@ -1,10 +1,11 @@
 //! `unblock_user`: ends the block of a user.
 
-use super::Method;
+use super::{Method, Reach};
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
 use crate::api::{Context, log_missing, neighbours};
+use crate::grpc::proto::api as proto;
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct UnblockUser;
@@ -25,6 +26,18 @@ impl Method for UnblockUser {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::UnblockUserRequest;
+    type Result = proto::UnblockUserResult;
+
+    fn params(
+        proto::UnblockUserRequest { user }: proto::UnblockUserRequest,
+    ) -> Result<Self::Params, Rejection> {
+        Ok(Params { user })
+    }
+
+    fn reach(_: &Self::Params) -> Reach<'_> {
+        Reach::Nothing
+    }
 
     async fn call(cx: &Context<'_>, Params { user }: Params) -> Result<Empty, ApiError> {
         let others = cx.node().is_clustered().then(|| user.clone());

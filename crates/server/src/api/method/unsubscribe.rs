@@ -1,11 +1,12 @@
 //! `unsubscribe`: ends subscriptions of a user's connections.
 
-use super::Method;
 use super::shared::{Target, allowed};
+use super::{Method, Reach};
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
-use crate::api::parameter::parameters;
+use crate::api::parameter::{Rejection, parameters};
 use crate::api::{Context, log_missing};
+use crate::grpc::proto::api as proto;
 use crate::policy::api;
 use spinward::wire::code::UnsubscribeCode;
 
@@ -31,6 +32,17 @@ impl Method for Unsubscribe {
 
     type Params = Params;
     type Output = Empty;
+    type Request = proto::UnsubscribeRequest;
+    type Result = proto::UnsubscribeResult;
+
+    fn params(request: proto::UnsubscribeRequest) -> Result<Self::Params, Rejection> {
+        let proto::UnsubscribeRequest { channel, user, client, session } = request;
+        Ok(Params { target: Target { user, client, session }, channel })
+    }
+
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        if params.channel.is_empty() { Reach::All } else { Reach::Channel(&params.channel) }
+    }
 
     async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
         let Params { target, channel } = params;

@@ -50,6 +50,14 @@ pub(crate) fn document(settings: &HttpSettings) -> Value {
             },
             "responses": {
                 "Unauthorized": {"description": "The key is missing or wrong."},
+                "Forbidden": {
+                    "description": "The key does not allow this method or channel.",
+                    "content": of_schema("Refused"),
+                },
+                "TooManyCalls": {
+                    "description": "The key does not allow so many calls per second.",
+                    "content": of_schema("Refused"),
+                },
                 "Slow": {"description": "The body took longer than 30 seconds.", "content": text()},
                 "TooLarge": {
                     "description": format!("The body has more than {} bytes.", settings.max_body),
@@ -181,10 +189,18 @@ fn old_form() -> Value {
 }
 
 fn common_responses() -> Map<String, Value> {
-    [("400", "Malformed"), ("401", "Unauthorized"), ("408", "Slow"), ("413", "TooLarge")]
-        .map(|(status, name)| (status.to_owned(), json!({"$ref": format!("#/components/responses/{name}")})))
-        .into_iter()
-        .collect()
+    let common = [
+        ("400", "Malformed"),
+        ("401", "Unauthorized"),
+        ("403", "Forbidden"),
+        ("408", "Slow"),
+        ("413", "TooLarge"),
+        ("429", "TooManyCalls"),
+    ];
+    let refer = |(status, name): (&str, &str)| {
+        (status.to_owned(), json!({"$ref": format!("#/components/responses/{name}")}))
+    };
+    common.into_iter().map(refer).collect()
 }
 
 fn schemas() -> Value {
@@ -284,12 +300,11 @@ fn text() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
 
     fn settings() -> HttpSettings {
         HttpSettings {
             prefix: "/api".to_owned(),
-            key: Secret::from("the-key"),
+            callers: crate::api::access::Callers::single("the-key"),
             insecure: false,
             no_query_key: false,
             transport_errors: false,
@@ -340,6 +355,14 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_text_and_only_development_tells_where_the_key_is() {
+        let place = page::Place { path: "/swagger", host: "a<b>\"c:1", info: None };
+        let page = page(&settings(), &place);
+        assert!(page.contains("curl -X POST http://a&lt;b&gt;&quot;c:1/api/publish"), "{page}");
+        assert!(!page.contains("data-info"));
+    }
+
+    #[test]
     fn the_settings_show_and_the_key_does_not() {
         let names = |settings: &HttpSettings| document(settings)["security"].as_array().unwrap().clone();
         assert_eq!(names(&settings()).len(), 3);
@@ -347,7 +370,8 @@ mod tests {
         assert_eq!(names(&HttpSettings { insecure: true, ..settings() }), [json!({})]);
         let moved = HttpSettings { prefix: "/backend".to_owned(), ..settings() };
         assert!(document(&moved)["paths"]["/backend/publish"].is_object());
-        for text in [document(&settings()).to_string(), page(&settings(), "openapi.json")] {
+        let place = page::Place { path: "/swagger", host: "localhost", info: Some("/dev/info") };
+        for text in [document(&settings()).to_string(), page(&settings(), &place)] {
             assert!(!text.contains("the-key"));
         }
     }

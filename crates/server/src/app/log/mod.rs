@@ -1,8 +1,10 @@
 //! Log output: JSON lines, or coloured text on a terminal.
 
+mod json;
 mod queue;
 
 use crate::config::typed::Log;
+use json::Json;
 use queue::{Destination, Queue};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::{File, OpenOptions};
@@ -10,11 +12,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::Level;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
+
+/// The crate whose lines are left out: they hold the headers of requests, tokens among them.
+const TELLING: &str = "wtransport";
 
 /// A log that runs: its level can be changed, and its file be opened again. Clones share it.
 #[derive(Clone)]
@@ -120,7 +125,10 @@ pub(super) fn start(settings: &Log) -> io::Result<Running> {
     };
     let writer = queue.clone();
     let lines = fmt::layer().with_target(false).with_writer(move || writer.clone());
-    let layer = if text { lines.boxed() } else { lines.json().flatten_event(true).boxed() };
+    let layer = if text { lines.boxed() } else { lines.event_format(Json).boxed() };
+    // The engine says itself that a connection to NATS was lost, once; its client library would for each attempt.
+    let unwanted = |target: &str| target.starts_with(TELLING) || target.starts_with("async_nats");
+    let layer = layer.with_filter(filter_fn(move |line| !unwanted(line.target())));
     // A log that was started before stays as it is.
     let ours = log.with(layer).try_init().is_ok();
     if ours {

@@ -14,8 +14,12 @@ fn quick() -> FetchSettings {
 }
 
 fn keys_at(url: &str) -> KeySettings {
-    let set =
-        JwksSettings { endpoint: url.into(), insecure_skip_endpoint_safety_check: false, fetch: quick() };
+    let set = JwksSettings {
+        option: "client.token.jwks_public_endpoint".into(),
+        endpoint: url.into(),
+        insecure_skip_endpoint_safety_check: false,
+        fetch: quick(),
+    };
     KeySettings { jwks: Some(set), ..KeySettings::default() }
 }
 

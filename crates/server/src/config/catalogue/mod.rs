@@ -271,6 +271,14 @@ pub fn each(fields: &'static [Field]) -> Vec<&'static Field> {
     all
 }
 
+/// State of the feature behind an option: its own, or that of the first section around it that is not built.
+#[must_use]
+pub fn status(fields: &'static [Field], path: &str) -> Status {
+    let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+    let mut around = ends.filter_map(|end| find(fields, &path[..end])).map(|field| field.status);
+    around.find(|status| *status != Status::Built).unwrap_or(Status::Built)
+}
+
 /// The option that a dotted name refers to, through sections but not through lists.
 #[must_use]
 pub fn find(fields: &'static [Field], path: &str) -> Option<&'static Field> {

@@ -33,6 +33,7 @@ macro_rules! setting {
 
 setting! {
     bool => Kind::Bool, false, |value| Value::from(*value);
+    u8 => Kind::Int(0, u8::MAX as i64), false, |value| Value::from(*value);
     u16 => Kind::Int(0, u16::MAX as i64), false, |value| Value::from(*value);
     u32 => Kind::Int(0, u32::MAX as i64), false, |value| Value::from(*value);
     u64 => Kind::Int(0, i64::MAX), false, |value| Value::from(*value);

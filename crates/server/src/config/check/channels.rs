@@ -1,10 +1,10 @@
 //! Rules of namespaces and channel options.
 
-use super::{name, proxies, proxy, proxy_name, regex};
+use super::{name, needed, proxies, proxy, proxy_name, regex};
 use crate::config::catalogue::Setting as _;
 use crate::config::duration::Duration;
 use crate::config::report::Report;
-use crate::config::typed::{ChannelOptions, Config, MapOptions, Proxy, RecoveryMode, SubscriptionType};
+use crate::config::typed::{ChannelOptions, Config, MapOptions, Proxy, SubscriptionType};
 
 pub(super) fn check(report: &mut Report<'_>, config: &Config) {
     let channel = &config.channel;
@@ -26,7 +26,7 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config) {
         scopes.push((path, &namespace.options));
     }
     for (path, options) in &scopes {
-        history(report, path, options, channel.history_meta_ttl);
+        consistent(report, path, options, channel.history_meta_ttl);
         regex(report, &format!("{path}.channel_regex"), &options.channel_regex);
         channel_proxies(report, path, options, config, &known);
         kind(report, path, options, config, &known);
@@ -58,34 +58,11 @@ fn whole_seconds(report: &mut Report<'_>, option: &str, duration: Duration) {
     }
 }
 
-fn history(report: &mut Report<'_>, path: &str, options: &ChannelOptions, global_meta_ttl: Duration) {
+fn consistent(report: &mut Report<'_>, path: &str, options: &ChannelOptions, global_meta_ttl: Duration) {
     whole_seconds(report, &format!("{path}.history_ttl"), options.history_ttl);
     whole_seconds(report, &format!("{path}.history_meta_ttl"), options.history_meta_ttl);
-    let (size, ttl) = (options.history_size != 0, !options.history_ttl.is_zero());
-    match (size, ttl) {
-        (true, false) => {
-            report.problem(&format!("{path}.history_ttl"), "must be set, because `history_size` is")
-        }
-        (false, true) => {
-            report.problem(&format!("{path}.history_size"), "must be set, because `history_ttl` is")
-        }
-        _ => {}
-    }
-    let meta_ttl =
-        if options.history_meta_ttl.is_zero() { global_meta_ttl } else { options.history_meta_ttl };
-    if meta_ttl < options.history_ttl {
-        let reason =
-            format!("{} cannot be longer than the history_meta_ttl of {meta_ttl}", options.history_ttl);
-        report.problem(&format!("{path}.history_ttl"), reason);
-    }
-    if options.force_recovery && !(size && ttl) {
-        report.problem(&format!("{path}.force_recovery"), "needs `history_size` and `history_ttl`");
-    }
-    if options.auto_cache_recover
-        && !(options.force_recovery && options.force_recovery_mode == RecoveryMode::Cache)
-    {
-        let reason = "needs `force_recovery` and `force_recovery_mode` \"cache\"";
-        report.problem(&format!("{path}.auto_cache_recover"), reason);
+    for fault in options.faults(global_meta_ttl) {
+        report.problem(&format!("{path}.{}", fault.option), fault.reason);
     }
 }
 
@@ -145,14 +122,9 @@ fn channel_proxies(
     for (option, enabled, name, event, default) in events {
         proxy_name(report, &format!("{path}.{option}"), name, known);
         if enabled && name == "default" {
-            proxy(report, &format!("channel.proxy.{event}"), default);
+            let switch = format!("{path}.{}", option.replace("_name", "_enabled"));
+            needed(report, &format!("channel.proxy.{event}"), default, &switch);
         }
-    }
-    let others =
-        options.subscribe_proxy_enabled || options.publish_proxy_enabled || options.sub_refresh_proxy_enabled;
-    if options.subscribe_stream_proxy_enabled && others {
-        let reason = "cannot be used together with the subscribe, publish or sub_refresh proxy";
-        report.problem(&format!("{path}.subscribe_stream_proxy_enabled"), reason);
     }
 }
 

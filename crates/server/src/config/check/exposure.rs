@@ -1,11 +1,11 @@
 //! Settings that leave access open, and the effect of `production` on them.
 
-use crate::admission::Proxies;
-use crate::auth::weak::{Warning as Weak, weak_secret};
+use crate::admission::{Networks, Proxies};
 use crate::config::catalogue::{Field, Kind, Section as _, each};
 use crate::config::normalise::join;
 use crate::config::report::{Level, Report};
 use crate::config::typed::{Config, Token, TokenIssuer};
+use crate::config::weak::{Warning as Weak, weak_secret};
 use serde_json::{Map, Value};
 
 /// Fewest bytes of a password or API key: nobody guesses 128 bits over the network.
@@ -19,10 +19,20 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config) {
     }
     let api = &config.http_api;
     if !api.disabled && !api.insecure {
-        if api.key.is_empty() {
+        if api.key.is_empty() && config.api_keys.is_empty() && !api.jwks.enabled {
             report.note("http_api.key", "not set: every call of the API is refused");
         }
         password(report, "http_api.key", api.key.expose());
+    }
+    let grpc = &config.grpc_api;
+    if grpc.enabled {
+        let anyone = grpc.key.is_empty() && config.api_keys.is_empty() && !grpc.jwks.enabled;
+        if anyone && (!grpc.tls.enabled || grpc.tls.client_ca_pem.0.is_empty()) {
+            let text = "not set: anyone who reaches the port of the gRPC API may call it. Set a key, or ask for client \
+                        certificates with `grpc_api.tls.client_ca_pem`";
+            report.insecure("grpc_api.key", text.to_owned());
+        }
+        password(report, "grpc_api.key", grpc.key.expose());
     }
     if config.admin.enabled && !config.admin.insecure {
         password(report, "admin.password", config.admin.password.expose());
@@ -40,12 +50,20 @@ fn forwarded(report: &mut Report<'_>, config: &Config) {
     if let Err(error) = Proxies::new(&http.trusted_proxies, &http.client_ip_header) {
         report.problem(error.option(), error.to_string());
     }
-    for (at, network) in http.trusted_proxies.iter().enumerate() {
-        if network.trim().ends_with("/0") {
-            let text = "every address is a trusted proxy: clients can choose their own address, and their user id with \
-                        `client.user_id_http_header`";
-            report.insecure(&format!("http_server.trusted_proxies[{at}]"), text.to_owned());
-        }
+    if let Err((at, text)) = Networks::new(&http.proxy_protocol_sources) {
+        let text = format!("{text:?} is neither an address nor a network such as 10.0.0.0/8");
+        report.problem(&format!("http_server.proxy_protocol_sources[{at}]"), text);
+    }
+    let everyone = |networks: &[String]| networks.iter().position(|network| network.trim().ends_with("/0"));
+    if let Some(at) = everyone(&http.trusted_proxies) {
+        let text = "every address is a trusted proxy: clients can choose their own address, and their user id with \
+                    `client.user_id_http_header`";
+        report.insecure(&format!("http_server.trusted_proxies[{at}]"), text.to_owned());
+    }
+    if let Some(at) = everyone(&http.proxy_protocol_sources) {
+        let text =
+            "every address counts as a proxy: clients that connect directly can choose their own address";
+        report.insecure(&format!("http_server.proxy_protocol_sources[{at}]"), text.to_owned());
     }
     if !config.client.user_id_http_header.is_empty() && http.trusted_proxies.is_empty() {
         let text = "has no effect without `http_server.trusted_proxies`: any client can send this header, so it is only accepted \
@@ -72,7 +90,7 @@ fn switches(report: &mut Report<'_>, fields: &'static [Field], path: &str, value
         let path = join(path, field.name);
         match (field.kind, values.get(field.name)) {
             (Kind::Bool, Some(Value::Bool(true))) if field.name.starts_with("insecure") => {
-                report.insecure(&path, format!("INSECURE: {}", meaning(&path)));
+                report.insecure(&path, meaning(&path));
             }
             (Kind::Section(inner), Some(Value::Object(values))) => switches(report, inner(), &path, values),
             (Kind::List(inner), Some(Value::Array(items))) => {
@@ -150,7 +168,7 @@ fn stray(report: &mut Report<'_>, option: &str, secret: &str) {
     );
 }
 
-fn password(report: &mut Report<'_>, option: &str, password: &str) {
+pub(super) fn password(report: &mut Report<'_>, option: &str, password: &str) {
     stray(report, option, password);
     // Without a password nobody gets in.
     if password.is_empty() {
@@ -169,8 +187,7 @@ fn password(report: &mut Report<'_>, option: &str, password: &str) {
 
 /// Turns warnings about open access into problems.
 fn refuse(report: &mut Report<'_>) {
-    let open: Vec<_> =
-        report.warnings.iter().filter(|warning| warning.level == Level::Insecure).cloned().collect();
+    let open: Vec<_> = report.warnings.extract_if(.., |warning| warning.level == Level::Insecure).collect();
     for warning in open {
         report.problem(&warning.option, format!("{} (refused, because `production` is on)", warning.text));
     }

@@ -1,7 +1,10 @@
 //! Rules that no single option can break by itself, and warnings about open access.
 
+mod callers;
 mod channels;
 mod codes;
+mod consumers;
+mod engines;
 mod exposure;
 mod origins;
 mod rates;
@@ -10,21 +13,23 @@ mod status;
 use super::catalogue::Section as _;
 use super::duration::Duration;
 use super::report::Report;
-use super::typed::{Config, Proxy, Token, TokenIssuer};
+use super::typed::{Config, HttpServer, Proxy, Shutdown, Tls, Token, TokenIssuer};
 use crate::regex::Regex;
 use serde_json::Value;
 
 /// Checks a whole configuration.
 pub(super) fn check(report: &mut Report<'_>, config: &Config) {
     server(report, config);
+    shutdown(report, &config.shutdown);
     client(report, config);
-    engines(report, config);
+    engines::check(report, config);
     channels::check(report, config);
     rpc(report, config);
-    consumers(report, config);
+    consumers::check(report, config);
     codes::check(report, config);
     prefixes(report, config);
     status::check(report, config);
+    callers::check(report, config);
     exposure::check(report, config);
 }
 
@@ -51,6 +56,116 @@ fn server(report: &mut Report<'_>, config: &Config) {
             );
         }
     }
+    tls(report, "http_server.tls", &http.tls);
+    tls(report, "http_server.internal_tls", &http.internal_tls);
+    if config.uni_grpc.enabled {
+        tls(report, "uni_grpc.tls", &config.uni_grpc.tls);
+    }
+    if config.grpc_api.enabled {
+        tls(report, "grpc_api.tls", &config.grpc_api.tls);
+    }
+    autocert(report, http);
+    http3(report, config);
+}
+
+/// HTTP/3, over which there is WebTransport alone.
+fn http3(report: &mut Report<'_>, config: &Config) {
+    let http = &config.http_server;
+    if config.webtransport.enabled {
+        if cfg!(not(feature = "webtransport")) {
+            let text = "this server was built without WebTransport: build it with the feature `webtransport`";
+            report.problem("webtransport.enabled", text);
+        }
+        if !http.http3.enabled {
+            report.problem("webtransport.enabled", "needs `http_server.http3.enabled`");
+        }
+    }
+    if !http.http3.enabled {
+        return;
+    }
+    if !http.tls.enabled && !http.tls_autocert.enabled {
+        let text = "needs TLS: `http_server.tls.enabled`, or `http_server.tls_autocert.enabled`";
+        report.problem("http_server.http3.enabled", text);
+    }
+    if http.address.starts_with("unix:") {
+        let text = "needs a UDP port: `http_server.address` cannot be a Unix socket";
+        report.problem("http_server.http3.enabled", text);
+    }
+    if !config.webtransport.enabled {
+        let text =
+            "has no effect: only WebTransport is served over HTTP/3, and `webtransport.enabled` is not set";
+        report.note("http_server.http3.enabled", text);
+    }
+}
+
+/// Certificates that are not given. Those that are given are read when the server starts.
+fn tls(report: &mut Report<'_>, path: &str, options: &Tls) {
+    if !options.enabled {
+        return;
+    }
+    for (name, pem) in [("cert_pem", &options.cert_pem), ("key_pem", &options.key_pem)] {
+        if pem.0.is_empty() {
+            let text = format!("must be set, because `{}` is true", report.key(&format!("{path}.enabled")));
+            report.problem(&format!("{path}.{name}"), text);
+        }
+    }
+    let client = [
+        ("server_ca_pem", !options.server_ca_pem.0.is_empty()),
+        ("insecure_skip_verify", options.insecure_skip_verify),
+        ("server_name", !options.server_name.is_empty()),
+    ];
+    for (name, _) in client.iter().filter(|(_, is_set)| *is_set) {
+        report.note(&format!("{path}.{name}"), "has no effect here: it is for connections to other servers");
+    }
+}
+
+fn autocert(report: &mut Report<'_>, http: &HttpServer) {
+    let acme = &http.tls_autocert;
+    if !acme.enabled {
+        return;
+    }
+    if cfg!(not(feature = "acme")) {
+        let text = "this server was built without ACME: build it with the feature `acme`";
+        report.problem("http_server.tls_autocert.enabled", text);
+    }
+    if http.h2c_external {
+        let text = "cannot be used together with `http_server.tls_autocert.enabled`";
+        report.problem("http_server.h2c_external", text);
+    }
+    if http.tls.enabled {
+        if http.tls.client_ca_pem.0.is_empty() {
+            let text = "has no effect: `http_server.tls_autocert.enabled` takes precedence";
+            report.note("http_server.tls.enabled", text);
+        } else {
+            // Going on without it would admit everybody.
+            let text = "cannot be used together with `http_server.tls_autocert.enabled`";
+            report.problem("http_server.tls.client_ca_pem", text);
+        }
+    }
+    if acme.host_whitelist.is_empty() {
+        let text = "empty: certificates are requested for any host that a client names. List the hosts of this server";
+        report.note("http_server.tls_autocert.host_whitelist", text);
+    }
+    if acme.cache_dir.is_empty() {
+        let text =
+            "empty: each start requests new certificates, of which an ACME server gives only a few a week";
+        report.note("http_server.tls_autocert.cache_dir", text);
+    }
+    if acme.eab_key_id.is_empty() != acme.eab_hmac_key.is_empty() {
+        let text = "`eab_key_id` and `eab_hmac_key` belong together";
+        report.problem("http_server.tls_autocert.eab_key_id", text);
+    }
+}
+
+/// Part of the timeout that a drain leaves to those that do not answer the close.
+fn shutdown(report: &mut Report<'_>, shutdown: &Shutdown) {
+    let drain = shutdown.drain_notice.get() + shutdown.drain_duration.get();
+    if !drain.is_zero() && drain >= shutdown.timeout.get() {
+        report.problem(
+            "shutdown.timeout",
+            "must be longer than `shutdown.drain_notice` and `shutdown.drain_duration` together",
+        );
+    }
 }
 
 fn client(report: &mut Report<'_>, config: &Config) {
@@ -60,7 +175,7 @@ fn client(report: &mut Report<'_>, config: &Config) {
         report.problem("client.pong_timeout", "must be shorter than `client.ping_interval`");
     }
     origins::check(report, client);
-    rates::check(report, &client.rate_limit);
+    rates::check(report, config);
     token(report, "client.token", &client.token);
     token(report, "client.subscription_token", &client.subscription_token.token);
     for (name, event) in [("connect", &client.proxy.connect), ("refresh", &client.proxy.refresh)] {
@@ -148,23 +263,6 @@ fn whole_seconds(report: &mut Report<'_>, option: &str, duration: Duration) {
     }
 }
 
-fn engines(report: &mut Report<'_>, config: &Config) {
-    let kinds = [
-        ("engine.type", true, &config.engine.r#type),
-        ("broker.type", config.broker.enabled, &config.broker.r#type),
-        ("presence_manager.type", config.presence_manager.enabled, &config.presence_manager.r#type),
-    ];
-    for (option, used, kind) in kinds {
-        // To go on in memory would lose messages between nodes without a word.
-        if used && kind != "memory" {
-            report.problem(option, format!("{kind:?} is not built yet; \"memory\" is the only one"));
-        }
-    }
-    if config.controller.enabled {
-        report.problem("controller.enabled", "controllers are not built yet");
-    }
-}
-
 fn rpc(report: &mut Report<'_>, config: &Config) {
     let known = proxies(report, config);
     let mut names = Vec::new();
@@ -198,6 +296,15 @@ fn proxies(report: &mut Report<'_>, config: &Config) -> Vec<String> {
     names
 }
 
+/// A proxy that an option switches on.
+fn needed(report: &mut Report<'_>, path: &str, options: &Proxy, switch: &str) {
+    if options.endpoint.is_empty() {
+        let text = format!("must be set, because `{}` is true", report.key(switch));
+        return report.problem_once(&format!("{path}.endpoint"), text);
+    }
+    proxy(report, path, options);
+}
+
 fn proxy(report: &mut Report<'_>, path: &str, proxy: &Proxy) {
     if proxy.endpoint.is_empty() {
         report.problem_once(&format!("{path}.endpoint"), "must be set, because the proxy is used");
@@ -210,24 +317,6 @@ fn proxy(report: &mut Report<'_>, path: &str, proxy: &Proxy) {
 fn proxy_name(report: &mut Report<'_>, option: &str, name: &str, known: &[String]) {
     if !name.is_empty() && !known.iter().any(|known| known == name) {
         report.problem(option, format!("there is no proxy {name:?} in `proxies`"));
-    }
-}
-
-fn consumers(report: &mut Report<'_>, config: &Config) {
-    let mut names: Vec<&str> = Vec::new();
-    for consumer in &config.consumers {
-        let option = format!("consumers[{}].name", consumer.name);
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if consumer.name.len() < 2 || !consumer.name.bytes().all(fits) {
-            report.problem(&option, "must be two or more letters, digits or `_`");
-        }
-        if names.contains(&consumer.name.as_str()) {
-            report.problem(&option, "this name is there twice");
-        }
-        if consumer.r#type.is_empty() {
-            report.problem(&format!("consumers[{}].type", consumer.name), "must be set");
-        }
-        names.push(&consumer.name);
     }
 }
 

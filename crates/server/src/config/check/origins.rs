@@ -1,6 +1,6 @@
 //! Origins of pages, and what comes with a request from one by itself.
 
-use crate::auth::origin::is_name;
+use crate::config::origin::is_name;
 use crate::config::report::Report;
 use crate::config::typed::Client;
 use globset::GlobBuilder;
@@ -12,7 +12,7 @@ pub(super) fn check(report: &mut Report<'_>, client: &Client) {
     token_from_request(report, client);
 }
 
-/// A browser sends a cookie for whichever page asks, so it must be said which pages those are.
+/// A browser sends a cookie for any page that asks, so the pages must be named.
 fn token_from_request(report: &mut Report<'_>, client: &Client) {
     let text =
         |name: &str, bad: fn(u8) -> bool| name.bytes().any(|byte| !byte.is_ascii_graphic() || bad(byte));

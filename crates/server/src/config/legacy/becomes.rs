@@ -152,7 +152,7 @@ const TOP: &[(&str, Becomes)] = &[
     ("connection_lifetime", Together(&["client.token.require_exp"])),
     ("consumers", Together(&["consumers"])),
     ("debug", Moved("debug.enabled")),
-    ("disable_client_protocol_v1", Gone("the first protocol is not spoken at all")),
+    ("disable_client_protocol_v1", Together(&["client.legacy"])),
     ("disallow_anonymous_connection_tokens", Moved("client.disallow_anonymous_connection_tokens")),
     ("emulation_handler_prefix", Moved("emulation.handler_prefix")),
     ("emulation_max_request_body_size", Moved("emulation.max_request_body_size")),
@@ -162,12 +162,7 @@ const TOP: &[(&str, Becomes)] = &[
     ("global_presence_ttl", Moved("engine.redis.presence_ttl")),
     ("global_redis_presence_user_mapping", Moved("engine.redis.presence_user_mapping")),
     ("gomaxprocs", Gone("`shards` sets the number of threads")),
-    (
-        "granular_proxy_mode",
-        Refused(
-            "this mode cannot be translated: remove it, name proxies in namespaces by `subscribe_proxy_name` and the like, switch each on by its `…_proxy_enabled`, and write those for connect and refresh to `client.proxy`",
-        ),
-    ),
+    ("granular_proxy_mode", Gone("proxies are named where they are used, as this mode did")),
     ("graphite", Moved("graphite.enabled")),
     ("graphite_host", Moved("graphite.host")),
     ("graphite_interval", Moved("graphite.interval")),
@@ -303,11 +298,11 @@ const TOP: &[(&str, Becomes)] = &[
         "skip_user_check_in_subscription_token",
         Gone("the user of a subscription token must be that of the connection"),
     ),
-    ("sockjs", Gone("there is no SockJS")),
-    ("sockjs_disable", Gone("there is no SockJS")),
-    ("sockjs_handler_prefix", Gone("there is no SockJS")),
-    ("sockjs_heartbeat_delay", Gone("there is no SockJS")),
-    ("sockjs_url", Gone("there is no SockJS")),
+    ("sockjs", Moved("sockjs.enabled")),
+    ("sockjs_disable", Together(&["sockjs.enabled"])),
+    ("sockjs_handler_prefix", Moved("sockjs.handler_prefix")),
+    ("sockjs_heartbeat_delay", Moved("sockjs.heartbeat_delay")),
+    ("sockjs_url", Moved("sockjs.url")),
     ("sse", Moved("sse.enabled")),
     ("sse_handler_prefix", Moved("sse.handler_prefix")),
     ("sse_max_request_body_size", Moved("sse.max_request_body_size")),
@@ -382,7 +377,7 @@ const TOP: &[(&str, Becomes)] = &[
     ("uni_websocket_write_buffer_size", Moved("uni_websocket.write_buffer_size")),
     ("uni_websocket_write_timeout", Moved("uni_websocket.write_timeout")),
     ("usage_stats_disable", Moved("usage_stats.disabled")),
-    ("use_client_protocol_v1_by_default", Gone("the first protocol is not spoken at all")),
+    ("use_client_protocol_v1_by_default", Gone("the first command of a connection tells its protocol")),
     ("use_unlimited_history_by_default", Gone("a call without a limit reads no publications")),
     ("user_channel_boundary", Moved("channel.user_boundary")),
     ("user_channel_separator", Moved("channel.user_separator")),
@@ -498,7 +493,7 @@ impl Becomes {
         }
     }
 
-    /// The reason why unknown option.
+    /// The reason why no option took the place of a key.
     pub(super) const fn reason(self) -> Option<&'static str> {
         match self {
             Gone(reason) | Refused(reason) => Some(reason),

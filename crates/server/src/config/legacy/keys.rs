@@ -123,12 +123,21 @@ pub(super) struct Key {
     pub(super) takes: Takes,
 }
 
+/// A default that was another than that of v6.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FormerDefault {
+    pub(super) key: &'static str,
+    pub(super) versions: Versions,
+    /// The value, as v6 writes it.
+    pub(super) value: &'static str,
+}
+
 /// The keys of versions before 6 by their full names, as in `keys.txt`.
 pub(super) fn all() -> &'static BTreeMap<&'static str, Key> {
     static KEYS: OnceLock<BTreeMap<&'static str, Key>> = OnceLock::new();
     KEYS.get_or_init(|| {
         let mut keys = BTreeMap::new();
-        for (name, line) in lines().filter_map(read) {
+        for (name, line, _) in lines().filter_map(read) {
             let key =
                 keys.entry(name).or_insert(Key { versions: Versions::NONE, flag: Versions::NONE, ..line });
             key.versions = key.versions.or(line.versions);
@@ -140,6 +149,14 @@ pub(super) fn all() -> &'static BTreeMap<&'static str, Key> {
     })
 }
 
+/// The defaults that were others than those of v6.
+pub(super) fn defaults() -> impl Iterator<Item = FormerDefault> {
+    let default = |(key, line, value): (_, Key, Option<_>)| {
+        value.map(|value| FormerDefault { key, versions: line.versions, value })
+    };
+    lines().filter_map(read).filter_map(default)
+}
+
 /// The key of a full name.
 pub(super) fn find(name: &str) -> Option<Key> {
     all().get(name).copied()
@@ -149,14 +166,17 @@ fn lines() -> impl Iterator<Item = &'static str> {
     include_str!("keys.txt").lines().filter(|line| !line.starts_with('#'))
 }
 
-fn read(line: &'static str) -> Option<(&'static str, Key)> {
+fn read(line: &'static str) -> Option<(&'static str, Key, Option<&'static str>)> {
     let mut words = line.split_whitespace();
     let (name, versions, takes) = (words.next()?, Versions::parse(words.next()?)?, words.next()?);
-    let flag = match words.next() {
-        Some("flag") => Versions::parse(words.next()?)?,
-        Some(_) => return None,
-        None => Versions::NONE,
-    };
+    let (mut flag, mut default) = (Versions::NONE, None);
+    while let Some(word) = words.next() {
+        match word {
+            "flag" => flag = Versions::parse(words.next()?)?,
+            "default" => default = Some(words.next()?),
+            _ => return None,
+        }
+    }
     let takes = match takes {
         "bool" => Takes::Bool,
         "int" => Takes::Int,
@@ -170,7 +190,7 @@ fn read(line: &'static str) -> Option<(&'static str, Key)> {
         _ => return None,
     };
     let seconds = if takes == Takes::Seconds { versions } else { Versions::NONE };
-    Some((name, Key { versions, seconds, flag, takes }))
+    Some((name, Key { versions, seconds, flag, takes }, default))
 }
 
 #[cfg(test)]

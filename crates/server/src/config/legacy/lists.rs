@@ -120,8 +120,9 @@ impl Translation<'_, '_> {
         if key != "rpc_proxy_name" {
             item.insert(key.to_owned(), value);
         } else if self.granular {
+            let named = value.as_str().is_some_and(|name| !name.is_empty());
             self.option(place, key, "proxy_name", value, item);
-            item.insert("proxy_enabled".to_owned(), Value::Bool(true));
+            item.insert("proxy_enabled".to_owned(), Value::Bool(named));
         } else {
             let text = "has no effect without `granular_proxy_mode`; since v6 it is called `proxy_name`";
             self.report.note(&format!("{place}.{key}"), text);

@@ -2,9 +2,11 @@
 
 mod becomes;
 mod channels;
+mod defaults;
 mod keys;
 mod lists;
 mod meaning;
+mod proxies;
 mod today;
 mod versions;
 
@@ -42,6 +44,7 @@ pub(super) fn translate(
         set_by: Vec::new(),
         proxies: Vec::new(),
         granular: false,
+        named: Vec::new(),
     };
     Ok((file.run(tree), true))
 }
@@ -59,6 +62,8 @@ struct Translation<'r, 'v> {
     proxies: Vec<&'static str>,
     /// The file turns `granular_proxy_mode` on.
     granular: bool,
+    /// Proxies that it then names at the top: key, section of the option, name.
+    named: Vec<(String, &'static str, Value)>,
 }
 
 impl Translation<'_, '_> {
@@ -82,11 +87,17 @@ impl Translation<'_, '_> {
                 _ if self.is_channel_option(&name) => {
                     without_namespace.insert(name, value);
                 }
+                _ if self.granular && proxies::is_of_defaults(&name) => {
+                    self.report.note(&name, "has no effect beside `granular_proxy_mode`");
+                }
                 Some(Becomes::Moved(path)) => self.moved(&name, path, value),
                 Some(Becomes::Tls(object, option)) => self.moved(&name, &format!("{object}.{option}"), value),
                 Some(Becomes::Endpoint(path, enabled)) => self.endpoint(&name, path, enabled, value),
                 Some(Becomes::EachProxy(option)) => each_proxy.push((name, option, value)),
-                Some(Becomes::Granular(path)) => self.granular_proxy(&name, path, key.versions),
+                Some(Becomes::Granular(path)) if self.granular => self.named.push((name, path, value)),
+                Some(Becomes::Granular(_)) => {
+                    self.gone(&name, key.versions, "has no effect without `granular_proxy_mode`");
+                }
                 Some(Becomes::Gone(reason)) => self.gone(&name, key.versions, reason),
                 Some(Becomes::Refused(reason)) => self.refused(&name, key.versions, reason, &value),
                 Some(Becomes::Together(_) | Becomes::Channel(_)) => {
@@ -101,7 +112,9 @@ impl Translation<'_, '_> {
         let namespaces = together.remove("namespaces");
         self.together(together);
         self.each_proxy(each_proxy);
+        self.named_at_top();
         self.channels(without_namespace, namespaces);
+        self.defaults();
         self.tree
     }
 
@@ -152,14 +165,6 @@ impl Translation<'_, '_> {
             return self.report.note(name, format!("removed in v{}; it is switched off", versions.next()));
         }
         self.report.problem(name, format!("removed in v{}: {reason}", versions.next()));
-    }
-
-    fn granular_proxy(&mut self, name: &str, path: &str, versions: Versions) {
-        let text = match self.granular {
-            true => format!("write the proxy of this name to `{path}`"),
-            false => "has no effect without `granular_proxy_mode`".to_owned(),
-        };
-        self.report.note(name, format!("removed in v{}: {text}", versions.next()));
     }
 
     /// Puts the value of an old key where it belongs.
@@ -288,6 +293,14 @@ impl Translation<'_, '_> {
         if let Some(streams) = keys.remove("redis_streams") {
             let lists = !meaning::on(&streams);
             self.moved("redis_streams", "engine.redis.history_use_lists", Value::Bool(lists));
+        }
+        if let Some(disable) = keys.remove("sockjs_disable") {
+            let enabled = !meaning::on(&disable);
+            self.moved("sockjs_disable", "sockjs.enabled", Value::Bool(enabled));
+        }
+        if let Some(disable) = keys.remove("disable_client_protocol_v1") {
+            let legacy = !meaning::on(&disable);
+            self.moved("disable_client_protocol_v1", "client.legacy", Value::Bool(legacy));
         }
         for name in ["history_meta_ttl", "websocket_ping_interval"] {
             let Some(value) = keys.remove(name) else { continue };

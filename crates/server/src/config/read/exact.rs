@@ -1,23 +1,30 @@
 //! Trees that hold what the text says: no name of a JSON object is lost to a later one, and no YAML scalar is changed
 //! by being read as a number.
 
+use crate::config::normalise::join;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// A tree in which each object has each name once. `serde_json` alone would keep the last.
-pub(super) struct Unique(pub(super) Value);
+/// Reads a tree and collects the names that an object has more than once. `serde_json` alone would keep the last value
+/// of such a name and say nothing; here the first is kept.
+pub(super) struct Unique<'a> {
+    /// Name of the part of the tree that is read.
+    pub(super) path: String,
+    /// The full name of each that is there again.
+    pub(super) repeated: &'a mut Vec<String>,
+}
 
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueVisitor).map(Self)
+impl<'de> DeserializeSeed<'de> for Unique<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
+impl<'de> Visitor<'de> for Unique<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,20 +61,25 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Unique(item)) = items.next_element()? {
+        loop {
+            let path = format!("{}[{}]", self.path, list.len());
+            let inner = Unique { path, repeated: &mut *self.repeated };
+            let Some(item) = items.next_element_seed(inner)? else { return Ok(Value::Array(list)) };
             list.push(item);
         }
-        Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
+            let path = join(&self.path, &name);
             if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("`{name}` is set twice in one object")));
+                entries.next_value::<IgnoredAny>()?;
+                self.repeated.push(path);
+            } else {
+                let inner = Unique { path, repeated: &mut *self.repeated };
+                object.insert(name, entries.next_value_seed(inner)?);
             }
-            let Unique(value) = entries.next_value()?;
-            object.insert(name, value);
         }
         Ok(Value::Object(object))
     }

@@ -59,7 +59,7 @@ impl Format {
     /// The format that a file's extension names.
     ///
     /// # Errors
-    /// The extension is none of the four.
+    /// The extension is not one of the four.
     pub fn of(path: &Path) -> Result<Self, ReadError> {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         match extension.to_ascii_lowercase().as_str() {
@@ -79,12 +79,7 @@ impl Format {
             Self::Json => json(text)?,
             Self::Yaml if text.trim().is_empty() => Value::Object(Map::new()),
             Self::Yaml => yaml(text)?,
-            Self::Toml => toml::from_str(text).map_err(|error: toml::de::Error| {
-                let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-                let line = before.matches('\n').count() + 1;
-                let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-                at("the text is malformed or a key is there twice", line, column)
-            })?,
+            Self::Toml => toml::from_str(text).map_err(|error| toml_error(text, &error))?,
         };
         match tree {
             Value::Object(tree) => Ok(tree),
@@ -111,16 +106,37 @@ pub(super) fn file(path: &Path) -> Result<Option<Map<String, Value>>, ReadError>
 }
 
 fn json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map(|Unique(tree)| tree).map_err(|error| {
-        let said = error.to_string();
+    let mut repeated = Vec::new();
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let tree = Unique { path: String::new(), repeated: &mut repeated }.deserialize(&mut reader);
+    let tree = tree.and_then(|tree| reader.end().map(|()| tree)).map_err(|error| {
         let what = match error.classify() {
             serde_json::error::Category::Eof => "the text ends too early",
-            // The one thing that is wrong with a tree. It names a key, and no value.
-            serde_json::error::Category::Data => said.split(" at line ").next().unwrap_or_default(),
             _ => "unexpected character or value",
         };
         at(what, error.line(), error.column())
-    })
+    })?;
+    if repeated.is_empty() { Ok(tree) } else { Err(twice(&repeated)) }
+}
+
+/// Names keys, and no value.
+fn twice(keys: &[String]) -> String {
+    let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    match quoted.as_slice() {
+        [one] => format!("{one} is set twice: keep one"),
+        all => format!("{} are set twice: keep one of each", all.join(", ")),
+    }
+}
+
+fn toml_error(text: &str, error: &toml::de::Error) -> String {
+    let span = error.span().unwrap_or_default();
+    let before = text.get(..span.start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    // The text of another error may be a value.
+    let key = text.get(span).filter(|_| error.message().starts_with("duplicate key"));
+    let what = key.map(|key| twice(&[key.trim().to_owned()]));
+    at(what.as_deref().unwrap_or("the text is malformed"), line, column)
 }
 
 fn yaml(text: &str) -> Result<Value, String> {
@@ -135,14 +151,15 @@ fn yaml(text: &str) -> Result<Value, String> {
 fn yaml_error(error: serde_saphyr::Error) -> String {
     let what = match error.without_snippet() {
         serde_saphyr::Error::MultipleDocuments { .. } => {
-            "a second document begins here (`---`): a configuration is one document"
+            "a second document begins here (`---`): a configuration is one document".to_owned()
         }
-        serde_saphyr::Error::DuplicateMappingKey { .. } => "a key is set twice",
-        _ => "the text is malformed",
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => twice(std::slice::from_ref(key)),
+        serde_saphyr::Error::DuplicateMappingKey { .. } => "a key is set twice".to_owned(),
+        _ => "the text is malformed".to_owned(),
     };
     match error.location() {
-        Some(place) => at(what, place.line() as usize, place.column() as usize),
-        None => what.to_owned(),
+        Some(place) => at(&what, place.line() as usize, place.column() as usize),
+        None => what,
     }
 }
 

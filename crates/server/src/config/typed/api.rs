@@ -1,7 +1,7 @@
 //! `http_api` and `grpc_api`: the server API.
 
 use super::Tls;
-use crate::config::catalogue::options;
+use crate::config::catalogue::{Pem, options};
 use crate::secret::Secret;
 
 options! {
@@ -21,6 +21,8 @@ options! {
         insecure: bool;
         /// Rejects keys in the query string, which may end up in logs of proxies.
         disable_query_key: bool => ours;
+        /// JSON Web Tokens in place of keys.
+        jwks: ApiJwks => ours;
     }
 
     /// gRPC server API.
@@ -41,5 +43,39 @@ options! {
         reflection: bool;
         /// Maximum message size in bytes; 0 means 4 MiB.
         max_receive_message_size: u32;
+        /// JSON Web Tokens in place of keys.
+        jwks: ApiJwks => ours;
+    }
+
+    /// Key of callers of the server API, with what it allows.
+    pub struct ApiKey {
+        /// Name in logs and metrics. Entries of one name are keys of one caller, such as the old and the new one.
+        name: String;
+        /// The key.
+        key: Secret;
+        /// Methods that it allows; empty means all.
+        methods: Vec<String>;
+        /// Channels that it allows them for, by name or by the start of a name with a `*` behind it; empty means all.
+        channels: Vec<String>;
+        /// Calls per second for all keys of the name; 0 means no limit.
+        rate_limit: u32;
+        /// Last second of validity, in Unix seconds; 0 means no end.
+        valid_until: i64;
+    }
+
+    /// Tokens of callers of the server API, in the header `Authorization: Bearer`.
+    pub struct ApiJwks {
+        /// Accepts tokens.
+        enabled: bool;
+        /// URL of the key set.
+        endpoint: String;
+        /// Audience that tokens must have; empty means any.
+        audience: String;
+        /// Issuer that tokens must have; empty means any.
+        issuer: String;
+        /// Scope that tokens must have; empty means none.
+        scope: String;
+        /// Certificate authorities for the key set's server, in PEM; empty means those of the system.
+        server_ca_pem: Pem;
     }
 }

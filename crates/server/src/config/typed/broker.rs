@@ -1,41 +1,69 @@
 //! Engine, broker, presence manager, map broker and controller.
 
-use super::{RedisBroker, RedisEngine, RedisMapBroker, RedisPresenceManager, Tls};
+use super::{Redis, RedisBroker, RedisEngine, RedisMapBroker, RedisPresenceManager, Tls};
 use crate::config::catalogue::options;
 use crate::config::duration::Duration;
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 
 options! {
-    /// Broker and presence manager in one.
+    /// Broker, presence manager and controller in one.
     pub struct Engine {
-        /// Engine type.
-        r#type: String = "memory" => one_of(&["memory", "redis"]);
-        /// Redis connection.
-        redis: RedisEngine => planned;
+        /// Type of the engine for publications, presence and messages between nodes: `memory` serves one node; `redis`, `nats` (with
+        /// JetStream) and `postgres` serve any number of nodes.
+        r#type: String = "memory" => one_of(&["memory", "redis", "nats", "postgres"]);
+        /// Redis or Valkey.
+        redis: RedisEngine;
+        /// NATS with JetStream.
+        nats: NatsEngine => ours;
+        /// PostgreSQL.
+        postgres: PostgresEngine => ours;
     }
 
     /// Message broker.
     pub struct Broker {
         /// Uses this broker instead of the engine's.
         enabled: bool;
+        /// Broker type: `nats` delivers without history, `jetstream` keeps history in NATS.
+        r#type: String = "memory"
+            => one_of(&["memory", "nats", "jetstream", "redis", "redisnats", "postgres"]);
+        /// Broker options.
+        #[serde(flatten)]
+        options: BrokerOptions;
+    }
+
+    /// A broker for the namespaces that name it in `broker_name`.
+    pub struct NamedBroker {
+        /// Name.
+        name: String;
+        /// Uses this broker.
+        enabled: bool;
         /// Broker type.
-        r#type: String = "memory" => one_of(&["memory", "nats", "redis", "redisnats", "postgres"]);
-        /// Redis connection.
-        redis: RedisBroker => planned;
-        /// NATS broker.
-        nats: NatsBroker => planned;
+        r#type: String => one_of(&["redis", "nats", "jetstream", "postgres"]);
+        /// Broker options.
+        #[serde(flatten)]
+        options: BrokerOptions;
+    }
+
+    /// Options of brokers by type.
+    pub struct BrokerOptions {
+        /// Redis or Valkey.
+        redis: RedisBroker;
+        /// NATS without history.
+        nats: NatsBroker;
+        /// NATS with history in JetStream.
+        jetstream: JetStreamBroker => ours;
         /// PostgreSQL.
-        postgres: PostgresBroker => planned since("6.8.0");
+        postgres: PostgresBroker => since("6.8.0");
         /// History in Redis, delivery by NATS.
         redisnats: RedisNatsBroker => planned;
     }
 
-    /// NATS broker.
-    pub struct NatsBroker {
-        /// Subject prefix.
+    /// Connection to NATS.
+    pub struct NatsConnection {
+        /// Prefix of subjects, streams and buckets.
         prefix: String = "centrifugo";
-        /// Server URL. It may contain a password and is treated as a secret.
+        /// Server URLs, separated by commas. They may contain passwords and are treated as secrets.
         url: Secret = "nats://localhost:4222";
         /// Connect timeout.
         dial_timeout: Duration = Duration::secs(1);
@@ -43,10 +71,50 @@ options! {
         write_timeout: Duration = Duration::secs(1);
         /// TLS.
         tls: Tls;
+    }
+
+    /// NATS broker.
+    pub struct NatsBroker {
+        /// Connection.
+        #[serde(flatten)]
+        connection: NatsConnection;
         /// Allows subscriptions to subject patterns.
         allow_wildcards: bool;
         /// Raw mode, for messages of other programs.
         raw_mode: NatsRawMode => since("5.4.0");
+    }
+
+    /// NATS with history in JetStream (NATS 2.11 and later).
+    pub struct JetStreamBroker {
+        /// Connection.
+        #[serde(flatten)]
+        connection: NatsConnection;
+        /// Number of streams that channels are distributed over. It must be the same on every node, and stay.
+        num_streams: u16 = 4u16 => between(1, 256);
+        /// Copies of each stream in a cluster of NATS servers, 1 to 5.
+        replicas: u8 = 1u8 => between(1, 5);
+        /// Keeps history in the memory of the NATS servers instead of on disk.
+        in_memory: bool;
+    }
+
+    /// Presence in NATS.
+    pub struct NatsPresence {
+        /// Connection.
+        #[serde(flatten)]
+        connection: NatsConnection;
+        /// Lifetime of a presence entry that is not refreshed.
+        presence_ttl: Duration = Duration::secs(60);
+        /// Copies of the bucket in a cluster of NATS servers, 1 to 5.
+        replicas: u8 = 1u8 => between(1, 5);
+    }
+
+    /// NATS with JetStream as the whole engine.
+    pub struct NatsEngine {
+        /// Broker options.
+        #[serde(flatten)]
+        broker: JetStreamBroker;
+        /// Lifetime of a presence entry that is not refreshed.
+        presence_ttl: Duration = Duration::secs(60);
     }
 
     /// Raw mode, for messages of other programs.
@@ -116,14 +184,63 @@ options! {
         batch_size: u32 = 1000u32;
     }
 
+    /// Presence in PostgreSQL.
+    pub struct PostgresPresence {
+        /// Connection string. It may contain a password and is treated as a secret.
+        dsn: Secret;
+        /// TLS.
+        tls: Tls;
+        /// Maximum number of connections.
+        pool_size: u32 = 8u32 => between(1, 1_000);
+        /// Table prefix.
+        table_prefix: String = "cf";
+        /// Skips the creation of tables.
+        skip_schema_init: bool;
+        /// Lifetime of a presence entry that is not refreshed.
+        presence_ttl: Duration = Duration::secs(60);
+    }
+
+    /// PostgreSQL as the whole engine.
+    pub struct PostgresEngine {
+        /// Storage options.
+        #[serde(flatten)]
+        store: PostgresStore;
+        /// Lifetime of a presence entry that is not refreshed.
+        presence_ttl: Duration = Duration::secs(60);
+    }
+
     /// Presence manager.
     pub struct PresenceManager {
         /// Uses this presence manager instead of the engine's.
         enabled: bool;
         /// Presence manager type.
-        r#type: String = "memory" => one_of(&["memory", "redis"]);
-        /// Redis connection.
-        redis: RedisPresenceManager => planned;
+        r#type: String = "memory" => one_of(&["memory", "redis", "nats", "postgres"]);
+        /// Presence options.
+        #[serde(flatten)]
+        options: PresenceOptions;
+    }
+
+    /// A presence manager for the namespaces that name it in `presence_manager_name`.
+    pub struct NamedPresenceManager {
+        /// Name.
+        name: String;
+        /// Uses this presence manager.
+        enabled: bool;
+        /// Presence manager type.
+        r#type: String => one_of(&["redis", "nats", "postgres"]);
+        /// Presence options.
+        #[serde(flatten)]
+        options: PresenceOptions;
+    }
+
+    /// Options of presence managers by type.
+    pub struct PresenceOptions {
+        /// Redis or Valkey.
+        redis: RedisPresenceManager;
+        /// NATS.
+        nats: NatsPresence => ours;
+        /// PostgreSQL.
+        postgres: PostgresPresence => ours;
     }
 
     /// Broker of map subscriptions.
@@ -149,8 +266,12 @@ options! {
     pub struct Controller {
         /// Uses this controller instead of the engine's.
         enabled: bool;
-        /// Controller type.
-        r#type: String => one_of(&["", "postgres"]);
+        /// Controller type; empty means that of the broker.
+        r#type: String => one_of(&["", "redis", "nats", "postgres"]);
+        /// Redis or Valkey.
+        redis: Redis => ours;
+        /// NATS.
+        nats: NatsConnection => ours;
         /// PostgreSQL.
         postgres: PostgresController;
     }

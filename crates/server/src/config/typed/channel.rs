@@ -57,7 +57,7 @@ options! {
     /// Channels.
     pub struct Channel {
         /// Channel events that are sent to the application backend.
-        proxy: ChannelProxy => planned;
+        proxy: ChannelProxy;
         /// Options of channels without a namespace.
         without_namespace: ChannelOptions;
         /// Namespaces.
@@ -91,11 +91,11 @@ options! {
         /// Subscribe stream proxy, which feeds the subscription.
         subscribe_stream: Proxy => since("5.1.0");
         /// Map publish proxy.
-        map_publish: Proxy => since("6.8.0");
+        map_publish: Proxy => planned since("6.8.0");
         /// Map remove proxy.
-        map_remove: Proxy => since("6.8.0");
+        map_remove: Proxy => planned since("6.8.0");
         /// Shared poll refresh proxy.
-        shared_poll_refresh: Proxy => since("6.8.0");
+        shared_poll_refresh: Proxy => planned since("6.8.0");
     }
 
     /// Channel namespace.
@@ -111,6 +111,10 @@ options! {
 
     /// Options of channels.
     pub struct ChannelOptions {
+        /// Name of an entry of `brokers` that delivers and stores publications; empty means the server's broker.
+        broker_name: String;
+        /// Name of an entry of `presence_managers` that keeps presence; empty means the server's presence manager.
+        presence_manager_name: String;
         /// Enables presence.
         presence: bool;
         /// Enables join and leave events.
@@ -174,23 +178,23 @@ options! {
         /// Required format of publications; empty means `channel.publication_data_format`.
         publication_data_format: PublicationFormat => since("6.5.2");
         /// Enables the subscribe proxy.
-        subscribe_proxy_enabled: bool => essential since("2.6.0");
+        subscribe_proxy_enabled: bool => since("2.6.0");
         /// Name of the subscribe proxy.
         subscribe_proxy_name: String = "default" => since("3.1.0");
         /// Enables the publish proxy.
-        publish_proxy_enabled: bool => essential since("2.6.0");
+        publish_proxy_enabled: bool => since("2.6.0");
         /// Name of the publish proxy.
         publish_proxy_name: String = "default" => since("3.1.0");
         /// Enables the subscription refresh proxy.
-        sub_refresh_proxy_enabled: bool => essential since("4.1.1");
+        sub_refresh_proxy_enabled: bool => since("4.1.1");
         /// Name of the subscription refresh proxy.
         sub_refresh_proxy_name: String = "default" => since("4.1.1");
         /// Enables the subscribe stream proxy.
-        subscribe_stream_proxy_enabled: bool => essential since("5.1.0");
+        subscribe_stream_proxy_enabled: bool => since("5.1.0");
         /// Name of the subscribe stream proxy.
         subscribe_stream_proxy_name: String = "default" => since("5.1.0");
         /// Sends publications of the subscriber to the stream.
-        subscribe_stream_proxy_bidirectional: bool => planned since("5.1.0");
+        subscribe_stream_proxy_bidirectional: bool => since("5.1.0");
         /// Subscription type; empty means `stream`.
         subscription_type: SubscriptionType => since("6.8.0");
         /// Map channel options.

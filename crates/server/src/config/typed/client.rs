@@ -42,7 +42,7 @@ options! {
         /// Interval between presence updates and expiry checks.
         presence_update_interval: Duration = Duration::secs(27);
         /// Maximum number of commands of a connection that are handled concurrently.
-        concurrency: u32 => planned since("2.8.0");
+        concurrency: u32 => since("2.8.0");
         /// Interval between checks of a subscription's position against the broker.
         channel_position_check_delay: Duration = Duration::secs(40) => since("3.0.0");
         /// Maximum time lag of a subscription before its position counts as lost.
@@ -53,6 +53,8 @@ options! {
         user_connection_limit: u32;
         /// Maximum number of new connections per second and node; 0 means no limit.
         connection_rate_limit: u32 => since("4.1.1");
+        /// Maximum time that a connection waits for its turn under `connection_rate_limit`; 0 refuses it at once (503).
+        connection_rate_wait: Duration => ours;
         /// Maximum number of connections per IPv4 address or IPv6 /64 network; 0 means no limit.
         ip_connection_limit: u32 => ours;
         /// Maximum number of new connections per second and address; 0 means no limit.
@@ -65,6 +67,8 @@ options! {
         overload: ClientOverload => ours;
         /// Rate limits of connections and users.
         rate_limit: ClientRateLimit => ours;
+        /// Accepts clients that speak protocol version 1, as SDKs of 2018 to 2022 do.
+        legacy: bool = true => ours;
         /// Includes the server time in connect replies.
         connect_include_server_time: bool => since("5.4.0");
         /// Maximum number of publications in a history reply.
@@ -84,7 +88,7 @@ options! {
         /// Personal channel of each user.
         subscribe_to_user_personal_channel: PersonalChannel;
         /// Disconnect codes for failed connects of unidirectional clients.
-        connect_code_to_unidirectional_disconnect: ConnectCodeToDisconnect => planned;
+        connect_code_to_unidirectional_disconnect: ConnectCodeToDisconnect;
     }
 
     /// Rate limits of connections and users.
@@ -125,23 +129,41 @@ options! {
         /// Commands without a limit of their own, together.
         default: RateLimit;
         /// Subscribe commands.
-        subscribe: RateLimit;
+        subscribe: ChannelRateLimit;
         /// Unsubscribe commands.
-        unsubscribe: RateLimit;
+        unsubscribe: ChannelRateLimit;
         /// Publish commands.
-        publish: RateLimit;
+        publish: ChannelRateLimit;
         /// History commands.
-        history: RateLimit;
+        history: ChannelRateLimit;
         /// Presence commands.
-        presence: RateLimit;
+        presence: ChannelRateLimit;
         /// Presence stats commands.
-        presence_stats: RateLimit;
+        presence_stats: ChannelRateLimit;
         /// Refresh commands.
         refresh: RateLimit;
         /// Subscription refresh commands.
-        sub_refresh: RateLimit;
+        sub_refresh: ChannelRateLimit;
         /// RPC commands.
         rpc: RpcRateLimit;
+    }
+
+    /// Limits of commands about a channel.
+    pub struct ChannelRateLimit {
+        /// Commands about any channel.
+        #[serde(flatten)]
+        base: RateLimit;
+        /// Namespaces with limits of their own, in place of those above.
+        namespace_overrides: Vec<NamespaceRateLimit>;
+    }
+
+    /// Rate limit of commands about channels of a namespace.
+    pub struct NamespaceRateLimit {
+        /// Name of the namespace.
+        namespace: String;
+        /// Its limit.
+        #[serde(flatten)]
+        limit: RateLimit;
     }
 
     /// Limits of RPC commands.
@@ -181,15 +203,17 @@ options! {
     /// Connection events that are sent to the application backend.
     pub struct ClientProxy {
         /// Connect proxy, for clients without a token.
-        connect: ClientEventProxy => planned;
+        connect: ClientEventProxy;
         /// Refresh proxy, for expiring connections.
-        refresh: ClientEventProxy => planned;
+        refresh: ClientEventProxy;
     }
 
     /// Proxy of an event.
     pub struct ClientEventProxy {
         /// Enables the proxy.
         enabled: bool;
+        /// Maximum number of requests per second; further ones wait, or are refused with error 100 if that exceeds the timeout; 0 means no limit.
+        rate_limit: u32 => ours;
         /// Proxy options.
         #[serde(flatten)]
         proxy: Proxy;
@@ -225,11 +249,11 @@ options! {
         hmac_previous_secret_key: Secret => since("6.6.1");
         /// Time until which the previous key is accepted, in Unix seconds; 0 means no end.
         hmac_previous_secret_key_valid_until: i64 => since("6.6.1");
-        /// Public key of RS256, RS384 and RS512, in PEM.
+        /// Public key of RS256, RS384 and RS512: PEM, its base64, or a path.
         rsa_public_key: String => since("2.3.0");
-        /// Public key of ES256, ES384 and ES512, in PEM.
+        /// Public key of ES256, ES384 and ES512: PEM, its base64, or a path.
         ecdsa_public_key: String => since("2.8.2");
-        /// Public key of EdDSA, in PEM.
+        /// Public key of EdDSA: PEM, its base64, or a path.
         ed25519_public_key: String => ours;
         /// Further keys for a rotation, each with an optional period of validity.
         keys: Vec<TokenKey> => ours;
@@ -273,7 +297,7 @@ options! {
     pub struct TokenKey {
         /// Type of key.
         r#type: String => one_of(&["hmac", "rsa", "ecdsa", "ed25519"]);
-        /// Secret, or public key in PEM.
+        /// Secret, or public key: PEM, its base64, or a path.
         key: Secret;
         /// Start of validity, in Unix seconds; 0 means no start.
         valid_from: i64;
@@ -338,5 +362,20 @@ options! {
         code: u32;
         /// Reason, in ASCII, at most 123 bytes.
         reason: String;
+    }
+}
+
+impl CommandRateLimit {
+    /// Limits of commands about a channel, by option.
+    pub(crate) const fn of_channels(&self) -> [(&'static str, &ChannelRateLimit); 7] {
+        [
+            ("subscribe", &self.subscribe),
+            ("unsubscribe", &self.unsubscribe),
+            ("publish", &self.publish),
+            ("history", &self.history),
+            ("presence", &self.presence),
+            ("presence_stats", &self.presence_stats),
+            ("sub_refresh", &self.sub_refresh),
+        ]
     }
 }

@@ -19,17 +19,17 @@ options! {
         /// PostgreSQL.
         postgresql: PostgresConsumer;
         /// Kafka.
-        kafka: KafkaConsumer;
+        kafka: KafkaConsumer => planned;
         /// NATS JetStream.
         nats_jetstream: NatsConsumer => since("6.2.0");
         /// Redis Streams.
         redis_stream: RedisConsumer => since("6.2.0");
         /// Google Pub/Sub.
-        google_pub_sub: GoogleConsumer => since("6.2.0");
+        google_pub_sub: GoogleConsumer => planned since("6.2.0");
         /// AWS SQS.
-        aws_sqs: SqsConsumer => since("6.2.0");
+        aws_sqs: SqsConsumer => planned since("6.2.0");
         /// Azure Service Bus.
-        azure_service_bus: AzureConsumer => since("6.2.0");
+        azure_service_bus: AzureConsumer => planned since("6.2.0");
     }
 
     /// PostgreSQL outbox table.
@@ -115,7 +115,7 @@ options! {
         /// Server URL. It may contain a password and is treated as a secret.
         url: Secret = "nats://127.0.0.1:4222";
         /// Path of a credentials file.
-        credentials_file: String;
+        credentials_file: String => essential;
         /// User name.
         username: String;
         /// Password.
@@ -131,7 +131,7 @@ options! {
         /// Name of the durable consumer.
         durable_consumer_name: String;
         /// Deliver policy: position to start from.
-        deliver_policy: String = "new";
+        deliver_policy: String = "new" => one_of(&["new", "all"]);
         /// Maximum number of unacknowledged messages.
         max_ack_pending: u32 = 100u32;
         /// Header with the API method.

@@ -37,16 +37,20 @@ options! {
         http_server: HttpServer;
         /// Log destination and level.
         log: Log;
-        /// Engine: broker and presence manager in one.
+        /// Engine: broker, presence manager and controller in one.
         engine: Engine;
         /// Message broker, if separate from the engine.
         broker: Broker;
         /// Presence manager, if separate from the engine.
         presence_manager: PresenceManager;
+        /// Brokers for single namespaces: see `broker_name`.
+        brokers: Vec<NamedBroker>;
+        /// Presence managers for single namespaces: see `presence_manager_name`.
+        presence_managers: Vec<NamedPresenceManager>;
         /// Broker of map subscriptions.
         map_broker: MapBroker => planned since("6.8.0");
         /// Controller for communication between nodes, if separate from the engine.
-        controller: Controller => planned since("6.8.0");
+        controller: Controller => since("6.8.0");
         /// Keys and limits of shared poll subscriptions.
         shared_poll: SharedPoll => planned since("6.8.0");
         /// Client connections: origins, tokens, limits, timers.
@@ -56,31 +60,35 @@ options! {
         /// RPC calls from clients.
         rpc: Rpc;
         /// Named proxies for namespaces.
-        proxies: Vec<NamedProxy> => planned;
+        proxies: Vec<NamedProxy>;
         /// HTTP server API.
         http_api: HttpApi;
         /// gRPC server API.
-        grpc_api: GrpcApi => planned;
+        grpc_api: GrpcApi;
+        /// Keys of callers of the server API over HTTP and gRPC, each with what it allows.
+        api_keys: Vec<ApiKey> => ours;
         /// Consumers: API calls from queues.
-        consumers: Vec<Consumer> => planned since("5.2.0");
+        consumers: Vec<Consumer> => since("5.2.0");
         /// WebSocket transport.
         websocket: WebSocket;
+        /// SockJS: WebSocket, streaming, server-sent events and polling for pages that load `sockjs-client`.
+        sockjs: SockJs => ours;
         /// Server-sent events (SSE), bidirectional through emulation.
-        sse: Sse => planned since("4.0.0");
+        sse: Sse => since("4.0.0");
         /// HTTP streaming, bidirectional through emulation.
-        http_stream: HttpStream => planned since("4.0.0");
+        http_stream: HttpStream => since("4.0.0");
         /// WebTransport over HTTP/3.
-        webtransport: WebTransport => planned since("4.0.0");
+        webtransport: WebTransport => since("4.0.0");
         /// Unidirectional server-sent events (SSE).
-        uni_sse: UniSse => planned since("3.0.0");
+        uni_sse: UniSse => since("3.0.0");
         /// Unidirectional HTTP streaming.
-        uni_http_stream: UniHttpStream => planned since("3.0.0");
+        uni_http_stream: UniHttpStream => since("3.0.0");
         /// Unidirectional WebSocket.
-        uni_websocket: UniWebSocket => planned since("3.0.0");
+        uni_websocket: UniWebSocket => since("3.0.0");
         /// Unidirectional gRPC stream.
-        uni_grpc: UniGrpc => planned since("3.0.0");
+        uni_grpc: UniGrpc => since("3.0.0");
         /// Emulation endpoint: receives the commands of SSE and HTTP streaming clients.
-        emulation: Emulation => planned since("4.0.0");
+        emulation: Emulation => since("4.0.0");
         /// Admin web interface.
         admin: Admin => planned;
         /// Metrics endpoint.
@@ -131,8 +139,12 @@ options! {
 
     /// Graceful shutdown.
     pub struct Shutdown {
-        /// Maximum duration of a graceful shutdown.
+        /// Maximum duration of a graceful shutdown, the drain included.
         timeout: Duration = Duration::secs(30);
+        /// Time between the moment at which `/readyz` fails and the first connection that is closed.
+        drain_notice: Duration => ours;
+        /// Time over which the connections are closed, evenly and in random order; 0 closes them at once.
+        drain_duration: Duration => ours;
     }
 
     /// Usage statistics.

@@ -32,6 +32,20 @@ options! {
         binary_encoding: bool;
         /// Sends the connection's meta.
         include_connection_meta: bool;
+        /// Maximum number of subscribes of one message that are asked about in one request; 0 asks about each. HTTP only.
+        batch: u32 = 0u32 => ours between(0, 256);
+        /// Maximum number of concurrent requests.
+        concurrency: u32 = 512u32 => ours between(1, 1_000_000);
+        /// Maximum number of requests that wait for a place; further ones are refused with error 100.
+        queue_size: u32 = 2048u32 => ours;
+        /// Number of requests in a row without a response after which no more are sent for a while; 0 sends them always.
+        breaker_failures: u32 = 64u32 => ours;
+        /// Time after which one request tries the backend again; it doubles each time that fails, up to sixteen times.
+        breaker_delay: Duration = Duration::secs(1) => ours;
+        /// Maximum number of open streams of the subscribe stream proxy; further ones are refused with error 100.
+        max_streams: u32 = 10_000u32 => ours;
+        /// Maximum size of a response in bytes, and of a message in a stream.
+        max_response_size: u64 = 1_048_576u64 => ours;
         /// HTTP options.
         http: ProxyHttp;
         /// gRPC options.

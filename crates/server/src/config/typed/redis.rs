@@ -54,6 +54,8 @@ options! {
     pub struct Redis {
         /// Prefix of keys and Pub/Sub channels.
         prefix: String = "centrifugo";
+        /// Layout of keys and messages: `centrifugo` shares the server with nodes of Centrifugo v6 while a fleet moves.
+        layout: String = "spinward" => ours one_of(&["spinward", "centrifugo"]);
         /// Connection options.
         #[serde(flatten)]
         connection: RedisConnection;
@@ -66,6 +68,10 @@ options! {
         redis: Redis;
         /// Keeps history in lists instead of streams.
         history_use_lists: bool;
+        /// Replicas that must have a publication before it is acknowledged; 0 does not wait.
+        wait_replicas: u32 => ours;
+        /// Time that replicas are waited for. The publisher gets an error after it; the publication stays.
+        wait_replicas_timeout: Duration = Duration::secs(1) => ours;
     }
 
     /// Presence in Redis.

@@ -7,11 +7,11 @@ options! {
     /// RPC calls from clients.
     pub struct Rpc {
         /// Default proxy for RPC calls.
-        proxy: Proxy => planned;
+        proxy: Proxy;
         /// Options of methods without a namespace.
-        without_namespace: RpcOptions => planned;
+        without_namespace: RpcOptions;
         /// Namespaces of methods.
-        namespaces: Vec<RpcNamespace> => planned;
+        namespaces: Vec<RpcNamespace>;
         /// Ping method, answered by the server itself.
         ping: RpcPing;
         /// Separator between namespace and name of a method.

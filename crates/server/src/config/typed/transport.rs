@@ -19,23 +19,35 @@ options! {
     /// WebSocket options.
     pub struct Socket {
         /// Enables compression (permessage-deflate).
-        compression: bool => planned;
-        /// Minimum size of compressed messages in bytes.
-        compression_min_size: u32 => planned;
+        compression: bool;
+        /// Size up to which messages are not compressed, in bytes.
+        compression_min_size: u32;
         /// Compression level, -2 to 9.
-        compression_level: i32 = 1i32 => planned between(-2, 9);
+        compression_level: i32 = 1i32 => between(-2, 9);
         /// Size of Centrifugo's read buffer. It has no effect in Spinward.
         read_buffer_size: u32;
         /// Centrifugo's pool of write buffers. It has no effect: idle connections hold no buffers.
         use_write_buffer_pool: bool;
         /// Size of Centrifugo's write buffer. It has no effect in Spinward.
         write_buffer_size: u32;
-        /// Write timeout.
+        /// Time in which a client has to take something of what waits for it; 0 means no limit.
         write_timeout: Duration = Duration::millis(1000);
         /// Maximum size of a message from a client, in bytes.
         message_size_limit: u32 = 65_536u32;
-        /// Maximum size of a decompressed message in bytes; 0 means a built-in limit.
-        decompressed_message_size_limit: u32 => planned;
+        /// Maximum size of a decompressed message in bytes; 0 means ten times `message_size_limit`.
+        decompressed_message_size_limit: u32;
+    }
+
+    /// SockJS.
+    pub struct SockJs {
+        /// Enables the transport, where `client.legacy` is on too.
+        enabled: bool = true;
+        /// URL path.
+        handler_prefix: String = "/connection/sockjs";
+        /// Address of `sockjs-client`, which pages in frames load.
+        url: String = "https://cdn.jsdelivr.net/npm/sockjs-client@1.6.1/dist/sockjs.min.js";
+        /// Interval between heartbeats to clients of protocol version 1.
+        heartbeat_delay: Duration = Duration::secs(25);
     }
 
     /// Server-sent events.
@@ -64,7 +76,7 @@ options! {
         enabled: bool;
         /// URL path.
         handler_prefix: String = "/connection/webtransport";
-        /// Maximum size of a message from a client, in bytes.
+        /// Maximum size of a message from a client, in bytes; 0 means the default.
         message_size_limit: u32 = 65_536u32;
     }
 
@@ -78,6 +90,8 @@ options! {
         max_request_body_size: u32 = 65_536u32;
         /// HTTP responses to failed connects.
         connect_code_to_http_response: ConnectCodeToHttp;
+        /// Gives events ids by which `EventSource` resumes: it receives what it missed in recoverable channels.
+        event_ids: bool => ours;
     }
 
     /// Unidirectional HTTP streaming.

@@ -127,7 +127,7 @@ fn a_proxy_alone_says_what_its_subscriptions_have() {
 fn a_proxy_may_keep_a_publication_out_of_history() {
     let rules = proxied("publish_proxy_enabled");
     for (skip_history, size) in [(false, 3), (true, 0)] {
-        let reply = Reply::Result(PublishResult { data: None, skip_history });
+        let reply = Reply::Result(PublishResult { skip_history, ..PublishResult::default() });
         let request = publishing(b"{}");
         let decided = decide_after(&rules, &request, &reply);
         assert_eq!(decided.grant().unwrap().history.size, size);

@@ -138,7 +138,7 @@ mod tests {
     const NOW: i64 = 1_700_000_000;
 
     async fn account(token: &str) -> Value {
-        let mut config = Config::default();
+        let mut config = Box::<Config>::default();
         config.client.token.own.hmac_secret_key = Secret::new("a-secret-of-the-test".to_owned());
         let clock = Clock::manual(Now { mono: 0, wall: NOW * 1000 });
         explain(&Explainer { clock, ..crate::app::onlooker(&config).unwrap() }, token).await

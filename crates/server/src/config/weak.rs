@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Reasons why a secret does not protect anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Warning {
+pub(crate) enum Warning {
     /// It is in every list of known secrets, or made of the words of an example.
     WellKnown,
     /// It is the name of a secret in the language of some tool, which never put the secret in its place.
@@ -37,8 +37,7 @@ impl fmt::Display for Warning {
 }
 
 /// Looks for reasons to warn about an HMAC secret. The worst one is given.
-#[must_use]
-pub fn weak_secret(secret: &str) -> Option<Warning> {
+pub(crate) fn weak_secret(secret: &str) -> Option<Warning> {
     let folded: String =
         secret.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     if is_placeholder(secret) {
