@@ -1,9 +1,10 @@
-import { useEffect, useMemo, useState } from "preact/hooks";
-import { curlLine, devInfo, type DevInfo, htmlSnippet, socketUrl } from "./dev";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { apiUrl, curlLine, devInfo, type DevInfo, htmlSnippet, socketUrl } from "./dev";
 import { Channels } from "./panels/channels";
 import { Connection, type ConnectionForm } from "./panels/connection";
 import { LogPanel } from "./panels/log";
 import { Publish } from "./panels/publish";
+import { Steps } from "./panels/steps";
 import { TakeHome } from "./panels/take-home";
 import { Session } from "./session";
 import { useSeconds, useStore } from "./store";
@@ -15,50 +16,63 @@ export function App() {
   const [info, setInfo] = useState<DevInfo | null | undefined>(undefined);
   const [channel, setChannel] = useState("");
   const [form, setForm] = useState<ConnectionForm>({ url: socketUrl(), token: "", protocol: "json", renew: true });
+  // For what happens between two drawings.
+  const [latest, ready] = [useRef(form), useRef<string | undefined>(undefined)];
+  latest.current = form;
   const change = (part: Partial<ConnectionForm>) => setForm((old) => ({ ...old, ...part }));
+
+  /** What the server says now; a ready-made token that it has replaced is replaced here too. */
+  const refresh = async (): Promise<DevInfo | null> => {
+    const fresh = await devInfo();
+    if (!fresh) return null;
+    if (fresh.token && latest.current.token === ready.current) change({ token: fresh.token });
+    ready.current = fresh.token;
+    setInfo(fresh);
+    return fresh;
+  };
+  const renewed = async () => (await refresh())?.token ?? null;
+  const connect = (by: ConnectionForm) => {
+    const own = ready.current !== undefined && by.token === ready.current;
+    session.connect({ ...by, renew: own && by.renew ? renewed : undefined, replace: own ? renewed : undefined });
+  };
 
   useEffect(() => {
     devInfo().then((found) => {
       setInfo(found);
       if (!found) return;
-      // What the visitor has typed meanwhile wins.
-      setForm((old) => ({
-        ...old,
-        url: old.url === socketUrl() ? socketUrl(found.websocket) : old.url,
-        token: old.token || found.token || "",
-      }));
+      ready.current = found.token;
       setChannel((old) => old || found.channel || "");
+      // What the visitor has typed meanwhile wins.
+      const old = latest.current;
+      const untouched = old.url === socketUrl() && old.token === "";
+      const url = old.url === socketUrl() ? socketUrl(found.websocket) : old.url;
+      const next = { ...old, url, token: old.token || found.token || "" };
+      setForm(next);
+      if (untouched && found.token && session.state === "disconnected") connect(next);
     });
   }, []);
 
-  const ready = info?.token;
-  const canRenew = ready !== undefined && form.token === ready;
-  const renew = async () => {
-    const fresh = await devInfo();
-    if (!fresh?.token) return null;
-    setInfo(fresh);
-    change({ token: fresh.token });
-    return fresh.token;
-  };
-  const connect = () =>
-    session.connect({ url: form.url, token: form.token, protocol: form.protocol, renew: canRenew && form.renew ? renew : undefined });
-
   const named = channel.trim() || info?.channel || "chat";
-  const curl = info?.curl ?? safely(() => curlLine(form.url, info?.api_key ?? "YOUR_API_KEY", named));
-  const html = info?.snippet ?? htmlSnippet(form.url, form.token || "YOUR_TOKEN", named);
+  const api = safely(() => apiUrl(form.url, "publish", info?.api));
+  // The server's own lines are those of its terminal.
+  const usual = named === info?.channel && form.url === socketUrl(info.websocket);
+  const curl = usual && info.curl ? info.curl : curlLine(api, info?.api_key ?? "YOUR_API_KEY", named);
+  const html = usual && info.snippet ? info.snippet : htmlSnippet(form.url, form.token || "YOUR_TOKEN", named);
 
   return (
     <>
       <TopBar session={session} info={info} />
       <main>
+        <Steps session={session} named={named} ready={info?.token !== undefined} />
         <div class="side">
-          <Connection session={session} form={form} change={change} readyToken={ready} canRenew={canRenew} ask={info != null} connect={connect} />
+          <Connection session={session} form={form} change={change} readyToken={info?.token}
+            ask={info?.console_key !== undefined} connect={() => connect(form)} />
           <Channels session={session} name={channel} setName={setChannel} />
-          <Publish session={session} socket={form.url} channel={named} readyKey={info?.api_key} />
+          <Publish session={session} url={api} channel={named} readyKey={info?.api_key} refresh={refresh} />
         </div>
         <div class="stage">
-          <LogPanel log={session.log} empty={<Welcome named={named} ready={ready !== undefined} />} />
-          <TakeHome curl={curl} html={html} token={ready ?? form.token} />
+          <LogPanel log={session.log} />
+          <TakeHome curl={curl} html={html} token={info?.token ?? form.token} methods={info?.swagger} />
         </div>
       </main>
     </>
@@ -91,28 +105,10 @@ function TopBar(props: { session: Session; info: DevInfo | null | undefined }) {
           <code data-testid="client-id" title="client id">{session.clientId}</code>
         </span>
       )}
-      <button type="button" class="quiet" data-testid="theme" title="Colour scheme" onClick={change}>{theme}</button>
+      <button type="button" class="quiet" data-testid="theme" aria-label={`Colour scheme: ${theme}`} title="Colour scheme" onClick={change}>
+        {theme}
+      </button>
     </header>
-  );
-}
-
-function Welcome({ named, ready }: { named: string; ready: boolean }) {
-  return (
-    <div class="welcome" data-testid="welcome">
-      <p class="lead">Three steps to a live message</p>
-      <ol>
-        <li>
-          <b>Connect.</b> {ready ? "A token for this run is filled in already." : "Paste a token that your backend signed, and check the address."}
-        </li>
-        <li>
-          <b>Subscribe</b> to <code>{named}</code>, or to any channel that your configuration allows.
-        </li>
-        <li>
-          <b>Publish</b> here, or with the line below from a terminal, and watch it arrive.
-        </li>
-      </ol>
-      <p class="dim">Made with the official JavaScript SDK: what works here works in your page.</p>
-    </div>
   );
 }
 
@@ -120,6 +116,6 @@ function safely(make: () => string): string {
   try {
     return make();
   } catch {
-    return "Enter the server's address first.";
+    return "http://localhost:8000/api/publish";
   }
 }

@@ -2,7 +2,12 @@
 export interface DevInfo {
   token?: string;
   api_key?: string;
+  /** Key of the requests that this page alone makes. */
+  console_key?: string;
+  /** Paths of endpoints. */
   websocket?: string;
+  api?: string;
+  swagger?: string;
   version?: string;
   user?: string;
   channel?: string;
@@ -10,44 +15,53 @@ export interface DevInfo {
   snippet?: string;
 }
 
+let known: DevInfo | null = null;
+
 export async function devInfo(): Promise<DevInfo | null> {
   try {
     const answer = await fetch("dev/info", { cache: "no-store" });
     if (!answer.ok) return null;
     const body: unknown = await answer.json();
     if (!body || typeof body !== "object") return null;
-    return Object.fromEntries(Object.entries(body).filter(([, value]) => typeof value === "string"));
+    known = Object.fromEntries(Object.entries(body).filter(([, value]) => typeof value === "string"));
+    return known;
   } catch {
     return null;
   }
 }
 
-let explains = true;
+/** A request that the server answers for its own console alone. A server with a new key is asked for it once. */
+async function ask(path: string, body: string): Promise<unknown> {
+  const send = () => fetch(path, { method: "POST", headers: { "x-console-key": known?.console_key ?? "" }, body, cache: "no-store" });
+  try {
+    if (!known) return null;
+    let answer = await send();
+    if (answer.status === 401 && (await devInfo())) answer = await send();
+    const type = answer.headers.get("content-type") ?? "";
+    return answer.ok && type.includes("json") ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
 
 /** What the server is asked about a token: by itself, or for something in a channel. */
 export interface Question {
   token: string;
   action?: string;
   channel?: string;
+  subscription_token?: string;
+  subscribed?: boolean;
 }
 
 /** The server's own account, or null where it gives none. */
-export async function explainToken(question: Question): Promise<unknown> {
-  if (!explains) return null;
-  try {
-    const answer = await fetch("dev/explain", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(question),
-      cache: "no-store",
-    });
-    // A server that does not know the address is not asked again.
-    explains = answer.status !== 404;
-    const type = answer.headers.get("content-type") ?? "";
-    return answer.ok && type.includes("json") ? await answer.json() : null;
-  } catch {
-    return null;
-  }
+export function explainToken(question: Question): Promise<unknown> {
+  return ask("dev/explain", JSON.stringify(question));
+}
+
+/** What a WebSocket endpoint answers: a status, or why there is none. Null where the server does not ask. */
+export async function probe(url: string): Promise<{ status?: number; failure?: string } | null> {
+  const told = await ask("dev/probe", url);
+  return told && typeof told === "object" ? told : null;
 }
 
 /** `/connection/websocket` as a full ws:// or wss:// address at this page's host. */
@@ -57,14 +71,20 @@ export function socketUrl(path = "/connection/websocket"): string {
   return url.href;
 }
 
-/** The HTTP API of the server whose socket is at `socket`. */
-export function apiUrl(socket: string, method: string): string {
-  const url = new URL(socket);
-  return `${url.protocol === "wss:" ? "https:" : "http:"}//${url.host}/api/${method}`;
+/** The address of a socket with the scheme of HTTP. */
+export function httpUrl(socket: string): URL {
+  return new URL(socket.trim().replace(/^ws/, "http"));
 }
 
-export async function apiPublish(socket: string, key: string, body: object): Promise<unknown> {
-  const answer = await fetch(apiUrl(socket, "publish"), {
+/** The HTTP API of the server whose socket is at `socket`. */
+export function apiUrl(socket: string, method: string, path = "/api"): string {
+  return `${httpUrl(socket).origin}${path}/${method}`;
+}
+
+/** The result, and the milliseconds between request and answer. */
+export async function apiPublish(url: string, key: string, body: object): Promise<{ result: unknown; took?: number }> {
+  performance.clearResourceTimings();
+  const answer = await fetch(url, {
     method: "POST",
     headers: { "content-type": "application/json", "x-api-key": key },
     body: JSON.stringify(body),
@@ -73,26 +93,36 @@ export async function apiPublish(socket: string, key: string, body: object): Pro
   if (!answer.ok) throw { code: answer.status, message: `HTTP ${answer.status}` };
   const reply = await answer.json();
   if (reply.error) throw reply.error;
-  return reply.result;
+  return { result: reply.result, took: networkTime(url) };
 }
 
-export function curlLine(socket: string, key: string, channel: string): string {
-  const body = JSON.stringify({ channel, data: { text: "hello" } });
-  return `curl -X POST ${apiUrl(socket, "publish")} -H 'X-API-Key: ${key}' -d '${body.replaceAll("'", "'\\''")}'`;
+/** The time on the network alone. Browsers keep that of other origins to themselves. */
+function networkTime(url: string): number | undefined {
+  const timing = performance.getEntriesByName(url, "resource").at(-1) as PerformanceResourceTiming | undefined;
+  return timing && timing.requestStart > 0 ? timing.responseEnd - timing.requestStart : undefined;
+}
+
+export function curlLine(url: string, key: string, channel: string): string {
+  const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+  return `curl -X POST ${url} -H ${quote(`X-API-Key: ${key}`)} -d ${quote(JSON.stringify({ channel, data: { text: "hello" } }))}`;
 }
 
 export function htmlSnippet(socket: string, token: string, channel: string): string {
   // "</" inside a script would end it.
-  const quote = (text: string) => JSON.stringify(text).replaceAll("</", "<\\/");
+  const quote = (text: string) => JSON.stringify(text).replaceAll("<", "\\u003c");
   return `<!doctype html>
-<ul id="log"></ul>
+<meta charset="utf-8">
+<pre id="log"></pre>
 <script src="centrifuge.js"></script><!-- dist/centrifuge.js of the npm package "centrifuge" -->
 <script>
-  const client = new Centrifuge(${quote(socket)}, { token: ${quote(token)} });
-  const sub = client.newSubscription(${quote(channel)});
-  sub.on("publication", ({ data }) => log.append(Object.assign(document.createElement("li"), { textContent: JSON.stringify(data) })));
+  const say = (text) => document.getElementById("log").append(text + "\\n");
+  const centrifuge = new Centrifuge(${quote(socket)}, { token: ${quote(token)} });
+  centrifuge.on("error", ({ error }) => say("error " + error.code + ": " + error.message));
+  const sub = centrifuge.newSubscription(${quote(channel)});
+  sub.on("subscribed", () => say("listening to " + sub.channel));
+  sub.on("publication", ({ data }) => say(JSON.stringify(data)));
   sub.subscribe();
-  client.connect();
+  centrifuge.connect();
 </script>
 `;
 }

@@ -1,9 +1,9 @@
 import type { FilterNode, SubscriptionOptions } from "centrifuge/build/protobuf";
-import { useState } from "preact/hooks";
-import { forWire, pretty, typed } from "../payload";
+import { useRef, useState } from "preact/hooks";
+import { pretty, typed } from "../payload";
 import type { Channel, Session } from "../session";
 import { useStore } from "../store";
-import { Card, Check } from "../ui";
+import { Card, Changes, Check, Text } from "../ui";
 
 export function Channels(props: { session: Session; name: string; setName: (name: string) => void }) {
   const session = useStore(props.session);
@@ -12,6 +12,7 @@ export function Channels(props: { session: Session; name: string; setName: (name
   const [filter, setFilter] = useState("");
   const [data, setData] = useState("");
   const [problem, setProblem] = useState("");
+  const field = useRef<HTMLInputElement>(null);
   const toggle = (name: keyof typeof options) => (value: boolean) => setOptions({ ...options, [name]: value });
 
   const submit = (event: Event) => {
@@ -24,7 +25,6 @@ export function Channels(props: { session: Session; name: string; setName: (name
     };
     if (options.delta) chosen.delta = "fossil";
     if (token.trim()) chosen.token = token.trim();
-    if (data.trim()) chosen.data = forWire(typed(data), session.protocol === "protobuf");
     if (filter.trim()) {
       const tree = typed(filter);
       if (!tree || typeof tree !== "object") {
@@ -34,7 +34,7 @@ export function Channels(props: { session: Session; name: string; setName: (name
       chosen.tagsFilter = tree as FilterNode;
     }
     try {
-      session.subscribe(name, chosen);
+      session.subscribe(name, { options: chosen, data: data.trim() ? typed(data) : undefined });
       setProblem("");
     } catch (error) {
       setProblem(error instanceof Error ? error.message : String(error));
@@ -49,6 +49,7 @@ export function Channels(props: { session: Session; name: string; setName: (name
           <input
             type="text"
             class="grow"
+            ref={field}
             aria-label="Channel"
             placeholder="channel, or namespace:channel"
             spellcheck={false}
@@ -93,24 +94,36 @@ export function Channels(props: { session: Session; name: string; setName: (name
               onInput={(event) => setData(event.currentTarget.value)} />
           </label>
         </details>
-        {problem && <p class="note bad" data-testid="subscribe-problem">{problem}</p>}
+        {problem && <p class="note bad" role="alert" data-testid="subscribe-problem">{problem}</p>}
       </form>
       <ul class="channels">
-        {channels.map((channel) => <Row key={channel.name} session={session} channel={channel} />)}
+        {channels.map((channel) => (
+          <Row key={channel.name} session={session} channel={channel} remove={() => {
+            session.remove(channel.name);
+            // The button that had the focus is gone.
+            field.current?.focus();
+          }} />
+        ))}
       </ul>
     </Card>
   );
 }
 
-function Row({ session, channel }: { session: Session; channel: Channel }) {
-  const { name } = channel;
+function Row({ session, channel, remove }: { session: Session; channel: Channel; remove: () => void }) {
+  const { name, refusal } = channel;
   const off = session.state !== "connected";
+  const call = (method: string, label: string, run: () => void) => (
+    <button type="button" class="quiet" data-testid={method} disabled={off} aria-busy={session.pending.has(`${name}/${method}`)} onClick={run}>
+      {label}
+    </button>
+  );
   return (
     <li data-testid="channel-row" data-channel={name} data-state={channel.state}>
       <div class="row between">
         <span class="name">
           <i class={`dot ${channel.state}`} title={channel.state} />
           <b>{name}</b>
+          <span class="unseen">{channel.state}</span>
           {channel.origin === "server" && <span class="tag">server-side</span>}
           {channel.granted.map((grant) => <span class="tag">{grant}</span>)}
         </span>
@@ -120,21 +133,28 @@ function Row({ session, channel }: { session: Session; channel: Channel }) {
             {channel.offset !== undefined && ` · offset ${channel.offset}`}
           </span>
           {channel.origin === "client" && (
-            <button type="button" class="bare" data-testid="remove" title="Remove" aria-label={`Remove ${name}`} onClick={() => session.remove(name)}>×</button>
+            <button type="button" class="bare" data-testid="remove" title="Remove" aria-label={`Remove ${name}`} onClick={remove}>×</button>
           )}
         </span>
       </div>
       {channel.note && <p class="note bad" data-testid="channel-note">{channel.note}</p>}
+      {refusal && (
+        <div class="why" role="status" data-testid="channel-refusal">
+          <p class="note bad" data-testid="channel-note">{`${refusal.code} ${refusal.message}: ${refusal.reason}`}</p>
+          <Changes changes={refusal.changes} testid="channel-change" />
+        </div>
+      )}
       <div class="actions">
-        <button type="button" class="quiet" data-testid="presence" disabled={off} onClick={() => session.presence(name)}>Presence</button>
-        <button type="button" class="quiet" data-testid="stats" disabled={off} onClick={() => session.presenceStats(name)}>Stats</button>
-        <button type="button" class="quiet" data-testid="history" disabled={off} onClick={() => session.history(name, 20)}>History</button>
+        {call("presence", "Presence", () => session.presence(name))}
+        {call("presence_stats", "Stats", () => session.presenceStats(name))}
+        {call("history", "History", () => session.history(name, 20))}
         {channel.origin === "client" && (
           <>
             <span class="grow" />
-            {channel.state === "unsubscribed"
-              ? <button type="button" class="quiet" data-testid="resubscribe" onClick={() => session.resubscribe(name)}>Subscribe</button>
-              : <button type="button" class="quiet" data-testid="unsubscribe" onClick={() => session.unsubscribe(name)}>Unsubscribe</button>}
+            <button type="button" class="quiet" data-testid={channel.state === "unsubscribed" ? "resubscribe" : "unsubscribe"}
+              onClick={() => channel.state === "unsubscribed" ? session.resubscribe(name) : session.unsubscribe(name)}>
+              {channel.state === "unsubscribed" ? "Subscribe" : "Unsubscribe"}
+            </button>
           </>
         )}
       </div>
@@ -142,12 +162,13 @@ function Row({ session, channel }: { session: Session; channel: Channel }) {
         <div class="result" data-testid="channel-result">
           <div class="row between">
             <b>{channel.result.title}</b>
-            <button type="button" class="bare" aria-label="Close" onClick={() => {
+            <button type="button" class="bare" aria-label={`Close ${channel.result.title}`} onClick={(event) => {
               channel.result = undefined;
               session.changed();
+              event.currentTarget.closest("li")?.querySelector<HTMLButtonElement>(".actions button")?.focus();
             }}>×</button>
           </div>
-          <pre>{pretty(channel.result.value)}</pre>
+          <Text label={channel.result.title} text={pretty(channel.result.value)} />
         </div>
       )}
     </li>

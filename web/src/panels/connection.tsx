@@ -1,7 +1,7 @@
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { Protocol, Session } from "../session";
 import { useStore } from "../store";
-import { Card, Check, Choice } from "../ui";
+import { Card, Changes, Check, Choice } from "../ui";
 import { TokenView } from "./token";
 
 export interface ConnectionForm {
@@ -11,20 +11,20 @@ export interface ConnectionForm {
   renew: boolean;
 }
 
-export function Connection(props: {
-  session: Session;
+interface FormProps {
   form: ConnectionForm;
   change: (part: Partial<ConnectionForm>) => void;
   readyToken?: string;
-  canRenew: boolean;
-  /** Whether the server may be asked about tokens. */
+  /** The server may be asked about tokens. */
   ask: boolean;
-  connect: () => void;
-}) {
+}
+
+export function Connection(props: FormProps & { session: Session; connect: () => void }) {
   const session = useStore(props.session);
-  const { form, change } = props;
+  const { form } = props;
   const idle = session.state === "disconnected";
   const [problem, setProblem] = useState("");
+  const button = useRef<HTMLButtonElement>(null);
 
   const submit = (event: Event) => {
     event.preventDefault();
@@ -34,77 +34,86 @@ export function Connection(props: {
     }
     const fault = urlFault(form.url);
     setProblem(fault);
-    if (!fault) props.connect();
+    if (fault) return;
+    // The field that has the focus goes with this.
+    button.current?.focus();
+    props.connect();
   };
 
   return (
     <Card title="Connection" testid="connection">
-      <form onSubmit={submit}>
-        <label class="field">
-          <span>Server</span>
-          <input
-            type="text"
-            inputMode="url"
-            spellcheck={false}
-            autocomplete="off"
-            data-testid="url"
-            value={form.url}
-            disabled={!idle}
-            onInput={(event) => change({ url: event.currentTarget.value })}
-          />
-        </label>
-        {problem && <p class="note bad" data-testid="url-problem">{problem}</p>}
-        <label class="field">
-          <span>
-            Token
-            {props.readyToken && form.token !== props.readyToken && (
-              <button
-                type="button"
-                class="link"
-                data-testid="use-ready-token"
-                onClick={() => change({ token: props.readyToken })}
-              >
-                use the ready-made one
-              </button>
-            )}
-          </span>
-          <textarea
-            rows={4}
-            class="mono"
-            spellcheck={false}
-            autocomplete="off"
-            placeholder="A JWT. Leave empty to connect without one."
-            data-testid="token"
-            value={form.token}
-            disabled={!idle}
-            onInput={(event) => change({ token: event.currentTarget.value })}
-          />
-        </label>
-        <TokenView token={form.token} ask={props.ask} />
-        <div class="row between">
-          <Choice
-            testid="protocol"
-            label="Protocol"
-            value={form.protocol}
-            options={[["json", "JSON"], ["protobuf", "Protobuf"]]}
-            onChange={(protocol) => idle && change({ protocol })}
-          />
-          {props.canRenew && (
-            <Check
-              testid="renew"
-              label="Renew token"
-              title="When the token expires, fetch a new ready-made one, as an application's getToken would"
-              value={form.renew}
-              onChange={(renew) => change({ renew })}
-            />
-          )}
-        </div>
-        <button type="submit" class={idle ? "primary wide" : "wide"} data-testid={idle ? "connect" : "disconnect"}>
-          {idle ? "Connect" : "Disconnect"}
+      <form onSubmit={submit} class={idle ? "" : "brief"}>
+        {idle ? <Fields {...props} problem={problem} /> : <code title={form.url} data-testid="connected-url">{form.url}</code>}
+        <button key="go" type="submit" ref={button} class={idle ? "primary wide" : ""} data-testid={idle ? "connect" : "disconnect"}>
+          {idle ? "Connect" : session.state === "connecting" ? "Stop" : "Disconnect"}
         </button>
       </form>
+      {!idle && <TokenView token={form.token} ask={props.ask} />}
       <Ending session={session} />
     </Card>
+  );
+}
+
+function Fields({ form, change, readyToken, ask, problem }: FormProps & { problem: string }) {
+  const stale = readyToken !== undefined && form.token !== readyToken;
+  return (
+    <>
+      <label class="field">
+        <span>Server</span>
+        <input
+          type="text"
+          inputMode="url"
+          spellcheck={false}
+          autocomplete="off"
+          aria-describedby={problem ? "url-problem" : undefined}
+          aria-invalid={problem !== ""}
+          data-testid="url"
+          value={form.url}
+          onInput={(event) => change({ url: event.currentTarget.value })}
+        />
+      </label>
+      {problem && <p class="note bad" id="url-problem" role="alert" data-testid="url-problem">{problem}</p>}
+      <div class="field">
+        <span>
+          <label for="token">Token</label>
+          {stale && (
+            <button type="button" class="link" data-testid="use-ready-token" onClick={() => change({ token: readyToken })}>
+              use the ready-made one
+            </button>
+          )}
+        </span>
+        <textarea
+          id="token"
+          rows={3}
+          class="mono"
+          spellcheck={false}
+          autocomplete="off"
+          placeholder="A JWT. Leave empty to connect without one."
+          data-testid="token"
+          value={form.token}
+          onInput={(event) => change({ token: event.currentTarget.value })}
+        />
+      </div>
+      <TokenView token={form.token} ask={ask} />
+      <div class="row between">
+        <Choice
+          testid="protocol"
+          label="Protocol"
+          value={form.protocol}
+          options={[["json", "JSON"], ["protobuf", "Protobuf"]]}
+          onChange={(protocol) => change({ protocol })}
+        />
+        {readyToken !== undefined && !stale && (
+          <Check
+            testid="renew"
+            label="Renew token"
+            title="When the token expires, fetch a new ready-made one, as an application's getToken would"
+            value={form.renew}
+            onChange={(renew) => change({ renew })}
+          />
+        )}
+      </div>
+    </>
   );
 }
 
@@ -116,10 +125,11 @@ function Ending({ session }: { session: Session }) {
     <div class={`ending ${tone}`} role="status" data-testid="ending">
       <p>
         <code data-testid="ending-code">{ending.code}</code>
-        <strong>{ending.title}</strong>
+        <strong data-testid="ending-title">{ending.title}</strong>
         {ending.reason && <span class="dim" data-testid="ending-reason">{ending.reason}</span>}
       </p>
       <p data-testid="ending-advice">{ending.advice}</p>
+      <Changes changes={ending.changes} testid="ending-change" />
     </div>
   );
 }

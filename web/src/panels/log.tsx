@@ -2,8 +2,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Entry, Kind, Log } from "../log";
 import { pretty } from "../payload";
 import { useStore } from "../store";
-import { CopyButton, clock } from "../ui";
-import type { ComponentChildren } from "preact";
+import { CopyButton, clock, Tabs, Text } from "../ui";
 
 const SHOWN = 300;
 
@@ -18,14 +17,14 @@ const LABEL: Record<Kind, string> = {
   conn: "connection", sub: "channel", pub: "message", join: "join", leave: "leave", call: "call", error: "error",
 };
 
-export function LogPanel(props: { log: Log; empty: ComponentChildren }) {
+export function LogPanel(props: { log: Log }) {
   const log = useStore(props.log);
   const [group, setGroup] = useState("all");
   const [text, setText] = useState("");
-  const [held, setHeld] = useState<Entry[] | null>(null);
+  const [held, setHeld] = useState<{ entries: Entry[]; dropped: number } | null>(null);
   const [open, setOpen] = useState<ReadonlySet<number>>(new Set());
 
-  const source = held ?? log.entries;
+  const { entries: source, dropped } = held ?? log;
   const kinds = GROUPS.find(([name]) => name === group)![2];
   const wanted = text.trim().toLowerCase();
   const matching = source.filter((entry) =>
@@ -33,7 +32,15 @@ export function LogPanel(props: { log: Log; empty: ComponentChildren }) {
     (wanted === "" || `${entry.channel} ${entry.text}`.toLowerCase().includes(wanted))
   );
   const shown = matching.slice(-SHOWN).reverse();
-  const waiting = held ? (log.entries.at(-1)?.id ?? 0) - (held.at(-1)?.id ?? 0) : 0;
+  const waiting = held ? (log.entries.at(-1)?.id ?? 0) - (held.entries.at(-1)?.id ?? 0) : 0;
+  /** Of what was dropped nobody knows if it would match. */
+  const counted = () => {
+    const all = kinds.length === 0 && wanted === "";
+    const number = (n: number) => n.toLocaleString("en");
+    const total = all ? matching.length + dropped : matching.length;
+    const kept = all || dropped === 0 ? "" : `; ${number(dropped)} older events are no longer kept`;
+    return `The newest ${number(shown.length)} of ${number(total)}${all ? "" : " that match"}${kept}.`;
+  };
   const flip = (id: number) => {
     const next = new Set(open);
     if (!next.delete(id)) next.add(id);
@@ -48,7 +55,7 @@ export function LogPanel(props: { log: Log; empty: ComponentChildren }) {
           <input type="search" placeholder="Filter" aria-label="Filter events" data-testid="log-filter" value={text}
             onInput={(event) => setText(event.currentTarget.value)} />
           <button type="button" class="quiet" aria-pressed={held !== null} data-testid="log-pause"
-            onClick={() => setHeld(held ? null : [...log.entries])}>
+            onClick={() => setHeld(held ? null : { entries: [...log.entries], dropped: log.dropped })}>
             {held ? (waiting > 0 ? `Resume (${waiting} new)` : "Resume") : "Pause"}
           </button>
           <CopyAll entries={matching} />
@@ -59,22 +66,17 @@ export function LogPanel(props: { log: Log; empty: ComponentChildren }) {
           }}>Clear</button>
         </div>
       </header>
-      <div class="groups" role="tablist" aria-label="Kinds of events">
-        {GROUPS.map(([name, label]) => (
-          <button type="button" role="tab" aria-selected={group === name} data-testid={`log-${name}`} onClick={() => setGroup(name)}>
-            {label}
-          </button>
-        ))}
-      </div>
-      {source.length === 0
-        ? props.empty
-        : (
-          <ol class="events" data-testid="events">
+      <Tabs testid="log" label="Kinds of events" panel="log-panel" value={group}
+        options={GROUPS.map(([name, label]) => [name, label])} onChange={setGroup} />
+      <div role="tabpanel" id="log-panel" aria-labelledby={`log-panel-${group}`}>
+        {shown.length > 0 && (
+          <ol class="events" tabIndex={0} aria-label="Events, the newest first" data-testid="events">
             {shown.map((entry) => <Line key={entry.id} entry={entry} open={open.has(entry.id)} flip={flip} />)}
           </ol>
         )}
-      {source.length > 0 && shown.length === 0 && <p class="note">No event matches.</p>}
-      {matching.length > SHOWN && <p class="note">The newest {SHOWN} of {matching.length + log.dropped}.</p>}
+        {shown.length === 0 && <p class="note none">{source.length === 0 ? "What happens on the connection is listed here." : "No event matches."}</p>}
+        {matching.length > SHOWN || dropped > 0 ? <p class="note count" data-testid="log-count">{counted()}</p> : null}
+      </div>
     </section>
   );
 }
@@ -96,21 +98,29 @@ function Line({ entry, open, flip }: { entry: Entry; open: boolean; flip: (id: n
   const more = entry.detail !== undefined;
   return (
     <li class={entry.kind} data-testid="event" data-kind={entry.kind} data-channel={entry.channel}>
-      <button type="button" class="line" aria-expanded={more ? open : undefined} disabled={!more} onClick={() => flip(entry.id)}>
-        <time>{clock(entry.at)}</time>
-        <span class="kind">{LABEL[entry.kind]}</span>
-        <span class="where">
-          {entry.channel}
-          {entry.offset !== undefined && <small title="offset">#{entry.offset}</small>}
-        </span>
-        <span class="text" data-testid="event-text">{entry.text}</span>
-      </button>
+      {more
+        ? <button type="button" class="line" aria-expanded={open} onClick={() => flip(entry.id)}><Facts entry={entry} /></button>
+        : <div class="line"><Facts entry={entry} /></div>}
       {open && more && (
         <div class="detail">
-          <pre data-testid="event-detail">{pretty(entry.detail)}</pre>
+          <Text label="Event" text={pretty(entry.detail)} testid="event-detail" />
           <CopyButton text={pretty(entry.detail)} testid="event-copy" />
         </div>
       )}
     </li>
+  );
+}
+
+function Facts({ entry }: { entry: Entry }) {
+  return (
+    <>
+      <time>{clock(entry.at)}</time>
+      <span class="kind">{LABEL[entry.kind]}</span>
+      <span class="where">
+        {entry.channel}
+        {entry.offset !== undefined && <small title="offset">#{entry.offset}</small>}
+      </span>
+      <span class="text" data-testid="event-text">{entry.text}</span>
+    </>
   );
 }

@@ -1,11 +1,10 @@
 import { useState } from "preact/hooks";
-import { Choice, CopyButton } from "../ui";
-import { Card } from "../ui";
+import { Card, Choice, CopyButton, Text } from "../ui";
 
 type Piece = "curl" | "html" | "token";
 
 /** Lines to copy: the same things done from a terminal and from a page of one's own. */
-export function TakeHome(props: { curl: string; html: string; token: string }) {
+export function TakeHome(props: { curl: string; html: string; token: string; methods?: string }) {
   const [piece, setPiece] = useState<Piece>("curl");
   const options: [Piece, string][] = [["curl", "Terminal"], ["html", "HTML page"]];
   if (props.token) options.push(["token", "Token"]);
@@ -14,9 +13,10 @@ export function TakeHome(props: { curl: string; html: string; token: string }) {
     <Card title="Take it home" testid="take-home"
       side={<Choice testid="piece" label="What to copy" value={piece} options={options} onChange={setPiece} />}>
       <div class="copyable">
-        <pre data-testid="piece-text">{text}</pre>
+        <Text label="To copy" text={text} testid="piece-text" />
         <CopyButton text={text} testid="piece-copy" />
       </div>
+      {props.methods && <p class="note methods"><a href={props.methods} data-testid="swagger">All methods of the server API</a>, to read and to try</p>}
     </Card>
   );
 }

@@ -2,7 +2,8 @@ import { useEffect, useState } from "preact/hooks";
 import { explainToken, type Question } from "../dev";
 import { pretty } from "../payload";
 import { useSeconds } from "../store";
-import { claimMeaning, claimTime, inspect } from "../token";
+import { claimMeaning, claimTime, inspect, type Note } from "../token";
+import { Changes, Text } from "../ui";
 
 /** What the token says: read here in the page, and explained by the server where it offers that. */
 export function TokenView({ token, ask }: { token: string; ask: boolean }) {
@@ -17,40 +18,53 @@ export function TokenView({ token, ask }: { token: string; ask: boolean }) {
     return <p class="note bad" data-testid="token-note">{seen.why}</p>;
   }
   const user = typeof seen.claims.sub === "string" && seen.claims.sub ? seen.claims.sub : "anonymous";
-  const first = seen.notes.find((note) => note.level === "bad") ?? seen.notes.find((note) => note.level === "warn") ??
+  const refused = refusedBy(account);
+  const local = seen.notes.find((note) => note.level === "bad") ?? seen.notes.find((note) => note.level === "warn") ??
     seen.notes[0];
+  // The claims are read here; that the server takes the token, it alone can tell.
+  const first: Note | undefined = refused && local?.level !== "bad" ? { level: "bad", text: refused.summary } : local;
   return (
-    <details class="token" data-testid="token-inspector">
-      <summary>
-        <span class="tag">{String(seen.header.alg ?? "?")}</span>
-        <span class="who">user <b data-testid="token-user">{user}</b></span>
-        {first && <span class={`verdict ${first.level}`} data-testid="token-verdict">{first.text}</span>}
-      </summary>
-      <table>
-        <tbody>
-          {Object.entries(seen.claims).map(([name, value]) => (
-            <tr key={name} data-testid={`claim-${name}`}>
-              <th>
-                {name}
-                <small>{claimMeaning(name)}</small>
-              </th>
-              <td>
-                <code>{typeof value === "string" ? value : JSON.stringify(value)}</code>
-                <small>{claimTime(name, value, now)}</small>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-      <ul class="notes">
-        {seen.notes.map((note) => <li class={note.level}>{note.text}</li>)}
-      </ul>
-      {account === null
-        ? <p class="note">Read in this page; the signature is checked when you connect.</p>
-        : <Account value={account} />}
-      {account !== null && <WhatIf token={token} />}
-    </details>
+    <div class="token-view">
+      <details class="token" data-testid="token-inspector">
+        <summary>
+          <span class="tag">{String(seen.header.alg ?? "?")}</span>
+          <span class="who">user <b data-testid="token-user">{user}</b></span>
+          {first && <span class={`verdict ${first.level}`} data-testid="token-verdict">{first.text}</span>}
+        </summary>
+        <table>
+          <tbody>
+            {Object.entries(seen.claims).map(([name, value]) => (
+              <tr key={name} data-testid={`claim-${name}`}>
+                <th>
+                  {name}
+                  <small>{claimMeaning(name)}</small>
+                </th>
+                <td>
+                  <code>{typeof value === "string" ? value : JSON.stringify(value)}</code>
+                  <small>{claimTime(name, value, now)}</small>
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+        <ul class="notes">
+          {seen.notes.map((note) => <li class={note.level}>{note.text}</li>)}
+        </ul>
+        {account === null
+          ? <p class="note">Read in this page; the signature is checked when you connect.</p>
+          : <Account value={account} />}
+        {account !== null && <WhatIf token={token} />}
+      </details>
+      {refused && <Changes changes={[refused.fix]} testid="token-change" />}
+    </div>
   );
+}
+
+/** The server's refusal of a token, and what to do about it. */
+function refusedBy(account: unknown): { summary: string; fix: string } | null {
+  if (!account || typeof account !== "object") return null;
+  const { reason, summary, fix } = account as Record<string, unknown>;
+  return reason !== undefined && typeof summary === "string" && typeof fix === "string" ? { summary, fix } : null;
 }
 
 const ACTIONS = ["subscribe", "publish", "presence", "presence_stats", "history"];
@@ -135,7 +149,7 @@ function Account({ value }: { value: unknown }) {
           {steps.map((step) => <li class={step.ok === undefined ? "info" : step.ok ? "good" : "bad"}>{step.text}</li>)}
         </ul>
       )}
-      {Object.keys(rest).length > 0 && <pre>{pretty(rest)}</pre>}
+      {Object.keys(rest).length > 0 && <Text label="Details" text={pretty(rest)} />}
     </div>
   );
 }
