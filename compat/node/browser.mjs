@@ -1,14 +1,16 @@
 // Opens a real Chromium, and keeps what the pages say on their consoles.
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { chromium } from "playwright-core";
 
-export async function openBrowser() {
+/** `quic` lets pages use it; without, nothing of the machine gets out by it. */
+export async function openBrowser({ quic = false } = {}) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     headless: true,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    args: ["--no-sandbox", "--disable-gpu", ...(quic ? [] : ["--disable-quic"]), "--no-first-run", "--disable-background-networking",
       "--disable-component-update", "--disable-sync"],
   });
 }
@@ -19,9 +21,7 @@ export async function openPage(browser, options = {}) {
   const page = await context.newPage();
   const complaints = [];
   page.on("console", (message) => {
-    // Whether a server explains tokens is found out by asking it.
-    const asked = /\/dev\/explain$/.test(message.location().url) && /404/.test(message.text());
-    if (message.type() === "error" && !asked) complaints.push(message.text());
+    if (message.type() === "error") complaints.push(message.text());
   });
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => {
@@ -33,3 +33,14 @@ export async function openPage(browser, options = {}) {
 
 /** Where screenshots are kept: COMPAT_SHOTS, or a new folder. */
 export const shots = process.env.COMPAT_SHOTS ?? mkdtempSync(path.join(tmpdir(), "spinward-shots-"));
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** What axe finds wrong with a page: rule and elements. */
+export async function violations(page) {
+  await page.evaluate(axe);
+  return page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
+  });
+}

@@ -64,19 +64,31 @@ export function config(client = {}, channel = {}) {
   };
 }
 
-export function freePort() {
-  return new Promise((resolve, reject) => {
+// Ports that the system gives to nobody by itself: those of outgoing connections and of listeners on port 0 begin above
+// (net.ipv4.ip_local_port_range), so that such a one does not take a port before its server does.
+const FIRST_PORT = 10_000;
+const PORTS = 32_768 - FIRST_PORT;
+// Processes side by side begin far from each other.
+let nextPort = process.pid * 613;
+
+const isFree = (port) =>
+  new Promise((resolve) => {
     const probe = net.createServer();
-    probe.once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
+    probe.once("error", () => resolve(false));
+    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
   });
+
+/** A port that nothing listens on, given out once by this process. */
+export async function freePort() {
+  for (let tries = 0; tries < PORTS; tries += 1) {
+    const port = FIRST_PORT + (nextPort++ % PORTS);
+    if (await isFree(port)) return port;
+  }
+  throw new Error("no port is free");
 }
 
 /** The environment without a setting that could reach the server from outside. */
-function cleanEnv(extra) {
+export function cleanEnv(extra) {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(SPINWARD|CENTRIFUGO)_/.test(name)));
   for (const [name, value] of Object.entries(extra)) {
     env[`SPINWARD_${name}`] = value;
@@ -87,17 +99,21 @@ function cleanEnv(extra) {
 
 /**
  * Starts `BIN` with `settings` written to a file, on a free port of 127.0.0.1.
- * `args` replaces the arguments, for commands such as `dev`.
+ * `args` replaces the arguments, for commands such as `dev`; `env` gives further variables for a port. `state` is the
+ * folder where `dev` keeps its keys, if they are to last.
  */
-export async function startServer(settings, { args, port, tries = 3 } = {}) {
+export async function startServer(settings, { args, env, port, state, tries = 3 } = {}) {
   const chosen = port ?? (await freePort());
   const dir = mkdtempSync(path.join(tmpdir(), "spinward-compat-"));
   const file = path.join(dir, "config.json");
   if (settings) writeFileSync(file, JSON.stringify(settings));
   const log = [];
-  const child = spawn(BIN, args ? args(chosen) : ["-c", file], {
+  const child = spawn(BIN, args ? args(chosen, file) : ["-c", file], {
     cwd: dir,
-    env: cleanEnv({ HTTP_SERVER_PORT: String(chosen), HTTP_SERVER_ADDRESS: "127.0.0.1" }),
+    env: {
+      ...cleanEnv({ HTTP_SERVER_PORT: String(chosen), HTTP_SERVER_ADDRESS: "127.0.0.1", ...env?.(chosen) }),
+      XDG_STATE_HOME: state ?? dir,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let ended = null;
@@ -141,7 +157,7 @@ export async function startServer(settings, { args, port, tries = 3 } = {}) {
     }
     if (ended || Date.now() > deadline) {
       await server.stop();
-      if (ended && port == null && tries > 1) return startServer(settings, { args, tries: tries - 1 });
+      if (ended && port == null && tries > 1) return startServer(settings, { args, env, state, tries: tries - 1 });
       throw new Error(`the server did not start (${JSON.stringify(ended)}):\n${server.log()}`);
     }
     await sleep(30);
@@ -207,6 +223,8 @@ export async function relay(port) {
     ws: `ws://127.0.0.1:${listener.address().port}/connection/websocket`,
     cut: end,
     refuse: (on) => (refusing = on),
+    /** Hands nothing more to clients, or goes on. */
+    hold: (on) => pairs.forEach(([, far]) => (on ? far.pause() : far.resume())),
     close: () => (end(), new Promise((resolve) => listener.close(resolve))),
   };
 }

@@ -1,4 +1,6 @@
-"""Starts the server under test, whichever compatible one it is, and waits until it answers."""
+"""Starts the server under test, any compatible one, and waits until it answers."""
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -58,16 +60,27 @@ def config(client=None, without_namespace=None, namespaces=()):
     }
 
 
+# Ports that the system gives to nobody by itself: those of outgoing connections and of listeners on port 0 begin above
+# (net.ipv4.ip_local_port_range), so that such a one does not take a port before its server does.
+_PORTS = range(10_000, 32_768)
+# Processes side by side begin far from each other.
+_next_port = itertools.count(os.getpid() * 613)
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens on, given out once by this process."""
+    for number in itertools.islice(_next_port, len(_PORTS)):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", _PORTS[number % len(_PORTS)]))
+            return probe.getsockname()[1]
+    raise RuntimeError("no port is free")
 
 
 class Server:
     """A running server. Use as a context manager."""
 
-    def __init__(self, settings, port=None, env=None):
+    def __init__(self, settings, port=None, env=None, api_port=None):
+        """`api_port`: the internal port, where the configuration has one."""
         self.port = port or free_port()
         self.http = f"http://127.0.0.1:{self.port}"
         self.ws = f"ws://127.0.0.1:{self.port}/connection/websocket"
@@ -87,7 +100,8 @@ class Server:
         self._lines = []
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
-        self._api = httpx.Client(base_url=self.http, headers={"X-API-Key": API_KEY}, timeout=10)
+        api = f"http://127.0.0.1:{api_port or self.port}"
+        self._api = httpx.Client(base_url=api, headers={"X-API-Key": API_KEY}, timeout=10)
         self._wait_until_ready()
 
     def _collect(self):
@@ -137,7 +151,7 @@ class Server:
         self._process.send_signal(signal.SIGTERM)
 
     def hang_up(self):
-        """Has the configuration file read anew."""
+        """Has the configuration file reloaded."""
         self._process.send_signal(signal.SIGHUP)
 
     def stop(self):

@@ -1,13 +1,15 @@
 """The Python and configuration blocks of the manual, run as they stand."""
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import jwt
 import pytest
 
-from manual import blocks
+from manual import MANUAL, blocks
 from server import IS_SPINWARD, ROOT, Server, config
 from wire import Raw
 
@@ -128,3 +130,22 @@ def test_configurations(name):
             raw, first = login(running, newer)
             raw.close()
             assert "connect" in first
+
+
+def test_a_subscription_token():
+    chapter = (MANUAL / "subscription-tokens.md").read_text(encoding="utf-8")
+    settings = json.loads(re.search(r"<!-- server: private -->\n```json\n(.*?)```", chapter, re.DOTALL)[1])
+    code = blocks("python", "subscription-tokens.md")["channel"]
+    _, token, _ = run(sys.executable, code)
+    key = settings["client"]["token"]["hmac_secret_key"]
+    with Server(settings) as running:
+        raw, first = login(running, jwt.encode({"sub": "42"}, key, algorithm="HS256"))
+        with raw:
+            assert "connect" in first
+            raw.send_json({"id": 2, "subscribe": {"channel": "orders:7"}})
+            assert raw.next()["error"]["code"] == 103
+            raw.send_json({"id": 3, "subscribe": {"channel": "orders:7", "token": token}})
+            reply = raw.next()["subscribe"]
+            assert reply["expires"] is True and 290 <= reply["ttl"] <= 300
+            raw.send_json({"id": 4, "subscribe": {"channel": "orders:8", "token": token}})
+            assert raw.next() == ("close", 3500, "invalid token")

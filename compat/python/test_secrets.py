@@ -1,6 +1,7 @@
 """Secrets go nowhere: not into the log, not into metrics, not into answers, whatever happens."""
 import base64
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -141,7 +142,7 @@ def test_canaries_stay_inside(level):
 
 
 def run(*arguments, file):
-    """What a command prints, on whichever of its two streams."""
+    """Output of a command, on either of its two streams."""
     done = subprocess.run([BIN, "-c", str(file), *arguments], capture_output=True, text=True, timeout=20)
     return done.stdout + done.stderr
 
@@ -173,17 +174,19 @@ def test_the_console_tells_no_secret_but_its_own(tmp_path):
     file.write_text(json.dumps(settings("trace")))
     port = free_port()
     with open(tmp_path / "log", "w+") as log:
-        server = subprocess.Popen([BIN, "-c", str(file), "dev", "--port", str(port)], stdout=subprocess.DEVNULL, stderr=log)
+        env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+        server = subprocess.Popen([BIN, "-c", str(file), "dev", "--port", str(port)], stdout=subprocess.DEVNULL, stderr=log, env=env)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=8)) as client:
                 # The console has the API's key and a token, to try things with: for this machine alone.
                 told = client.get("/dev/info").text
                 assert API in told and client.get("/dev/info", headers={"Host": "elsewhere.example"}).status_code == 403
+                console = {"X-Console-Key": json.loads(told)["console_key"]}
                 came_back = []
                 sent = [made for _, made in tokens()]
                 for made in sent:
                     for asked in ({"token": made}, {"action": "connect", "token": made}, {"action": "subscribe", "channel": "closed:x", "user": USER, "subscription_token": made}):
-                        came_back.append(client.post("/dev/explain", json=asked).text)
+                        came_back.append(client.post("/dev/explain", json=asked, headers=console).raise_for_status().text)
                     with Raw(port) as raw:
                         raw.send_json({"id": 1, "connect": {"token": made, "data": {"note": DATA}}})
                         came_back.append(json.dumps(raw.next()))
@@ -282,7 +285,7 @@ def test_a_key_that_is_refused_is_not_repeated(option, value, canary, tmp_path):
     for word in (canary, KEY, OLD_KEY, SUB_KEY, ISSUER_KEY, API):
         assert word not in text, text
     with Server(settings("trace")) as server:
-        # The same, read anew by a server that runs: it goes on by what it had.
+        # The same, reloaded by a server that runs: it goes on by what it had.
         server.file.write_text(json.dumps(made))
         server.hang_up()
         assert server.await_log(option, timeout=10.0)

@@ -46,9 +46,10 @@ def frame(payload, opcode=1, fin=True, masked=True, claimed=None):
 class Raw:
     """A WebSocket connection on a bare socket."""
 
-    def __init__(self, port, protocol=JSON, timeout=10.0):
+    def __init__(self, port, protocol=JSON, timeout=10.0, origin=None):
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         offer = "Sec-WebSocket-Protocol: centrifuge-protobuf\r\n" if protocol == PROTOBUF else ""
+        offer += f"Origin: {origin}\r\n" if origin else ""
         key = base64.b64encode(os.urandom(16)).decode()
         self.sock.sendall(
             f"GET /connection/websocket HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
