@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let protocol = if encoding & 1 == 0 { Protocol::Json } else { Protocol::Protobuf };
-    let limits = Limits { message: u32::from(*message) * 8 };
+    let limits = Limits::of(u32::from(*message) * 8);
     let whole = read(protocol, &limits, stream, stream.len());
     let chunked = read(protocol, &limits, stream, usize::from(*chunk) + 1);
     assert_eq!(whole, chunked, "chunks of {}", usize::from(*chunk) + 1);

@@ -1,7 +1,7 @@
 //! WebSocket frames: the events do not depend on how the bytes are split, memory keeps to the limits, and
 //! what was read can be written and read again.
 //!
-//! Input: one byte of role, one of message limit, one of chunk size, then the stream.
+//! Input: one byte of role and compression, one of message limit, one of chunk size, then the stream.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -14,6 +14,7 @@ const BESIDE: usize = 139;
 enum Seen {
     Text(Vec<u8>),
     Binary(Vec<u8>),
+    Compressed(usize),
     Ping(Vec<u8>),
     Pong,
     Close(Option<u16>),
@@ -24,11 +25,11 @@ fuzz_target!(|data: &[u8]| {
     let [role, message, chunk, stream @ ..] = data else {
         return;
     };
-    let client = role & 1 != 0;
-    let limits = Limits { message: u32::from(*message) * 8 };
-    let whole = read(stream, client, &limits, stream.len());
-    let chunked = read(stream, client, &limits, usize::from(*chunk) + 1);
-    let bytewise = read(stream, client, &limits, 1);
+    let (client, deflate) = (role & 1 != 0, role & 2 != 0);
+    let limits = Limits::of(u32::from(*message) * 8);
+    let whole = read(stream, (client, deflate), &limits, stream.len());
+    let chunked = read(stream, (client, deflate), &limits, usize::from(*chunk) + 1);
+    let bytewise = read(stream, (client, deflate), &limits, 1);
     assert_eq!(whole, chunked, "chunks of {}", usize::from(*chunk) + 1);
     assert_eq!(whole, bytewise, "byte by byte");
 
@@ -41,6 +42,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(std::str::from_utf8(text).is_ok());
             }
             Seen::Binary(bytes) => assert!(bytes.len() <= limits.message as usize),
+            Seen::Compressed(len) => assert!(deflate && *len <= limits.message as usize),
             Seen::Ping(bytes) => assert!(bytes.len() <= 125),
             Seen::Close(Some(code)) => assert!((1000..5000).contains(code)),
             Seen::Error(code) => assert!([1002, 1007, 1009].contains(code)),
@@ -50,8 +52,11 @@ fuzz_target!(|data: &[u8]| {
     again(whole, client, &limits);
 });
 
-fn read(stream: &[u8], client: bool, limits: &Limits, chunk: usize) -> Vec<Seen> {
+fn read(stream: &[u8], (client, deflate): (bool, bool), limits: &Limits, chunk: usize) -> Vec<Seen> {
     let mut reader = if client { Reader::client() } else { Reader::new() };
+    if deflate {
+        reader = reader.with_deflate();
+    }
     let mut scratch = stream.to_vec();
     let mut seen = Vec::new();
     for part in scratch.chunks_mut(chunk.max(1)) {
@@ -82,6 +87,7 @@ fn owned(event: Event<'_>, _consumed: usize) -> Seen {
             Seen::Binary(payload[1..].to_vec())
         }
         Event::Binary(payload) => Seen::Binary(payload.into_vec()),
+        Event::Compressed(message) => Seen::Compressed(message.len()),
         Event::Ping(payload) => Seen::Ping(payload.into_vec()),
         Event::Pong => Seen::Pong,
         Event::Close(code) => Seen::Close(code),
@@ -90,7 +96,7 @@ fn owned(event: Event<'_>, _consumed: usize) -> Seen {
 
 /// Writes what was seen, one frame each, and reads it back.
 fn again(mut seen: Vec<Seen>, client: bool, limits: &Limits) {
-    seen.retain(|seen| !matches!(seen, Seen::Error(_)));
+    seen.retain(|seen| !matches!(seen, Seen::Error(_) | Seen::Compressed(_)));
     let mut stream = Vec::new();
     let mut frame = |opcode, payload: &[u8]| {
         if client {
@@ -111,9 +117,9 @@ fn again(mut seen: Vec<Seen>, client: bool, limits: &Limits) {
                 append_close(*code, "reason", &mut close);
                 frame(Opcode::Close, &close[2..]);
             }
-            Seen::Error(_) => {}
+            Seen::Error(_) | Seen::Compressed(_) => {}
         }
     }
     let len = stream.len();
-    assert_eq!(read(&stream, client, limits, len), seen, "written and read again");
+    assert_eq!(read(&stream, (client, false), limits, len), seen, "written and read again");
 }
