@@ -4,11 +4,15 @@
 
 mod arrows;
 mod bench;
+mod chaos;
 mod compat;
+mod dist;
 mod fuzz;
 mod hostile;
 mod instructions;
+mod manual;
 mod million;
+mod proto;
 mod shell;
 mod soak;
 mod test;
@@ -24,7 +28,7 @@ cargo xtask TASK
         [--against HOST:PORT --against-pid PID | --against-bin FILE]
                               measures cost and latency beside a bare floor
   million [--connections N]   holds a million connections on one machine
-  compat [--target HOST:PORT] [ARGUMENT…]
+  compat [--profile NAME] [--target HOST:PORT] [ARGUMENT…]
                               holds the server against the answers of Centrifugo v6.9
   fuzz [--seconds N] [--teeth]
   hostile [ROW…] [--short] [--list] [--bin FILE] [--against-bin FILE] [--out FILE]
@@ -32,7 +36,15 @@ cargo xtask TASK
   instructions [--record]     counts the instructions of the hot paths beside those on record
   soak [--minutes N] [--every SECONDS] [--seed N] [--bin FILE]
                               a server with steady clients and a fault a minute
+  chaos [--engine NAME[,NAME…]] [--short] [--seed N] [--minutes M] [--faults N] [--only FAULT[,FAULT…]]
+        [--clients N] [--channels N] [--nodes N] [--rate N] [--drain] [--emulated]
+                              breaks nodes and engines one after another, and checks every delivery
+  dist [--target TRIPLE] [--features LIST] [--bin FILE]
+                              builds what is released of the server: binary, symbols, archive, bill of materials
   arrows                      checks which crate may know which
+  proto [--check]             makes the code of the gRPC services from their .proto files, or compares it
+  manual [--write]            checks links and lists of chapters; writes the generated chapters
+  site                        builds the manual as a site
 ";
 
 fn main() -> ExitCode {
@@ -48,7 +60,12 @@ fn main() -> ExitCode {
         "hostile" => hostile::run(&arguments),
         "instructions" => instructions::run(&arguments),
         "soak" => soak::run(&arguments),
+        "chaos" => chaos::run(&arguments),
+        "dist" => dist::run(&arguments),
         "arrows" => arrows::run(),
+        "proto" => proto::run(&arguments),
+        "manual" => manual::run(&arguments),
+        "site" => manual::site(&arguments),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

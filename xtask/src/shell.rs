@@ -1,8 +1,15 @@
 //! Running programs and reading arguments.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
 
 /// Any failure of a task, in words.
 pub(crate) type Failure = Box<dyn std::error::Error>;
@@ -30,10 +37,50 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
 }
 
-/// Runs to the end; a status other than zero is a failure.
+/// Lines of a program's output that are kept to be shown again.
+const KEPT: usize = 120;
+
+/// Runs to the end; a status other than zero is a failure. What the program writes is shown as it comes, and the last
+/// lines of a program that fails are a part of the failure: where thousands of lines follow, as in a log that is cut to
+/// its end, the reason is still there.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
-    let status = command.status().map_err(|e| format!("{}: {e}", show(command)))?;
-    if status.success() { Ok(()) } else { Err(format!("{}: {status}", show(command)).into()) }
+    let name = show(command);
+    let failed = |e: io::Error| format!("{name}: {e}");
+    let (reader, writer) = io::pipe().map_err(failed)?;
+    command.stderr(writer.try_clone().map_err(failed)?).stdout(writer);
+    let child = command.spawn();
+    // The command holds the writing end, without which the reader would not end with the program.
+    command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let mut child = child.map_err(failed)?;
+    let last = Arc::new(Mutex::new(VecDeque::with_capacity(KEPT)));
+    let (reading, ended) = mpsc::channel::<()>();
+    let keep = Arc::clone(&last);
+    thread::spawn(move || {
+        show_and_keep(reader, &keep);
+        drop(reading);
+    });
+    let status = child.wait().map_err(failed)?;
+    // What the program has started may still hold the pipe.
+    let _ = ended.recv_timeout(Duration::from_secs(1));
+    if status.success() {
+        return Ok(());
+    }
+    let last = Vec::from(last.lock().unwrap_or_else(PoisonError::into_inner).clone()).join("\n");
+    Err(format!("{name}: {status}\n{last}").into())
+}
+
+/// Copies everything to standard output, and keeps the last lines.
+fn show_and_keep(reader: impl Read, last: &Mutex<VecDeque<String>>) {
+    for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        // A closed terminal does not end the tests.
+        let _ = writeln!(io::stdout(), "{line}");
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() == KEPT {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
 }
 
 /// Runs to the end and gives what it wrote to standard output.
@@ -60,6 +107,24 @@ pub(crate) fn with_all_files(program: &Path, arguments: &[&str]) -> Command {
     let mut command = command("sh", &["-c", "ulimit -n \"$(ulimit -Hn)\"; exec \"$0\" \"$@\""]);
     command.arg(program).args(arguments);
     command
+}
+
+/// A port that nothing listens on, given out once by this process. It is below those that the system gives out by
+/// itself (`net.ipv4.ip_local_port_range`), so that no outgoing connection takes it before its server does.
+pub(crate) fn free_port() -> Result<u16, Failure> {
+    const FIRST: u16 = 10_000;
+    const COUNT: u32 = 22_768;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes side by side begin far from each other.
+    let start = std::process::id().wrapping_mul(613);
+    for _ in 0..COUNT {
+        let number = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = FIRST + u16::try_from(number)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no port is free".into())
 }
 
 /// Value that follows an option.
@@ -97,4 +162,22 @@ fn show(command: &Command) -> String {
         text.push_str(&argument.to_string_lossy());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_was_written_last() {
+        let script = "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); done; echo why >&2; exit 3";
+        let error = run(&mut command("sh", &["-c", script])).unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.ends_with("line 199\nwhy"), "{error}");
+        assert_eq!(error.lines().filter(|line| line.starts_with("line ")).count(), KEPT - 1);
+    }
+
+    #[test]
+    fn a_program_that_goes_on_in_the_background_is_not_waited_for() {
+        run(&mut command("sh", &["-c", "sleep 3 &"])).unwrap();
+    }
 }

@@ -1,10 +1,10 @@
 //! `cargo xtask test`: installs what the tests need, where it is missing, and runs everything.
 
-mod install;
+pub(crate) mod install;
 mod limit;
 
 use crate::shell::{self, Failure};
-use crate::{arrows, compat, fuzz, hostile, instructions, soak};
+use crate::{arrows, chaos, compat, fuzz, hostile, instructions, manual, proto, soak};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -31,9 +31,16 @@ const fn extra(name: &'static str, what: &'static str, run: fn() -> Result<(), F
 const STEPS: &[Step] = &[
     step("fmt", "every file is formatted", fmt),
     step("arrows", "no crate and no module uses what it must not", arrows::run),
+    step("manual", "links, anchors and lists of chapters", manual::check),
     step("clippy", "no lint, all targets", clippy),
     step("unit", "unit, property and integration tests", unit),
     step("simulation", "1,000 seeds of production nodes on a faulty broker", simulation),
+    step(
+        "engines",
+        "brokers, presence, controllers and consumers on real Redis, Valkey, NATS and PostgreSQL",
+        engines,
+    ),
+    step("proto", "the code of the gRPC services is what their .proto files make", proto::check),
     step("doc", "documentation without a warning", doc),
     step("deny", "bans, licences and sources of what is built", deny),
     step("package", "wire, spinward, test and server can be packed", || packed(&["--no-verify"])),
@@ -41,21 +48,29 @@ const STEPS: &[Step] = &[
     step("build", "the server, release", build),
     step("hostile", "attacks on a server, shortened", hostile::short),
     step("soak", "a minute of faults, one every 5 s", soak::short),
+    step("chaos", "nodes over real engines, every fault about once", chaos),
     step("instructions", "what the hot paths cost, in instructions", counted),
     step("compat", "answers beside those of Centrifugo v6.9, and planted wrong ones", compat_cases),
     step("python", "PyPI SDKs, tokens, bad input, the manual's Python", python),
     step("python-sdk", "the own tests of centrifuge-python", python_sdk),
+    step("websocket", "Autobahn cases of WebSocket, groups 1 to 7, 9, 10, 12.1 and 13.1", websocket),
     step("node", "npm SDK in Node and Chromium, the console, the manual's JavaScript", node),
+    step("old-sdks", "SDKs of 2018 to 2022 and SockJS: a selection", old_sdks),
     step("rust-sdk", "the official Rust SDK", rust_sdk),
     step("go-sdk", "the official Go SDK, where there is Go", go_sdk),
     step("fuzz", "15 s for each target", || fuzzed(15, false)),
+    extra("old-sdks-all", "every scenario over every old SDK, encoding and transport", all_old_sdks),
+    extra("site", "the manual as a site, and its links", || manual::site(&[])),
     extra("package-build", "they build from their packages alone", || packed(&[])),
+    extra("websocket-all", "all cases of groups 12 and 13 too", websocket_all),
     extra("fuzz-long", "60 s for each target", || fuzzed(60, false)),
+    extra("consumers-long", "100,000 messages through 20 kills for each source", consumers_long),
+    extra("chaos-teeth", "the chaos test finds each fault planted in the Redis engine", chaos_teeth),
     extra("fuzz-teeth", "each target finds the fault planted for it", || fuzzed(60, true)),
 ];
 
-/// Time limit of a step. The longest needs a fifth of it on two cores with nothing built.
-const STEP_LIMIT: Duration = Duration::from_secs(20 * 60);
+/// Time limit of a step. The longest needs half of it on two cores with nothing built.
+const STEP_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// Runs the steps named, or the usual ones. A failed step does not stop the others.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -79,10 +94,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         if late {
             result = Err(format!("ended after {} min: a test hangs", STEP_LIMIT.as_secs() / 60).into());
         }
-        if let Err(error) = &result {
-            println!("!!! {}: {error}", step.name);
+        if result.is_err() {
+            println!("!!! {} failed", step.name);
         }
         results.push((step, start.elapsed(), result));
+    }
+    for (step, _, result) in &results {
+        if let Err(error) = result {
+            println!("\n!!! {} failed: {error}", step.name);
+        }
     }
     println!();
     for (step, time, result) in &results {
@@ -113,12 +133,49 @@ fn clippy() -> Result<(), Failure> {
 }
 
 fn unit() -> Result<(), Failure> {
-    shell::run(&mut shell::cargo(&["test", "--workspace", "--locked", "--quiet"]))
+    // Engines have a step of their own.
+    shell::run(shell::cargo(&["test", "--workspace", "--locked", "--quiet"]).env("SPINWARD_ENGINES", "0"))
 }
 
 fn simulation() -> Result<(), Failure> {
     let arguments = ["test", "--package", "spinward-testkit", "--locked", "--quiet", "--test", "simulation"];
     shell::run(shell::cargo(&arguments).env("SPINWARD_SEEDS", "1000"))
+}
+
+/// Tests of engines that skip what is not installed are told to fail instead.
+fn engines() -> Result<(), Failure> {
+    install::compilers()?;
+    let path = install::engines()?;
+    // The whole workspace, so that nothing is built again with other features.
+    let tests = ["redis", "redis_nodes", "nats", "postgres", "consumers"].map(|test| ["--test", test]);
+    let mut command = shell::cargo(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"]);
+    shell::run(command.args(tests.as_flattened()).env("PATH", path).env("SPINWARD_ENGINES", "1"))
+}
+
+/// The tests of consumers in full. Those that are not about kills run again.
+fn consumers_long() -> Result<(), Failure> {
+    install::compilers()?;
+    let path = install::engines()?;
+    let arguments = ["test", "--workspace", "--locked", "--release", "--test", "consumers"];
+    let mut command = shell::cargo(&arguments);
+    command.args(["--", "--nocapture", "--test-threads", "1", "is_carried_out_in_order"]);
+    command.env("SPINWARD_ROWS", "100000").env("SPINWARD_KILLS", "20");
+    shell::run(command.env("PATH", path).env("SPINWARD_ENGINES", "1"))
+}
+
+fn chaos() -> Result<(), Failure> {
+    install::compilers()?;
+    let path = install::engines()?;
+    install::faketime()?;
+    chaos::short(&path)
+}
+
+fn chaos_teeth() -> Result<(), Failure> {
+    let path = install::engines()?;
+    let arguments = ["test", "--package", "spinward-testkit", "--locked", "--test", "chaos_teeth"];
+    let mut command = shell::cargo(&arguments);
+    command.args(["--", "--ignored", "--nocapture"]);
+    shell::run(command.env("PATH", path).env("SPINWARD_ENGINES", "1"))
 }
 
 fn counted() -> Result<(), Failure> {
@@ -154,11 +211,26 @@ fn compat_cases() -> Result<(), Failure> {
 }
 
 fn python() -> Result<(), Failure> {
+    install::proxies()?;
     in_python(&["-m", "pytest", "-q"])
 }
 
 fn python_sdk() -> Result<(), Failure> {
     in_python(&["sdk_suite.py"])
+}
+
+fn websocket() -> Result<(), Failure> {
+    conformance(&["1", "2", "3", "4", "5", "6", "7", "9", "10", "12.1", "13.1"])
+}
+
+fn websocket_all() -> Result<(), Failure> {
+    conformance(&[])
+}
+
+fn conformance(groups: &[&str]) -> Result<(), Failure> {
+    crate::bench::build_load_generator()?;
+    let binary = shell::target().join("release/spinward-loadgen").to_string_lossy().into_owned();
+    in_python(&[&["conformance.py", &binary], groups].concat())
 }
 
 fn in_python(arguments: &[&str]) -> Result<(), Failure> {
@@ -175,16 +247,37 @@ fn in_python(arguments: &[&str]) -> Result<(), Failure> {
     shell::run(shell::command(&python, &install).arg(requirements))?;
     let mut command = shell::command(&python, arguments);
     command.current_dir(folder).env("SPINWARD_BIN", crate::bench::server::binary()?);
+    if let Some([pebble, names]) = install::pebble() {
+        command.env("PEBBLE", pebble).env("CHALLTESTSRV", names);
+    }
     shell::run(command.env("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
 fn node() -> Result<(), Failure> {
     let chromium = install::chromium()?;
+    install::openssl()?;
     let folder = shell::root().join("compat/node");
     npm_packages(&folder)?;
     let mut command = shell::command("npm", &["test"]);
     command.current_dir(folder).env("SPINWARD_BIN", crate::bench::server::binary()?);
     shell::run(command.env("CHROMIUM", chromium))
+}
+
+fn old_sdks() -> Result<(), Failure> {
+    in_old(&[])
+}
+
+fn all_old_sdks() -> Result<(), Failure> {
+    in_old(&[("COMPAT_OLD", "all")])
+}
+
+fn in_old(variables: &[(&str, &str)]) -> Result<(), Failure> {
+    let chromium = install::chromium()?;
+    let folder = shell::root().join("compat/old");
+    npm_packages(&folder)?;
+    let mut command = shell::command("npm", &["test"]);
+    command.current_dir(folder).env("SPINWARD_BIN", crate::bench::server::binary()?);
+    shell::run(command.envs(variables.iter().copied()).env("CHROMIUM", chromium))
 }
 
 /// A project outside of the workspace, with a lock file and a target folder of its own.

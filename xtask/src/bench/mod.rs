@@ -6,7 +6,7 @@
 pub(crate) mod process;
 mod report;
 pub(crate) mod rig;
-mod rows;
+pub(crate) mod rows;
 pub(crate) mod server;
 pub(crate) mod settings;
 

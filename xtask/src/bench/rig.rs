@@ -44,7 +44,7 @@ impl Rig {
 
     /// Opens connections as `plan` says; all must come up.
     pub(crate) fn connect(&mut self, plan: &Value) -> Result<Value, Failure> {
-        connect(&mut self.clients, &self.server.name, &self.server.address, plan)
+        connect(&mut self.clients, &self.server.name, &self.server.front, plan)
     }
 
     /// Publishes a stream through the HTTP API and measures what it costs the server.

@@ -5,7 +5,7 @@ use crate::shell::{self, Failure};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -46,11 +46,15 @@ impl Target {
                 merge(&mut config, changes);
                 let path = shell::target().join(format!("bench-{name}.json"));
                 std::fs::write(&path, serde_json::to_string_pretty(&config)?)?;
-                Server::start(name, file, &path, variables)
+                let internal = config.pointer("/http_server/tls/enabled") == Some(&Value::Bool(true));
+                let launch =
+                    Launch { name, binary: file, config: &path, variables, internal, ..Launch::default() };
+                Server::launch(&launch)
             }
             Self::Running { name, address, pid } => Ok(Server {
                 name: name.clone(),
                 address: address.clone(),
+                front: address.clone(),
                 pid: *pid,
                 child: None,
                 ready_in: None,
@@ -70,6 +74,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) port: u16,
     /// Sends its output into a pipe that nobody reads, instead of to `target/NAME.log`.
     pub(crate) piped: bool,
+    /// Serves API, health and metrics on a port of their own, without TLS.
+    pub(crate) internal: bool,
     /// Writing beyond so many bytes of a file fails, as on a full disk, until the limit is lifted.
     pub(crate) largest_file: Option<u64>,
 }
@@ -84,6 +90,7 @@ impl Default for Launch<'_> {
             variables: &[],
             port: 0,
             piped: false,
+            internal: false,
             largest_file: None,
         }
     }
@@ -92,8 +99,10 @@ impl Default for Launch<'_> {
 /// A server that answers. Stopped when dropped, if it was started here.
 pub(crate) struct Server {
     pub(crate) name: String,
-    /// `host:port` of the HTTP listener.
+    /// `host:port` of the HTTP listener: of the internal one where there are two.
     pub(crate) address: String,
+    /// The same for clients.
+    pub(crate) front: String,
     pub(crate) pid: u32,
     child: Option<Child>,
     /// From start to the first good answer of `/health`.
@@ -116,7 +125,7 @@ impl Server {
     pub(crate) fn launch(launch: &Launch<'_>) -> Result<Self, Failure> {
         let Launch { name, binary, .. } = launch;
         let port = match launch.port {
-            0 => TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+            0 => shell::free_port()?,
             port => port,
         };
         let config = launch.config.to_string_lossy();
@@ -136,6 +145,13 @@ impl Server {
             .env("CENTRIFUGO_HTTP_SERVER_ADDRESS", "127.0.0.1")
             .envs(launch.variables.iter().copied())
             .stdin(Stdio::null());
+        let front = format!("127.0.0.1:{port}");
+        let mut address = front.clone();
+        if launch.internal {
+            let port = shell::free_port()?;
+            address = format!("127.0.0.1:{port}");
+            command.env("CENTRIFUGO_HTTP_SERVER_INTERNAL_PORT", port.to_string());
+        }
         if launch.piped {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         } else {
@@ -143,7 +159,6 @@ impl Server {
             command.stdout(log.try_clone()?).stderr(log);
         }
         let mut child = command.spawn().map_err(|e| format!("{}: {e}", binary.display()))?;
-        let address = format!("127.0.0.1:{port}");
         while !is_healthy(&address) {
             if let Some(status) = child.try_wait()? {
                 return Err(format!("{} ended at once: {status}", binary.display()).into());
@@ -156,7 +171,7 @@ impl Server {
             std::thread::sleep(Duration::from_millis(1));
         }
         let (pid, ready_in) = (child.id(), Some(begin.elapsed()));
-        Ok(Self { name: (*name).to_owned(), address, pid, child: Some(child), ready_in })
+        Ok(Self { name: (*name).to_owned(), address, front, pid, child: Some(child), ready_in })
     }
 
     /// Sends SIGTERM and waits for the end, for `limit` at most. The time that it took; `None` where it did not end.
@@ -244,9 +259,10 @@ pub(crate) fn binary() -> Result<PathBuf, Failure> {
     Ok(shell::target().join("release/spinward"))
 }
 
+/// The endpoint may be on a port of its own: then the one of clients answers that it is not there.
 fn is_healthy(address: &str) -> bool {
-    get(address, "/health")
-        .is_ok_and(|answer| answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"))
+    let status = |answer: &str| answer.split(' ').nth(1).map(str::to_owned);
+    get(address, "/health").is_ok_and(|answer| matches!(status(&answer).as_deref(), Some("200" | "404")))
 }
 
 /// HTTP/1.0, so that the answer is not chunked and ends with the connection.

@@ -17,7 +17,9 @@ pub(super) const KEY: &str = "hostile-key";
 /// `client.queue_max_size` of that configuration.
 pub(super) const QUEUE: f64 = 1_048_576.0;
 
-const WITNESSES: usize = 4;
+/// Witnesses: so many over WebSocket, and the others over SSE.
+const WITNESSES: usize = 6;
+const OVER_WEBSOCKET: usize = 4;
 const ATTACKER: u8 = 19;
 
 /// Memory that a server may use for other than its connections: allocator, threads, caches.
@@ -30,6 +32,8 @@ const ENDING: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy)]
 pub(super) struct Bound {
     bytes: f64,
+    /// Memory that the server may use beside.
+    slack: f64,
     /// Memory must be back at its former level 10 s later.
     back: bool,
 }
@@ -42,7 +46,12 @@ impl Bound {
 
     /// So many bytes for each hostile connection.
     pub(super) fn each(connections: usize, bytes: f64) -> Self {
-        Self { bytes: connections as f64 * bytes, back: false }
+        Self { bytes: connections as f64 * bytes, slack: SLACK, back: false }
+    }
+
+    /// So many bytes, whatever they are used for.
+    pub(super) fn in_all(bytes: f64) -> Self {
+        Self { bytes, slack: 0.0, back: false }
     }
 
     /// Adds so many bytes.
@@ -118,15 +127,21 @@ impl Arena {
     pub(super) fn launch(target: &Target, changes: &Value, launch: Launch<'_>) -> Result<Self, Failure> {
         let config = configure(target, changes)?;
         let name = format!("hostile-{}", target.name);
-        let launch = Launch { name: &name, binary: &target.binary, config: &config, ..launch };
+        let internal = changes.pointer("/http_server/tls/enabled").is_some_and(|on| on == true);
+        let tls = if internal { "full" } else { "" };
+        let launch = Launch { name: &name, binary: &target.binary, config: &config, internal, ..launch };
         let server = Server::launch(&launch)?;
         let watch = Watch::over(server.pid);
         let mut witnesses = Agent::start("clients")?;
-        let plan = json!({
-            "op": "connect", "address": server.address, "secret": SECRET, "count": WITNESSES, "first": 900_000,
-            "subscriptions": 1, "channel": "witness:stream", "channels": 1,
-        });
-        connected(&witnesses.call(&plan, "connected")?, WITNESSES)?;
+        // A second set is added to the first.
+        for (count, transport) in [(OVER_WEBSOCKET, "websocket"), (WITNESSES, "uni_sse")] {
+            let plan = json!({
+                "op": "connect", "address": server.front, "tls": tls, "secret": SECRET, "count": count,
+                "first": 900_000, "subscriptions": 1, "channel": "witness:stream", "channels": 1,
+                "transport": transport,
+            });
+            connected(&witnesses.call(&plan, "connected")?, count)?;
+        }
         let timeout = changes.pointer("/shutdown/timeout").and_then(Value::as_str);
         let timeout = timeout
             .and_then(|text| text.trim_end_matches('s').parse().ok())
@@ -168,7 +183,7 @@ impl Arena {
         // At the usual priority: elsewhere they would have processors of their own to read with.
         let mut agent = Agent::start("clients")?;
         let mut plan = json!({
-            "op": "connect", "address": self.server.address, "secret": SECRET, "count": count, "first": 100_000,
+            "op": "connect", "address": self.server.front, "secret": SECRET, "count": count, "first": 100_000,
             "subscriptions": 1, "channel": channel, "channels": 1,
         });
         merge(&mut plan, more);
@@ -213,7 +228,7 @@ impl Arena {
             return Ok(outcome);
         }
         outcome.peak = process::peak(self.server.pid)?;
-        let allowed = outcome.before + bound.bytes + SLACK;
+        let allowed = outcome.before + bound.bytes + bound.slack;
         outcome.allowed = Some(allowed);
         if outcome.peak > allowed {
             let text = format!("RSS {:.0} MB, {:.0} MB allowed", outcome.peak / 1e6, allowed / 1e6);
@@ -234,12 +249,18 @@ impl Arena {
         Ok(outcome)
     }
 
+    /// The port that an attack is for: that of the API, where it has one of its own.
+    fn front(&self, attack: &Value) -> &str {
+        let api = attack.pointer("/unit/kind").is_some_and(|kind| kind == "api");
+        if api { &self.server.address } else { &self.server.front }
+    }
+
     /// Starts attackers, each a process, which stop after so many seconds unless they say otherwise.
     pub(super) fn start(&self, attacks: &[Value], seconds: f64) -> Result<Vec<Agent>, Failure> {
         let start = |attack: &Value| {
             let mut agent = Agent::start_nice("hostile", ATTACKER)?;
             let mut command = json!({
-                "op": "attack", "address": self.server.address, "secret": SECRET, "key": KEY, "seconds": seconds,
+                "op": "attack", "address": self.front(attack), "secret": SECRET, "key": KEY, "seconds": seconds,
             });
             merge(&mut command, attack);
             agent.send(&command)?;

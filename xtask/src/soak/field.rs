@@ -70,7 +70,7 @@ impl Field {
         Ok(Self {
             binary,
             folder,
-            port: std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+            port: shell::free_port()?,
             server: None,
             watch: None,
             clients: None,

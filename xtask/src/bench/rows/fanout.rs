@@ -141,6 +141,113 @@ pub(super) fn kinds(bench: &mut Bench, row: &'static str) -> Result<(), Failure>
     Ok(())
 }
 
+/// Two sets of subscribers of one server, plain and with compression. Publications of 1 KB go to each, one set after the
+/// other. Clients do not inflate what they get, and no two publications may share a send.
+pub(super) fn deflate(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    const EACH: usize = 2_000;
+    let figures = [
+        figure("us", "CPU per plain delivery", "µs", Reading::Cost, Budget::None),
+        figure(
+            "deflate",
+            "CPU per compressed one, of a plain one's",
+            "×",
+            Reading::Plain,
+            Budget::AtMost(1.1),
+        ),
+        figure(
+            "deflate_bytes",
+            "bytes per compressed one, of a plain one's",
+            "×",
+            Reading::Plain,
+            Budget::None,
+        ),
+    ];
+    let stream = |channel| Stream { seconds: 2.0, size: 1_000, subscribers: EACH, channel, ..usual() };
+    let streams = [stream("plain"), stream("deflate")];
+    let bytes = Stream { size: 1_000, ..usual() };
+    let (mut floor, mut rigs) = (usual_floor()?, rigs(bench, &json!({"websocket": {"compression": true}}))?);
+    for rig in &mut rigs {
+        for (number, stream) in streams.iter().enumerate() {
+            let mut plan = plan("json", stream, EACH * (number + 1));
+            plan["deflate"] = json!(number == 1);
+            rig.connect(&plan)?;
+            rig.publish(&Stream { seconds: 0.5, ..stream.clone() })?;
+        }
+    }
+    let result = rounds(bench.rounds, &mut floor, &bytes, &mut rigs, |rig| {
+        let [plain, deflate] = [rig.publish(&streams[0])?, rig.publish(&streams[1])?];
+        let mut sample = Sample::from([
+            ("us", plain["us"]),
+            ("deflate", deflate["us"] / plain["us"]),
+            ("deflate_bytes", deflate["bytes"] / plain["bytes"]),
+        ]);
+        for key in ["expected", "delivered", "missing", "repeated", "refused"] {
+            sample.insert(key, plain[key] + deflate[key]);
+        }
+        for key in ["reads_per_delivery", "sends_per_delivery"] {
+            sample.extend(plain.get_key_value(key));
+        }
+        Ok(sample)
+    })?;
+    check(bench, row, &Stream { may_coalesce: true, ..usual() }, &result);
+    bench.report.add(row, &names(bench), &figures, &result);
+    Ok(())
+}
+
+/// Three sets of subscribers of one server: of today's protocol, of version 1, and half of each in one channel.
+pub(super) fn old(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    const EACH: usize = 2_000;
+    let figures = [
+        figure("us", "CPU per delivery, today's protocol", "µs", Reading::Cost, Budget::None),
+        figure("old", "CPU per delivery, version 1, of today's", "×", Reading::Plain, Budget::AtMost(1.1)),
+        figure(
+            "mixed",
+            "CPU per delivery, half of each, of today's",
+            "×",
+            Reading::Plain,
+            Budget::AtMost(1.1),
+        ),
+    ];
+    let stream = |channel| Stream { seconds: 2.0, subscribers: EACH, channel, ..usual() };
+    let streams = [stream("today"), stream("old"), stream("mixed")];
+    let sets = [
+        ("json", &streams[0], EACH),
+        ("old-json", &streams[1], EACH),
+        ("json", &streams[2], EACH / 2),
+        ("old-json", &streams[2], EACH / 2),
+    ];
+    let (mut floor, mut rigs) = (usual_floor()?, rigs(bench, &unchanged())?);
+    for rig in &mut rigs {
+        let mut count = 0;
+        for (encoding, stream, more) in &sets {
+            count += more;
+            rig.connect(&plan(encoding, stream, count))?;
+        }
+        for stream in &streams {
+            rig.publish(&Stream { seconds: 0.5, ..stream.clone() })?;
+        }
+    }
+    let result = rounds(bench.rounds, &mut floor, &usual(), &mut rigs, |rig| {
+        let [today, old, mixed] =
+            [rig.publish(&streams[0])?, rig.publish(&streams[1])?, rig.publish(&streams[2])?];
+        let mut sample = Sample::from([
+            ("us", today["us"]),
+            ("old", old["us"] / today["us"]),
+            ("mixed", mixed["us"] / today["us"]),
+        ]);
+        for key in ["expected", "delivered", "missing", "repeated", "refused"] {
+            sample.insert(key, today[key] + old[key] + mixed[key]);
+        }
+        for key in ["reads_per_delivery", "sends_per_delivery"] {
+            sample.extend(today.get_key_value(key));
+        }
+        Ok(sample)
+    })?;
+    check(bench, row, &Stream { may_coalesce: true, ..usual() }, &result);
+    bench.report.add(row, &names(bench), &figures, &result);
+    Ok(())
+}
+
 /// Finds the rate that a server saturates at, then measures at parts of it.
 pub(super) fn saturation(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
     const KEYS: [(&str, &str, f64); 3] =
@@ -236,7 +343,7 @@ fn plan(encoding: &str, stream: &Stream, count: usize) -> Value {
 }
 
 /// Lost or doubled deliveries, refused publications, or coalesced sends where none may be.
-fn check(bench: &mut Bench, row: &'static str, stream: &Stream, rounds: &Rounds) {
+pub(super) fn check(bench: &mut Bench, row: &'static str, stream: &Stream, rounds: &Rounds) {
     let names = names(bench);
     let mut counted = true;
     let when = if rounds.disturbed { " (while other work disturbed it)" } else { "" };

@@ -35,6 +35,34 @@ pub(super) fn protobuf(bench: &mut Bench, row: &'static str) -> Result<(), Failu
     slope(bench, row, &plan, &[per_connection(Budget::AtMost(1024.0))])
 }
 
+/// Connections that have negotiated compression and used it once, for their replies; and plain ones of the same server.
+pub(super) fn deflate(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    let figures = [
+        per_connection(Budget::None),
+        figure(
+            "deflate",
+            "RSS per connection with compression, of plain",
+            "×",
+            Reading::Plain,
+            Budget::AtMost(1.05),
+        ),
+    ];
+    let compressing = json!({"websocket": {"compression": true}});
+    fresh(bench, row, &figures, |target| {
+        let mut plan = json!({"subscriptions": 1, "channel": "m"});
+        let plain = measure_with(target, &compressing, &plan)?;
+        plan["deflate"] = json!(true);
+        let deflate = measure_with(target, &compressing, &plan)?;
+        Ok(Sample::from([("bytes", plain), ("deflate", deflate / plain)]))
+    })
+}
+
+/// A subscription with presence, in a channel of its own.
+pub(super) fn presence(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
+    let plan = json!({"subscriptions": 1, "channel": "pres:m"});
+    slope(bench, row, &plan, &[per_connection(Budget::AtMost(1126.0))])
+}
+
 /// Ten subscriptions; the budget is for each beyond the first.
 pub(super) fn ten(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
     let figures = [
@@ -134,7 +162,12 @@ pub(super) fn fresh(
 
 /// Bytes per connection, as the slope between two numbers of them.
 fn measure(target: &Target, plan: &Value) -> Result<f64, Failure> {
-    let mut rig = Rig::new(target.start(&unchanged())?)?;
+    measure_with(target, &unchanged(), plan)
+}
+
+/// The same, of a server whose configuration differs in `changes`.
+pub(super) fn measure_with(target: &Target, changes: &Value, plan: &Value) -> Result<f64, Failure> {
+    let mut rig = Rig::new(target.start(changes)?)?;
     let large = LARGE.min(file_limit().saturating_sub(500));
     let mut at = |count: usize| -> Result<f64, Failure> {
         let mut plan = plan.clone();

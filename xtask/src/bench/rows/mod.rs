@@ -3,11 +3,17 @@
 mod auth;
 mod channels;
 mod connect;
+mod engines;
 mod fanout;
 mod memory;
+mod proxies;
 mod requests;
 mod slow;
 mod startup;
+mod streams;
+mod tls;
+
+pub(crate) use tls::encrypted;
 
 use super::Bench;
 use super::report::{Budget, Figure, Reading};
@@ -39,6 +45,14 @@ pub(crate) const ALL: &[Row] = &[
     row("fanout-2k", "2,000 subscribers × 40 messages/s × 200 B", true, fanout::two_thousand),
     row("fanout-500", "500 subscribers × 1,000 messages/s", true, fanout::five_hundred),
     row("connect", "connect with HS256 token and one subscribe", true, connect::storm),
+    row("memory-tls", "memory of an idle connection over TLS, beside plain", true, tls::memory),
+    row("fanout-tls", "2,000 subscribers × 40 messages/s over TLS, beside plain", true, tls::fan_out),
+    row(
+        "connect-tls",
+        "connect over TLS: full handshake and resumed, beside rustls alone",
+        true,
+        tls::connect,
+    ),
     row("memory-10", "memory with ten subscriptions on channels of their own", true, memory::ten),
     row("idle", "CPU of idle connections, pings every 25 s", true, memory::idle),
     row("latency", "latency at light load, 100 subscribers × 200/s", true, fanout::light),
@@ -62,10 +76,36 @@ pub(crate) const ALL: &[Row] = &[
         true,
         fanout::kinds,
     ),
+    row("memory-streams", "memory of an idle SSE, HTTP stream and their like", true, streams::memory),
+    row(
+        "fanout-streams",
+        "2,000 × 40 messages/s over SSE and HTTP streams, beside WebSocket",
+        true,
+        streams::fanout,
+    ),
     row("verify", "checking a token, for each algorithm, beside the crate jsonwebtoken", true, auth::verify),
     row("decide", "a decision about permissions", true, auth::decide),
     row("startup", "start to ready, and the size of the binary", true, startup::run),
+    row(
+        "memory-deflate",
+        "memory of an idle connection with compression negotiated, beside plain",
+        true,
+        memory::deflate,
+    ),
+    row(
+        "fanout-deflate",
+        "2,000 subscribers × 40 messages/s × 1 KB, compressed, beside plain",
+        true,
+        fanout::deflate,
+    ),
+    row(
+        "fanout-old",
+        "2,000 subscribers × 40 messages/s × 200 B: protocol version 1, and half of each, beside today's",
+        true,
+        fanout::old,
+    ),
     row("memory-0", "memory without a subscription", false, memory::none),
+    row("memory-presence", "memory with one subscription with presence", false, memory::presence),
     row("memory-shared", "memory with one subscription on a channel that all share", false, memory::shared),
     row("memory-pb", "memory with one subscription, Protobuf", false, memory::protobuf),
     row(
@@ -80,6 +120,17 @@ pub(crate) const ALL: &[Row] = &[
     row("burst", "2,000 messages at once to 500 subscribers", false, fanout::burst),
     row("load", "latency at 25, 50 and 75 % of saturation, 1,000 subscribers", false, fanout::saturation),
     row("connect-pb", "connect with HS256 token and one subscribe, Protobuf", false, connect::storm_protobuf),
+    row("engine-redis", "publish and fan-out through Redis, beside memory", false, engines::redis),
+    row("engine-nats", "publish and fan-out through core NATS, beside memory", false, engines::nats),
+    row(
+        "engine-jetstream",
+        "publish and fan-out through JetStream, beside memory",
+        false,
+        engines::jetstream,
+    ),
+    row("engine-postgres", "publish and fan-out through PostgreSQL, beside memory", false, engines::postgres),
+    row("proxy-connect", "connect by a connect proxy over HTTP, beside a token", false, proxies::connect),
+    row("proxy-rpc", "RPC over WebSocket by a proxy over HTTP", false, proxies::rpc),
     row("slow", "10 % of 9,000 readers stalled", false, slow::run),
 ];
 

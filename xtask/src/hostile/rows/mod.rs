@@ -1,11 +1,14 @@
 //! The attacks. Each row starts a server of its own, so that it also runs alone.
 
+mod compressed;
 mod files;
 mod http;
 mod inbox;
 mod logins;
 mod memory;
 mod outgoing;
+mod streams;
+mod tls;
 
 use super::Target;
 use super::arena::Outcome;
@@ -64,9 +67,24 @@ pub(super) const ALL: &[Row] = &[
     row("slow-body", "500 bodies that come a byte at a time", http::slow_bodies),
     row("slow-heads", "2,000 heads that come a byte at a time", http::slow_heads),
     row("half-open-handshakes", "3,000 connections that say nothing", http::silent),
+    row("tls-half-open", "3,000 TLS handshakes that stop within the hello", tls::half_open),
+    row("tls-endless-hello", "2,000 TLS hellos of 32 KB that come a little at a time", tls::endless_hello),
+    row("tls-pings-deaf", "pings over TLS before login, never reading", tls::deaf),
     row("idle-http", "2,000 HTTP connections that stay idle after one request", http::idle),
+    row("deflate-bombs", "1,000 messages of 64 KiB that inflate to 64 MiB", compressed::bombs),
+    row(
+        "deflate-garbage",
+        "offers with impossible windows, and messages that do not inflate",
+        compressed::garbage,
+    ),
+    row("http2-resets", "20 connections of HTTP/2 that reset each request at once", compressed::resets),
     row("backlog", "3,000 upgrades at once", http::backlog),
     row("unauthorised-bodies", "bodies of 20 MB to the API under a wrong key", http::unauthorised_bodies),
+    row("sse-never-reading", "50 SSE subscribers of 5 MB/s that do not read", streams::deaf),
+    row("silent-streams", "10,000 SSE streams that say nothing", streams::silent),
+    row("slow-stream-bodies", "2,000 bodies of stream requests, a byte at a time", streams::slow_bodies),
+    row("emulation-sessions", "messages to the sessions of others", streams::sessions),
+    row("request-shapes", "requests that two servers read in two ways", streams::shapes),
     row("history-names", "history calls on names that do not exist", memory::history_names),
     row("presence-names", "presence calls on names that do not exist", memory::presence_names),
     row("subscribe-cycle", "subscribe and unsubscribe, each time another channel", memory::subscribe_cycle),

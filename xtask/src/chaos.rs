@@ -1,0 +1,42 @@
+//! `cargo xtask chaos`: several nodes over each engine, and faults drawn from a seed.
+
+use crate::shell::{self, Failure};
+use std::ffi::OsStr;
+
+/// Seconds of faults for each engine in continuous integration.
+const SHORT: &[(&str, &str)] = &[
+    ("redis", "20"),
+    ("redis-lists", "10"),
+    ("valkey", "10"),
+    ("sentinel", "25"),
+    ("cluster", "25"),
+    ("jetstream", "20"),
+    ("postgres", "20"),
+];
+
+/// Runs the program of the test kit with these arguments; it explains them.
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    start(&path, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Every fault of each engine about once, a drain, and emulated transports without sticky sessions. `path` is where the
+/// servers are.
+pub(crate) fn short(path: &OsStr) -> Result<(), Failure> {
+    for (engine, seconds) in SHORT {
+        let minutes = (seconds.parse::<f64>()? / 60.0).to_string();
+        start(path, &["--short", "--engine", engine, "--minutes", &minutes])?;
+    }
+    start(path, &["--short", "--engine", "redis", "--emulated"])?;
+    start(path, &["--short", "--engine", "redis", "--drain", "--clients", "3000"])
+}
+
+fn start(path: &OsStr, arguments: &[&str]) -> Result<(), Failure> {
+    let binary = crate::bench::server::binary()?;
+    // As the other tests are built: only the server under test is a release.
+    let build = ["build", "--workspace", "--locked", "--quiet", "--bin", "spinward-chaos"];
+    shell::run(&mut shell::cargo(&build))?;
+    let program = shell::target().join("debug/spinward-chaos");
+    let mut command = shell::command(program, arguments);
+    shell::run(command.env("PATH", path).env("SPINWARD_BIN", binary).env("SPINWARD_ENGINES", "1"))
+}
