@@ -2,9 +2,9 @@
 //! anything that blocks.
 
 use crate::{Place, Server, complete, now, signed};
-use spinward_testkit::servers::free_port;
 use serde_json::{Value, json};
 use spinward::wire::ws::{Opcode, append_masked_frame};
+use spinward_testkit::servers::free_port;
 use std::io::{PipeReader, Read, Write};
 use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
