@@ -10,7 +10,7 @@
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const unique = (prefix) => prefix + Math.random().toString(36).slice(2, 10);
 
-async function until(check, what, ms = 8000) {
+async function until(check, what, ms = 20_000) {
   const deadline = Date.now() + ms;
   for (;;) {
     const value = await check();

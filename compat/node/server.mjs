@@ -189,7 +189,7 @@ export const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;
 export const unique = (prefix) => `${prefix}${randomBytes(4).toString("hex")}`;
 
 /** Waits for `check` to give something true. */
-export async function until(check, what, ms = 5000) {
+export async function until(check, what, ms = 20_000) {
   const deadline = Date.now() + ms;
   for (;;) {
     const value = await check();

@@ -127,7 +127,7 @@ class Server:
         """The present end of the log, for `log(since)`."""
         return len(self._lines)
 
-    def await_log(self, pattern, since=0, timeout=3.0):
+    def await_log(self, pattern, since=0, timeout=15.0):
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if re.search(pattern, self.log(since), re.IGNORECASE):

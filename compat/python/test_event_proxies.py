@@ -263,7 +263,7 @@ def expiring(seconds):
     return lambda handler, body: handler.give(json.dumps({"result": {"user": "7", "expire_at": int(time.time()) + seconds}}).encode())
 
 
-def until(predicate, what, timeout=8):
+def until(predicate, what, timeout=20):
     deadline = time.monotonic() + timeout
     while not predicate():
         assert time.monotonic() < deadline, what

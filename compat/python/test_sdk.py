@@ -57,7 +57,7 @@ def encode(data, protobuf):
     return json.dumps(data).encode() if protobuf else data
 
 
-async def until(check, what, timeout=8.0):
+async def until(check, what, timeout=20.0):
     deadline = time.monotonic() + timeout
     while not check():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
