@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from secure import connect_secure
 from server import IS_SPINWARD, ROOT, Server, config, free_port
 from wire import jwt
 
@@ -135,9 +136,10 @@ class Front:
 
     def websocket(self, source, **more):
         raw = socket.create_connection(("127.0.0.1", self.port), timeout=10, source_address=(source, 0))
-        scheme, context = ("wss", self.context) if self.secure else ("ws", None)
-        return connect(f"{scheme}://127.0.0.1:{self.port}/connection/websocket", sock=raw, ssl=context,
-                       server_hostname="app.example" if self.secure else None, proxy=None, **more)
+        url = f"ws://127.0.0.1:{self.port}/connection/websocket"
+        if self.secure:
+            return connect_secure(url, raw, self.context, "app.example", **more)
+        return connect(url, sock=raw, proxy=None, **more)
 
     def client(self):
         scheme = "https" if self.secure else "http"

@@ -9,9 +9,9 @@ import time
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
 from authority import Authority
+from secure import connect_secure
 from server import API_KEY, SECRET, Server, config, free_port
 
 pytestmark = pytest.mark.usefixtures("only_spinward")
@@ -53,7 +53,7 @@ def url(server):
 def open_socket(server, context):
     # By address, since `localhost` may be the other family's.
     raw = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-    return connect(url(server), sock=raw, ssl=context, server_hostname="localhost")
+    return connect_secure(url(server), raw, context, "localhost")
 
 
 def log_in(client, channel="news"):
