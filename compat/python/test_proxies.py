@@ -109,6 +109,7 @@ class Front:
     """A proxy in front of a server."""
 
     def __init__(self, name, server, internal, folder):
+        self.name = name
         self.port = free_port()
         arguments = command(name, folder, self.port, server.port, internal)
         if not (shutil.which(arguments[0]) or shutil.which(arguments[0], path="/usr/sbin")):
@@ -216,19 +217,44 @@ def test_what_is_not_for_clients_does_not_pass(front):
             assert answer.status_code in (404, 503) or (answer.status_code, answer.text) == (200, ""), path
 
 
+class Ended(Exception):
+    """The stream ended before what was waited for."""
+
+
+def streams_through(front, client, path, method):
+    """The reply, and then a publication, come as they are made."""
+    request = {"params": {"cf_connect": json.dumps(CONNECT)}} if method == "GET" else {"content": json.dumps(CONNECT)}
+    with client.stream(method, path, **request) as stream:
+        assert stream.status_code == 200, path
+        lines = (line.removeprefix("data:").strip() for line in stream.iter_lines())
+        replies = (json.loads(line) for line in lines if line.startswith("{"))
+
+        def first(wanted):
+            found = next((reply for reply in replies if wanted(reply)), None)
+            if found is None:
+                raise Ended(path)
+            return found
+
+        reply = first(lambda reply: reply.get("connect"))["connect"]
+        sent = {"session": reply["session"], "node": reply["node"], "data": json.dumps(SUBSCRIBE)}
+        answer = client.post("/emulation", json=sent)
+        assert answer.status_code in (200, 204)
+        first(lambda reply: reply.get("id") == 2)
+        front.server.api("publish", channel="room:1", data={"through": path})
+        push = first(lambda reply: reply.get("push", {}).get("pub"))
+        assert push["push"]["pub"]["data"] == {"through": path}
+
+
 def test_events_are_not_held_back(front):
-    """SSE and HTTP streaming: the reply, and then a publication, come as they are made."""
+    """SSE and HTTP streaming."""
     with front.client() as client:
-        for path, method in (("/connection/sse", "GET"), ("/connection/http_stream", "POST")):
-            request = {"params": {"cf_connect": json.dumps(CONNECT)}} if method == "GET" else {"content": json.dumps(CONNECT)}
-            with client.stream(method, path, **request) as stream:
-                assert stream.status_code == 200, path
-                lines = (line.removeprefix("data:").strip() for line in stream.iter_lines())
-                replies = (json.loads(line) for line in lines if line.startswith("{"))
-                reply = next(reply for reply in replies if reply.get("connect"))["connect"]
-                sent = {"session": reply["session"], "node": reply["node"], "data": json.dumps(SUBSCRIBE)}
-                assert client.post("/emulation", json=sent).status_code in (200, 204)
-                next(reply for reply in replies if reply.get("id") == 2)
-                front.server.api("publish", channel="room:1", data={"through": path})
-                push = next(reply for reply in replies if reply.get("push", {}).get("pub"))
-                assert push["push"]["pub"]["data"] == {"through": path}
+        streams_through(front, client, "/connection/sse", "GET")
+        # A proxy of Go closes a stream now and then whose response begins before it has looked for the end of the
+        # request's body. Clients connect again.
+        for attempt in range(5):
+            try:
+                streams_through(front, client, "/connection/http_stream", "POST")
+                return
+            except Ended:
+                assert front.name == "caddy"
+        pytest.fail("every stream ended")
