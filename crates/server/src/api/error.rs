@@ -20,6 +20,9 @@ impl ApiError {
 
     /// Something failed on the server.
     pub(crate) const INTERNAL: Self = Self { code: 100, message: Cow::Borrowed("internal server error") };
+    /// The node has been shut down. To clients of JSON it is one of the failures on the server.
+    pub(crate) const STOPPED: Self =
+        Self { code: Self::INTERNAL.code, message: Cow::Borrowed("the server is shutting down") };
     /// The channel's namespace is not configured.
     pub(crate) const UNKNOWN_CHANNEL: Self = Self { code: 102, message: Cow::Borrowed("unknown channel") };
     /// There is no such method.
@@ -37,7 +40,7 @@ impl ApiError {
     /// The state is not the one that the call expects.
     pub(crate) const CONFLICT: Self = Self { code: 113, message: Cow::Borrowed("conflict") };
 
-    /// All of them.
+    /// One of each code.
     pub(crate) const ALL: [Self; 8] = [
         Self::INTERNAL,
         Self::UNKNOWN_CHANNEL,
@@ -75,7 +78,7 @@ impl From<BrokerError> for ApiError {
         match error {
             BrokerError::UnrecoverablePosition => Self::UNRECOVERABLE_POSITION,
             BrokerError::NotSupported => Self::NOT_AVAILABLE,
-            BrokerError::Stopped => Self::INTERNAL,
+            BrokerError::Stopped => Self::STOPPED,
             BrokerError::Overloaded => Self::TOO_MANY_REQUESTS,
             // Whatever else an engine may report is its failure.
             _ => {

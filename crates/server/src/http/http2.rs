@@ -7,6 +7,9 @@
 //! - answers are handed out in pieces, each when the peer has room for it. A peer that makes no room for any of its
 //!   answers within the time of a write is closed, however many other frames it sends;
 //! - streams, the size of a head, requests and resets are limited in number.
+//!
+//! A connection ends by GOAWAY. Requests that the peer sent before it saw that frame are served like any other: they
+//! are as many as it may have streams, at most (RFC 9113 §6.8).
 
 use super::guard::Guarded;
 use super::{Answer, Body, Ended, Io, Limits, Peer, Service, from_library};
@@ -61,7 +64,7 @@ pub(super) async fn serve<I: Io, S: Service>(
         let mut request = request;
         request.extensions_mut().insert(Streams(Arc::clone(&answers)));
         async move {
-            // Resets the stream, of a peer that has been told to stop or is about to be.
+            // Resets the stream, of a peer that goes on after GOAWAY.
             let Some(turn) = turn else { return Err(io::Error::from(io::ErrorKind::ConnectionAborted)) };
             let answer: Answer = service.answer(request, &peer).await;
             turn.is_theirs();
@@ -151,14 +154,22 @@ struct State {
     under_way: HashMap<u32, Option<Instant>>,
     /// Time of the last change.
     last: Instant,
-    /// Time since which no further requests are taken.
+    /// Number of requests after which none is taken.
+    most: u32,
+    /// Time since which the peer is told to send no further requests.
     ending: Option<Instant>,
 }
 
 impl Activity {
     fn new(limits: Limits) -> Self {
-        let state =
-            State { begun: 0, continued: 0, under_way: HashMap::new(), last: Instant::now(), ending: None };
+        let state = State {
+            begun: 0,
+            continued: 0,
+            under_way: HashMap::new(),
+            last: Instant::now(),
+            most: limits.requests.saturating_add(limits.streams),
+            ending: None,
+        };
         Self { limits, state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -189,8 +200,10 @@ impl Activity {
         }
     }
 
+    /// Begins the end of the connection. What the peer has sent by then is still to be served.
     fn end(&self) {
         let mut state = self.state.lock();
+        state.most = state.most.min(state.begun.saturating_add(self.limits.streams));
         state.ending.get_or_insert_with(Instant::now);
     }
 
@@ -219,30 +232,31 @@ struct Turn {
 impl Turn {
     /// Begins a request, if the connection may have one more.
     fn begin(activity: &Arc<Activity>) -> Option<Self> {
-        if activity.is_ending() || activity.is_spent() {
+        let mut state = activity.state.lock();
+        // One that is refused is no activity, and does not put off the end.
+        if state.begun >= state.most {
             return None;
         }
-        Some(Self::of(activity, |state| {
-            state.begun += 1;
-            state.begun - 1
-        }))
+        state.begun += 1;
+        let number = state.begun - 1;
+        drop(state);
+        Some(Self::of(activity, number))
     }
 
     /// Continues a request that has its answer.
     fn go_on(activity: &Arc<Activity>) -> Self {
-        Self::of(activity, |state| {
-            state.continued += 1;
-            u32::MAX - state.continued
-        })
+        let mut state = activity.state.lock();
+        state.continued += 1;
+        let number = u32::MAX - state.continued;
+        drop(state);
+        Self::of(activity, number)
     }
 
-    fn of(activity: &Arc<Activity>, number: impl FnOnce(&mut State) -> u32) -> Self {
-        let mut taken = 0;
+    fn of(activity: &Arc<Activity>, number: u32) -> Self {
         activity.change(|state| {
-            taken = number(state);
-            state.under_way.insert(taken, None);
+            state.under_way.insert(number, None);
         });
-        Self { activity: Arc::clone(activity), number: taken }
+        Self { activity: Arc::clone(activity), number }
     }
 
     /// The server is to act: it makes the answer, or waits for more of it.

@@ -42,6 +42,39 @@ async fn begun(served: &Served, window: u32) -> TcpStream {
     stream
 }
 
+struct Arrived {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Arrived {
+    /// Returns true for the last frame of a stream.
+    fn is_last(&self) -> bool {
+        self.kind == RESET || self.flags & 1 != 0
+    }
+}
+
+/// Reads to the frame that is waited for. `None`: the connection ends first.
+async fn until(stream: &mut TcpStream, wanted: impl Fn(&Arrived) -> bool) -> Option<Arrived> {
+    let reading = async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.ok()?;
+            let len = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+            let mut payload = vec![0; len];
+            stream.read_exact(&mut payload).await.ok()?;
+            let id = u32::from_be_bytes(head[5..].try_into().unwrap());
+            let frame = Arrived { kind: head[3], flags: head[4], stream: id, payload };
+            if wanted(&frame) {
+                return Some(frame);
+            }
+        }
+    };
+    tokio::time::timeout(NEVER, reading).await.expect("it comes, or the connection ends")
+}
+
 /// Frames that come until the connection ends: kind, stream and length.
 async fn frames(stream: &mut TcpStream) -> Vec<(u8, u32, usize)> {
     let mut all = Vec::new();
@@ -159,18 +192,26 @@ async fn a_peer_that_makes_no_room_for_its_answer_is_closed() {
     }
 }
 
+/// A peer that goes on after GOAWAY, and does not answer the ping by which the server learns that it has seen it.
 #[tokio::test]
 async fn a_connection_serves_so_many_requests_by_http2_too() {
-    let served = served_with(HTTP2).await;
+    let served = served_with(Limits { streams: 2, idle: NEVER, write: LIMITS.write * 10, ..HTTP2 }).await;
     let mut stream = begun(&served, 65_535).await;
-    for number in 0..8 {
+    let (mut answered, mut refused) = (0, 0);
+    for number in 0..12 {
+        let id = 1 + 2 * number;
         // A peer that has been told to stop may be gone.
-        let _ = stream.write_all(&get(1 + 2 * number, "/")).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let _ = stream.write_all(&get(id, "/")).await;
+        match until(&mut stream, |frame| frame.stream == id && frame.is_last()).await {
+            Some(frame) if frame.kind == RESET => refused += 1,
+            Some(_) => answered += 1,
+            None => break,
+        }
     }
-    let frames = frames(&mut stream).await;
-    assert_eq!(count(&frames, HEADERS), LIMITS.requests as usize, "{frames:?}");
-    assert!(count(&frames, GOAWAY) > 0, "{frames:?}");
+    assert_eq!(answered, LIMITS.requests + 2, "as many as may have been on their way are served");
+    assert!(refused > 0, "and no others");
+    let rest = frames(&mut stream).await;
+    assert_eq!(count(&rest, HEADERS), 0, "{rest:?}");
 }
 
 #[tokio::test]
@@ -197,6 +238,24 @@ async fn a_connection_by_http2_ends_with_the_server() {
     served.stop.send(true).unwrap();
     let frames = frames(&mut stream).await;
     assert_eq!(count(&frames, DATA), 1, "the answer under way is given: {frames:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_meets_the_stop_of_the_server_is_served() {
+    let served = served_with(HTTP2).await;
+    let mut stream = begun(&served, 65_535).await;
+    stream.write_all(&get(1, "/slow")).await.unwrap();
+    // The server has the connection, and a request.
+    stream.write_all(&frame(PING, 0, 0, &[1; 8])).await.unwrap();
+    until(&mut stream, |frame| frame.kind == PING).await.unwrap();
+    served.stop.send(true).unwrap();
+    until(&mut stream, |frame| frame.kind == GOAWAY).await.unwrap();
+    let ping = until(&mut stream, |frame| frame.kind == PING && frame.flags == 0).await.unwrap();
+    // Sent before the peer has seen GOAWAY, for all that the server knows.
+    stream.write_all(&get(3, "/")).await.unwrap();
+    stream.write_all(&frame(PING, 1, 0, &ping.payload)).await.unwrap();
+    let frames = frames(&mut stream).await;
+    assert_eq!((count(&frames, RESET), count(&frames, HEADERS)), (0, 2), "{frames:?}");
 }
 
 #[tokio::test]

@@ -154,7 +154,8 @@ impl GrpcApi {
         };
         match reply {
             Ok(reply) => Ok(unary(|out| reply.encode(2, out))),
-            Err(error) if transport => Ok(status(error).answer()),
+            // In both modes: clients try such a call again, at another node.
+            Err(error) if transport || error == ApiError::STOPPED => Ok(status(error).answer()),
             Err(error) => {
                 Ok(unary(|out| prost::encoding::message::encode(1, &proto::Error::from(error), out)))
             }
@@ -202,6 +203,7 @@ fn answerable(command: Result<Command, Rejection>) -> Result<Result<Command, Api
 /// The status that an error is in the transport error mode.
 fn status(error: ApiError) -> Status {
     let code = match error.code {
+        _ if error == ApiError::STOPPED => Code::Unavailable,
         102 | 104 => Code::NotFound,
         103 => Code::PermissionDenied,
         107 | 108 => Code::InvalidArgument,

@@ -167,6 +167,7 @@ fn errors_are_statuses_with_the_error_as_a_detail() {
         (ApiError::UNRECOVERABLE_POSITION, Code::OutOfRange),
         (ApiError::CONFLICT, Code::AlreadyExists),
         (ApiError::INTERNAL, Code::Internal),
+        (ApiError::STOPPED, Code::Unavailable),
     ] {
         let message = error.message.clone().into_owned();
         let status = status(error);

@@ -13,7 +13,7 @@ use crate::policy::server_side::{ServerSide, server_side};
 use crate::policy::{Override, Source};
 use crate::session::options;
 use serde_json::{Value, json};
-use spinward::ServerSubscribe;
+use spinward::{ServerSubscribe, SubscribeError};
 
 /// See [`Method::SUMMARY`].
 pub(crate) struct Subscribe;
@@ -99,6 +99,7 @@ impl Method for Subscribe {
                 log_missing(Self::NAME, &applied);
                 Ok(Empty {})
             }
+            Err(SubscribeError::Stopped) => Err(ApiError::STOPPED),
             Err(error) => {
                 tracing::warn!(%error, "API subscribe failed");
                 Err(ApiError::INTERNAL)
