@@ -1,16 +1,15 @@
-//! The decision. From top to bottom in the order in which the rules are asked.
+//! The decision. From top to bottom in the order in which the rules are asked; the rules themselves are in `steps.rs`.
 
-use super::ask::{Ask, Never, ProxyKind, Reply};
+use super::access::Access;
+use super::ask::{Never, ProxyKind, Reply};
 use super::caps::Allow;
 use super::decision::{
     Decision, HistoryGrant, PublishGrant, Source, SubRefreshGrant, SubscribeGrant, Verdict,
 };
 use super::facts::Facts;
-use super::request::{
-    PublishFacts, Request, SubRefreshFacts, SubscribeFacts, SubscriptionToken, TokenClaims, Wishes,
-};
+use super::request::{PublishFacts, Request, SubRefreshFacts, SubscribeFacts, SubscriptionToken, Wishes};
 use super::rule::{Outcome, Rule, Trail};
-use crate::channel::{NameFault, Namespace, Registry, Resolved};
+use crate::channel::{Namespace, Registry, Resolved};
 use crate::config::typed::{ChannelOptions, DeltaType, SubscriptionType};
 use spinward_wire::code::{DisconnectCode, ErrorCode};
 use std::sync::Arc;
@@ -75,14 +74,14 @@ pub struct Case<'r, 'a, A: Facts<'a>> {
 
 /// A rule said no, or has a proxy asked.
 pub struct Stopped {
-    rule: Rule,
-    verdict: Verdict<Never>,
+    pub(super) rule: Rule,
+    pub(super) verdict: Verdict<Never>,
 }
 
 /// Grant and the rule that gave it, or the end of the case.
 pub type Granted<G> = Result<(G, Rule), Stopped>;
 
-type Code = Verdict<Never>;
+pub(super) type Code = Verdict<Never>;
 
 impl<'a> Case<'_, 'a, SubscribeFacts<'a>> {
     pub(super) fn subscribe(&mut self) -> Granted<SubscribeGrant<'a>> {
@@ -306,116 +305,6 @@ impl<'a, A: Facts<'a>> Case<'_, 'a, A> {
         Ok((HistoryGrant::of(options), rule))
     }
 
-    fn name_required(&mut self) -> Result<(), Stopped> {
-        let named = !self.request.channel.is_empty();
-        self.require(Rule::ChannelRequired, named, || Code::Disconnect(DisconnectCode::BAD_REQUEST))
-    }
-
-    /// The name is short enough for a node to keep.
-    fn name_fits(&self) -> Result<(), Stopped> {
-        if self.request.channel.len() > self.rules.registry.longest_name() {
-            return Err(Stopped { rule: Rule::ChannelLength, verdict: Code::Error(ErrorCode::BAD_REQUEST) });
-        }
-        Ok(())
-    }
-
-    /// A shared poll is told from everything else before anything is looked up, as in Centrifugo v6.9.
-    /// `None`: the number is unknown.
-    fn known_type(
-        &mut self,
-        resolved: &Resolved<'_>,
-        number: i32,
-    ) -> Result<Option<SubscriptionType>, Stopped> {
-        let rule = Rule::KnownSubscriptionType;
-        let kind = SubscriptionType::from_number(number);
-        let polled = |namespace: &Arc<Namespace>| {
-            namespace.options().subscription_type == SubscriptionType::SharedPoll
-        };
-        let asked = kind == SubscriptionType::SharedPoll;
-        let has = resolved.namespace.is_some_and(polled);
-        self.require(rule, asked == has, || {
-            Code::Error(if asked { ErrorCode::NOT_AVAILABLE } else { ErrorCode::BAD_REQUEST })
-        })?;
-        Ok(Some(kind).filter(|kind| !matches!(kind, SubscriptionType::Unknown(_))))
-    }
-
-    fn namespace<'n>(&mut self, resolved: &Resolved<'n>) -> Result<&'n Arc<Namespace>, Stopped> {
-        let Some(namespace) = resolved.namespace else {
-            return Err(self.refuse(Rule::Namespace, Code::Error(ErrorCode::UNKNOWN_CHANNEL)));
-        };
-        self.trail.push(Rule::Namespace, Outcome::Pass);
-        let form = namespace.check_form(&resolved.name);
-        let fits = form.is_ok() || form == Err(NameFault::NotAscii) && self.request.old_client;
-        self.require(Rule::ChannelName, fits, || Code::Error(ErrorCode::BAD_REQUEST))?;
-        Ok(namespace)
-    }
-
-    /// The claims of a token, if one was brought and is good. An expired one is an error, or `None`.
-    fn token(
-        &mut self,
-        token: &SubscriptionToken<'a>,
-        invalid: impl Fn() -> Code,
-        expired_is_error: bool,
-    ) -> Result<Option<TokenClaims<'a>>, Stopped> {
-        let code = match token {
-            SubscriptionToken::Verified(claims) => return Ok(Some(*claims)),
-            SubscriptionToken::None => {
-                self.trail.push(Rule::SubscriptionToken, Outcome::Off);
-                return Ok(None);
-            }
-            SubscriptionToken::Expired if !expired_is_error => return Ok(None),
-            SubscriptionToken::Expired => Code::Error(ErrorCode::TOKEN_EXPIRED),
-            SubscriptionToken::Invalid => invalid(),
-            SubscriptionToken::Unavailable => Code::Error(ErrorCode::INTERNAL),
-        };
-        Err(self.refuse(Rule::SubscriptionToken, code))
-    }
-
-    /// Checks that a good token is for this request. One for another is an attempt, hence the end.
-    fn claims(&mut self, claims: &TokenClaims<'_>) -> Result<(), Stopped> {
-        let invalid = || Code::Disconnect(DisconnectCode::INVALID_TOKEN);
-        self.require(Rule::TokenChannel, claims.channel == self.request.channel, invalid)?;
-        self.require(Rule::TokenUser, claims.user == self.request.user, invalid)?;
-        let here =
-            claims.client.is_empty() || self.request.client.is_none_or(|client| client == claims.client);
-        self.require(Rule::TokenClient, here, invalid)?;
-        let ahead = claims.expire_at == 0 || claims.expire_at > self.request.now;
-        self.require(Rule::TokenExpireAt, ahead, || Code::Error(ErrorCode::EXPIRED))
-    }
-
-    /// Has a proxy decide where one is configured. Returns its result, if it has been asked and allows the request.
-    fn proxy(
-        &mut self,
-        kind: ProxyKind,
-        enabled: bool,
-        limited: bool,
-        namespace: &Arc<Namespace>,
-    ) -> Result<Option<&'a A::Result>, Stopped> {
-        let rule = kind.rule();
-        if !enabled || limited {
-            self.trail.push(rule, if enabled { Outcome::UserLimited } else { Outcome::Off });
-            return Ok(None);
-        }
-        match self.reply.take() {
-            None => {
-                self.trail.push(rule, Outcome::Ask);
-                Err(Stopped { rule, verdict: Verdict::Ask(Ask::new(kind, Arc::clone(namespace))) })
-            }
-            Some(Reply::Result(result)) => {
-                self.trail.push(rule, Outcome::Allow);
-                Ok(Some(result))
-            }
-            Some(Reply::Error(code)) => Err(self.refuse(rule, Code::Error(code))),
-            Some(Reply::Disconnect(code)) => Err(self.refuse(rule, Code::Disconnect(code))),
-            Some(Reply::NoProxy) => Err(self.refuse(rule, Code::Error(ErrorCode::NOT_AVAILABLE))),
-        }
-    }
-
-    /// The place of expressions in the order. There are none yet.
-    fn expression(&mut self) {
-        self.trail.push(Rule::Expression, Outcome::Off);
-    }
-
     /// Publish, presence and history are allowed alike.
     fn access(&mut self, access: &Access) -> Result<Rule, Stopped> {
         if self.option(access.client_rule, access.client, access.anonymous) {
@@ -439,110 +328,5 @@ impl<'a, A: Facts<'a>> Case<'_, 'a, A> {
             return Ok(Rule::Insecure);
         }
         Err(self.nothing_allows())
-    }
-
-    /// An option that is for clients with a user id, and by a second option for the others too.
-    fn option(&mut self, rule: Rule, on: bool, anonymous: bool) -> bool {
-        let outcome = if !on {
-            Outcome::Off
-        } else if self.request.user.is_empty() && !anonymous {
-            Outcome::Anonymous
-        } else {
-            Outcome::Allow
-        };
-        self.trail.push(rule, outcome);
-        outcome == Outcome::Allow
-    }
-
-    fn capability(&mut self, wanted: Allow) -> bool {
-        let outcome = match self.request.capabilities {
-            None => Outcome::Off,
-            Some(capabilities) if capabilities.allow(self.request.channel, wanted) => Outcome::Allow,
-            Some(_) => Outcome::NotListed,
-        };
-        self.trail.push(Rule::Capability, outcome);
-        outcome == Outcome::Allow
-    }
-
-    fn insecure(&mut self) -> bool {
-        let outcome = if self.rules.insecure { Outcome::Allow } else { Outcome::Off };
-        self.trail.push(Rule::Insecure, outcome);
-        self.rules.insecure
-    }
-
-    fn wish(&mut self, rule: Rule, granted: bool) {
-        self.trail.push(rule, if granted { Outcome::Pass } else { Outcome::Off });
-    }
-
-    fn nothing_allows(&mut self) -> Stopped {
-        self.refuse(Rule::NothingAllows, Code::Error(ErrorCode::PERMISSION_DENIED))
-    }
-
-    fn require(&mut self, rule: Rule, holds: bool, code: impl FnOnce() -> Code) -> Result<(), Stopped> {
-        if holds {
-            self.trail.push(rule, Outcome::Pass);
-            Ok(())
-        } else {
-            Err(self.refuse(rule, code()))
-        }
-    }
-
-    fn refuse(&mut self, rule: Rule, code: Code) -> Stopped {
-        self.trail.push(rule, Outcome::Refuse);
-        Stopped { rule, verdict: code }
-    }
-}
-
-/// Options of a namespace for one permission.
-struct Access {
-    client: bool,
-    subscriber: bool,
-    anonymous: bool,
-    client_rule: Rule,
-    subscriber_rule: Rule,
-    allow: Allow,
-}
-
-impl Access {
-    const fn publish(options: &ChannelOptions) -> Self {
-        Self {
-            client: options.allow_publish_for_client,
-            subscriber: options.allow_publish_for_subscriber,
-            anonymous: options.allow_publish_for_anonymous,
-            client_rule: Rule::AllowPublish,
-            subscriber_rule: Rule::AllowPublishSubscriber,
-            allow: Allow::PUBLISH,
-        }
-    }
-
-    const fn presence(options: &ChannelOptions) -> Self {
-        Self {
-            client: options.allow_presence_for_client,
-            subscriber: options.allow_presence_for_subscriber,
-            anonymous: options.allow_presence_for_anonymous,
-            client_rule: Rule::AllowPresence,
-            subscriber_rule: Rule::AllowPresenceSubscriber,
-            allow: Allow::PRESENCE,
-        }
-    }
-
-    const fn history(options: &ChannelOptions) -> Self {
-        Self {
-            client: options.allow_history_for_client,
-            subscriber: options.allow_history_for_subscriber,
-            anonymous: options.allow_history_for_anonymous,
-            client_rule: Rule::AllowHistory,
-            subscriber_rule: Rule::AllowHistorySubscriber,
-            allow: Allow::HISTORY,
-        }
-    }
-
-    /// Returns true if anything allows it, with the subscription taken for granted; leaves no trail.
-    fn any<'a, A: Facts<'a>>(&self, case: &Case<'_, 'a, A>, subscribed: bool, token: Allow) -> bool {
-        let known = !case.request.user.is_empty() || self.anonymous;
-        (self.client || self.subscriber && subscribed) && known
-            || token.contains(self.allow)
-            || case.request.capabilities.is_some_and(|caps| caps.allow(case.request.channel, self.allow))
-            || case.rules.insecure
     }
 }

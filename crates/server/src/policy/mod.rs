@@ -7,6 +7,7 @@
 //! [`server_side`] answers the same question for subscriptions that the application makes, [`api`] for calls
 //! of the server API.
 
+mod access;
 pub mod api;
 pub mod ask;
 pub mod caps;
@@ -17,6 +18,8 @@ pub mod facts;
 pub mod request;
 pub mod rule;
 pub mod server_side;
+mod steps;
+mod words;
 
 pub use ask::{Ask, ProxyKind, PublishResult, Reply, SubscribeResult};
 pub use caps::{Allow, Capabilities, CapabilityError};
