@@ -10,6 +10,7 @@
 //! | `publish` | see [`publish`]; everything else continues | `published` |
 //! | `steady` | see [`steady`]; everything else continues | `steady` |
 //! | `http` | see [`http`] | `http` |
+//! | `grpc` | see [`grpc`] | `grpc` |
 //! | `load` | each connection repeats one command after each reply, for `seconds` | `load` |
 //! | `stall`, `resume` | stops and goes on reading where `stall_every` says so | the same |
 //! | `drop` | resets every connection | `dropped` |
@@ -19,7 +20,7 @@ use crate::conn::{Conn, State, Tally};
 use crate::control::{Error, commands, emit, float, number, text};
 use crate::plan::Plan;
 use crate::protocol::{self, Position};
-use crate::{clock, http, payload, publish, steady};
+use crate::{clock, grpc, http, payload, publish, steady};
 use mio::{Events, Interest, Poll, Token, Waker};
 use serde_json::{Value, json};
 use std::io;
@@ -155,6 +156,7 @@ impl Set {
             "publish" => publish::start(command)?,
             "steady" => steady::start(command)?,
             "http" => http::start(command)?,
+            "grpc" => grpc::start(command)?,
             "load" => self.start_load(command)?,
             "stall" | "resume" => self.stall(poll, text(command, "op", "") == "stall")?,
             "drop" => {

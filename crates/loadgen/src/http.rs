@@ -170,35 +170,6 @@ impl Caller {
     }
 }
 
-/// Appends a request of HTTP/2 and its reset: headers without a table, so that each stands for itself.
-pub(crate) fn reset_request(out: &mut Vec<u8>, number: u64) {
-    const HEADERS: u8 = 1;
-    const RESET: u8 = 3;
-    const END_STREAM_AND_HEADERS: u8 = 5;
-    const CANCEL: u32 = 8;
-    // Streams of a client have odd numbers.
-    let stream = (number * 2 - 1) as u32;
-    let mut block = Vec::new();
-    for (name, value) in [(":method", "GET"), (":scheme", "http"), (":path", "/health"), (":authority", "a")]
-    {
-        for text in [name, value] {
-            if text == name {
-                block.push(0);
-            }
-            block.push(text.len() as u8);
-            block.extend_from_slice(text.as_bytes());
-        }
-    }
-    for (kind, flags, payload) in
-        [(HEADERS, END_STREAM_AND_HEADERS, &block[..]), (RESET, 0, &CANCEL.to_be_bytes())]
-    {
-        out.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
-        out.extend([kind, flags]);
-        out.extend_from_slice(&stream.to_be_bytes());
-        out.extend_from_slice(payload);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

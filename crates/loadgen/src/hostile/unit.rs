@@ -3,7 +3,7 @@
 use super::template::{Template, Values};
 use crate::control::{Error, flag, number, text};
 use crate::protocol::{self, Encoding};
-use crate::{frame, http};
+use crate::{frame, http, http2};
 use serde_json::Value;
 use spinward_wire::ws::{Compression, Deflater, Opcode, append_masked_deflated};
 
@@ -157,7 +157,7 @@ impl Unit {
             }
             Kind::Resets => {
                 for _ in 0..self.lines {
-                    http::reset_request(out, values.number);
+                    http2::reset_request(out, values.number);
                     values.number += 1;
                 }
             }
