@@ -31,17 +31,17 @@ pub(super) fn postgres(bench: &mut Bench, row: &'static str) -> Result<(), Failu
 }
 
 /// A server of an engine. It ends with this value.
-struct Backend {
+pub(super) struct Backend {
     child: Child,
-    config: Value,
+    pub(super) config: Value,
     pid: u32,
-    address: String,
+    pub(super) address: String,
     /// It counts commands.
     counts: bool,
 }
 
 impl Backend {
-    fn start(kind: &str) -> Result<Self, Failure> {
+    pub(super) fn start(kind: &str) -> Result<Self, Failure> {
         let arguments = ["build", "--locked", "--quiet", "--package", "spinward-testkit", "--bins"];
         shell::run(&mut shell::cargo(&arguments))?;
         let program = shell::target().join("debug/spinward-servers");

@@ -3,8 +3,10 @@
 mod auth;
 mod channels;
 mod connect;
+mod consumers;
 mod engines;
 mod fanout;
+mod grpc;
 mod memory;
 mod proxies;
 mod requests;
@@ -131,6 +133,25 @@ pub(crate) const ALL: &[Row] = &[
     row("engine-postgres", "publish and fan-out through PostgreSQL, beside memory", false, engines::postgres),
     row("proxy-connect", "connect by a connect proxy over HTTP, beside a token", false, proxies::connect),
     row("proxy-rpc", "RPC over WebSocket by a proxy over HTTP", false, proxies::rpc),
+    row("grpc-publish", "publish through the gRPC API, beside the HTTP API", false, grpc::publish),
+    row(
+        "outbox",
+        "messages of an outbox table, by a consumer of PostgreSQL, beside the HTTP API",
+        false,
+        consumers::postgresql,
+    ),
+    row(
+        "consume-redis",
+        "messages of a Redis stream, by a consumer, beside the HTTP API",
+        false,
+        consumers::redis,
+    ),
+    row(
+        "consume-nats",
+        "messages of a JetStream stream, by a consumer, beside the HTTP API",
+        false,
+        consumers::nats,
+    ),
     row("slow", "10 % of 9,000 readers stalled", false, slow::run),
 ];
 
