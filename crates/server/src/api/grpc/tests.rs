@@ -2,8 +2,12 @@
 
 use super::*;
 use crate::api::describe::Schemas;
+use crate::auth::revoke_store::MemoryStore;
 use crate::grpc::descriptors::{File, Type, files};
+use http_body_util::Full;
+use spinward::clock::Clock;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Fields of the public schema, with the messages that are here: name, number and type of each.
 const NUMBERS: &str = include_str!("numbers.txt");
@@ -174,4 +178,31 @@ fn errors_are_statuses_with_the_error_as_a_detail() {
         assert_eq!((status.code, &status.message), (code, &message));
         assert!(status.trailers().contains_key("grpc-status-details-bin"));
     }
+}
+
+#[tokio::test]
+async fn a_call_that_the_node_cannot_carry_out_any_more_is_unavailable() {
+    let api = crate::api::http::tests::api(MemoryStore::new(1));
+    let node = api.node.clone();
+    let settings = GrpcSettings { callers: Callers::single("gk"), transport_errors: false };
+    let refusals = Arc::new(RefusalLog::new(Clock::system()));
+    let service = GrpcApi::new(api, Shared::new(settings), refusals, 0);
+    let mut metadata = HeaderMap::new();
+    metadata.insert(AUTHORIZATION, "apikey gk".parse().unwrap());
+    let request = proto::PublishRequest {
+        channel: "c".to_owned(),
+        data: "1".into(),
+        ..proto::PublishRequest::default()
+    };
+    let mut message = vec![0];
+    message.extend(u32::try_from(request.encoded_len()).unwrap().to_be_bytes());
+    message.extend(request.encode_to_vec());
+    // Of an answer without a message, the status is a header.
+    let status = async || {
+        let answer = service.answer("Publish", &metadata, Full::new(Bytes::from(message.clone()))).await;
+        answer.unwrap().headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
+    };
+    assert_eq!(status().await, None);
+    node.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(status().await.as_deref(), Some("14"));
 }

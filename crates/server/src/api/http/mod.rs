@@ -190,4 +190,4 @@ fn json(status: StatusCode, body: Vec<u8>) -> Answer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::api) mod tests;

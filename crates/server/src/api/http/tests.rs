@@ -20,7 +20,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 /// The API of a node whose revocations are in `store`.
-fn api(store: impl RevocationStore + 'static) -> Api {
+pub(in crate::api) fn api(store: impl RevocationStore + 'static) -> Api {
     api_with(store, |node| node)
 }
 
