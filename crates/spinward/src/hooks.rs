@@ -130,8 +130,11 @@ pub trait Hooks: Send + Sync + 'static {
     }
 
     /// The first subscriber of this node came to a channel.
+    ///
+    /// The call is made on the shard of that subscriber. Calls for one channel by two shards may come in another order
+    /// than the changes: [`Node::is_occupied`](crate::Node::is_occupied) tells the present state.
     fn channel_occupied(&self, channel: &str) {}
 
-    /// The last subscriber of this node left a channel.
+    /// The last subscriber of this node left a channel. For the order of calls see [`Hooks::channel_occupied`].
     fn channel_vacated(&self, channel: &str) {}
 }

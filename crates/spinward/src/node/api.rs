@@ -200,6 +200,13 @@ impl Node {
         self.inner.hub.directory.occupied(wanted)
     }
 
+    /// Returns true if a channel has a subscriber on this node.
+    #[must_use]
+    pub fn is_occupied(&self, channel: &str) -> bool {
+        let record = self.inner.hub.directory.find(channel);
+        record.is_some_and(|record| record.lock().subscribers > 0)
+    }
+
     /// Facts and counters.
     #[must_use]
     pub fn info(&self) -> NodeInfo {
