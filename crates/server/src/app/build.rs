@@ -30,7 +30,8 @@ use crate::http::{Mount, open_files_limit};
 use crate::policy::Rules;
 use crate::proxy::{configured, largest_batch, least_grace, longest_request};
 use crate::session::{
-    ActiveConfig, Brokers, Explainer, Keys, RefusalLog, Revocations, ServerHooks, Settings, Shared,
+    ActiveConfig, Brokers, ChannelEvents, Explainer, Keys, Limits, RefusalLog, Revocations, ServerHooks,
+    Settings, Shared,
 };
 use spinward::clock::Clock;
 use spinward::config::Compression;
@@ -98,6 +99,8 @@ pub(super) struct Built {
     pub(super) watched: Vec<Watched>,
     /// Consumers, once they are started.
     pub(super) consumers: Consumers,
+    /// Events of channels that are occupied and vacated.
+    pub(super) channel_events: ChannelEvents,
 }
 
 impl Built {
@@ -116,11 +119,15 @@ impl Built {
             Arc::clone(&refusals),
             explainer.revocations.clone(),
         );
-        let hooks = hooks.with_brokers(Brokers::new(registry, engines.named_brokers()));
+        let channel_events = ChannelEvents::new(active.clone(), clock.clone());
+        let hooks = hooks
+            .with_brokers(Brokers::new(registry, engines.named_brokers()))
+            .with_channel_events(channel_events.clone());
         let neighbours = Neighbours::new(explainer.revocations.clone());
         let builder = Node::builder(hooks).name(node_name(config)).version(env!("CARGO_PKG_VERSION"));
         let watched = engines.watched.clone();
         let node = node(config, &active, engines.install(builder.handler(neighbours)))?;
+        channel_events.attach(&node);
         let admission = admission(config, clock.clone())?;
         let ledger = Ledger { usages: Usages::default(), jwks: jwks.clone(), clock: clock.clone() };
         let endpoint = Shared::new(http_settings(config, &ledger)?);
@@ -144,6 +151,7 @@ impl Built {
             tls,
             watched,
             consumers,
+            channel_events,
         })
     }
 
@@ -213,6 +221,7 @@ impl Built {
                 engines: self.watched.clone(),
                 active: self.active.clone(),
                 consumers: self.consumers.clone(),
+                channel_events: self.channel_events.clone(),
                 usages: self.ledger.usages.clone(),
                 local: dev.is_some(),
             };
@@ -388,7 +397,20 @@ fn settings(config: &Config) -> Settings {
         single_connection: personal.single_connection,
         ping_method: config.rpc.ping.enabled.then(|| config.rpc.ping.method.clone()),
         explain: false,
+        channel_events: channel_events(config),
     }
+}
+
+/// Limits of channel events, if a namespace asks for them.
+fn channel_events(config: &Config) -> Option<Limits> {
+    let namespaces = config.channel.namespaces.iter().map(|namespace| &namespace.options);
+    let mut all = namespaces.chain([&config.channel.without_namespace]);
+    let options = &config.channel.state;
+    all.any(|options| options.state_proxy_enabled).then(|| Limits {
+        vacated_delay_ms: u64::try_from(options.vacated_event_delay.get().as_millis()).unwrap_or(u64::MAX),
+        max_waiting: options.max_waiting as usize,
+        max_events: options.max_events as usize,
+    })
 }
 
 /// Builds the keys that tokens are checked with.

@@ -7,7 +7,7 @@ pub(super) use families::Family;
 use super::consumer_metrics::consumers;
 use super::consumers::Consumers;
 use super::engines::Watched;
-use super::proxy_metrics::proxies;
+use super::proxy_metrics::{channel_events, proxies};
 use super::reload::Reloads;
 use super::{dev, heap, log, tls};
 use crate::admission::{Admission, Reason};
@@ -15,7 +15,7 @@ use crate::api::access::Usages;
 use crate::auth::JwksStats;
 use crate::auth::jwks::Jwks;
 use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, typed};
-use crate::session::{ActiveConfig, RefusalLog, Shared};
+use crate::session::{ActiveConfig, ChannelEvents, RefusalLog, Shared};
 use http::Request;
 use hyper::body::Incoming;
 use spinward::identity::Transport;
@@ -36,6 +36,7 @@ pub(super) struct Metrics {
     pub(super) engines: Vec<Watched>,
     pub(super) active: Shared<ActiveConfig>,
     pub(super) consumers: Consumers,
+    pub(super) channel_events: ChannelEvents,
     pub(super) usages: Usages,
     /// They are for this machine alone.
     pub(super) local: bool,
@@ -67,6 +68,9 @@ impl Metrics {
         encryption(&mut page, &self.tls);
         engines(&mut page, &self.engines);
         proxies(&mut page, &self.active.get().proxies.reports());
+        if self.active.get().settings.channel_events.is_some() {
+            channel_events(&mut page, &self.channel_events.counts());
+        }
         consumers(&mut page, &self.consumers.counts());
         calls(&mut page, &self.usages);
         page.0

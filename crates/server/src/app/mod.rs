@@ -67,6 +67,9 @@ use uni_grpc::UniGrpc;
 /// Time for calls under way once no more are accepted, before the node ends.
 const ANSWERS: std::time::Duration = std::time::Duration::from_millis(250);
 
+/// Most time for the last channel events, once every client has left.
+const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// The server could not run.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -304,6 +307,9 @@ async fn serve(
     // There is a runtime.
     prepared.start(&consumers, &built.api).map_err(|error| RunError::Start(std::io::Error::other(error)))?;
     tokio::spawn(consumers.clone().follow(node.clone(), stopped.clone()));
+    let channel_events = built.channel_events.clone();
+    let (events_ended, ended) = watch::channel(false);
+    let reporting = tokio::spawn(channel_events.clone().run(ended));
     supervisor::begin(node.clone(), stopped);
     let mut reminder = Reminder::new(built.clock.clone());
     let result = loop {
@@ -313,6 +319,7 @@ async fn serve(
                 (Heard::Reload, Some(reloader)) => {
                     supervisor::reloading();
                     reloader.reload();
+                    channel_events.reloaded();
                     supervisor::ready();
                     ending.set_timeout(reloader.config().shutdown.timeout.get());
                     if let Some(rule) = personal_rule(active.get(), Arc::clone(&refusals)) {
@@ -356,6 +363,9 @@ async fn serve(
     let _ = tokio::time::timeout(grace, stop.closed()).await;
     let time = until.duration_since(Instant::now());
     let _ = tokio::join!(node.shutdown(time), tokio::time::timeout(time, stop.closed()));
+    channel_events.finish(LAST_EVENTS.min(until.duration_since(Instant::now()))).await;
+    let _ = events_ended.send(true);
+    let _ = reporting.await;
     if !config.pid_file.is_empty() {
         let _ = std::fs::remove_file(&config.pid_file);
     }

@@ -1,7 +1,7 @@
 //! Metrics of event proxies.
 
 use super::metrics::{Family, Page, families};
-use crate::session::{PROXY_BUCKETS, ProxyReport};
+use crate::session::{ChannelEventCounts, PROXY_BUCKETS, ProxyReport};
 
 /// Event proxies, where there are any.
 pub(super) fn proxies(page: &mut Page, reports: &[ProxyReport]) {
@@ -51,6 +51,24 @@ pub(super) fn proxies(page: &mut Page, reports: &[ProxyReport]) {
     each(page, &families::PROXY_STREAMS, &|one| one.streams as u64);
     page.head(&families::PROXY_HEADERS);
     each(page, &families::PROXY_HEADERS, &|one| one.counts.headers_left_out);
+}
+
+/// Channel events, where a namespace asks for them.
+pub(super) fn channel_events(page: &mut Page, counts: &ChannelEventCounts) {
+    let family = &families::CHANNEL_EVENTS;
+    page.head(family);
+    for (kind, count) in ["occupied", "vacated"].into_iter().zip(counts.confirmed) {
+        page.row(family, &[("type", kind)], count);
+    }
+    for (family, count) in [
+        (&families::CHANNEL_EVENTS_DROPPED, counts.dropped),
+        (&families::CHANNEL_EVENTS_MERGED, counts.merged),
+        (&families::CHANNEL_EVENTS_WAITING, counts.waiting as u64),
+        (&families::CHANNEL_EVENTS_CHANNELS, counts.channels as u64),
+    ] {
+        page.head(family);
+        page.row(family, &[], count);
+    }
 }
 
 /// The labels of a proxy.

@@ -86,6 +86,7 @@ impl<'a> Uses<'a> {
                 subscribe_stream_proxy_name,
                 publish_proxy_name,
                 sub_refresh_proxy_name,
+                state_proxy_name,
                 ..
             } = options;
             if options.subscribe_proxy_enabled {
@@ -102,6 +103,9 @@ impl<'a> Uses<'a> {
             if options.sub_refresh_proxy_enabled {
                 let default = &defaults.sub_refresh;
                 add(Event::SubRefresh, sub_refresh_proxy_name, "channel.proxy.sub_refresh", default);
+            }
+            if options.state_proxy_enabled {
+                add(Event::State, state_proxy_name, "channel.proxy.state", &defaults.state);
             }
         }
         let namespaces = config.rpc.namespaces.iter().map(|namespace| &namespace.options);
@@ -133,9 +137,9 @@ pub(crate) fn largest_batch(config: &Config) -> usize {
     batches.map(|(.., proxy, _)| proxy.batch as usize).max().unwrap_or_default()
 }
 
-/// The longest time that a request of a proxy takes.
+/// The longest time that a client waits for a request of a proxy.
 pub(crate) fn longest_request(config: &Config) -> Duration {
-    longest(config, |_| true)
+    longest(config, |event| event != Event::State)
 }
 
 /// The least time that an expired login and an expired subscription must be left, so that a proxy can be asked.

@@ -8,13 +8,15 @@ use super::http::Http;
 use super::json::{self, FromJson};
 use super::messages::{Answered, InEnvelope, SubscribeResult};
 use super::queue::{Place, Queue};
-use super::request::{Event, Request};
+use super::request::{Event, Origin, Request};
 use super::stats::Stats;
 use super::stream::{self, Opened};
 use crate::session::ProxyReport;
 use ::http::HeaderMap;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use prost::Message;
+use serde::Serialize;
 use spinward::clock::Clock;
 use std::future::Future;
 use std::sync::Arc;
@@ -88,16 +90,35 @@ impl Endpoint {
         self: &Arc<Self>,
         request: &Request<'_>,
     ) -> Result<impl Future<Output = Result<Answered<R>, Failure>> + Send + 'static, Failure> {
-        let begun = self.begin(request).inspect_err(|failure| self.note(*failure));
-        let (headers, encoded, place) = begun?;
+        let begun = self.begin(request).inspect_err(|failure| self.note(*failure))?;
+        Ok(self.answered(begun))
+    }
+
+    /// Begins a call that concerns no client, with a message that has the same fields in both encodings.
+    pub(super) fn notify<R: FromJson + InEnvelope>(
+        self: &Arc<Self>,
+        message: &(impl Message + Serialize),
+    ) -> Result<impl Future<Output = Result<Answered<R>, Failure>> + Send + 'static, Failure> {
+        let encoded = match &self.carrier {
+            Carrier::Grpc(_) => Ok(Encoded::Grpc(message.encode_to_vec().into())),
+            _ => serde_json::to_vec(message).map(Encoded::Http).map_err(|_| Failure::Request),
+        };
+        let begun = encoded.and_then(|encoded| self.admit(&Origin::NONE, encoded));
+        Ok(self.answered(begun.inspect_err(|failure| self.note(*failure))?))
+    }
+
+    fn answered<R: FromJson + InEnvelope>(
+        self: &Arc<Self>,
+        (headers, encoded, place): (HeaderMap, Encoded, Place),
+    ) -> impl Future<Output = Result<Answered<R>, Failure>> + Send + 'static {
         let endpoint = Arc::clone(self);
-        Ok(async move {
+        async move {
             let answered = endpoint.called(place, endpoint.carry(headers, encoded)).await;
             if let Err(failure) = answered {
                 endpoint.note(failure);
             }
             answered
-        })
+        }
     }
 
     /// Opens a stream. It counts among those that are open until it is dropped.
@@ -133,11 +154,15 @@ impl Endpoint {
     }
 
     fn begin(&self, request: &Request<'_>) -> Result<(HeaderMap, Encoded, Place), Failure> {
-        let selected = self.headers.select(&request.origin).map_err(|_| Failure::Request)?;
         let encoded = match &self.carrier {
             Carrier::Grpc(_) => Encoded::Grpc(grpc::write(self.event, request)),
             _ => Encoded::Http(json::write(request).map_err(|_| Failure::Request)?),
         };
+        self.admit(&request.origin, encoded)
+    }
+
+    fn admit(&self, origin: &Origin<'_>, encoded: Encoded) -> Result<(HeaderMap, Encoded, Place), Failure> {
+        let selected = self.headers.select(origin).map_err(|_| Failure::Request)?;
         let now = self.now();
         if self.breaker.lock().refuses(now) {
             return Err(Failure::Breaker);

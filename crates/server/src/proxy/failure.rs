@@ -38,11 +38,14 @@ pub(crate) enum Failure {
     /// The answer has a disconnect code that no connection can be closed with.
     #[error("the answer has a disconnect code above 65535")]
     Code,
+    /// The answer to an event that only has to be confirmed is an error.
+    #[error("the back end answered with an error")]
+    Refused,
 }
 
 impl Failure {
     /// Number of kinds.
-    pub(super) const COUNT: usize = 11;
+    pub(super) const COUNT: usize = 12;
     /// Each kind.
     pub(super) const KINDS: [Self; Self::COUNT] = [
         Self::Request,
@@ -56,6 +59,7 @@ impl Failure {
         Self::Malformed,
         Self::Code,
         Self::Streams,
+        Self::Refused,
     ];
 
     pub(super) const fn index(self) -> usize {
@@ -71,6 +75,7 @@ impl Failure {
             Self::Malformed => 8,
             Self::Code => 9,
             Self::Streams => 10,
+            Self::Refused => 11,
         }
     }
 
@@ -88,6 +93,7 @@ impl Failure {
             Self::Malformed => "malformed",
             Self::Code => "code",
             Self::Streams => "streams_full",
+            Self::Refused => "refused",
         }
     }
 

@@ -182,6 +182,10 @@ pub(super) struct SubRefreshResult {
     pub(super) b64info: String,
 }
 
+/// The confirmation of channel events.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct StateResult {}
+
 /// Parts of an answer. More than one may be there.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answered<R> {
@@ -233,7 +237,8 @@ envelopes! {
     SubscribeBatchResponse of SubscribeBatch,
     PublishResponse of PublishResult,
     RpcResponse of RpcResult,
-    SubRefreshResponse of SubRefreshResult
+    SubRefreshResponse of SubRefreshResult,
+    StateResponse of StateResult
 }
 
 /// A publication in a stream.

@@ -17,6 +17,7 @@ mod headers;
 mod http;
 mod json;
 mod messages;
+mod notify;
 mod queue;
 mod rehearse;
 mod reply;
@@ -30,8 +31,8 @@ pub(crate) use build::{ProxyError, configured, largest_batch, least_grace, longe
 use crate::policy::explain::ProxyAccount;
 use crate::policy::{Ask, ProxyKind, PublishResult, Reply, SubscribeResult};
 use crate::session::{
-    Call, ConnectResult, OpenStream, Proxies, ProxyReport, RefreshResult, Rehearsal, Renewal, Sender,
-    SubRefreshResult,
+    Call, ChannelState, ConnectResult, OpenStream, Proxies, ProxyReport, RefreshResult, Rehearsal, Renewal,
+    Sender, SubRefreshResult, Told,
 };
 use ::http::HeaderName;
 use bytes::Bytes;
@@ -273,6 +274,11 @@ impl Proxies for Configured {
         let request = Request::of(from, endpoint.binary, endpoint.with_meta).data(&call.data);
         let request = Request { method: &call.method, ..request };
         Some(ask::<messages::RpcResult>(endpoint, &request).map(or_default))
+    }
+
+    fn channel_state(&self, proxy: &str, state: &ChannelState) -> Answer<Told> {
+        let endpoint = self.endpoint(Event::State, proxy);
+        endpoint.map_or(Answer::Now(Told::NoProxy), |endpoint| notify::channel_state(endpoint, state))
     }
 
     fn rehearse(&self, about: &Rehearsal<'_>, call: bool) -> Option<(ProxyAccount, Option<Call>)> {

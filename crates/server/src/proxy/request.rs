@@ -20,6 +20,7 @@ pub(crate) enum Event {
     SubRefresh,
     Publish,
     Rpc,
+    State,
 }
 
 impl Event {
@@ -33,6 +34,7 @@ impl Event {
             Self::SubRefresh => "sub_refresh",
             Self::Publish => "publish",
             Self::Rpc => "rpc",
+            Self::State => "state",
         }
     }
 
@@ -46,6 +48,7 @@ impl Event {
             Self::SubRefresh => "SubRefresh",
             Self::Publish => "Publish",
             Self::Rpc => "RPC",
+            Self::State => "NotifyChannelState",
         }
     }
 }
@@ -89,6 +92,11 @@ pub(super) struct Origin<'a> {
     pub(super) transport: Transport,
     pub(super) headers: Option<&'a HeaderMap>,
     pub(super) emulated: Option<&'a BTreeMap<String, String>>,
+}
+
+impl Origin<'_> {
+    /// No client.
+    pub(super) const NONE: Self = Self { transport: Transport::WebSocket, headers: None, emulated: None };
 }
 
 /// A request.

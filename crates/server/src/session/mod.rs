@@ -2,6 +2,7 @@
 
 mod active;
 mod brokers;
+mod channel_events;
 mod connect;
 mod credentials;
 mod explain;
@@ -16,6 +17,8 @@ mod subscription_tokens;
 
 pub use active::{ActiveConfig, Shared};
 pub(crate) use brokers::Brokers;
+pub(crate) use channel_events::Counts as ChannelEventCounts;
+pub use channel_events::{ChannelEvent, ChannelEvents, ChannelState, Limits, Told};
 pub use explain::{Asked, Explainer, Question};
 pub(crate) use personal::personal_channel;
 pub use personal::personal_rule;
@@ -78,6 +81,8 @@ pub struct Settings {
     pub ping_method: Option<String>,
     /// Tell clients in the close reason why they were refused: for development only.
     pub explain: bool,
+    /// Limits of channel events, where a namespace asks for them.
+    pub channel_events: Option<Limits>,
 }
 
 /// Keys and settings that tokens are checked with.
@@ -91,7 +96,7 @@ pub struct Keys {
 
 /// Decides for the server.
 #[derive(Clone)]
-pub struct ServerHooks(Arc<Inner>, Brokers);
+pub struct ServerHooks(Arc<Inner>, Brokers, Option<ChannelEvents>);
 
 struct Inner {
     active: Shared<ActiveConfig>,
@@ -143,13 +148,27 @@ impl ServerHooks {
         revocations: Revocations,
     ) -> Self {
         let streams = Streams::default();
-        Self(Arc::new(Inner { active, clock, refusals, revocations, streams }), Brokers::default())
+        Self(Arc::new(Inner { active, clock, refusals, revocations, streams }), Brokers::default(), None)
     }
 
     /// Sends the channels of namespaces with a broker of their own to that one.
     #[must_use]
     pub(crate) fn with_brokers(self, brokers: Brokers) -> Self {
-        Self(self.0, brokers)
+        Self(self.0, brokers, self.2)
+    }
+
+    /// Reports channels that get their first subscriber or lose their last one.
+    #[must_use]
+    pub(crate) fn with_channel_events(self, events: ChannelEvents) -> Self {
+        Self(self.0, self.1, Some(events))
+    }
+}
+
+impl ServerHooks {
+    fn channel_changed(&self, channel: &str) {
+        if let Some(events) = &self.2 {
+            events.changed(channel);
+        }
     }
 }
 
@@ -410,6 +429,14 @@ impl Hooks for ServerHooks {
     fn unsubscribed(&self, client: &Client, channel: &str, _: &UnsubscribeCode) {
         self.0.streams.end(client, channel);
         self.0.revocations.tokens().end(client.id(), channel);
+    }
+
+    fn channel_occupied(&self, channel: &str) {
+        self.channel_changed(channel);
+    }
+
+    fn channel_vacated(&self, channel: &str) {
+        self.channel_changed(channel);
     }
 }
 

@@ -3,7 +3,7 @@
 //! A decision says which proxy has to be asked ([`Verdict::Ask`](crate::policy::Verdict::Ask)), the session asks it
 //! here, and [`decide_after`](crate::policy::decide_after) decides with the reply, which may come late.
 
-use super::{Call, OpenStream, Rehearsal, State};
+use super::{Call, ChannelState, OpenStream, Rehearsal, State, Told};
 use crate::policy::explain::ProxyAccount;
 use crate::policy::{Ask, Capabilities, Override, PublishResult, Reply, SubscribeResult};
 use bytes::Bytes;
@@ -221,6 +221,12 @@ pub trait Proxies: Send + Sync + 'static {
     fn rpc(&self, from: &Sender<'_>, call: &RpcEvent) -> Option<Answer<Reply<Bytes>>> {
         let _ = (from, call);
         None
+    }
+
+    /// Tells the proxy of this name of channels that were occupied or vacated.
+    fn channel_state(&self, proxy: &str, state: &ChannelState) -> Answer<Told> {
+        let _ = (proxy, state);
+        Answer::Now(Told::NoProxy)
     }
 
     /// Returns the account of a dry run, and the call that it makes if that is asked for. `None` without such a proxy.

@@ -298,6 +298,8 @@ fn options_of_namespaces() {
         (json!({"map": {"min_page_size": 3, "max_page_size": 2}}), "map.min_page_size"),
         (json!({"map_users_presence_channel_prefix": "no:"}), "map_users_presence_channel_prefix"),
         (json!({"subscribe_proxy_name": "none"}), "subscribe_proxy_name"),
+        (json!({"state_proxy_name": "none"}), "state_proxy_name"),
+        (json!({"state_events": ["left"]}), "state_events"),
         (
             json!({"subscribe_stream_proxy_enabled": true, "subscribe_proxy_enabled": true}),
             "subscribe_stream_proxy_enabled",

@@ -188,6 +188,18 @@ families! {
         /// Headers of clients that were left out, since gRPC carries ASCII only.
         PROXY_HEADERS = counter "spinward_proxy_headers_left_out_total" ["protocol", "type", "name"];
     }
+    "Channel events, where a namespace asks for them" {
+        /// Channel events that the state proxy has confirmed.
+        CHANNEL_EVENTS = counter "spinward_channel_events_total" ["type"];
+        /// Channel events dropped because `channel.state.max_waiting` of them waited.
+        CHANNEL_EVENTS_DROPPED = counter "spinward_channel_events_dropped_total" [];
+        /// Channel events that cancelled each other out before they were sent.
+        CHANNEL_EVENTS_MERGED = counter "spinward_channel_events_merged_total" [];
+        /// Channels with an event that waits or is being sent.
+        CHANNEL_EVENTS_WAITING = gauge "spinward_channel_events_waiting" [];
+        /// Channels that are followed: those that are occupied, and those whose events are not confirmed.
+        CHANNEL_EVENTS_CHANNELS = gauge "spinward_channel_events_channels" [];
+    }
     "Consumers, where there are any" {
         /// Messages whose call had its effect.
         CONSUMERS_PROCESSED = counter "centrifugo_consumers_messages_processed_total" ["consumer_name"];

@@ -75,7 +75,7 @@ fn channel_proxies(
 ) {
     let defaults = &config.channel.proxy;
     let map = &options.map;
-    let events: [(&str, bool, &str, &str, &Proxy); 6] = [
+    let events: [(&str, bool, &str, &str, &Proxy); 7] = [
         (
             "subscribe_proxy_name",
             options.subscribe_proxy_enabled,
@@ -103,6 +103,13 @@ fn channel_proxies(
             &options.subscribe_stream_proxy_name,
             "subscribe_stream",
             &defaults.subscribe_stream,
+        ),
+        (
+            "state_proxy_name",
+            options.state_proxy_enabled,
+            &options.state_proxy_name,
+            "state",
+            &defaults.state,
         ),
         (
             "map.publish_proxy_name",

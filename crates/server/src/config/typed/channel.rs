@@ -58,6 +58,8 @@ options! {
     pub struct Channel {
         /// Channel events that are sent to the application backend.
         proxy: ChannelProxy;
+        /// Events of channels that are occupied or vacated.
+        state: ChannelStateOptions;
         /// Options of channels without a namespace.
         without_namespace: ChannelOptions;
         /// Namespaces.
@@ -80,6 +82,16 @@ options! {
         patterns: bool => ours;
     }
 
+    /// Events of channels that are occupied or vacated: see `state_proxy_enabled`.
+    pub struct ChannelStateOptions {
+        /// Time that a channel has no subscribers on this node before it is reported as vacated.
+        vacated_event_delay: Duration = Duration::secs(5) => ours;
+        /// Maximum number of channels with an event that waits for the backend; events of others are dropped.
+        max_waiting: u32 = 100_000u32 => ours between(1, 10_000_000);
+        /// Maximum number of events per request.
+        max_events: u32 = 100u32 => ours between(1, 10_000);
+    }
+
     /// Default proxies of channel events.
     pub struct ChannelProxy {
         /// Subscribe proxy.
@@ -90,6 +102,8 @@ options! {
         sub_refresh: Proxy => since("4.1.1");
         /// Subscribe stream proxy, which feeds the subscription.
         subscribe_stream: Proxy => since("5.1.0");
+        /// State proxy, which is told of occupied and vacated channels.
+        state: Proxy;
         /// Map publish proxy.
         map_publish: Proxy => planned since("6.8.0");
         /// Map remove proxy.
@@ -195,6 +209,12 @@ options! {
         subscribe_stream_proxy_name: String = "default" => since("5.1.0");
         /// Sends publications of the subscriber to the stream.
         subscribe_stream_proxy_bidirectional: bool => since("5.1.0");
+        /// Enables the state proxy, which is told when a channel gets its first subscriber on a node or loses its last one.
+        state_proxy_enabled: bool;
+        /// Name of the state proxy.
+        state_proxy_name: String = "default";
+        /// Events that the state proxy is told of, `occupied` and `vacated`; empty means both.
+        state_events: Vec<String> => one_of(&["occupied", "vacated"]);
         /// Subscription type; empty means `stream`.
         subscription_type: SubscriptionType => since("6.8.0");
         /// Map channel options.
