@@ -124,10 +124,11 @@ impl Built {
             .with_brokers(Brokers::new(registry, engines.named_brokers()))
             .with_channel_events(channel_events.clone());
         let neighbours = Neighbours::new(explainer.revocations.clone());
+        let attached = hooks.clone();
         let builder = Node::builder(hooks).name(node_name(config)).version(env!("CARGO_PKG_VERSION"));
         let watched = engines.watched.clone();
         let node = node(config, &active, engines.install(builder.handler(neighbours)))?;
-        channel_events.attach(&node);
+        attached.attach(&node);
         let admission = admission(config, clock.clone())?;
         let ledger = Ledger { usages: Usages::default(), jwks: jwks.clone(), clock: clock.clone() };
         let endpoint = Shared::new(http_settings(config, &ledger)?);

@@ -39,6 +39,11 @@ impl ChannelOptions {
             let reason = "needs `force_recovery` and `force_recovery_mode` \"cache\"";
             fault("auto_cache_recover", reason.to_owned());
         }
+        if self.cache_empty_proxy_enabled && !(size && ttl && self.force_recovery_mode == RecoveryMode::Cache)
+        {
+            let reason = "needs `history_size`, `history_ttl` and `force_recovery_mode` \"cache\"";
+            fault("cache_empty_proxy_enabled", reason.to_owned());
+        }
         let others =
             self.subscribe_proxy_enabled || self.publish_proxy_enabled || self.sub_refresh_proxy_enabled;
         if self.subscribe_stream_proxy_enabled && others {

@@ -86,6 +86,7 @@ impl<'a> Uses<'a> {
                 subscribe_stream_proxy_name,
                 publish_proxy_name,
                 sub_refresh_proxy_name,
+                cache_empty_proxy_name,
                 state_proxy_name,
                 ..
             } = options;
@@ -103,6 +104,10 @@ impl<'a> Uses<'a> {
             if options.sub_refresh_proxy_enabled {
                 let default = &defaults.sub_refresh;
                 add(Event::SubRefresh, sub_refresh_proxy_name, "channel.proxy.sub_refresh", default);
+            }
+            if options.cache_empty_proxy_enabled {
+                let default = &defaults.cache_empty;
+                add(Event::CacheEmpty, cache_empty_proxy_name, "channel.proxy.cache_empty", default);
             }
             if options.state_proxy_enabled {
                 add(Event::State, state_proxy_name, "channel.proxy.state", &defaults.state);
@@ -139,7 +144,9 @@ pub(crate) fn largest_batch(config: &Config) -> usize {
 
 /// The longest time that a client waits for a request of a proxy.
 pub(crate) fn longest_request(config: &Config) -> Duration {
-    longest(config, |event| event != Event::State)
+    let answer = longest(config, |event| !matches!(event, Event::State | Event::CacheEmpty));
+    // A subscribe may be granted by one proxy and then wait for this one.
+    answer + longest(config, |event| event == Event::CacheEmpty)
 }
 
 /// The least time that an expired login and an expired subscription must be left, so that a proxy can be asked.

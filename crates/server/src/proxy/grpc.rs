@@ -218,7 +218,7 @@ impl Numbers {
             Event::Publish | Event::Rpc => Self { user: 10, about: 11, data: 12, b64data: 13, meta: 14 },
             Event::SubRefresh => Self { user: 10, about: 11, data: 0, b64data: 0, meta: 12 },
             // Of no client: see `notify`.
-            Event::State => Self { user: 0, about: 0, data: 0, b64data: 0, meta: 0 },
+            Event::CacheEmpty | Event::State => Self { user: 0, about: 0, data: 0, b64data: 0, meta: 0 },
         }
     }
 }

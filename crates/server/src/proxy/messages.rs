@@ -186,6 +186,14 @@ pub(super) struct SubRefreshResult {
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct StateResult {}
 
+/// The result of a cache empty proxy.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct CacheEmptyResult {
+    /// There is a publication now. The cache is read in any case.
+    #[prost(bool, tag = "1")]
+    pub(super) populated: bool,
+}
+
 /// Parts of an answer. More than one may be there.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answered<R> {
@@ -238,7 +246,8 @@ envelopes! {
     PublishResponse of PublishResult,
     RpcResponse of RpcResult,
     SubRefreshResponse of SubRefreshResult,
-    StateResponse of StateResult
+    StateResponse of StateResult,
+    CacheEmptyResponse of CacheEmptyResult
 }
 
 /// A publication in a stream.

@@ -281,6 +281,11 @@ impl Proxies for Configured {
         endpoint.map_or(Answer::Now(Told::NoProxy), |endpoint| notify::channel_state(endpoint, state))
     }
 
+    fn cache_empty(&self, proxy: &str, channel: &str) -> Answer<bool> {
+        let endpoint = self.endpoint(Event::CacheEmpty, proxy);
+        endpoint.map_or(Answer::Now(false), |endpoint| notify::cache_empty(endpoint, channel))
+    }
+
     fn rehearse(&self, about: &Rehearsal<'_>, call: bool) -> Option<(ProxyAccount, Option<Call>)> {
         self.rehearsal(about, call)
     }

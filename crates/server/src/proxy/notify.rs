@@ -1,17 +1,24 @@
-//! Requests that no client makes: channels that were occupied or vacated.
+//! Requests that no client makes: channels that were occupied or vacated, and caches that are empty.
 //!
 //! One struct is a message in both encodings. Fields that Centrifugo's schema does not have are numbered from 1000.
 
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::json::FromJson;
-use super::messages::{Answered, StateResult};
+use super::messages::{Answered, CacheEmptyResult, InEnvelope, StateResult};
 use crate::params::{Malformed, Params};
 use crate::session::{ChannelState, Told};
 use prost::Message;
 use serde::Serialize;
 use spinward::answer::Answer;
 use std::sync::Arc;
+
+/// A channel of cache mode without a publication.
+#[derive(Clone, PartialEq, Message, Serialize)]
+struct CacheEmptyRequest {
+    #[prost(string, tag = "1")]
+    channel: String,
+}
 
 /// Channels that were occupied or vacated.
 #[derive(Clone, PartialEq, Message, Serialize)]
@@ -54,9 +61,29 @@ impl FromJson for StateResult {
     }
 }
 
-/// Tells the back end. Everything but an error or a disconnect in an answer is a confirmation.
+impl FromJson for CacheEmptyResult {
+    fn read(fields: &Params<'_>) -> Result<Self, Malformed> {
+        Ok(Self { populated: fields.get("populated")? })
+    }
+}
+
+/// Tells the back end of channels.
 pub(super) fn channel_state(endpoint: &Arc<Endpoint>, state: &ChannelState) -> Answer<Told> {
-    let Ok(answered) = endpoint.notify::<StateResult>(&StateRequest::of(state)) else {
+    told::<StateResult>(endpoint, &StateRequest::of(state))
+}
+
+/// Tells the back end of an empty cache.
+pub(super) fn cache_empty(endpoint: &Arc<Endpoint>, channel: &str) -> Answer<bool> {
+    let request = CacheEmptyRequest { channel: channel.to_owned() };
+    told::<CacheEmptyResult>(endpoint, &request).map(|told| told == Told::Confirmed)
+}
+
+/// Everything but an error or a disconnect in an answer is a confirmation.
+fn told<R>(endpoint: &Arc<Endpoint>, request: &(impl Message + Serialize)) -> Answer<Told>
+where
+    R: FromJson + InEnvelope,
+{
+    let Ok(answered) = endpoint.notify::<R>(request) else {
         return Answer::Now(Told::Failed);
     };
     let endpoint = Arc::clone(endpoint);

@@ -20,6 +20,7 @@ pub(crate) enum Event {
     SubRefresh,
     Publish,
     Rpc,
+    CacheEmpty,
     State,
 }
 
@@ -34,6 +35,7 @@ impl Event {
             Self::SubRefresh => "sub_refresh",
             Self::Publish => "publish",
             Self::Rpc => "rpc",
+            Self::CacheEmpty => "cache_empty",
             Self::State => "state",
         }
     }
@@ -48,6 +50,7 @@ impl Event {
             Self::SubRefresh => "SubRefresh",
             Self::Publish => "Publish",
             Self::Rpc => "RPC",
+            Self::CacheEmpty => "NotifyCacheEmpty",
             Self::State => "NotifyChannelState",
         }
     }

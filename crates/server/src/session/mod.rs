@@ -2,6 +2,7 @@
 
 mod active;
 mod brokers;
+mod cache_empty;
 mod channel_events;
 mod connect;
 mod credentials;
@@ -41,8 +42,8 @@ use crate::policy::{
     decide_after,
 };
 use bytes::Bytes;
+use cache_empty::Caches;
 use http::HeaderMap;
-use spinward::Client;
 use spinward::answer::Answer;
 use spinward::clock::Clock;
 use spinward::engine::broker::{HistoryOptions, PublishOptions};
@@ -54,6 +55,7 @@ use spinward::hooks::{
 use spinward::identity::Extension;
 use spinward::wire::Version;
 use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+use spinward::{Client, Node};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use streams::Streams;
@@ -104,6 +106,7 @@ struct Inner {
     refusals: Arc<RefusalLog>,
     revocations: Revocations,
     streams: Streams,
+    caches: Caches,
 }
 
 /// State of a connection, if there is anything to remember.
@@ -147,14 +150,26 @@ impl ServerHooks {
         refusals: Arc<RefusalLog>,
         revocations: Revocations,
     ) -> Self {
-        let streams = Streams::default();
-        Self(Arc::new(Inner { active, clock, refusals, revocations, streams }), Brokers::default(), None)
+        let (streams, caches) = (Streams::default(), Caches::default());
+        Self(
+            Arc::new(Inner { active, clock, refusals, revocations, streams, caches }),
+            Brokers::default(),
+            None,
+        )
     }
 
     /// Sends the channels of namespaces with a broker of their own to that one.
     #[must_use]
     pub(crate) fn with_brokers(self, brokers: Brokers) -> Self {
         Self(self.0, brokers, self.2)
+    }
+
+    /// Names the node that asks these hooks.
+    pub(crate) fn attach(&self, node: &Node) {
+        self.0.caches.attach(node);
+        if let Some(events) = &self.2 {
+            events.attach(node);
+        }
     }
 
     /// Reports channels that get their first subscriber or lose their last one.

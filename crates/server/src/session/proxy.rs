@@ -229,6 +229,12 @@ pub trait Proxies: Send + Sync + 'static {
         Answer::Now(Told::NoProxy)
     }
 
+    /// Tells the proxy of this name that the cache of a channel is empty. False if it has not taken that up.
+    fn cache_empty(&self, proxy: &str, channel: &str) -> Answer<bool> {
+        let _ = (proxy, channel);
+        Answer::Now(false)
+    }
+
     /// Returns the account of a dry run, and the call that it makes if that is asked for. `None` without such a proxy.
     fn rehearse(&self, about: &Rehearsal<'_>, call: bool) -> Option<(ProxyAccount, Option<Call>)> {
         let _ = (about, call);

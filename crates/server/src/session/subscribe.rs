@@ -168,7 +168,8 @@ impl Inner {
     fn decide_by(self: &Arc<Self>, asking: Asking) -> Decision<SubscribeOptions> {
         let decided = decide(&asking.active.rules, &asking.request());
         let Verdict::Ask(ask) = &decided.verdict else {
-            return Answer::Now(self.decided(&asking, decided));
+            let granted = self.decided(&asking, decided);
+            return self.fill_cache(&asking, granted);
         };
         let from = Sender::new(&asking.client, asking.state.as_deref());
         let inner = Arc::clone(self);
@@ -195,8 +196,32 @@ impl Inner {
         let inner = Arc::clone(self);
         reply.then(move |reply| {
             let decided = decide_after(&asking.active.rules, &asking.request(), &reply);
-            Answer::Now(inner.decided(&asking, decided))
+            let granted = inner.decided(&asking, decided);
+            inner.fill_cache(&asking, granted)
         })
+    }
+
+    /// Before a client gets the latest publication of a channel, has the back end told if there is none, where the
+    /// namespace asks for that. If that fails, so does the subscribe.
+    fn fill_cache(
+        &self,
+        asking: &Asking,
+        granted: Result<SubscribeOptions, Refusal>,
+    ) -> Decision<SubscribeOptions> {
+        let Asking { active, request, .. } = asking;
+        let recovers = |options: &SubscribeOptions| {
+            options.cache && options.recovery && (request.recover || options.auto_recover)
+        };
+        let Some(options) = granted.as_ref().ok().filter(|options| recovers(options)) else {
+            return Answer::Now(granted);
+        };
+        let namespace = active.rules.registry.resolve(&request.channel).namespace;
+        let Some(namespace) = namespace.filter(|one| one.options().cache_empty_proxy_enabled) else {
+            return Answer::Now(granted);
+        };
+        let proxy = &namespace.options().cache_empty_proxy_name;
+        let filled = self.caches.fill(active, proxy, &request.channel, options.history);
+        filled.map(move |filled| if filled { granted } else { Err(ErrorCode::INTERNAL.into()) })
     }
 
     fn decided<'a>(

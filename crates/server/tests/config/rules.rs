@@ -298,6 +298,8 @@ fn options_of_namespaces() {
         (json!({"map": {"min_page_size": 3, "max_page_size": 2}}), "map.min_page_size"),
         (json!({"map_users_presence_channel_prefix": "no:"}), "map_users_presence_channel_prefix"),
         (json!({"subscribe_proxy_name": "none"}), "subscribe_proxy_name"),
+        (json!({"cache_empty_proxy_enabled": true}), "cache_empty_proxy_enabled"),
+        (json!({"cache_empty_proxy_name": "none"}), "cache_empty_proxy_name"),
         (json!({"state_proxy_name": "none"}), "state_proxy_name"),
         (json!({"state_events": ["left"]}), "state_events"),
         (

@@ -75,7 +75,7 @@ fn channel_proxies(
 ) {
     let defaults = &config.channel.proxy;
     let map = &options.map;
-    let events: [(&str, bool, &str, &str, &Proxy); 7] = [
+    let events: [(&str, bool, &str, &str, &Proxy); 8] = [
         (
             "subscribe_proxy_name",
             options.subscribe_proxy_enabled,
@@ -110,6 +110,13 @@ fn channel_proxies(
             &options.state_proxy_name,
             "state",
             &defaults.state,
+        ),
+        (
+            "cache_empty_proxy_name",
+            options.cache_empty_proxy_enabled,
+            &options.cache_empty_proxy_name,
+            "cache_empty",
+            &defaults.cache_empty,
         ),
         (
             "map.publish_proxy_name",

@@ -30,7 +30,7 @@ use Becomes::{Channel, EachProxy, Endpoint, Gone, Granular, Moved, Refused, Toge
 /// Options of channels whose name or meaning has changed.
 const CHANNEL: &[(&str, Becomes)] = &[
     ("anonymous", Channel("allow_subscribe_for_anonymous")),
-    ("cache_empty_proxy_name", Gone("there is no such proxy")),
+    ("cache_empty_proxy_name", Gone("set `cache_empty_proxy_name` of a namespace of v6")),
     ("history_disable_for_client", Together(&["allow_history_for_subscriber"])),
     ("history_drop_inactive", Gone("history is kept with and without subscribers")),
     ("history_lifetime", Channel("history_ttl")),
@@ -38,7 +38,7 @@ const CHANNEL: &[(&str, Becomes)] = &[
     ("position", Channel("force_positioning")),
     ("presence_disable_for_client", Together(&["allow_presence_for_subscriber"])),
     ("protected", Gone("nobody may subscribe unless an option allows it")),
-    ("proxy_cache_empty", Gone("there is no such proxy")),
+    ("proxy_cache_empty", Gone("set `cache_empty_proxy_enabled` of a namespace of v6")),
     ("proxy_publish", Channel("publish_proxy_enabled")),
     ("proxy_stream_subscribe", Channel("subscribe_stream_proxy_enabled")),
     ("proxy_sub_refresh", Channel("sub_refresh_proxy_enabled")),

@@ -102,6 +102,8 @@ options! {
         sub_refresh: Proxy => since("4.1.1");
         /// Subscribe stream proxy, which feeds the subscription.
         subscribe_stream: Proxy => since("5.1.0");
+        /// Cache empty proxy, which is told of channels without a latest publication.
+        cache_empty: Proxy => since("5.4.0");
         /// State proxy, which is told of occupied and vacated channels.
         state: Proxy;
         /// Map publish proxy.
@@ -209,6 +211,10 @@ options! {
         subscribe_stream_proxy_name: String = "default" => since("5.1.0");
         /// Sends publications of the subscriber to the stream.
         subscribe_stream_proxy_bidirectional: bool => since("5.1.0");
+        /// Enables the cache empty proxy, which is told when a client recovers in cache mode and there is no publication yet.
+        cache_empty_proxy_enabled: bool => since("5.4.0");
+        /// Name of the cache empty proxy.
+        cache_empty_proxy_name: String = "default" => since("5.4.0");
         /// Enables the state proxy, which is told when a channel gets its first subscriber on a node or loses its last one.
         state_proxy_enabled: bool;
         /// Name of the state proxy.

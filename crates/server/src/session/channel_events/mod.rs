@@ -99,7 +99,7 @@ impl ChannelEvents {
     }
 
     /// Names the node whose channels these are. Before that, nothing is reported.
-    pub(crate) fn attach(&self, node: &Node) {
+    pub(super) fn attach(&self, node: &Node) {
         let _ = self.0.node.set(node.downgrade());
     }
 
