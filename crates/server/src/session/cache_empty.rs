@@ -89,3 +89,85 @@ impl Caches {
         look.boxed().shared()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::policy::{Ask, PublishResult, Reply, SubscribeResult};
+    use crate::session::{Proxies, Sender};
+    use spinward::engine::broker::PublishOptions;
+    use spinward::hooks::{Hooks, PublishEvent, SubscribeEvent};
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::time::Duration;
+    use tokio::sync::Semaphore;
+
+    struct Nothing;
+
+    impl Hooks for Nothing {}
+
+    /// A back end that answers when it has permits.
+    struct Gate {
+        asked: AtomicUsize,
+        permits: Arc<Semaphore>,
+    }
+
+    impl Proxies for Arc<Gate> {
+        fn has(&self, _: &Ask) -> bool {
+            false
+        }
+
+        fn subscribe(&self, _: &Ask, _: &Sender<'_>, _: &SubscribeEvent) -> Answer<Reply<SubscribeResult>> {
+            Answer::Now(Reply::NoProxy)
+        }
+
+        fn publish(&self, _: &Ask, _: &Sender<'_>, _: &PublishEvent) -> Answer<Reply<PublishResult>> {
+            Answer::Now(Reply::NoProxy)
+        }
+
+        fn cache_empty(&self, _: &str, _: &str) -> Answer<bool> {
+            self.asked.fetch_add(1, Relaxed);
+            let permits = Arc::clone(&self.permits);
+            Answer::later(async move { permits.acquire().await.is_ok() })
+        }
+    }
+
+    #[tokio::test]
+    async fn subscribers_of_a_channel_share_a_look_and_one_that_is_left_makes_room() {
+        let node = Node::builder(Nothing).config(spinward::Config { shards: 1, ..Default::default() });
+        let node = node.build().unwrap();
+        let gate = Arc::new(Gate { asked: AtomicUsize::new(0), permits: Arc::new(Semaphore::new(0)) });
+        let jwks = crate::auth::jwks::Jwks::offline();
+        let mut active = crate::app::active_config(&Config::default(), &jwks).unwrap();
+        active.proxies = Arc::new(Arc::clone(&gate));
+        let active = Arc::new(active);
+        let caches = Caches::default();
+        let history = HistoryOptions { size: 1, ttl: Duration::from_secs(60), ..HistoryOptions::default() };
+        let fill = |channel| caches.fill(&active, "default", channel, history).wait();
+        assert!(!fill("c").await, "no node yet");
+        caches.attach(&node);
+
+        assert_eq!(fill("c").now_or_never(), None);
+        assert_eq!((gate.asked.load(Relaxed), caches.looks.lock().len()), (1, 0), "nobody waits any longer");
+
+        let mut looks: Vec<_> = (0..3).map(|_| Box::pin(fill("c"))).collect();
+        for look in &mut looks {
+            assert_eq!(look.now_or_never(), None);
+        }
+        assert_eq!(fill("other").now_or_never(), None);
+        assert_eq!((gate.asked.load(Relaxed), caches.looks.lock().len()), (3, 1));
+        gate.permits.add_permits(1);
+        for look in looks {
+            assert!(look.await);
+        }
+        assert_eq!((gate.asked.load(Relaxed), caches.looks.lock().len()), (3, 0));
+
+        let options = PublishOptions { history, ..PublishOptions::default() };
+        node.publish("c", "{}".into(), options).await.unwrap();
+        assert!(fill("c").await);
+        assert_eq!(gate.asked.load(Relaxed), 3, "it is not empty any longer");
+        gate.permits.close();
+        assert!(!fill("other").await, "the back end fails");
+        node.shutdown(Duration::from_secs(10)).await;
+    }
+}

@@ -171,20 +171,6 @@ impl ServerHooks {
             events.attach(node);
         }
     }
-
-    /// Reports channels that get their first subscriber or lose their last one.
-    #[must_use]
-    pub(crate) fn with_channel_events(self, events: ChannelEvents) -> Self {
-        Self(self.0, self.1, Some(events))
-    }
-}
-
-impl ServerHooks {
-    fn channel_changed(&self, channel: &str) {
-        if let Some(events) = &self.2 {
-            events.changed(channel);
-        }
-    }
 }
 
 impl Inner {

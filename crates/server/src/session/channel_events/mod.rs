@@ -9,7 +9,7 @@ mod ledger;
 pub(crate) use ledger::Counts;
 pub use ledger::{ChannelEvent, Limits};
 
-use super::{ActiveConfig, Shared};
+use super::{ActiveConfig, ServerHooks, Shared};
 use crate::channel::Registry;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -80,6 +80,20 @@ fn wanted<'a>(registry: &'a Registry, channel: &'a str) -> Option<(&'a str, Kind
     })
 }
 
+impl ServerHooks {
+    /// Reports channels that get their first subscriber or lose their last one.
+    #[must_use]
+    pub(crate) fn with_channel_events(self, events: ChannelEvents) -> Self {
+        Self(self.0, self.1, Some(events))
+    }
+
+    pub(super) fn channel_changed(&self, channel: &str) {
+        if let Some(events) = &self.2 {
+            events.changed(channel);
+        }
+    }
+}
+
 impl ChannelEvents {
     /// Events of channels, by the active configuration.
     pub(crate) fn new(active: Shared<ActiveConfig>, clock: Clock) -> Self {
@@ -104,7 +118,7 @@ impl ChannelEvents {
     }
 
     /// Something has changed about a channel: its first subscriber has come, or its last one has left.
-    pub(super) fn changed(&self, channel: &str) {
+    fn changed(&self, channel: &str) {
         let active = self.0.active.get();
         // Without a namespace that asks for events this is all there is to do.
         if active.settings.channel_events.is_none() {
