@@ -125,11 +125,11 @@ def test_a_failing_back_end_gets_each_event_at_least_once_and_in_order(backend):
         peer = Peer(server)
         assert "subscribe" in peer.command("subscribe", channel="told:a")
         until(lambda: backend.seen("state"), "the first attempt")
-        # It comes and goes while the request of the other channel fails.
+        # It leaves while the request is repeated, which is not changed by that.
         peer.command("unsubscribe", channel="told:a")
         until(lambda: backend.of("told:a") == ["occupied", "vacated"], "both events")
         attempts = [body["events"] for _, body in backend.seen("state")]
-        assert len(attempts) == 6 and all(attempt == attempts[0] for attempt in attempts[:5])
+        assert len(attempts) == 6 and all(attempt == attempts[0] for attempt in attempts[:-1]), attempts
         assert metric(server, "spinward_proxy_failures_total") == 4
         assert server.await_log("proxy request failed")
 
