@@ -16,6 +16,7 @@ from cent import (
     CentUnauthorizedError,
     ChannelsRequest,
     Client,
+    ConnectionsRequest,
     Disconnect,
     DisconnectRequest,
     HistoryRemoveRequest,
@@ -309,7 +310,7 @@ def test_invalidate_user_tokens(api, server, watcher, only_spinward):
 
 # Methods of Centrifugo's paid edition that are not here.
 ABSENT = {
-    "cancel_push", "connections", "delete_user_status", "device_list", "device_register", "device_remove",
+    "cancel_push", "delete_user_status", "device_list", "device_register", "device_remove",
     "device_topic_list", "device_topic_update", "device_update", "get_user_status", "send_push_notification",
     "update_push_status", "update_user_status", "user_topic_list", "user_topic_update",
 }
@@ -321,6 +322,13 @@ def test_what_is_not_here_says_so(api, method):
     with pytest.raises(CentTransportError) as refused:
         getattr(api, method)(asked.model_construct())
     assert refused.value.status_code == 404
+
+
+def test_connections(api, server, only_spinward):
+    with Raw(server.port) as client:
+        id = client.login({"sub": "listed", "labels": {"plan": "free"}})["connect"]["client"]
+        listed = api.connections(ConnectionsRequest(user="listed", expression=""))
+        assert {one: info.user for one, info in listed.connections.items()} == {id: "listed"}
 
 
 def test_errors_come_with_their_code(api):

@@ -279,6 +279,20 @@ def test_a_batch_that_is_too_large_has_no_effect(server, stub):
     assert server.api("history", channel="recov:many")["offset"] == 0
 
 
+def test_connections_are_listed_and_selected_by_labels(server, stub):
+    with Raw(server.port) as free, Raw(server.port) as paid:
+        ids = [client.login({"sub": "labelled", "labels": {"plan": plan}})["connect"]["client"] for client, plan in ((free, "free"), (paid, "paid"))]
+        listed = call(stub, "Connections", user="labelled", limit=1)
+        assert list(listed.connections) == [min(ids)] and listed.cursor == min(ids)
+        plan = api.FilterNode(key="plan", cmp="eq", val="free")
+        listed = call(stub, "Connections", label_filter=plan)
+        assert list(listed.connections) == ids[:1] and listed.connections[ids[0]].labels == {"plan": "free"}
+        call(stub, "Disconnect", all_users=True, label_filter=plan)
+        assert free.until_close()[-1][1] == 3503
+        assert list(call(stub, "Connections", user="labelled").connections) == ids[1:]
+        assert error(stub, "Disconnect", all_users=True, label_filter=api.FilterNode(op="xor"))[0] == 107
+
+
 def test_every_method_of_the_schema_is_called_here():
     names = {method.name for method in api.DESCRIPTOR.services_by_name["CentrifugoApi"].methods}
     text = open(__file__).read()

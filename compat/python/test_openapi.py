@@ -24,7 +24,7 @@ REFUSED = {
 }
 METHODS = REFUSED | {
     "publish", "broadcast", "subscribe", "unsubscribe", "disconnect", "refresh", "presence", "presence_stats",
-    "history", "history_remove", "channels", "info", "block_user", "unblock_user", "revoke_token",
+    "history", "history_remove", "channels", "connections", "info", "block_user", "unblock_user", "revoke_token",
     "invalidate_user_tokens", "explain", "drain",
 }
 

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use spinward::engine::broker::{BrokerError, PublishOptions};
 use spinward::hooks::SubscribeOptions;
@@ -78,9 +79,14 @@ impl<O: Options> OverNode<O> {
                 return Outcome::Refused(format!("parameters of {} are malformed", method.name()).into());
             }
         };
+        // Without these the call would do more than it was meant to.
+        if params.label_filter.is_some() || params.all_users {
+            return Outcome::Refused("label_filter and all_users are not supported".into());
+        }
         let filter = ClientFilter {
             client: (!params.client.is_empty()).then(|| params.client.clone()),
             except: params.whitelist.clone(),
+            ..ClientFilter::default()
         };
         let user = &*params.user;
         match method {
@@ -147,6 +153,8 @@ struct Params<'a> {
     user: String,
     client: String,
     whitelist: Vec<String>,
+    label_filter: Option<IgnoredAny>,
+    all_users: bool,
     channel: String,
     channels: Vec<String>,
     #[serde(borrow)]
@@ -263,6 +271,8 @@ mod tests {
             (Method::Publish, r#"{"channel": 5}"#),
             (Method::Broadcast, r#"{"channels": [], "data": 1}"#),
             (Method::Subscribe, r#"{"user": "u", "channel": "news"}"#),
+            (Method::Disconnect, r#"{"all_users": true}"#),
+            (Method::Refresh, r#"{"user": "u", "label_filter": {"key": "a", "cmp": "ex"}}"#),
             (Method::Publish, "canary"),
         ] {
             let outcome = target.call(call(method, params)).await;

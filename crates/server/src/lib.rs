@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod grpc;
 mod http;
+mod labels;
 pub mod params;
 mod patience;
 pub mod policy;

@@ -1,7 +1,7 @@
 //! The identity of a connection.
 
 use crate::id::ClientId;
-use crate::publication::ClientInfo;
+use crate::publication::{ClientInfo, Tags};
 use bytes::Bytes;
 use spinward_wire::{Protocol, Version};
 use std::any::Any;
@@ -130,6 +130,8 @@ pub struct Identity {
     pub info: Bytes,
     /// JSON that stays on the server.
     pub meta: Bytes,
+    /// Labels that it was given at login, if any. They stay for its whole life.
+    pub labels: Option<Arc<Tags>>,
     /// Name and version that the client application gives, if any.
     pub application: Option<Box<Application>>,
     /// Transport that it came in on.
@@ -151,6 +153,7 @@ impl Identity {
             user: user.into(),
             info: Bytes::new(),
             meta: Bytes::new(),
+            labels: None,
             application: None,
             transport: Transport::WebSocket,
             protocol: Protocol::Json,
@@ -180,6 +183,14 @@ impl fmt::Debug for Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// There is one for each idle connection. With the two counters of its `Arc` it fits an allocation of 152 bytes,
+    /// which glibc gives for anything above 136.
+    #[test]
+    fn an_identity_keeps_to_its_size_class() {
+        let counters = 2 * size_of::<usize>();
+        assert!(size_of::<Identity>() + counters <= 152, "{}", size_of::<Identity>());
+    }
 
     #[test]
     fn little_is_kept_of_what_an_application_calls_itself() {

@@ -8,13 +8,16 @@ use bytes::Bytes;
 use common::{Client, connect, subscribe};
 use parking_lot::Mutex;
 use spinward::answer::Answer;
-use spinward::cluster::{self, Applied, Body, Declined, Envelope, LocalBus, Request};
+use spinward::cluster::{self, Applied, Body, Declined, Envelope, LabelFilter, LocalBus, Request};
 use spinward::engine::controller::{ControlError, ControlSink, Controller, MAX_MESSAGE, To};
-use spinward::hooks::{Decision, Handshake, Hooks, SubscribeEvent, SubscribeOptions};
+use spinward::hooks::{
+    ConnectEvent, ConnectReply, Decision, Handshake, Hooks, SubscribeEvent, SubscribeOptions,
+};
 use spinward::id::NodeId;
 use spinward::identity::Credentials;
 use spinward::wire::Protocol;
 use spinward::wire::code::{DisconnectCode, UnsubscribeCode};
+use spinward::wire::message::FilterNode;
 use spinward::{ClientFilter, ClusterHandler, Config, Node, ServerSubscribe, SubscribeError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +25,19 @@ use tokio::io::DuplexStream;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Header with the label of a client.
+const PLAN: &str = "x-plan";
+
 struct Open;
 
 impl Hooks for Open {
+    fn connect(&self, event: ConnectEvent) -> Decision<ConnectReply> {
+        let credentials = event.handshake.credentials.clone().unwrap_or_default();
+        let plan = event.handshake.headers.get(PLAN).and_then(|plan| plan.to_str().ok());
+        let labels = plan.map(|plan| ("plan".to_owned(), plan.to_owned())).into_iter().collect();
+        Answer::allow(ConnectReply { credentials, labels, ..ConnectReply::default() })
+    }
+
     fn subscribe(&self, _: &spinward::Client, _: SubscribeEvent) -> Decision<SubscribeOptions> {
         Answer::Now(Ok(SubscribeOptions::default()))
     }
@@ -85,6 +98,19 @@ async fn until(reached: impl Fn() -> bool) {
     panic!("it did not come to this in five seconds");
 }
 
+/// A client of a node with the label `plan`.
+async fn labelled(node: &Node, user: &str, plan: &str) -> Client<DuplexStream> {
+    let (far, near) = tokio::io::duplex(1 << 16);
+    let credentials = Some(Credentials { user: user.to_owned(), ..Credentials::default() });
+    let mut handshake = Handshake { credentials, ..Handshake::default() };
+    handshake.headers.insert(PLAN, plan.parse().unwrap());
+    node.serve_stream(near, Protocol::Json, handshake);
+    let mut client = Client::new(far, Protocol::Json);
+    client.send(&[connect(1)]).await;
+    assert_eq!(client.reply(1).await.error, None);
+    client
+}
+
 /// A client of a node, logged in as `ann`, in channel `c`.
 async fn join(node: &Node) -> Client<DuplexStream> {
     let (far, near) = tokio::io::duplex(1 << 16);
@@ -100,6 +126,38 @@ async fn end(nodes: impl IntoIterator<Item = Node>) {
     for node in nodes {
         node.shutdown(10 * SECOND).await;
     }
+}
+
+#[tokio::test]
+async fn labels_select_the_connections_of_all_users_on_every_node() {
+    let [a, b] = nodes(&LocalBus::new(), &Told::default()).await;
+    let (mut free_here, mut paid_here) = (labelled(&a, "u1", "free").await, labelled(&a, "u2", "paid").await);
+    let (mut free_there, mut paid_there) =
+        (labelled(&b, "u3", "free").await, labelled(&b, "u4", "paid").await);
+    let node =
+        FilterNode { key: "plan".into(), cmp: "eq".into(), val: "free".into(), ..FilterNode::default() };
+    let labels = Some(LabelFilter::new(node).unwrap());
+    let free = ClientFilter { labels, all_users: true, ..ClientFilter::default() };
+
+    let applied = a.subscribe("", &free, "c", ServerSubscribe::default()).await;
+    assert_eq!(applied, Ok(Applied::default()));
+    assert_eq!(b.info().counters.subscriptions, 1);
+    let applied = a.disconnect("", &free, DisconnectCode::FORCE_DISCONNECT).await;
+    assert_eq!(applied, Applied::default());
+    for client in [&mut free_here, &mut free_there] {
+        while client.next().await.is_some() {}
+    }
+    assert_eq!((a.info().counters.clients, b.info().counters.clients), (1, 1));
+    // Labels outlive a refresh, and connections without such a label are not meant.
+    let all = ClientFilter { all_users: true, ..ClientFilter::default() };
+    assert_eq!(b.refresh("", &all, false, 4_102_444_800, Some("{}".into())).await, Applied::default());
+    assert_eq!(a.disconnect("", &free, DisconnectCode::FORCE_DISCONNECT).await, Applied::default());
+    assert_eq!((a.info().counters.clients, b.info().counters.clients), (1, 1));
+    assert_eq!(b.disconnect("", &all, DisconnectCode::FORCE_DISCONNECT).await, Applied::default());
+    for client in [&mut paid_here, &mut paid_there] {
+        while client.next().await.is_some() {}
+    }
+    end([a, b]).await;
 }
 
 #[tokio::test]

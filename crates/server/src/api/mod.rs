@@ -11,6 +11,7 @@ pub(crate) mod error;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod interval;
+mod listing;
 pub(crate) mod method;
 pub(crate) mod neighbours;
 pub(crate) mod openapi;

@@ -1,10 +1,12 @@
 //! The nodes of a cluster: what the server API asks of the other ones, and what this one does for them.
 
 use super::error::ApiError;
+use super::listing;
 use super::method::channels::occupied;
 use crate::auth::revoke::{Revocation, StoreError};
 use crate::session::Revocations;
 use bytes::Bytes;
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use spinward::answer::Answer;
 use spinward::cluster::Declined;
@@ -14,10 +16,11 @@ use spinward::{ClusterHandler, Done, Node};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Most time that `channels` waits for other nodes.
-const SURVEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most time that `channels` and `connections` wait for other nodes.
+pub(super) const SURVEY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const CHANNELS: &str = "channels";
+pub(super) const CONNECTIONS: &str = "connections";
 const REVOKE: &str = "revoke";
 
 /// A change of revocations, as nodes tell it to each other.
@@ -114,12 +117,26 @@ impl ClusterHandler for Neighbours {
     }
 
     fn asked(&self, node: &Node, op: &str, data: Bytes) -> Answer<Result<Bytes, Declined>> {
-        let pattern = std::str::from_utf8(&data);
-        let (CHANNELS, Ok(pattern)) = (op, pattern) else {
-            return Answer::Now(Err(Declined::Unsupported));
-        };
-        let channels = occupied(node, pattern).map_err(|_| Declined::Failed);
-        Answer::Now(channels.map(|channels| serde_json::to_vec(&channels).unwrap_or_default().into()))
+        match op {
+            CHANNELS => {
+                let Ok(pattern) = std::str::from_utf8(&data) else {
+                    return Answer::Now(Err(Declined::Unsupported));
+                };
+                let channels = occupied(node, pattern).map_err(|_| Declined::Failed);
+                Answer::Now(channels.map(|channels| serde_json::to_vec(&channels).unwrap_or_default().into()))
+            }
+            CONNECTIONS => {
+                let Ok(query) = listing::Query::decode(data) else {
+                    return Answer::Now(Err(Declined::Unsupported));
+                };
+                let node = node.clone();
+                Answer::later(async move {
+                    let page = listing::of_this_node(&node, query).await;
+                    page.map(|page| page.encode_to_vec().into()).ok_or(Declined::Failed)
+                })
+            }
+            _ => Answer::Now(Err(Declined::Unsupported)),
+        }
     }
 }
 

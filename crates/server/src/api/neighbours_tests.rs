@@ -99,3 +99,58 @@ async fn channels_are_those_of_all_nodes() {
         node.shutdown(Duration::from_secs(10)).await;
     }
 }
+
+/// Turns the pages of connections of `ann`, and returns the node of each by its id, and the nodes that were missing.
+async fn pages(node: &Node, limit: u32) -> (Vec<(String, String)>, Vec<NodeId>) {
+    let (mut listed, mut after) = (Vec::new(), String::new());
+    loop {
+        let query = listing::Query::new("ann".to_owned(), None, after, limit);
+        let (page, missing) = listing::of_all_nodes(node, query).await;
+        assert!(page.entries.len() <= limit as usize);
+        listed.extend(page.entries.iter().map(|entry| (entry.id.clone(), entry.node.clone())));
+        match page.cursor() {
+            Some(cursor) => after = cursor.to_owned(),
+            None => return (listed, missing),
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_are_those_of_all_nodes() {
+    let [(here, _), (there, _)] = pair().await;
+    let mut clients = Vec::new();
+    for node in [&here, &there, &there, &here, &there] {
+        clients.push(join(node, &[]).await);
+    }
+    let (listed, missing) = pages(&here, 2).await;
+    assert_eq!(missing, []);
+    assert!(listed.is_sorted_by(|one, other| one.0 < other.0), "{listed:?}");
+    let on = |node: &Node| listed.iter().filter(|(_, of)| *of == node.id().to_string()).count();
+    assert_eq!((on(&here), on(&there)), (2, 3));
+
+    // A node that does not understand the question is named, and the page has the others' connections.
+    let filter = Bytes::from_static(b"\x12\x05\x0a\x03xor");
+    let declined = here.survey(CONNECTIONS, filter, SURVEY_TIMEOUT).await.declined;
+    assert_eq!(declined.len(), 2, "neither can read the filter");
+    for node in [here, there] {
+        node.shutdown(Duration::from_secs(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_listing_names_the_nodes_that_do_not_answer() {
+    let bus = LocalBus::new();
+    let (here, _) = start(&bus);
+    // It has no handler, and declines every question.
+    let config = spinward::Config { shards: 1, ..spinward::Config::default() };
+    let mute = Node::builder(Open).config(config).controller(bus.controller()).build().unwrap();
+    while here.nodes().len() < 2 || mute.nodes().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let _clients = (join(&here, &[]).await, join(&mute, &[]).await);
+    let (listed, missing) = pages(&here, 10).await;
+    assert_eq!((listed.len(), missing), (1, vec![mute.id()]));
+    for node in [here, mute] {
+        node.shutdown(Duration::from_secs(10)).await;
+    }
+}

@@ -20,12 +20,18 @@ pub enum TokensError {
         /// The fault.
         source: PemError,
     },
+    /// A label has no name, or no claim that it comes from.
+    #[error("{option}: set key to the name of the label, and value to the claim that it comes from")]
+    Label {
+        /// The option to change.
+        option: String,
+    },
 }
 
 /// Returns the settings that tokens of the section `path` are checked against. `skip`: signatures are not checked.
 ///
 /// # Errors
-/// A key or certificate cannot be read.
+/// A key or certificate cannot be read, or a label is incomplete.
 pub(super) fn token_settings(token: &Token, path: &str, skip: bool) -> Result<TokenSettings, TokensError> {
     let mut issuers = Vec::with_capacity(token.issuers.len() + 1);
     // With a list of issuers, the section itself is one only if it has keys: it would take in every token else.
@@ -56,6 +62,12 @@ fn has_keys(token: &TokenIssuer) -> bool {
 
 fn issuer(token: &TokenIssuer, path: String) -> Result<IssuerSettings, TokensError> {
     let named = |claim: &str| (!claim.is_empty()).then(|| claim.to_owned());
+    if let Some(at) =
+        token.labels_from_claim.iter().position(|one| one.key.is_empty() || one.value.is_empty())
+    {
+        return Err(TokensError::Label { option: format!("{path}.labels_from_claim[{at}]") });
+    }
+    let labels = token.labels_from_claim.iter().map(|one| (one.key.clone(), one.value.clone()));
     Ok(IssuerSettings {
         keys: keys(token, &path)?,
         issuer: expect(&token.issuer, &token.issuer_regex),
@@ -66,6 +78,7 @@ fn issuer(token: &TokenIssuer, path: String) -> Result<IssuerSettings, TokensErr
             meta: named(&token.meta_claim),
             channels: named(&token.channels_claim),
             caps: named(&token.caps_claim),
+            labels: labels.collect(),
         },
         path,
     })

@@ -14,6 +14,7 @@ use crate::policy::{Capabilities, CapabilityError, Override};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use spinward::publication::Tags;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -36,7 +37,7 @@ pub(super) struct Origin {
 }
 
 /// Every claim that means something.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "sub",
     "exp",
     "nbf",
@@ -48,6 +49,7 @@ const NAMES: [&str; 21] = [
     "info",
     "b64info",
     "meta",
+    "labels",
     "caps",
     "channel",
     "channels",
@@ -90,6 +92,7 @@ pub(super) fn connect(claims: &Object<'_>, rules: &Rules<'_>) -> Result<ConnectT
         Some(path) => Some(one_line(mapped(claims, path)?)),
         None => claims.raw("meta").map(one_line),
     };
+    let labels = labels(claims, at)?;
     let mut caps_ignored = false;
     let caps = match &at.caps {
         Some(path) => Some(capabilities(mapped(claims, path)?, path)?),
@@ -124,7 +127,20 @@ pub(super) fn connect(claims: &Object<'_>, rules: &Rules<'_>) -> Result<ConnectT
     made.remove("");
     let expire_at = times.expire_at(rules.leeway);
     let Times { exp, iat, .. } = times;
-    Ok(ConnectToken { user, expire_at, exp, iat, jti, issuer, info, meta, subs: made, caps, caps_ignored })
+    Ok(ConnectToken {
+        user,
+        expire_at,
+        exp,
+        iat,
+        jti,
+        issuer,
+        info,
+        meta,
+        labels,
+        subs: made,
+        caps,
+        caps_ignored,
+    })
 }
 
 /// Reads the claims of the token of a caller of the server API whose signature is good: the scopes, in a text with
@@ -296,6 +312,29 @@ fn subs<'a>(claims: &Object<'a>) -> Result<Vec<Sub<'a>>, Refusal> {
         })
     };
     channels.members().map(sub).collect()
+}
+
+/// The labels of a connection: the claim `labels`, and over it those from other claims. A claim that a label is to come
+/// from may be missing.
+fn labels(claims: &Object<'_>, at: &ClaimSettings) -> Result<Tags, Refusal> {
+    let mut labels: Tags = typed(claims, "labels", "an object of strings")?.unwrap_or_default();
+    for (name, path) in &at.labels {
+        let Some(value) = claims.path(path) else { continue };
+        let text = match string(value) {
+            Some(text) => text,
+            None if matches!(value.get().as_bytes(), [b'{' | b'[', ..]) => {
+                return Err(wrong(path, "a string, a number or a boolean"));
+            }
+            None if value.get() == "null" => continue,
+            None => value.get().to_owned(),
+        };
+        labels.insert(name.clone(), text);
+    }
+    crate::labels::check(&labels).map_err(|error| {
+        let reason = Reason::ClaimType(Cow::Borrowed("labels"));
+        Refusal::new(reason, error.to_string(), "give the token fewer or shorter labels")
+    })?;
+    Ok(labels)
 }
 
 /// A name in two spellings is one that comes twice.

@@ -192,4 +192,6 @@ pub struct ClaimSettings {
     pub channels: Option<String>,
     /// Instead of `caps`.
     pub caps: Option<String>,
+    /// Labels from other claims, beside those in `labels`: names, and the paths of their values.
+    pub labels: Vec<(String, String)>,
 }

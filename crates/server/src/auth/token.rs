@@ -3,6 +3,7 @@
 use super::reason::{Reason, Refusal};
 use crate::policy::{Allow, Capabilities, Override, TokenClaims};
 use bytes::Bytes;
+use spinward::publication::Tags;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -25,6 +26,8 @@ pub struct ConnectToken {
     pub info: Option<Bytes>,
     /// JSON that only the application sees.
     pub meta: Option<Bytes>,
+    /// Labels of the connection, within their bounds.
+    pub labels: Tags,
     /// Channels that the connection is subscribed to by the server.
     pub subs: BTreeMap<String, SubOptions>,
     /// Permissions of the connection beyond the options of the namespaces.

@@ -300,6 +300,34 @@ fn anonymous_is_a_token_without_user_where_that_is_allowed() {
 }
 
 #[test]
+fn labels_come_from_their_claim_and_from_others() {
+    let from = |name: &str, path: &str| (name.to_owned(), path.to_owned());
+    let labels =
+        vec![from("plan", "account.plan"), from("seats", "account.seats"), from("gone", "account.gone")];
+    let issuer = IssuerSettings {
+        claims: ClaimSettings { labels, ..ClaimSettings::default() },
+        ..issuer(keys_of(&[&hmac()]))
+    };
+    let verifier = make(&settings(vec![issuer]));
+    let labels = |claims: &str| connect(&verifier, &hmac().token(claims)).map(|token| token.labels);
+    let made = labels(
+        r#"{"sub":"u","labels":{"region":"eu","plan":"old"},"account":{"plan":"paid","seats":5,"gone":null}}"#,
+    );
+    let expected = [("plan", "paid"), ("region", "eu"), ("seats", "5")];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    assert_eq!(made.unwrap(), expected);
+    assert!(labels(r#"{"sub":"u","labels":null}"#).unwrap().is_empty());
+    for (wrong, reason) in [
+        (r#"{"labels":["a"]}"#.to_owned(), "claim_type:labels"),
+        (r#"{"labels":{"a":1}}"#.to_owned(), "claim_type:labels"),
+        (r#"{"account":{"plan":{}}}"#.to_owned(), "claim_type:account.plan"),
+        (format!(r#"{{"labels":{{"a":"{}"}}}}"#, "x".repeat(3_000)), "claim_type:labels"),
+    ] {
+        assert_eq!(labels(&wrong).unwrap_err().reason.code(), reason, "{wrong:.40}");
+    }
+}
+
+#[test]
 fn mapped_claims_must_be_there() {
     let at = ClaimSettings {
         user_id: Some("user.id".into()),
@@ -307,6 +335,7 @@ fn mapped_claims_must_be_there() {
         meta: Some("https://app.example/meta".into()),
         channels: Some("realtime.channels".into()),
         caps: Some("realtime.caps".into()),
+        ..ClaimSettings::default()
     };
     let issuer = IssuerSettings { claims: at, ..issuer(keys_of(&[&hmac()])) };
     let verifier = make(&settings(vec![issuer]));

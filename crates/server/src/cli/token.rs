@@ -252,6 +252,11 @@ fn connection(config: &Config, command: &CheckToken, now: i64) -> Result<String,
         let channels: Vec<&str> = token.subs.keys().map(String::as_str).collect();
         text += &format!("\n  subscribed by the server to: {}", channels.join(", "));
     }
+    if !token.labels.is_empty() {
+        let labels: Vec<String> =
+            token.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        text += &format!("\n  labels: {}", labels.join(", "));
+    }
     if token.caps_ignored {
         text += &format!("\n  note: {CAPS_IGNORED}: {CAPS_FIX}");
     }

@@ -41,6 +41,9 @@ pub(crate) enum Failure {
     /// The answer to an event that only has to be confirmed is an error.
     #[error("the back end answered with an error")]
     Refused,
+    /// The answer gives the connection too many labels, or too long ones.
+    #[error("the answer has more labels than a connection may have")]
+    Labels,
 }
 
 impl Failure {
@@ -60,6 +63,7 @@ impl Failure {
         Self::Code,
         Self::Streams,
         Self::Refused,
+        Self::Labels,
     ];
 
     pub(super) const fn index(self) -> usize {
@@ -76,6 +80,7 @@ impl Failure {
             Self::Code => 9,
             Self::Streams => 10,
             Self::Refused => 11,
+            Self::Labels => 12,
         }
     }
 
@@ -94,6 +99,7 @@ impl Failure {
             Self::Code => "code",
             Self::Streams => "streams_full",
             Self::Refused => "refused",
+            Self::Labels => "labels",
         }
     }
 

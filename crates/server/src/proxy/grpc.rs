@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use prost::encoding::{bytes as wire_bytes, string as wire_string};
+use prost::encoding::{btree_map as wire_map, bytes as wire_bytes, string as wire_string};
 use reqwest::{Client, Url};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -204,21 +204,24 @@ struct Numbers {
     data: u32,
     b64data: u32,
     meta: u32,
+    labels: u32,
 }
 
 impl Numbers {
     /// 0 stands for a field that the message does not have.
     const fn of(event: Event) -> Self {
         match event {
-            Event::Connect => Self { user: 0, about: 0, data: 10, b64data: 11, meta: 0 },
-            Event::Refresh => Self { user: 10, about: 0, data: 0, b64data: 0, meta: 11 },
+            Event::Connect => Self { user: 0, about: 0, data: 10, b64data: 11, meta: 0, labels: 0 },
+            Event::Refresh => Self { user: 10, about: 0, data: 0, b64data: 0, meta: 11, labels: 12 },
             Event::Subscribe | Event::SubscribeStream => {
-                Self { user: 10, about: 11, data: 14, b64data: 15, meta: 13 }
+                Self { user: 10, about: 11, data: 14, b64data: 15, meta: 13, labels: 16 }
             }
-            Event::Publish | Event::Rpc => Self { user: 10, about: 11, data: 12, b64data: 13, meta: 14 },
-            Event::SubRefresh => Self { user: 10, about: 11, data: 0, b64data: 0, meta: 12 },
+            Event::Publish | Event::Rpc => {
+                Self { user: 10, about: 11, data: 12, b64data: 13, meta: 14, labels: 15 }
+            }
+            Event::SubRefresh => Self { user: 10, about: 11, data: 0, b64data: 0, meta: 12, labels: 13 },
             // Of no client: see `notify`.
-            Event::CacheEmpty | Event::State => Self { user: 0, about: 0, data: 0, b64data: 0, meta: 0 },
+            Event::CacheEmpty | Event::State => Self { user: 0, about: 0, data: 0, b64data: 0, meta: 0, labels: 0 },
         }
     }
 }
@@ -257,6 +260,17 @@ pub(super) fn write(event: Event, request: &Request<'_>) -> Bytes {
     if let Some(meta) = request.meta {
         data(numbers.meta, meta);
     }
+    if let Some(labels) = request.labels {
+        wire_map::encode(
+            wire_string::encode,
+            wire_string::encoded_len,
+            wire_string::encode,
+            wire_string::encoded_len,
+            numbers.labels,
+            labels,
+            &mut out,
+        );
+    }
     out.freeze()
 }
 
@@ -269,6 +283,7 @@ mod tests {
     use spinward::Client as Peer;
     use spinward::id::ClientId;
     use spinward::identity::Identity;
+    use spinward::publication::Tags;
 
     #[test]
     fn messages_have_a_head() {
@@ -316,11 +331,19 @@ mod tests {
         data: Bytes,
         #[prost(bytes = "bytes", tag = "14")]
         meta: Bytes,
+        #[prost(btree_map = "string, string", tag = "15")]
+        labels: Tags,
     }
 
     #[test]
     fn requests_have_the_numbers_of_the_schema() {
-        let identity = Identity { meta: "{}".into(), ..Identity::new(ClientId::from_random([1; 16]), "u") };
+        let labels = Tags::from([("plan".to_owned(), "free".to_owned())]);
+        let shared = Some(std::sync::Arc::new(labels.clone()));
+        let identity = Identity {
+            meta: "{}".into(),
+            labels: shared,
+            ..Identity::new(ClientId::from_random([1; 16]), "u")
+        };
         let peer = Peer::detached(identity);
         let from = Sender { client: &peer, headers: None, emulated: None };
         let data = Bytes::from_static(b"\0\xff");
@@ -333,6 +356,7 @@ mod tests {
             method: "m".into(),
             data,
             meta: "{}".into(),
+            labels,
         };
         assert_eq!(read, expected);
     }

@@ -11,6 +11,7 @@ use crate::params::{Malformed, Params};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use spinward::publication::Tags;
 
 /// A result that can be read from JSON.
 pub(super) trait FromJson: Sized {
@@ -95,6 +96,7 @@ impl FromJson for ConnectResult {
             subs: subs.collect::<Result<_, _>>()?,
             meta: payload(fields, "meta"),
             caps: capabilities(fields),
+            labels: fields.texts("labels")?.into_iter().collect(),
         })
     }
 }
@@ -197,6 +199,8 @@ struct Written<'a> {
     channels: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     meta: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<&'a Tags>,
 }
 
 /// One of several subscribes.
@@ -248,6 +252,7 @@ pub(super) fn write(request: &Request<'_>) -> Result<Vec<u8>, serde_json::Error>
         version: request.version,
         channels: request.channels,
         meta,
+        labels: request.labels,
     })
 }
 

@@ -101,6 +101,8 @@ pub(super) struct ConnectResult {
     pub(super) meta: Bytes,
     #[prost(message, repeated, tag = "10")]
     pub(super) caps: Vec<ChannelsCapability>,
+    #[prost(map = "string, string", tag = "11")]
+    pub(super) labels: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

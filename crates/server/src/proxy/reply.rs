@@ -99,12 +99,15 @@ impl Meaning for messages::ConnectResult {
             Ok((channel, sub))
         });
         let subs = subs.collect::<Result<_, Broken>>()?;
+        let labels = self.labels.into_iter().collect();
+        crate::labels::check(&labels).map_err(|_| Failure::Labels)?;
         Ok(ConnectResult {
             user: self.user,
             expire_at: end(self.expire_at),
             info: data(self.info, &self.b64info)?,
             data: data(self.data, &self.b64data)?,
             meta: self.meta,
+            labels,
             channels: self.channels,
             subs,
             capabilities: capabilities(&self.caps)?,
@@ -214,6 +217,17 @@ mod tests {
         assert_eq!(read::<Rpc>("{}"), Ok(Reply::Result(None)));
         assert_eq!(read::<Rpc>(r#"{"disconnect":{"code":70000}}"#), Err(Failure::Code));
         assert!(read::<Rpc>(r#"{"disconnect":{"code":65535}}"#).is_ok());
+    }
+
+    #[test]
+    fn labels_of_a_login_are_bounded() {
+        let text = r#"{"result":{"user":"u","labels":{"plan":"free","none":null}}}"#;
+        let Ok(Reply::Result(Some(result))) = read::<messages::ConnectResult>(text) else { panic!() };
+        assert_eq!(serde_json::to_string(&result.labels).unwrap(), r#"{"none":"","plan":"free"}"#);
+        let text = format!(r#"{{"result":{{"labels":{{"a":"{}"}}}}}}"#, "x".repeat(3_000));
+        assert_eq!(read::<messages::ConnectResult>(&text).unwrap_err(), Failure::Labels);
+        let wrong = r#"{"result":{"labels":{"a":5}}}"#;
+        assert_eq!(read::<messages::ConnectResult>(wrong).unwrap_err(), Failure::Malformed);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use spinward::hooks::ConnectEvent;
 use spinward::identity::Transport;
+use spinward::publication::Tags;
 use spinward::wire::Protocol;
 use std::collections::BTreeMap;
 
@@ -120,6 +121,7 @@ pub(super) struct Request<'a> {
     pub(super) version: &'a str,
     pub(super) channels: &'a [String],
     pub(super) meta: Option<&'a Bytes>,
+    pub(super) labels: Option<&'a Tags>,
 }
 
 const fn protocol(protocol: Protocol) -> &'static str {
@@ -151,6 +153,7 @@ impl<'a> Request<'a> {
             version: &event.version,
             channels: &event.channels,
             meta: None,
+            labels: None,
         }
     }
 
@@ -172,6 +175,7 @@ impl<'a> Request<'a> {
             version: "",
             channels: &[],
             meta: with_meta.then_some(&identity.meta),
+            labels: identity.labels.as_deref(),
         }
     }
 

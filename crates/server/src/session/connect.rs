@@ -152,6 +152,7 @@ impl Inner {
         let connected = ConnectReply {
             credentials: Credentials { user: String::new(), info: result.info, expire_at: result.expire_at },
             meta: result.meta,
+            labels: result.labels,
             data: result.data,
             subscriptions,
             server_side_refresh: active.proxies.refreshes(),
@@ -212,6 +213,7 @@ impl Inner {
                 expire_at: token.expire_at.unwrap_or(0),
             },
             meta: token.meta.unwrap_or_default(),
+            labels: token.labels,
             subscriptions,
             ..ConnectReply::default()
         };

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName};
 use spinward::Client;
 use spinward::answer::Answer;
 use spinward::hooks::{ConnectEvent, PublishEvent, RpcEvent, SubscribeEvent};
+use spinward::publication::Tags;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct ConnectResult {
     pub data: Bytes,
     /// JSON that stays on the server.
     pub meta: Bytes,
+    /// Labels of the connection.
+    pub labels: Tags,
     /// Channels to subscribe the connection to.
     pub channels: Vec<String>,
     /// The same with options.

@@ -79,6 +79,9 @@ impl Rehearsed {
                         let names: Vec<&String> = told.subs.keys().collect();
                         fields.insert("subs".to_owned(), json!(names));
                     }
+                    if !told.labels.is_empty() {
+                        fields.insert("labels".to_owned(), json!(told.labels));
+                    }
                     if told.capabilities.is_some() {
                         fields.insert("caps".to_owned(), json!("set"));
                     }

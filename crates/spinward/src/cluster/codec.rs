@@ -6,9 +6,8 @@
 mod proto;
 
 use super::Declined;
-use super::message::{
-    Body, ClientFilter, Envelope, Heartbeat, Operation, Request, Response, ServerSubscribe,
-};
+use super::filter::{ClientFilter, LabelFilter};
+use super::message::{Body, Envelope, Heartbeat, Operation, Request, Response, ServerSubscribe};
 use crate::engine::broker::HistoryOptions;
 use crate::engine::controller::MAX_MESSAGE;
 use crate::event::SubscribeOptions;
@@ -172,21 +171,34 @@ impl From<&Request> for Option<proto::What> {
 
 impl From<&Operation> for proto::What {
     fn from(operation: &Operation) -> Self {
-        let filter = |filter: &ClientFilter| {
-            let ClientFilter { client, except } = filter;
-            Some(proto::Filter { client: client.clone(), except: except.clone() })
+        let filters = |filter: &ClientFilter| {
+            let ClientFilter { client, except, labels, all_users } = filter;
+            let selection = labels.is_some() || *all_users;
+            let filter = proto::Filter {
+                client: client.clone(),
+                except: except.clone(),
+                labels: labels.as_ref().map(|labels| labels.node().clone()),
+                all_users: *all_users,
+            };
+            if selection { (None, Some(filter)) } else { (Some(filter), None) }
         };
         match operation {
-            Operation::Disconnect { user, filter: who, code } => Self::Disconnect(proto::Disconnect {
-                user: user.clone(),
-                filter: filter(who),
-                code: code.code,
-                reason: code.reason.clone().into_owned(),
-            }),
+            Operation::Disconnect { user, filter: who, code } => {
+                let (filter, selection) = filters(who);
+                Self::Disconnect(proto::Disconnect {
+                    user: user.clone(),
+                    filter,
+                    selection,
+                    code: code.code,
+                    reason: code.reason.clone().into_owned(),
+                })
+            }
             Operation::Unsubscribe { user, filter: who, channel, code } => {
+                let (filter, selection) = filters(who);
                 Self::Unsubscribe(proto::Unsubscribe {
                     user: user.clone(),
-                    filter: filter(who),
+                    filter,
+                    selection,
                     channel: channel.clone(),
                     code: code.code,
                     reason: code.reason.clone().into_owned(),
@@ -194,9 +206,11 @@ impl From<&Operation> for proto::What {
             }
             Operation::Subscribe { user, filter: who, channel, subscribe } => {
                 let ServerSubscribe { options, since } = subscribe.as_ref();
+                let (filter, selection) = filters(who);
                 Self::Subscribe(Box::new(proto::Subscribe {
                     user: user.clone(),
-                    filter: filter(who),
+                    filter,
+                    selection,
                     channel: channel.clone(),
                     options: Some(options.into()),
                     since: since.as_ref().map(|since| proto::Position {
@@ -206,9 +220,11 @@ impl From<&Operation> for proto::What {
                 }))
             }
             Operation::Refresh { user, filter: who, expired, expire_at, info } => {
+                let (filter, selection) = filters(who);
                 Self::Refresh(proto::Refresh {
                     user: user.clone(),
-                    filter: filter(who),
+                    filter,
+                    selection,
                     expired: *expired,
                     expire_at: *expire_at,
                     info: info.clone(),
@@ -228,32 +244,35 @@ impl proto::What {
     fn read(self) -> Result<Request, DecodeError> {
         // Without a filter every connection of the user is meant. A filter that was not understood must not turn into
         // that, so the field is always there.
-        let filter = |filter: Option<proto::Filter>| {
-            let proto::Filter { client, except } = filter.ok_or(DecodeError::Malformed)?;
-            Ok(ClientFilter { client, except })
+        let filter = |filter: Option<proto::Filter>, selection: Option<proto::Filter>| {
+            let proto::Filter { client, except, labels, all_users } =
+                selection.or(filter).ok_or(DecodeError::Malformed)?;
+            let labels = labels.map(LabelFilter::new).transpose().map_err(|_| DecodeError::Malformed)?;
+            Ok(ClientFilter { client, except, labels, all_users })
         };
         Ok(Request::Operation(match self {
             Self::Survey(proto::Named { op, data }) => return Ok(Request::Survey { op, data }),
-            Self::Disconnect(proto::Disconnect { user, filter: who, code, reason }) => {
+            Self::Disconnect(proto::Disconnect { user, filter: who, selection, code, reason }) => {
                 let reason =
                     known(DisconnectCode::ALL, |known| known.code == code, |known| &known.reason, reason);
-                Operation::Disconnect { user, filter: filter(who)?, code: DisconnectCode { code, reason } }
+                let code = DisconnectCode { code, reason };
+                Operation::Disconnect { user, filter: filter(who, selection)?, code }
             }
-            Self::Unsubscribe(proto::Unsubscribe { user, filter: who, channel, code, reason }) => {
+            Self::Unsubscribe(proto::Unsubscribe { user, filter: who, selection, channel, code, reason }) => {
                 let reason =
                     known(UnsubscribeCode::ALL, |known| known.code == code, |known| &known.reason, reason);
                 let code = UnsubscribeCode { code, reason };
-                Operation::Unsubscribe { user, filter: filter(who)?, channel, code }
+                Operation::Unsubscribe { user, filter: filter(who, selection)?, channel, code }
             }
             Self::Subscribe(subscribe) => {
-                let proto::Subscribe { user, filter: who, channel, options, since } = *subscribe;
+                let proto::Subscribe { user, filter: who, selection, channel, options, since } = *subscribe;
                 let options = options.ok_or(DecodeError::Malformed)?.into();
                 let since = since.map(|since| Position { offset: since.offset, epoch: since.epoch.into() });
                 let subscribe = Box::new(ServerSubscribe { options, since });
-                Operation::Subscribe { user, filter: filter(who)?, channel, subscribe }
+                Operation::Subscribe { user, filter: filter(who, selection)?, channel, subscribe }
             }
-            Self::Refresh(proto::Refresh { user, filter: who, expired, expire_at, info }) => {
-                Operation::Refresh { user, filter: filter(who)?, expired, expire_at, info }
+            Self::Refresh(proto::Refresh { user, filter: who, selection, expired, expire_at, info }) => {
+                Operation::Refresh { user, filter: filter(who, selection)?, expired, expire_at, info }
             }
             Self::Input(proto::Input { session, message }) => Operation::Input { session, message },
             Self::Application(proto::Named { op, data }) => Operation::Application { op, data },

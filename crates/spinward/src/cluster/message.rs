@@ -1,6 +1,6 @@
 //! The messages of nodes to each other, as values.
 
-use crate::cluster::Declined;
+use crate::cluster::{ClientFilter, Declined};
 use crate::event::SubscribeOptions;
 use crate::id::NodeId;
 use crate::publication::Position;
@@ -99,15 +99,6 @@ pub enum Response {
     Answer(Bytes),
     /// It was not done.
     Declined(Declined),
-}
-
-/// Selects connections of a user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientFilter {
-    /// Only the connection with this id.
-    pub client: Option<String>,
-    /// Not the connections with these ids.
-    pub except: Vec<String>,
 }
 
 /// A subscription that the server makes.

@@ -24,6 +24,7 @@
 //!   which is counted in [`Counters`].
 
 mod codec;
+mod filter;
 mod local_bus;
 mod message;
 mod registry;
@@ -31,8 +32,9 @@ mod requests;
 mod window;
 
 pub use codec::DecodeError;
+pub use filter::{ClientFilter, LabelFilter};
 pub use local_bus::LocalBus;
-pub use message::{Body, ClientFilter, Envelope, Heartbeat, Operation, Request, Response, ServerSubscribe};
+pub use message::{Body, Envelope, Heartbeat, Operation, Request, Response, ServerSubscribe};
 pub use registry::NodeStatus;
 
 pub(crate) use registry::{Heard, Registry, millis};

@@ -3,6 +3,7 @@
 use super::SubscribeOptions;
 use crate::id::ClientId;
 use crate::identity::{Credentials, Extension, Transport};
+use crate::publication::Tags;
 use bytes::Bytes;
 use spinward_wire::{Protocol, Version};
 use std::collections::BTreeMap;
@@ -78,6 +79,8 @@ pub struct ConnectReply {
     pub credentials: Credentials,
     /// JSON that stays on the server.
     pub meta: Bytes,
+    /// Labels of the connection, by which operations can select it. They cannot change later.
+    pub labels: Tags,
     /// Payload of the connect reply.
     pub data: Bytes,
     /// Channels to subscribe the connection to, before it receives anything else.

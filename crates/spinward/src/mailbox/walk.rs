@@ -1,5 +1,6 @@
 //! Work on many connections of a shard, as it lies in the inbox.
 
+use crate::cluster::ClientFilter;
 use crate::handle::Handle;
 use crate::mailbox::inbox::{Control, ENTRY_BYTES};
 use std::convert::Infallible;
@@ -12,10 +13,8 @@ pub(crate) type Doing = Arc<oneshot::Sender<Infallible>>;
 /// One thing to do to many connections of a shard.
 pub(crate) struct Walk {
     pub(crate) over: Over,
-    /// Only the client with this id.
-    pub(crate) only: Option<Arc<str>>,
-    /// Not the clients with these ids.
-    pub(crate) except: Option<Arc<[String]>>,
+    /// Narrows them down.
+    pub(crate) filter: Option<Arc<ClientFilter>>,
     pub(crate) control: Control,
     pub(crate) begun: bool,
     /// More than one where calls were merged.
@@ -31,20 +30,19 @@ pub(crate) enum Over {
 
 impl Walk {
     /// A walk over every connection of the shard.
-    pub(crate) fn all(control: Control, doing: Doing) -> Self {
-        Self { over: Over::All(0), only: None, except: None, control, begun: false, doing: vec![doing] }
+    pub(crate) fn all(filter: Option<Arc<ClientFilter>>, control: Control, doing: Doing) -> Self {
+        Self { over: Over::All(0), filter, control, begun: false, doing: vec![doing] }
     }
 
     /// A walk over these connections.
     pub(crate) fn these(
         handles: Vec<Handle>,
-        only: Option<Arc<str>>,
-        except: Option<Arc<[String]>>,
+        filter: Option<Arc<ClientFilter>>,
         control: Control,
         doing: Doing,
     ) -> Self {
         let over = Over::These(handles.into_iter());
-        Self { over, only, except, control, begun: false, doing: vec![doing] }
+        Self { over, filter, control, begun: false, doing: vec![doing] }
     }
 
     /// Bytes that it takes while it waits or runs, for the budget of an inbox.
@@ -57,7 +55,7 @@ impl Walk {
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (&self.control, &other.control, &self.over, &other.over) {
             (Control::Enforce(judge), Control::Enforce(same), Over::All(_), Over::All(_)) => {
-                !self.begun && judge.is(same)
+                !self.begun && self.filter.is_none() && judge.is(same)
             }
             _ => false,
         }

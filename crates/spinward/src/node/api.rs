@@ -5,14 +5,12 @@ use crate::enforce::Judge;
 use crate::engine::broker::{BrokerError, History, HistoryFilter, HistoryOptions, PublishOptions, Published};
 use crate::engine::controller::To;
 use crate::engine::presence::{Members, PresenceError, PresenceStats};
-use crate::mailbox::inbox::{Control, Entry};
-use crate::mailbox::walk::Walk;
+use crate::mailbox::inbox::Control;
 use crate::metrics::Snapshot;
 use crate::node::cluster::Applying;
 use crate::node::{Done, Node};
 use bytes::Bytes;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
-use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 // A batch of calls, each of which is answered at once, would otherwise keep a thread of the runtime for milliseconds.
@@ -102,7 +100,7 @@ impl Node {
         self.inner.hub.wait_for_capacity().await;
     }
 
-    /// Closes connections of a user, on every node.
+    /// Closes connections of a user, or of all with [`ClientFilter::all_users`], on every node.
     pub fn disconnect(&self, user: &str, filter: &ClientFilter, code: DisconnectCode) -> Done {
         self.operate(Operation::Disconnect { user: user.to_owned(), filter: filter.clone(), code })
     }
@@ -117,23 +115,15 @@ impl Node {
     /// the time of the call.
     pub fn enforce(&self, user: Option<&str>, judge: &Judge) -> Done {
         let control = Control::Enforce(judge.clone());
-        match user {
-            Some(user) => match self.walk(user, &ClientFilter::default(), &control) {
-                Applying::Walk(here) => Done::of_walk(here, None),
-                Applying::Subscribe(_) | Applying::Handler(_) => Done::of_others(None),
-            },
-            None => {
-                let (doing, done) = Done::new();
-                for shard in 0..self.inner.hub.inboxes.len() {
-                    let walk = Walk::all(control.clone(), Arc::clone(&doing));
-                    self.inner.hub.send(shard, Entry::Walk(Box::new(walk)));
-                }
-                done
-            }
+        let filter = ClientFilter { all_users: user.is_none(), ..ClientFilter::default() };
+        match self.walk(user.unwrap_or_default(), &filter, &control) {
+            Applying::Walk(here) => Done::of_walk(here, None),
+            Applying::Subscribe(_) | Applying::Handler(_) => Done::of_others(None),
         }
     }
 
-    /// Ends a subscription of a user's connections, or all of their subscriptions, on every node.
+    /// Ends a subscription of a user's connections, or all of their subscriptions, on every node. As in all operations,
+    /// [`ClientFilter::all_users`] takes the connections of all users.
     pub fn unsubscribe(
         &self,
         user: &str,

@@ -1,12 +1,10 @@
 //! The end of what nodes were asked to do.
 
 use crate::cluster::Applied;
-use crate::mailbox::walk::Doing;
 use crate::node::cluster::Others;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 
@@ -23,12 +21,6 @@ pub struct Done {
 }
 
 impl Done {
-    /// Ready when all clones of the guard are dropped.
-    pub(super) fn new() -> (Doing, Self) {
-        let (doing, done) = oneshot::channel();
-        (Arc::new(doing), Self::of_walk(done, None))
-    }
-
     pub(super) fn of_walk(here: oneshot::Receiver<Infallible>, others: Others) -> Self {
         Self { here: Some(here), others }
     }

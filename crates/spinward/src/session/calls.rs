@@ -133,6 +133,7 @@ impl Session {
                 user: identity.user.clone(),
                 info: refreshed.info.unwrap_or_else(|| identity.info.clone()),
                 meta: refreshed.meta.unwrap_or_else(|| identity.meta.clone()),
+                labels: identity.labels.clone(),
                 application: identity.application.clone(),
                 transport: identity.transport,
                 protocol: identity.protocol,

@@ -76,6 +76,7 @@ impl Session {
             user,
             info: connected.credentials.info,
             meta: connected.meta,
+            labels: (!connected.labels.is_empty()).then(|| Arc::new(connected.labels)),
             application: Application::new(request.name, request.version),
             transport: self.transport,
             protocol: self.dialect.encoding(),

@@ -250,6 +250,11 @@ impl Session {
         }
     }
 
+    /// The identity, once logged in.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
     /// The user, once logged in.
     pub(crate) fn user(&self) -> Option<&str> {
         self.identity.as_ref().map(|identity| &*identity.user)

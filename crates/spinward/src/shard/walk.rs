@@ -5,6 +5,7 @@
 //! asked for, so that a later one never overtakes an earlier one on the same connection.
 
 use crate::clock::Now;
+use crate::cluster::ClientFilter;
 use crate::handle::Handle;
 use crate::mailbox::inbox::{Control, Entry};
 use crate::mailbox::walk::{Over, Walk};
@@ -50,7 +51,7 @@ impl Core {
                 done = true;
                 break;
             };
-            if self.is_meant(handle, walk.only.as_deref(), walk.except.as_deref()) {
+            if self.is_meant(handle, walk.filter.as_deref()) {
                 self.control(handle, walk.control.clone(), now, exec);
             }
         }
@@ -66,15 +67,11 @@ impl Core {
     }
 
     /// Returns true if the connection is there and not narrowed out.
-    fn is_meant(&self, handle: Handle, client: Option<&str>, except: Option<&[String]>) -> bool {
+    fn is_meant(&self, handle: Handle, filter: Option<&ClientFilter>) -> bool {
         let Some(session) = self.resolve(handle).and_then(|slot| self.slots[slot as usize].session.as_ref())
         else {
             return false;
         };
-        if client.is_none() && except.is_none() {
-            return true;
-        }
-        let id = session.id().to_string();
-        client.is_none_or(|client| client == id) && !except.is_some_and(|except| except.contains(&id))
+        filter.is_none_or(|filter| session.identity().is_some_and(|identity| filter.selects(identity)))
     }
 }

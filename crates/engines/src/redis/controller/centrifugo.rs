@@ -171,6 +171,15 @@ fn outgoing(own: NodeId, body: Body) -> Option<Command> {
         }
         Body::Goodbye => Command { shutdown: Some(proto::Shutdown {}), ..command },
         Body::Request { request: Request::Operation(operation), .. } => match operation {
+            // Without a licence they take no notice of labels and of all users, and would do more.
+            Operation::Disconnect { filter, .. }
+            | Operation::Unsubscribe { filter, .. }
+            | Operation::Subscribe { filter, .. }
+            | Operation::Refresh { filter, .. }
+                if filter.labels.is_some() || filter.all_users =>
+            {
+                return None;
+            }
             Operation::Disconnect { user, filter, code } => {
                 let disconnect = proto::Disconnect {
                     user,
@@ -240,6 +249,7 @@ fn incoming(command: Command) -> Option<Option<Body>> {
     let filter = |client: String, except: Vec<String>| ClientFilter {
         client: (!client.is_empty()).then_some(client),
         except,
+        ..ClientFilter::default()
     };
     let operation = |operation| Some(Some(Body::Request { id: 0, request: Request::Operation(operation) }));
     if let Some(node) = command.node {

@@ -60,7 +60,7 @@ fn a_key_for_channels_allows_every_method_for_them_alone() {
         let about_channels =
             (method.fields)().iter().any(|field| matches!(field.name, "channel" | "channels"));
         let admit = |channel| caller.admit(&command(method.name, channel));
-        if method.name == "channels" {
+        if matches!(method.name, "channels" | "connections") {
             assert_eq!(admit("news"), Err(Denied::AllChannels { key: "mail".into(), method: method.name }));
             continue;
         }
@@ -76,6 +76,18 @@ fn a_key_for_channels_allows_every_method_for_them_alone() {
             };
             assert_eq!(admit(channel), expected, "{} {channel}", method.name);
         }
+    }
+}
+
+#[test]
+fn a_key_for_channels_does_not_reach_all_users() {
+    let clock = Clock::system();
+    let caller = caller(&[], &["news"], 0, &clock);
+    for method in METHODS.iter().filter(|method| matches!(method.name, "disconnect" | "refresh")) {
+        let admit = |params| caller.admit(&method.read(Params::parse(params).unwrap()).unwrap());
+        assert_eq!(admit(r#"{"user": "u"}"#), Ok(()), "{}", method.name);
+        let all = admit(r#"{"all_users": true}"#);
+        assert_eq!(all, Err(Denied::AllChannels { key: "mail".into(), method: method.name }));
     }
 }
 

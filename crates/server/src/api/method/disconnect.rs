@@ -1,6 +1,6 @@
 //! `disconnect`: closes a user's connections.
 
-use super::shared::Target;
+use super::target::Target;
 use super::{Method, Reach};
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
@@ -37,33 +37,42 @@ parameters! {
 impl Method for Disconnect {
     const NAME: &'static str = "disconnect";
     const NUMBER: Option<u8> = Some(3);
-    const SUMMARY: &'static str = "Closes a user's connections.";
-    const ERRORS: &'static [ApiError] = &[];
+    const SUMMARY: &'static str = "Closes connections of a user, or of all users.";
+    const ERRORS: &'static [ApiError] = &[ApiError::BAD_REQUEST];
     const EXAMPLE: &'static str = r#"{"user": "42", "disconnect": {"code": 4501, "reason": "logged out"}}"#;
 
-    type Params = Params;
+    type Params = Box<Params>;
     type Output = Empty;
     type Request = proto::DisconnectRequest;
     type Result = proto::DisconnectResult;
 
     fn params(request: proto::DisconnectRequest) -> Result<Self::Params, Rejection> {
-        let proto::DisconnectRequest { user, disconnect, client, whitelist, session } = request;
+        let proto::DisconnectRequest {
+            user,
+            disconnect,
+            client,
+            whitelist,
+            session,
+            label_filter,
+            all_users,
+        } = request;
         let disconnect = disconnect.map(|proto::Disconnect { code, reason }| Code { code, reason });
-        Ok(Params { target: Target { user, client, session }, whitelist, disconnect })
+        let target = Target { user, client, session, label_filter: label_filter.try_into()?, all_users };
+        Ok(Box::new(Params { target, whitelist, disconnect }))
     }
 
-    fn reach(_: &Self::Params) -> Reach<'_> {
-        Reach::Nothing
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        params.target.reach()
     }
 
-    async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
-        let Params { target, whitelist, disconnect } = params;
+    async fn call(cx: &Context<'_>, params: Box<Params>) -> Result<Empty, ApiError> {
+        let Params { target, whitelist, disconnect } = *params;
         let code = disconnect.filter(|disconnect| disconnect.code != 0).map_or(
             DisconnectCode::FORCE_DISCONNECT,
             |Code { code, reason }| DisconnectCode { code, reason: reason.into() },
         );
-        if let Some(filter) = target.filter(whitelist) {
-            log_missing(Self::NAME, &cx.node().disconnect(&target.user, &filter, code).await);
+        if let Some((user, filter)) = target.select(whitelist)? {
+            log_missing(Self::NAME, &cx.node().disconnect(&user, &filter, code).await);
         }
         Ok(Empty {})
     }

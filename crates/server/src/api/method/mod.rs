@@ -7,6 +7,7 @@
 mod block_user;
 mod broadcast;
 pub(super) mod channels;
+pub(super) mod connections;
 mod disconnect;
 mod drain;
 pub(crate) mod explain;
@@ -29,6 +30,7 @@ mod rpc;
 mod shared;
 mod shared_poll_publish;
 mod subscribe;
+mod target;
 mod unblock_user;
 mod unsubscribe;
 
@@ -346,6 +348,7 @@ methods! {
     rpc::Rpc,
     refresh::Refresh,
     channels::Channels,
+    connections::Connections,
     block_user::BlockUser,
     unblock_user::UnblockUser,
     revoke_token::RevokeToken,

@@ -1,6 +1,6 @@
 //! `refresh`: extends or ends the login of a user's connections.
 
-use super::shared::Target;
+use super::target::Target;
 use super::{Method, Reach};
 use crate::api::error::ApiError;
 use crate::api::output::Empty;
@@ -29,30 +29,40 @@ parameters! {
 impl Method for Refresh {
     const NAME: &'static str = "refresh";
     const NUMBER: Option<u8> = Some(12);
-    const SUMMARY: &'static str = "Extends or ends the login of a user's connections.";
-    const ERRORS: &'static [ApiError] = &[];
+    const SUMMARY: &'static str = "Extends or ends the login of connections of a user, or of all users.";
+    const ERRORS: &'static [ApiError] = &[ApiError::BAD_REQUEST];
     const EXAMPLE: &'static str = r#"{"user": "42", "expire_at": 4102444800}"#;
 
-    type Params = Params;
+    type Params = Box<Params>;
     type Output = Empty;
     type Request = proto::RefreshRequest;
     type Result = proto::RefreshResult;
 
     fn params(request: proto::RefreshRequest) -> Result<Self::Params, Rejection> {
-        let proto::RefreshRequest { user, client, expired, expire_at, info, session } = request;
-        Ok(Params { target: Target { user, client, session }, expire_at, expired, info })
+        let proto::RefreshRequest {
+            user,
+            client,
+            expired,
+            expire_at,
+            info,
+            session,
+            label_filter,
+            all_users,
+        } = request;
+        let target = Target { user, client, session, label_filter: label_filter.try_into()?, all_users };
+        Ok(Box::new(Params { target, expire_at, expired, info }))
     }
 
-    fn reach(_: &Self::Params) -> Reach<'_> {
-        Reach::Nothing
+    fn reach(params: &Self::Params) -> Reach<'_> {
+        params.target.reach()
     }
 
-    async fn call(cx: &Context<'_>, params: Params) -> Result<Empty, ApiError> {
-        let Params { target, expire_at, expired, info } = params;
-        if let Some(filter) = target.filter(Vec::new()) {
+    async fn call(cx: &Context<'_>, params: Box<Params>) -> Result<Empty, ApiError> {
+        let Params { target, expire_at, expired, info } = *params;
+        if let Some((user, filter)) = target.select(Vec::new())? {
             // Centrifugo v6.9 takes the info with an end only.
             let info = Some(info).filter(|info| !info.is_empty() && expire_at > 0);
-            let done = cx.node().refresh(&target.user, &filter, expired, expire_at.max(0), info);
+            let done = cx.node().refresh(&user, &filter, expired, expire_at.max(0), info);
             log_missing(Self::NAME, &done.await);
         }
         Ok(Empty {})

@@ -8,9 +8,9 @@ use crate::grpc::proto::api as proto;
 use crate::policy::api::{Call, Publish, check};
 use crate::policy::{HistoryGrant, Rules};
 use bytes::Bytes;
+use spinward::Position;
 use spinward::engine::broker::HistoryOptions;
 use spinward::publication::Tags;
-use spinward::{ClientFilter, Position};
 use std::sync::Arc;
 
 parameters! {
@@ -38,26 +38,6 @@ parameters! {
         version: u64,
         /// A different version epoch starts over.
         version_epoch: String,
-    }
-}
-
-parameters! {
-    /// Connections that a call applies to.
-    struct Target {
-        /// The user whose connections are meant; empty is the anonymous one.
-        user: String,
-        /// Only the connection with this id.
-        client: String,
-        /// Only the connection with this session. WebSocket connections have none.
-        session: String,
-    }
-}
-
-impl Target {
-    /// Returns the connections of the user. `None`: there are none, since WebSocket connections have no session.
-    pub(super) fn filter(&self, except: Vec<String>) -> Option<ClientFilter> {
-        let client = (!self.client.is_empty()).then(|| self.client.clone());
-        self.session.is_empty().then_some(ClientFilter { client, except })
     }
 }
 

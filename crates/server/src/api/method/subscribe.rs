@@ -1,6 +1,7 @@
 //! `subscribe`: subscribes a user's connections.
 
-use super::shared::{IN_CHANNEL, StreamPosition, Target};
+use super::shared::{IN_CHANNEL, StreamPosition};
+use super::target::Target;
 use super::{Method, Reach};
 use crate::api::describe::{Describe, Schemas};
 use crate::api::error::ApiError;
@@ -41,7 +42,7 @@ parameters! {
 impl Method for Subscribe {
     const NAME: &'static str = "subscribe";
     const NUMBER: Option<u8> = Some(11);
-    const SUMMARY: &'static str = "Subscribes a user's connections to a channel.";
+    const SUMMARY: &'static str = "Subscribes connections of a user, or of all users, to a channel.";
     const ERRORS: &'static [ApiError] = IN_CHANNEL;
     const EXAMPLE: &'static str =
         r#"{"user": "42", "channel": "news", "override": {"presence": {"value": true}}}"#;
@@ -64,10 +65,12 @@ impl Method for Subscribe {
             recover_since,
             r#override,
             session,
+            label_filter,
+            all_users,
         } = request;
         Ok(Box::new(Params {
             channel,
-            target: Target { user, client, session },
+            target: Target { user, client, session, label_filter: label_filter.try_into()?, all_users },
             expire_at,
             info: Payload::of(info, &b64info)?,
             data: Payload::of(data, &b64data)?,
@@ -91,10 +94,10 @@ impl Method for Subscribe {
         };
         let grant =
             server_side(cx.rules(), &channel, &wanted).map_err(|refused| ApiError::from(&refused.code))?;
-        let Some(filter) = target.filter(Vec::new()) else { return Ok(Empty {}) };
+        let Some((user, filter)) = target.select(Vec::new())? else { return Ok(Empty {}) };
         let made = ServerSubscribe { options: options(&grant), since: recover_since.map(Into::into) };
         // An end in the past is an error of the server too, as in Centrifugo v6.9.
-        match cx.node().subscribe(&target.user, &filter, &channel, made).await {
+        match cx.node().subscribe(&user, &filter, &channel, made).await {
             Ok(applied) => {
                 log_missing(Self::NAME, &applied);
                 Ok(Empty {})

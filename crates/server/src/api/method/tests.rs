@@ -50,7 +50,7 @@ fn calls_of_the_manual_have_only_fields_that_their_methods_read() {
             (name, rest.split_once("```").expect("the block ends").0)
         })
         .collect();
-    assert_eq!(calls.len(), 15);
+    assert_eq!(calls.len(), 17);
     for (name, block) in calls {
         let method = by_name(name).unwrap_or_else(|| panic!("there is no method {name}"));
         command(method, block);

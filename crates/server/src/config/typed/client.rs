@@ -289,8 +289,18 @@ options! {
         channels_claim: String => ours;
         /// Claim or path with `caps`.
         caps_claim: String => ours;
+        /// Labels of connections from other claims, beside those in the claim `labels`.
+        labels_from_claim: Vec<LabelFromClaim> => ours;
         /// Skips the check of values inserted into the JWKS URL. Insecure.
         insecure_skip_jwks_endpoint_safety_check: bool => since("6.7.0");
+    }
+
+    /// Label from a claim.
+    pub struct LabelFromClaim {
+        /// Name of the label.
+        key: String;
+        /// Claim or path with its value, a string, number or boolean. A token without it gives no such label.
+        value: String;
     }
 
     /// Key with a period of validity.

@@ -40,6 +40,8 @@ pub struct Command {
     pub refresh: ::core::option::Option<RefreshRequest>,
     #[prost(message, optional, tag = "16")]
     pub channels: ::core::option::Option<ChannelsRequest>,
+    #[prost(message, optional, tag = "17")]
+    pub connections: ::core::option::Option<ConnectionsRequest>,
     #[prost(message, optional, tag = "21")]
     pub block_user: ::core::option::Option<BlockUserRequest>,
     #[prost(message, optional, tag = "22")]
@@ -99,6 +101,8 @@ pub struct Reply {
     pub refresh: ::core::option::Option<RefreshResult>,
     #[prost(message, optional, tag = "16")]
     pub channels: ::core::option::Option<ChannelsResult>,
+    #[prost(message, optional, tag = "17")]
+    pub connections: ::core::option::Option<ConnectionsResult>,
     #[prost(message, optional, tag = "21")]
     pub block_user: ::core::option::Option<BlockUserResult>,
     #[prost(message, optional, tag = "22")]
@@ -223,7 +227,7 @@ pub struct BroadcastResult {
     #[prost(message, repeated, tag = "1")]
     pub responses: ::prost::alloc::vec::Vec<PublishResponse>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubscribeRequest {
     #[prost(string, tag = "1")]
     pub channel: ::prost::alloc::string::String,
@@ -257,6 +261,32 @@ pub struct SubscribeRequest {
     /// Only the connection with this session. WebSocket connections have none.
     #[prost(string, tag = "11")]
     pub session: ::prost::alloc::string::String,
+    /// Only connections with such labels.
+    #[prost(message, optional, tag = "12")]
+    pub label_filter: ::core::option::Option<FilterNode>,
+    /// Connections of all users. There is no `user` then.
+    #[prost(bool, tag = "13")]
+    pub all_users: bool,
+}
+/// A filter over the labels of connections.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FilterNode {
+    /// `and`, `or` and `not` over `nodes`; empty for a comparison.
+    #[prost(string, tag = "1")]
+    pub op: ::prost::alloc::string::String,
+    /// The label to compare.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// One of eq, neq, in, nin, ex, nex, sw, ew, ct, lt, lte, gt, gte.
+    #[prost(string, tag = "3")]
+    pub cmp: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub val: ::prost::alloc::string::String,
+    /// The values of `in` and `nin`.
+    #[prost(string, repeated, tag = "5")]
+    pub vals: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "6")]
+    pub nodes: ::prost::alloc::vec::Vec<FilterNode>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubscribeResponse {
@@ -287,7 +317,7 @@ pub struct SubscribeOptionOverride {
     #[prost(message, optional, tag = "5")]
     pub force_push_join_leave: ::core::option::Option<BoolValue>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UnsubscribeRequest {
     /// The channel; empty means all.
     #[prost(string, tag = "1")]
@@ -298,6 +328,10 @@ pub struct UnsubscribeRequest {
     pub client: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub session: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub label_filter: ::core::option::Option<FilterNode>,
+    #[prost(bool, tag = "6")]
+    pub all_users: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UnsubscribeResponse {
@@ -316,7 +350,7 @@ pub struct Disconnect {
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DisconnectRequest {
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
@@ -330,6 +364,10 @@ pub struct DisconnectRequest {
     pub whitelist: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, tag = "5")]
     pub session: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub label_filter: ::core::option::Option<FilterNode>,
+    #[prost(bool, tag = "7")]
+    pub all_users: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DisconnectResponse {
@@ -344,6 +382,12 @@ pub struct DisconnectResult {}
 pub struct PresenceRequest {
     #[prost(string, tag = "1")]
     pub channel: ::prost::alloc::string::String,
+    /// Most clients to return; 0 returns all. Spinward only.
+    #[prost(uint32, tag = "1000")]
+    pub limit: u32,
+    /// Where the page before ended: its `cursor`. Spinward only.
+    #[prost(string, tag = "1001")]
+    pub cursor: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PresenceResponse {
@@ -369,6 +413,9 @@ pub struct PresenceResult {
     /// Clients by their ids.
     #[prost(btree_map = "string, message", tag = "1")]
     pub presence: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ClientInfo>,
+    /// Start of the next page; empty on the last. Spinward only.
+    #[prost(string, tag = "1000")]
+    pub cursor: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PresenceStatsRequest {
@@ -530,7 +577,7 @@ pub struct RpcResult {
     #[prost(bytes = "bytes", tag = "1")]
     pub data: ::prost::bytes::Bytes,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RefreshRequest {
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
@@ -547,6 +594,10 @@ pub struct RefreshRequest {
     pub info: ::prost::bytes::Bytes,
     #[prost(string, tag = "6")]
     pub session: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub label_filter: ::core::option::Option<FilterNode>,
+    #[prost(bool, tag = "8")]
+    pub all_users: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RefreshResponse {
@@ -583,6 +634,63 @@ pub struct ChannelsResult {
 pub struct ChannelInfo {
     #[prost(uint32, tag = "1")]
     pub num_clients: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConnectionsRequest {
+    /// Only the connections of this user; empty means all users.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// An expression of Centrifugo PRO, which Spinward does not have: a call with one is refused.
+    #[prost(string, tag = "2")]
+    pub expression: ::prost::alloc::string::String,
+    /// Only connections with such labels.
+    #[prost(message, optional, tag = "3")]
+    pub label_filter: ::core::option::Option<FilterNode>,
+    /// Most connections to return, at most 1,000; 0 means 1,000. Spinward only.
+    #[prost(uint32, tag = "1000")]
+    pub limit: u32,
+    /// Where the page before ended: its `cursor`. Spinward only.
+    #[prost(string, tag = "1001")]
+    pub cursor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConnectionsResponse {
+    #[prost(message, optional, tag = "1")]
+    pub error: ::core::option::Option<Error>,
+    #[prost(message, optional, tag = "2")]
+    pub result: ::core::option::Option<ConnectionsResult>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConnectionsResult {
+    /// Connections by their ids.
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub connections: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ConnectionInfo>,
+    /// Start of the next page; empty on the last. Spinward only.
+    #[prost(string, tag = "1000")]
+    pub cursor: ::prost::alloc::string::String,
+    /// Nodes of a cluster whose connections are not included, because they did not answer in time. Spinward only.
+    #[prost(string, repeated, tag = "1001")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConnectionInfo {
+    /// Name and version that the client application gives.
+    #[prost(string, tag = "1")]
+    pub app_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app_version: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub transport: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub protocol: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(btree_map = "string, string", tag = "12")]
+    pub labels:
+        ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
+    /// The node that holds the connection. Spinward only.
+    #[prost(string, tag = "1000")]
+    pub node: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BlockUserRequest {

@@ -1,6 +1,7 @@
 //! The messages as Protobuf has them. Numbers are never used again for something else.
 
 use bytes::Bytes;
+use spinward_wire::message::FilterNode;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Envelope {
@@ -120,6 +121,10 @@ pub(super) struct Filter {
     pub(super) client: Option<String>,
     #[prost(string, repeated, tag = "2")]
     pub(super) except: Vec<String>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) labels: Option<FilterNode>,
+    #[prost(bool, tag = "4")]
+    pub(super) all_users: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -128,6 +133,10 @@ pub(super) struct Disconnect {
     pub(super) user: String,
     #[prost(message, optional, tag = "2")]
     pub(super) filter: Option<Filter>,
+    /// In place of the filter where labels or all users are meant. An older node, which would take no notice of them in
+    /// the filter, finds none and does nothing.
+    #[prost(message, optional, tag = "15")]
+    pub(super) selection: Option<Filter>,
     #[prost(uint32, tag = "3")]
     pub(super) code: u32,
     #[prost(string, tag = "4")]
@@ -140,6 +149,10 @@ pub(super) struct Unsubscribe {
     pub(super) user: String,
     #[prost(message, optional, tag = "2")]
     pub(super) filter: Option<Filter>,
+    /// In place of the filter where labels or all users are meant. An older node, which would take no notice of them in
+    /// the filter, finds none and does nothing.
+    #[prost(message, optional, tag = "15")]
+    pub(super) selection: Option<Filter>,
     #[prost(string, optional, tag = "3")]
     pub(super) channel: Option<String>,
     #[prost(uint32, tag = "4")]
@@ -154,6 +167,10 @@ pub(super) struct Subscribe {
     pub(super) user: String,
     #[prost(message, optional, tag = "2")]
     pub(super) filter: Option<Filter>,
+    /// In place of the filter where labels or all users are meant. An older node, which would take no notice of them in
+    /// the filter, finds none and does nothing.
+    #[prost(message, optional, tag = "15")]
+    pub(super) selection: Option<Filter>,
     #[prost(string, tag = "3")]
     pub(super) channel: String,
     #[prost(message, optional, tag = "4")]
@@ -218,6 +235,10 @@ pub(super) struct Refresh {
     pub(super) user: String,
     #[prost(message, optional, tag = "2")]
     pub(super) filter: Option<Filter>,
+    /// In place of the filter where labels or all users are meant. An older node, which would take no notice of them in
+    /// the filter, finds none and does nothing.
+    #[prost(message, optional, tag = "15")]
+    pub(super) selection: Option<Filter>,
     #[prost(bool, tag = "3")]
     pub(super) expired: bool,
     #[prost(int64, tag = "4")]

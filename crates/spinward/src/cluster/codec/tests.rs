@@ -2,6 +2,7 @@ use super::*;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use spinward_wire::message::FilterNode;
 
 fn text() -> impl Strategy<Value = String> {
     "[a-zé:#$]{0,12}"
@@ -16,7 +17,17 @@ fn id() -> impl Strategy<Value = NodeId> {
 }
 
 fn filter() -> impl Strategy<Value = ClientFilter> {
-    (option::of(text()), vec(text(), 0..4)).prop_map(|(client, except)| ClientFilter { client, except })
+    (option::of(text()), vec(text(), 0..4), option::of("[a-z]{1,8}"), any::<bool>()).prop_map(
+        |(client, except, plan, all_users)| {
+            let labels = plan.map(|plan| eq("plan", &plan));
+            ClientFilter { client, except, labels, all_users }
+        },
+    )
+}
+
+fn eq(key: &str, val: &str) -> LabelFilter {
+    let node = FilterNode { key: key.into(), cmp: "eq".into(), val: val.into(), ..FilterNode::default() };
+    LabelFilter::new(node).unwrap()
 }
 
 fn time() -> impl Strategy<Value = Duration> {
@@ -238,7 +249,7 @@ fn samples() -> Vec<(&'static str, Envelope)> {
             "disconnect",
             Operation::Disconnect {
                 user: user(),
-                filter: ClientFilter { client: None, except: vec!["c1".into(), "c2".into()] },
+                filter: ClientFilter { except: vec!["c1".into(), "c2".into()], ..all() },
                 code: DisconnectCode::FORCE_DISCONNECT,
             },
         ),
@@ -246,7 +257,7 @@ fn samples() -> Vec<(&'static str, Envelope)> {
             "unsubscribe",
             Operation::Unsubscribe {
                 user: user(),
-                filter: ClientFilter { client: Some("c1".into()), except: Vec::new() },
+                filter: ClientFilter { client: Some("c1".into()), ..all() },
                 channel: Some("news".into()),
                 code: UnsubscribeCode::SERVER,
             },
@@ -335,4 +346,25 @@ fn the_encoding_stays() {
         text.push_str(&format!("# {name}\n{hex}\n"));
     }
     assert!(text == include_str!("../../../tests/golden/cluster.txt"), "{text}");
+}
+
+/// A node of an older version does not know of labels and all users, and must not take the rest of the filter for more.
+#[test]
+fn a_selection_that_an_older_node_does_not_know_is_no_filter_to_it() {
+    for filter in [
+        ClientFilter { labels: Some(eq("plan", "free")), ..ClientFilter::default() },
+        ClientFilter { all_users: true, ..ClientFilter::default() },
+    ] {
+        let operation = Operation::Disconnect {
+            user: "ann".into(),
+            filter: filter.clone(),
+            code: DisconnectCode::FORCE_DISCONNECT,
+        };
+        let proto::What::Disconnect(sent) = proto::What::from(&operation) else { panic!("a disconnect") };
+        assert_eq!(sent.filter, None);
+        let received = proto::What::Disconnect(sent.clone()).read();
+        assert_eq!(received, Ok(Request::Operation(operation)));
+        let older = proto::Disconnect { selection: None, ..sent };
+        assert_eq!(proto::What::Disconnect(older).read(), Err(DecodeError::Malformed));
+    }
 }

@@ -62,19 +62,23 @@ impl Node {
         }
     }
 
-    /// Does something to the connections of a user.
+    /// Does something to the connections of a user, or of all users.
     pub(crate) fn walk(&self, user: &str, filter: &ClientFilter, control: &Control) -> Applying {
         let hub = &self.inner.hub;
-        let only: Option<Arc<str>> = filter.client.as_deref().map(Arc::from);
-        let except: Option<Arc<[String]>> =
-            (!filter.except.is_empty()).then(|| filter.except.as_slice().into());
+        let narrowed = filter.narrows().then(|| Arc::new(filter.clone()));
         let (doing, done) = oneshot::channel();
         let doing: Doing = Arc::new(doing);
+        if filter.all_users {
+            for shard in 0..hub.inboxes.len() {
+                let walk = Walk::all(narrowed.clone(), control.clone(), Arc::clone(&doing));
+                hub.send(shard, Entry::Walk(Box::new(walk)));
+            }
+            return Applying::Walk(done);
+        }
         let mut handles = hub.users.handles(user);
         handles.sort_unstable();
         for of_shard in handles.chunk_by(|one, other| one.shard() == other.shard()) {
-            let (only, except) = (only.clone(), except.clone());
-            let walk = Walk::these(of_shard.to_vec(), only, except, control.clone(), Arc::clone(&doing));
+            let walk = Walk::these(of_shard.to_vec(), narrowed.clone(), control.clone(), Arc::clone(&doing));
             hub.send(of_shard[0].shard(), Entry::Walk(Box::new(walk)));
         }
         Applying::Walk(done)

@@ -54,7 +54,8 @@ fn operations_are_understood() {
 
     let disconnect = operation(b"2\x13\n\x03ann\x12\x01y\x18\xa5\x1f\"\x03bye2\x01x");
     let code = DisconnectCode { code: 4005, reason: "bye".into() };
-    let filter = ClientFilter { client: Some("x".into()), except: vec!["y".into()] };
+    let filter =
+        ClientFilter { client: Some("x".into()), except: vec!["y".into()], ..ClientFilter::default() };
     assert_eq!(disconnect, Operation::Disconnect { user: user.clone(), filter, code });
 
     let unsubscribe = operation(b"*\x1f\n\x01a\x12\x03ann(\xd0\x0f2\x12server unsubscribe");
@@ -75,7 +76,7 @@ fn operations_are_understood() {
     assert_eq!((options.source, options.expire_at), (10, 0));
 
     let refresh = operation(b"b\x0c\n\x03ann\x12\x01c\x18\x01 \x05");
-    let filter = ClientFilter { client: Some("c".into()), except: Vec::new() };
+    let filter = ClientFilter { client: Some("c".into()), ..ClientFilter::default() };
     assert_eq!(refresh, Operation::Refresh { user, filter, expired: true, expire_at: 5, info: None });
 }
 
@@ -105,7 +106,7 @@ fn what_own_nodes_publish_is_skipped_by_them_and_understood_by_others() {
     let (one, other) = (neighbours(), Neighbours::new(&"p".into(), UID.parse().unwrap()));
     let operation = Operation::Disconnect {
         user: "ann".into(),
-        filter: ClientFilter { client: None, except: vec!["y".into()] },
+        filter: ClientFilter { except: vec!["y".into()], ..ClientFilter::default() },
         code: DisconnectCode { code: 3503, reason: "force disconnect".into() },
     };
     let body = Body::Request { id: 7, request: Request::Operation(operation) };
@@ -117,6 +118,16 @@ fn what_own_nodes_publish_is_skipped_by_them_and_understood_by_others() {
             .concat();
     assert!(bytes.starts_with(&start), "{bytes:?}");
     assert_eq!(other.take(bytes), Some(Taken::default()));
+}
+
+#[test]
+fn operations_on_all_users_are_not_published_for_centrifugo() {
+    let filter = ClientFilter { all_users: true, ..ClientFilter::default() };
+    let code = DisconnectCode { code: 3503, reason: "force disconnect".into() };
+    let operation = Operation::Disconnect { user: String::new(), filter, code };
+    let body = Body::Request { id: 7, request: Request::Operation(operation) };
+    let message = Envelope { from: own(), to: None, number: 1, body }.encode();
+    assert_eq!(neighbours().translate(To::All, &message), None);
 }
 
 #[test]
