@@ -110,7 +110,7 @@ for par in (False, True):
 api("Batch", "empty", "no command", {})
 api("Batch", "empty-command", "an empty command", {"commands": [{}, {"publish": {}}]})
 api("Batch", "two-in-one", "two requests in one command", lambda t: {"commands": [{"publish": {"channel": t.ch("open"), "data": 1}, "broadcast": {"channels": [t.ch("open")], "data": 1}}]})
-# connections and block_user of user "x", and device_list: our schema lacks two of them.
+# connections and block_user of user "x", and device_list: our schema lacks the last.
 api("Batch", "pro", "PRO commands", {}, more=b"\x0a\x06\x8a\x01\x03\x0a\x01x" b"\x0a\x06\xaa\x01\x03\x12\x01x" b"\x0a\x03\xe2\x01\x00")
 api("Batch", "order", "ten publishes keep their order", lambda t: {"commands": [{"publish": {"channel": t.ch("hist"), "data": {"n": i}}} for i in range(10)]}, then=hist, on="h")
 
