@@ -48,7 +48,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// Number of kinds.
-    pub(super) const COUNT: usize = 12;
+    pub(super) const COUNT: usize = 13;
     /// Each kind.
     pub(super) const KINDS: [Self; Self::COUNT] = [
         Self::Request,
