@@ -317,7 +317,9 @@ fn subs<'a>(claims: &Object<'a>) -> Result<Vec<Sub<'a>>, Refusal> {
 /// The labels of a connection: the claim `labels`, and over it those from other claims. A claim that a label is to come
 /// from may be missing.
 fn labels(claims: &Object<'_>, at: &ClaimSettings) -> Result<Tags, Refusal> {
-    let mut labels: Tags = typed(claims, "labels", "an object of strings")?.unwrap_or_default();
+    // A claim of this name and another form is the application's own: Centrifugo without a licence reads neither.
+    let read: Result<Option<Tags>, Refusal> = typed(claims, "labels", "an object of strings");
+    let mut labels = read.ok().flatten().unwrap_or_default();
     for (name, path) in &at.labels {
         let Some(value) = claims.path(path) else { continue };
         let text = match string(value) {
