@@ -85,7 +85,10 @@ def using(option, value, material):
         inner = {below: [inner] if listed else inner}
     # A proxy that nobody uses is not made.
     if option.startswith("channel.proxy."):
-        inner["channel"]["without_namespace"] = {f"{sections[2]}_proxy_enabled": True}
+        user = {f"{sections[2]}_proxy_enabled": True}
+        if sections[2] == "cache_empty":
+            user |= {"history_size": 1, "history_ttl": "60s", "force_recovery_mode": "cache"}
+        inner["channel"]["without_namespace"] = user
     elif option.startswith("proxies[]."):
         inner["channel"] = {"without_namespace": {"publish_proxy_enabled": True, "publish_proxy_name": "it"}}
     elif option.startswith("rpc.proxy."):
