@@ -59,7 +59,7 @@ impl Server {
         let http = config.as_object_mut().unwrap().entry("http_server").or_insert_with(|| json!({}));
         let http = http.as_object_mut().unwrap();
         http.entry("address").or_insert_with(|| json!("127.0.0.1"));
-        http.entry("port").or_insert_with(|| json!(0));
+        http.entry("port").or_insert_with(|| json!(spinward_testkit::servers::free_port()));
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("spinward-http-{}-{count}.json", std::process::id()));
