@@ -1,4 +1,4 @@
-//! What the engines count.
+//! Counters of the engines.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is done from time to time: partitions, and removal of what has expired.
+//! Periodic work: partitions, and removal of what has expired.
 //!
 //! Every node does it. Rows and tables that another one is at are skipped, and nothing here waits long for a lock.
 

@@ -1,4 +1,4 @@
-//! What goes wrong with servers, and what publishers and readers are told.
+//! Faults of servers, and what publishers and readers are told.
 
 use super::harness::{HISTORY, Node, Store, config, installed, kept, prefix, within};
 use spinward::engine::EngineHealth;

@@ -1,4 +1,4 @@
-//! What few connections have.
+//! Parts that few connections have.
 
 use crate::event_id::Positions;
 use crate::handle::CallToken;

@@ -1,4 +1,4 @@
-//! What the delivery checker does not know of: refusals that are final, and the time from a loss to its signal when
+//! Verdicts beside those of the delivery checker: refusals that are final, and the time from a loss to its signal when
 //! nobody knows which publications were lost.
 
 use crate::log::{Event, Fault, Line};

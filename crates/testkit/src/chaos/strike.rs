@@ -1,4 +1,4 @@
-//! What each fault does.
+//! Effects of the faults.
 
 use super::arena::Arena;
 use super::faults::Fault;

@@ -1,4 +1,4 @@
-//! What this node knows of the streams of channels: the last message of each, so that a publish need not ask for it.
+//! The node's knowledge of the streams of channels: the last message of each, so that a publish need not ask for it.
 
 use super::entry::Entry;
 use parking_lot::Mutex;

@@ -26,7 +26,7 @@ parameters! {
         label_filter: Labelled,
         /// Most connections to return, at most 1,000; 0 means 1,000.
         limit: u32,
-        /// Where the page before ended: its `cursor`.
+        /// The `cursor` of the page before.
         cursor: String,
     }
 }

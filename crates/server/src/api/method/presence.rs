@@ -23,7 +23,7 @@ parameters! {
         channel: String = required,
         /// Most clients to return; 0 returns all.
         limit: u32,
-        /// Where the page before ended: its `cursor`.
+        /// The `cursor` of the page before.
         cursor: String,
     }
 }

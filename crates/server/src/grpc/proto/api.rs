@@ -385,7 +385,7 @@ pub struct PresenceRequest {
     /// Most clients to return; 0 returns all. Spinward only.
     #[prost(uint32, tag = "1000")]
     pub limit: u32,
-    /// Where the page before ended: its `cursor`. Spinward only.
+    /// The `cursor` of the page before. Spinward only.
     #[prost(string, tag = "1001")]
     pub cursor: ::prost::alloc::string::String,
 }
@@ -649,7 +649,7 @@ pub struct ConnectionsRequest {
     /// Most connections to return, at most 1,000; 0 means 1,000. Spinward only.
     #[prost(uint32, tag = "1000")]
     pub limit: u32,
-    /// Where the page before ended: its `cursor`. Spinward only.
+    /// The `cursor` of the page before. Spinward only.
     #[prost(string, tag = "1001")]
     pub cursor: ::prost::alloc::string::String,
 }

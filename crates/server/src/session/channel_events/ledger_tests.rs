@@ -35,7 +35,7 @@ struct Model {
     node: BTreeMap<&'static str, (bool, u64)>,
     in_flight: BTreeMap<Arc<str>, Vec<ChannelEvent>>,
     failed: BTreeMap<Arc<str>, Vec<ChannelEvent>>,
-    /// What back ends have seen, repetitions included.
+    /// Events that back ends have seen, repetitions included.
     seen: Vec<ChannelEvent>,
     confirmed: Vec<ChannelEvent>,
 }
