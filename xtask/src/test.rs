@@ -6,7 +6,9 @@ mod limit;
 use crate::shell::{self, Failure};
 use crate::{arrows, chaos, compat, fuzz, hostile, instructions, manual, proto, soak};
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// One part of the tests.
@@ -16,7 +18,7 @@ struct Step {
     /// Run when no step is named.
     usual: bool,
     run: Run,
-    /// What to run when it failed: none for a step whose result is the same each time.
+    /// The second run after a failure: none for a step whose result is the same each time.
     again: Option<Run>,
 }
 
@@ -107,30 +109,34 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let mut results: Vec<Outcome> = Vec::new();
     for step in chosen {
         println!("\n=== {}: {}", step.name, step.what);
-        let start = Instant::now();
-        let (mut result, mut first) = (limited(step.run), None);
-        if let (Err(error), Some(again)) = (&result, step.again)
-            && begin.elapsed() < REPEATS_UNTIL
-        {
-            println!("!!! {} failed: {error}\n=== {}, second run", step.name, step.name);
-            first = Some(error.to_string());
-            result = limited(again);
-        }
-        if result.is_err() {
+        let outcome = carry_out(step, begin.elapsed() < REPEATS_UNTIL);
+        if outcome.result.is_err() {
             println!("!!! {} failed", step.name);
         }
-        results.push(Outcome { name: step.name, time: start.elapsed(), first, result });
+        results.push(outcome);
     }
     summary(&results)
 }
 
-/// How a step ended.
+/// The end of a step.
 struct Outcome {
     name: &'static str,
     time: Duration,
     /// The failure of the first of two runs.
     first: Option<String>,
     result: Result<(), Failure>,
+}
+
+/// Runs a step, and once more if it failed, has a second run and may have one.
+fn carry_out(step: &Step, may_repeat: bool) -> Outcome {
+    let start = Instant::now();
+    let (mut result, mut first) = (limited(step.run), None);
+    if let (Err(error), Some(again), true) = (&result, step.again, may_repeat) {
+        println!("!!! {} failed: {error}\n=== {}, second run", step.name, step.name);
+        first = Some(error.to_string());
+        result = limited(again);
+    }
+    Outcome { name: step.name, time: start.elapsed(), first, result }
 }
 
 fn limited(run: Run) -> Result<(), Failure> {
@@ -181,11 +187,19 @@ fn clippy() -> Result<(), Failure> {
 }
 
 fn unit() -> Result<(), Failure> {
+    // Property tests draw the same inputs in both runs: a second one with others would hide what the first has found.
+    let seed = property_seed();
+    println!("unit: PROPTEST_RNG_SEED={seed}");
+    let mut command = shell::cargo(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"]);
     // Engines have a step of their own.
-    shell::run(
-        shell::cargo(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"])
-            .env("SPINWARD_ENGINES", "0"),
-    )
+    shell::run(command.env("SPINWARD_ENGINES", "0").env("PROPTEST_RNG_SEED", seed))
+}
+
+/// The seed of property tests: that of the environment, or one of this process.
+fn property_seed() -> String {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    std::env::var("PROPTEST_RNG_SEED")
+        .unwrap_or_else(|_| SEED.get_or_init(|| RandomState::new().hash_one("seed")).to_string())
 }
 
 fn simulation() -> Result<(), Failure> {
@@ -409,4 +423,35 @@ fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn fails() -> Result<(), Failure> {
+        Err("always".into())
+    }
+
+    #[test]
+    fn a_step_of_real_programs_has_a_second_run_and_others_have_none() {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let unsteady: Run = || {
+            if RUNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { Err("once".into()) } else { Ok(()) }
+        };
+        let verdict = |step: &Step, may_repeat| {
+            let outcome = carry_out(step, may_repeat);
+            (outcome.first, outcome.result.map_err(|error| error.to_string()))
+        };
+        assert_eq!(verdict(&live("a", "", unsteady), true), (Some("once".to_owned()), Ok(())));
+        assert_eq!(
+            verdict(&live("b", "", fails), true),
+            (Some("always".to_owned()), Err("always".to_owned()))
+        );
+        assert_eq!(verdict(&step("c", "", unsteady), true), (None, Err("once".to_owned())));
+        assert_eq!(verdict(&live("d", "", fails), false), (None, Err("always".to_owned())), "too late");
+        assert!(summary(&[carry_out(&live("e", "", fails), true)]).is_err());
+        assert_eq!(property_seed(), property_seed());
+    }
 }

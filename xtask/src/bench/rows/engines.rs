@@ -1,4 +1,4 @@
-//! What goes through the server of an engine, beside the memory of one node.
+//! Traffic through the server of an engine, beside the memory of one node.
 
 use super::{figure, names, usual, usual_floor};
 use crate::bench::Bench;
