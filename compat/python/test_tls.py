@@ -9,6 +9,7 @@ import time
 
 import httpx
 import pytest
+from websockets.exceptions import WebSocketException
 
 from authority import Authority
 from secure import connect_secure
@@ -174,7 +175,7 @@ def test_clients_need_a_certificate_where_that_is_wanted(authority, tmp_path):
         stranger = trusting(authority)
         stranger.load_cert_chain(*other.write(*other.issue("a stranger"), stem="client"))
         for context in [trusting(authority), stranger]:
-            with pytest.raises((OSError, EOFError, Exception)):
+            with pytest.raises((OSError, EOFError, WebSocketException)):
                 with open_socket(running, context) as client:
                     log_in(client)
 
