@@ -2,6 +2,7 @@
 
 use crate::shell::{self, Failure};
 use std::ffi::OsStr;
+use std::path::Path;
 
 /// Seconds of faults for each engine in continuous integration.
 const SHORT: &[(&str, &str)] = &[
@@ -17,24 +18,24 @@ const SHORT: &[(&str, &str)] = &[
 /// Runs the program of the test kit with these arguments; it explains them.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    start(&path, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    start(&path, &crate::bench::server::binary()?, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Every fault of each engine about once, a drain, and emulated transports without sticky sessions. `path` is where the
-/// servers are.
-pub(crate) fn short(path: &OsStr) -> Result<(), Failure> {
+/// servers are, `binary` the server under test.
+pub(crate) fn short(path: &OsStr, binary: &Path) -> Result<(), Failure> {
     for (engine, seconds) in SHORT {
         let minutes = (seconds.parse::<f64>()? / 60.0).to_string();
-        start(path, &["--short", "--engine", engine, "--minutes", &minutes])?;
+        start(path, binary, &["--short", "--engine", engine, "--minutes", &minutes])?;
     }
-    start(path, &["--short", "--engine", "redis", "--emulated"])?;
-    start(path, &["--short", "--engine", "redis", "--drain", "--clients", "3000"])
+    start(path, binary, &["--short", "--engine", "redis", "--emulated"])?;
+    start(path, binary, &["--short", "--engine", "redis", "--drain", "--clients", "3000"])
 }
 
-fn start(path: &OsStr, arguments: &[&str]) -> Result<(), Failure> {
-    let binary = crate::bench::server::binary()?;
-    // As the other tests are built: only the server under test is a release.
-    let build = ["build", "--workspace", "--locked", "--quiet", "--bin", "spinward-chaos"];
+fn start(path: &OsStr, binary: &Path, arguments: &[&str]) -> Result<(), Failure> {
+    // With a test, so that nothing is built again with other features than those of the tests.
+    let build =
+        ["build", "--workspace", "--locked", "--quiet", "--bin", "spinward-chaos", "--test", "chaos_teeth"];
     shell::run(&mut shell::cargo(&build))?;
     let program = shell::target().join("debug/spinward-chaos");
     let mut command = shell::command(program, arguments);

@@ -1,7 +1,7 @@
 //! Runs the cases under `compat/cases` against the server, beside the stored answers of Centrifugo, and shows with
 //! planted wrong replies that the comparison finds such.
 
-use crate::bench::server::{Server, binary};
+use crate::bench::server::Server;
 use crate::shell::{self, Failure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -69,7 +69,8 @@ const PROFILES: &[Profile] = &[
 
 /// `--profile NAME` takes another set of cases than the usual ones, `--target HOST:PORT` a server that runs already, with
 /// the configuration of the profile; other arguments go to `run.py`. With arguments no wrong replies are planted.
-pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+/// `binary` is the server that is started otherwise.
+pub(crate) fn run(arguments: &[String], binary: &Path) -> Result<(), Failure> {
     let cases = shell::root().join("compat/cases");
     let python = python(&shell::root().join("compat/.work/cases"))?;
     let named = shell::option(arguments, "--profile");
@@ -82,7 +83,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         is(at) || at > 0 && is(at - 1)
     };
     let rest: Vec<&String> = (0..arguments.len()).filter(|at| !taken(*at)).map(|at| &arguments[at]).collect();
-    let at = Place { cases: &cases, python: &python };
+    let at = Place { cases: &cases, python: &python, binary };
     // With a selection of cases, those of all usual profiles would have to be told apart.
     let usual = |profile: &Profile| if arguments.is_empty() { profile.usual } else { profile.name == "main" };
     let chosen =
@@ -97,6 +98,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 struct Place<'a> {
     cases: &'a Path,
     python: &'a Path,
+    /// The server.
+    binary: &'a Path,
 }
 
 impl Place<'_> {
@@ -111,7 +114,7 @@ impl Place<'_> {
         let target = match (target, &profile.servers) {
             (Some(target), _) => target.to_owned(),
             (None, Servers::One(config)) => {
-                let started = Server::start("spinward", &binary()?, &self.cases.join(config), &[])?;
+                let started = Server::start("spinward", self.binary, &self.cases.join(config), &[])?;
                 server.insert(started).address.clone()
             }
             // Filled in by the script.
@@ -120,7 +123,7 @@ impl Place<'_> {
         let mut command = match &profile.servers {
             Servers::By(script) if target == "{}" => {
                 let mut command = self.python(script);
-                command.arg(binary()?).arg("--").arg(self.python).arg("run.py");
+                command.arg(self.binary).arg("--").arg(self.python).arg("run.py");
                 command
             }
             _ => self.python("run.py"),

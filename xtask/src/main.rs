@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         "test" => test::run(&arguments),
         "bench" => bench::run(&arguments),
         "million" => million::run(&arguments),
-        "compat" => compat::run(&arguments),
+        "compat" => bench::server::binary().and_then(|binary| compat::run(&arguments, &binary)),
         "fuzz" => run_fuzz(&arguments),
         "hostile" => hostile::run(&arguments),
         "instructions" => instructions::run(&arguments),

@@ -2,12 +2,14 @@
 
 pub(crate) mod install;
 mod limit;
+mod programs;
 
 use crate::shell::{self, Failure};
 use crate::{arrows, chaos, compat, fuzz, hostile, instructions, manual, proto, soak};
+use programs::Suite;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -49,23 +51,24 @@ const STEPS: &[Step] = &[
     step("arrows", "no crate and no module uses what it must not", arrows::run),
     step("manual", "links, anchors and lists of chapters", manual::check),
     step("clippy", "no lint, all targets", clippy),
-    live("unit", "unit, property and integration tests", unit),
+    live_with("unit", "unit, property and integration tests", unit, unit_again),
     step("simulation", "1,000 seeds of production nodes on a faulty broker", simulation),
-    live(
+    live_with(
         "engines",
         "brokers, presence, controllers and consumers on real Redis, Valkey, NATS and PostgreSQL",
         engines,
+        engines_again,
     ),
     step("proto", "the code of the gRPC services is what their .proto files make", proto::check),
     step("doc", "documentation without a warning", doc),
     step("deny", "bans, licences and sources of what is built", deny),
     step("package", "wire, spinward, test and server can be packed", || packed(&["--no-verify"])),
     step("web", "the console builds to the bytes that are committed", web),
-    step("build", "the server, release", build),
-    live("hostile", "attacks on a server, shortened", hostile::short),
-    live("soak", "a minute of faults, one every 5 s", soak::short),
+    step("build", "the server under test", build),
+    live("hostile", "attacks on a server, shortened", || hostile::short(&tested()?)),
+    live("soak", "a minute of faults, one every 5 s", || soak::short(&tested()?)),
     live("chaos", "nodes over real engines, every fault about once", chaos),
-    step("instructions", "what the hot paths cost, in instructions", counted),
+    step("instructions", "what the hot paths of the library cost, in instructions", counted),
     live("compat", "answers beside those of Centrifugo v6.9, and planted wrong ones", compat_cases),
     live_with("python", "PyPI SDKs, tokens, bad input, the manual's Python", python, python_again),
     live("python-sdk", "the own tests of centrifuge-python", python_sdk),
@@ -79,6 +82,7 @@ const STEPS: &[Step] = &[
     extra("site", "the manual as a site, and its links", || manual::site(&[])),
     extra("package-build", "they build from their packages alone", || packed(&[])),
     extra("websocket-all", "all cases of groups 12 and 13 too", websocket_all),
+    extra("instructions-all", "the decisions of the server too", all_counted),
     extra("fuzz-long", "60 s for each target", || fuzzed(60, false)),
     extra("consumers-long", "100,000 messages through 20 kills for each source", consumers_long),
     extra("chaos-teeth", "the chaos test finds each fault planted in the Redis engine", chaos_teeth),
@@ -187,12 +191,20 @@ fn clippy() -> Result<(), Failure> {
 }
 
 fn unit() -> Result<(), Failure> {
+    println!("unit: PROPTEST_RNG_SEED={}", property_seed());
+    of_unit(|suite| suite.run())
+}
+
+fn unit_again() -> Result<(), Failure> {
+    of_unit(|suite| suite.run_failed())
+}
+
+fn of_unit(run: impl FnOnce(&Suite<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
     // Property tests draw the same inputs in both runs: a second one with others would hide what the first has found.
     let seed = property_seed();
-    println!("unit: PROPTEST_RNG_SEED={seed}");
-    let mut command = shell::cargo(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"]);
-    // Engines have a step of their own.
-    shell::run(command.env("SPINWARD_ENGINES", "0").env("PROPTEST_RNG_SEED", seed))
+    let variables = [("SPINWARD_ENGINES", "0".as_ref()), ("PROPTEST_RNG_SEED", seed.as_ref())];
+    run(&Suite { has: |program| !ENGINES.contains(&program), variables: &variables })?;
+    shell::run(&mut shell::cargo(&["test", "--workspace", "--locked", "--quiet", "--doc"]))
 }
 
 /// The seed of property tests: that of the environment, or one of this process.
@@ -203,18 +215,28 @@ fn property_seed() -> String {
 }
 
 fn simulation() -> Result<(), Failure> {
-    let arguments = ["test", "--package", "spinward-testkit", "--locked", "--quiet", "--test", "simulation"];
+    // The whole workspace, so that nothing is built again with other features.
+    let arguments = ["test", "--workspace", "--locked", "--quiet", "--test", "simulation"];
     shell::run(shell::cargo(&arguments).env("SPINWARD_SEEDS", "1000"))
 }
 
-/// Tests of engines that skip what is not installed are told to fail instead.
+/// Test programs that need servers of the engines.
+const ENGINES: &[&str] = &["redis", "redis_nodes", "nats", "postgres", "consumers"];
+
 fn engines() -> Result<(), Failure> {
+    of_engines(|suite| suite.run())
+}
+
+fn engines_again() -> Result<(), Failure> {
+    of_engines(|suite| suite.run_failed())
+}
+
+/// Tests of engines that skip what is not installed are told to fail instead.
+fn of_engines(run: impl FnOnce(&Suite<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
     install::compilers()?;
     let path = install::engines()?;
-    // The whole workspace, so that nothing is built again with other features.
-    let tests = ["redis", "redis_nodes", "nats", "postgres", "consumers"].map(|test| ["--test", test]);
-    let mut command = shell::cargo(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"]);
-    shell::run(command.args(tests.as_flattened()).env("PATH", path).env("SPINWARD_ENGINES", "1"))
+    let variables = [("SPINWARD_ENGINES", "1".as_ref()), ("PATH", path.as_ref())];
+    run(&Suite { has: |program| ENGINES.contains(&program), variables: &variables })
 }
 
 /// The tests of consumers in full. Those that are not about kills run again.
@@ -232,7 +254,7 @@ fn chaos() -> Result<(), Failure> {
     install::compilers()?;
     let path = install::engines()?;
     install::faketime()?;
-    chaos::short(&path)
+    chaos::short(&path, &tested()?)
 }
 
 fn chaos_teeth() -> Result<(), Failure> {
@@ -244,6 +266,11 @@ fn chaos_teeth() -> Result<(), Failure> {
 }
 
 fn counted() -> Result<(), Failure> {
+    install::valgrind()?;
+    instructions::short()
+}
+
+fn all_counted() -> Result<(), Failure> {
     install::valgrind()?;
     instructions::run(&[])
 }
@@ -267,12 +294,30 @@ fn packed(further: &[&str]) -> Result<(), Failure> {
 
 fn build() -> Result<(), Failure> {
     install::compilers()?;
-    crate::bench::server::binary().map(drop)
+    tested().map(drop)
+}
+
+/// The server under test: the binary that `SPINWARD_BIN` names, or one built as the tests are, with assertions and
+/// checks of overflow, and without the features that the tests of the library add.
+fn tested() -> Result<PathBuf, Failure> {
+    if let Some(file) = std::env::var_os("SPINWARD_BIN") {
+        return Ok(file.into());
+    }
+    // A place of its own: the tests of the workspace put one with their features where Cargo puts this.
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(file) = BUILT.get() {
+        return Ok(file.clone());
+    }
+    shell::run(&mut shell::cargo(&["build", "--locked", "--quiet", "--package", "spinward-server"]))?;
+    let file = shell::target().join("tested/spinward");
+    std::fs::create_dir_all(shell::target().join("tested"))?;
+    std::fs::copy(shell::target().join("debug/spinward"), &file)?;
+    Ok(BUILT.get_or_init(|| file).clone())
 }
 
 fn compat_cases() -> Result<(), Failure> {
     install::python()?;
-    compat::run(&[])
+    compat::run(&[], &tested()?)
 }
 
 fn python() -> Result<(), Failure> {
@@ -316,7 +361,7 @@ fn in_python(arguments: &[&str]) -> Result<(), Failure> {
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
     shell::run(shell::command(&python, &install).arg(requirements))?;
     let mut command = shell::command(&python, arguments);
-    command.current_dir(folder).env("SPINWARD_BIN", crate::bench::server::binary()?);
+    command.current_dir(folder).env("SPINWARD_BIN", tested()?);
     if let Some([pebble, names]) = install::pebble() {
         command.env("PEBBLE", pebble).env("CHALLTESTSRV", names);
     }
@@ -329,7 +374,7 @@ fn node() -> Result<(), Failure> {
     let folder = shell::root().join("compat/node");
     npm_packages(&folder)?;
     let mut command = shell::command("npm", &["test"]);
-    command.current_dir(folder).env("SPINWARD_BIN", crate::bench::server::binary()?);
+    command.current_dir(folder).env("SPINWARD_BIN", tested()?);
     shell::run(command.env("CHROMIUM", chromium))
 }
 
@@ -346,7 +391,7 @@ fn in_old(variables: &[(&str, &str)]) -> Result<(), Failure> {
     let folder = shell::root().join("compat/old");
     npm_packages(&folder)?;
     let mut command = shell::command("npm", &["test"]);
-    command.current_dir(folder).env("SPINWARD_BIN", crate::bench::server::binary()?);
+    command.current_dir(folder).env("SPINWARD_BIN", tested()?);
     shell::run(command.envs(variables.iter().copied()).env("CHROMIUM", chromium))
 }
 
@@ -354,13 +399,13 @@ fn in_old(variables: &[(&str, &str)]) -> Result<(), Failure> {
 fn rust_sdk() -> Result<(), Failure> {
     let mut command = shell::cargo(&["test", "--locked", "--quiet"]);
     command.current_dir(shell::root().join("compat/rust"));
-    shell::run(command.env("SPINWARD_BIN", crate::bench::server::binary()?))
+    shell::run(command.env("SPINWARD_BIN", tested()?))
 }
 
 fn go_sdk() -> Result<(), Failure> {
     let mut command = shell::command("sh", &["run.sh"]);
     command.current_dir(shell::root().join("compat/go"));
-    shell::run(command.env("SPINWARD_BIN", crate::bench::server::binary()?))
+    shell::run(command.env("SPINWARD_BIN", tested()?))
 }
 
 fn fuzzed(seconds: u64, teeth: bool) -> Result<(), Failure> {

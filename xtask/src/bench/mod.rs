@@ -63,7 +63,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 
 /// Builds the load generator, always as it is measured with: release.
 pub(crate) fn build_load_generator() -> Result<(), Failure> {
-    shell::run(&mut shell::cargo(&["build", "--release", "--locked", "--package", "spinward-loadgen"]))
+    // With its benchmark, so that the load generator and what `instructions` counts are one build.
+    shell::run(&mut shell::cargo(&[
+        "bench",
+        "--no-run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "spinward-loadgen",
+    ]))
 }
 
 fn targets(arguments: &[String]) -> Result<Vec<Target>, Failure> {

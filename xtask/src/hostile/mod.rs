@@ -12,7 +12,7 @@ pub(crate) mod watch;
 
 use crate::shell::{self, Failure};
 use rows::Row;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use table::Table;
 
 const VALUED: &[&str] = &["--bin", "--against-bin", "--out"];
@@ -71,6 +71,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 }
 
 /// The rows that continuous integration runs, shortened.
-pub(crate) fn short() -> Result<(), Failure> {
-    run(&["--short".to_owned()])
+pub(crate) fn short(binary: &Path) -> Result<(), Failure> {
+    run(&["--short".to_owned(), "--bin".to_owned(), binary.to_string_lossy().into_owned()])
 }

@@ -12,6 +12,7 @@ use crate::shell::{self, Failure};
 use faults::Fault;
 use field::Field;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const VALUED: &[&str] = &["--minutes", "--every", "--seed", "--bin"];
@@ -47,8 +48,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 }
 
 /// A minute, as continuous integration runs it.
-pub(crate) fn short() -> Result<(), Failure> {
-    run(&["--minutes", "0.9", "--every", "5", "--seed", "1"].map(str::to_owned))
+pub(crate) fn short(binary: &Path) -> Result<(), Failure> {
+    let binary = binary.to_string_lossy();
+    run(&["--minutes", "0.9", "--every", "5", "--seed", "1", "--bin", &binary].map(str::to_owned))
 }
 
 fn soak(settings: &Settings, mut field: Field) -> Result<(), Failure> {
