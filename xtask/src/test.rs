@@ -322,7 +322,8 @@ fn compat_cases() -> Result<(), Failure> {
 
 fn python() -> Result<(), Failure> {
     install::proxies()?;
-    in_python(&["-m", "pytest", "-q"])
+    // Most tests wait for timers. Those of a file share a server.
+    in_python(&["-m", "pytest", "-q", "-n", "4", "--dist", "loadfile"])
 }
 
 /// The tests that failed in the run before, or all of them if none could run.
