@@ -16,6 +16,9 @@ const AT_ONCE: usize = 3;
 /// Programs that measure times or memory, and those that use every core: each runs alone.
 const ALONE: &[&str] = &["bounds", "flood", "floods", "many", "pauses", "simulation", "storms"];
 
+/// Programs that wait longest. They begin first.
+const FIRST: &[&str] = &["http", "endpoints"];
+
 /// Those that failed in the last run.
 static FAILED: Mutex<Vec<Program>> = Mutex::new(Vec::new());
 
@@ -28,6 +31,7 @@ struct Program {
     /// Folder of its package, in which Cargo would run it.
     folder: PathBuf,
     alone: bool,
+    first: bool,
 }
 
 /// Some of the test programs, and how they are run.
@@ -117,8 +121,7 @@ fn built(has: fn(&str) -> bool) -> Result<Vec<Program>, Failure> {
     if programs.is_empty() {
         return Err("cargo built no test program".into());
     }
-    // Those of most work first: the last one to end should be short.
-    programs.sort_by_key(|program| std::cmp::Reverse(program.file.metadata().map_or(0, |file| file.len())));
+    programs.sort_by_key(|program| !program.first);
     Ok(programs)
 }
 
@@ -135,6 +138,7 @@ fn program(message: &Value, has: fn(&str) -> bool) -> Option<Program> {
         file: message["executable"].as_str()?.into(),
         folder: folder.to_owned(),
         alone: ALONE.contains(&target),
+        first: FIRST.contains(&target),
     })
 }
 
@@ -148,7 +152,13 @@ mod tests {
         let mut permissions = file.metadata().unwrap().permissions();
         std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
         std::fs::set_permissions(&file, permissions).unwrap();
-        Program { name: name.to_owned(), file, folder: std::env::temp_dir(), alone: name == "alone" }
+        Program {
+            name: name.to_owned(),
+            file,
+            folder: std::env::temp_dir(),
+            alone: name == "alone",
+            first: false,
+        }
     }
 
     #[test]
