@@ -175,7 +175,7 @@ impl SockJs {
                 Ok(negotiated) => negotiated.in_sockjs_frames().upgrade(request),
                 Err(refusal) => refusal,
             }),
-            Place::Output(carrier, name) => self.output(carrier, name, &request.into_parts().0),
+            Place::Output(carrier, name) => self.output(carrier, name, &request.into_parts().0).await,
             Place::Input(name) => {
                 let Some(session) = self.sessions.find(name) else { return plain(StatusCode::NOT_FOUND) };
                 self.input(&session, request.into_body()).await
@@ -184,7 +184,7 @@ impl SockJs {
     }
 
     /// Answers a request for the output of a session, which it may open.
-    fn output(&self, carrier: Carrier, name: &str, parts: &Parts) -> Response<Body> {
+    async fn output(&self, carrier: Carrier, name: &str, parts: &Parts) -> Response<Body> {
         let found = match self.sessions.find(name) {
             Some(session) => session,
             None => match self.open(carrier, name, parts) {
@@ -194,7 +194,10 @@ impl SockJs {
         };
         match found.take_output(carrier.form()) {
             Some(waiting) => {
-                let output = Output::new(carrier, found, waiting, Arc::clone(&self.sessions));
+                let mut output = Output::new(carrier, found, waiting, Arc::clone(&self.sessions));
+                if carrier == Carrier::Poll {
+                    output.until_ready().await;
+                }
                 pages::output(carrier, Body::sockjs(output))
             }
             None => pages::output(

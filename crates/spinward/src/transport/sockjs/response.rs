@@ -3,9 +3,10 @@
 use super::sessions::{Session, Sessions, Waiting};
 use crate::mailbox::pipe::CutOff;
 use bytes::{BufMut, Bytes, BytesMut};
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, SizeHint};
 use spinward_wire::Form;
 use spinward_wire::framing::sockjs;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -63,6 +64,8 @@ pub(crate) struct Output {
     session: Arc<Session>,
     sessions: Arc<Sessions>,
     preamble: Option<Bytes>,
+    /// The body of a poll.
+    ready: Option<Result<Bytes, CutOff>>,
     waiting: Option<Waiting>,
     /// Bytes that may follow.
     left: usize,
@@ -76,7 +79,21 @@ impl Output {
         sessions: Arc<Sessions>,
     ) -> Self {
         let left = if carrier == Carrier::Poll { POLL } else { STREAM };
-        Self { carrier, session, sessions, preamble: carrier.preamble(), waiting: Some(waiting), left }
+        Self {
+            carrier,
+            session,
+            sessions,
+            preamble: carrier.preamble(),
+            ready: None,
+            waiting: Some(waiting),
+            left,
+        }
+    }
+
+    /// Waits for the messages of a poll, so that nothing is sent before them: npm `sockjs-client` in Node does not notice
+    /// that a connection has been cut once the head of a response has come.
+    pub(super) async fn until_ready(&mut self) {
+        self.ready = poll_fn(|cx| self.poll(cx)).await;
     }
 
     /// The response is complete.
@@ -178,12 +195,22 @@ impl Body for Output {
         if let Some(preamble) = self.preamble.take() {
             return Poll::Ready(Some(Ok(Frame::data(preamble))));
         }
+        if let Some(ready) = self.ready.take() {
+            return Poll::Ready(Some(ready.map(Frame::data)));
+        }
         let next = if self.carrier == Carrier::Poll { self.poll(cx) } else { self.stream(cx) };
         next.map(|next| next.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.preamble.is_none() && self.waiting.is_none()
+        self.preamble.is_none() && self.ready.is_none() && self.waiting.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.ready {
+            Some(Ok(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            _ => SizeHint::default(),
+        }
     }
 }
 
