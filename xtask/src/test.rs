@@ -70,7 +70,7 @@ const STEPS: &[Step] = &[
     live("chaos", "nodes over real engines, every fault about once", chaos),
     step("instructions", "what the hot paths of the library cost, in instructions", counted),
     live("compat", "answers beside those of Centrifugo v6.9, and planted wrong ones", compat_cases),
-    live_with("python", "PyPI SDKs, tokens, bad input, the manual's Python", python, python_again),
+    live_with("python", "PyPI SDKs, tokens, bad input, the manual's backends", python, python_again),
     live("python-sdk", "the own tests of centrifuge-python", python_sdk),
     live("websocket", "Autobahn cases of WebSocket, groups 1 to 7, 9, 10, 12.1 and 13.1", websocket),
     live("node", "npm SDK in Node and Chromium, the console, the manual's JavaScript", node),
@@ -322,6 +322,9 @@ fn compat_cases() -> Result<(), Failure> {
 
 fn python() -> Result<(), Failure> {
     install::proxies()?;
+    // The manual's backends. Those in Go are run where there is Go.
+    install::php()?;
+    install::node()?;
     // Most tests wait for timers. Those of a file share a server.
     in_python(&["-m", "pytest", "-q", "-n", "4", "--dist", "loadfile"])
 }

@@ -42,6 +42,7 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
     for (chapter, mark, count) in [
         ("quick-start.md", "file: config.json", 1),
         ("install.md", "config", 1),
+        ("back-ends.md", "config", 1),
         ("engines.md", "config", 3),
         ("moving-from-centrifugo.md", "config", 1),
         ("nats.md", "config", 2),

@@ -50,6 +50,14 @@ pub(super) fn proxies() -> Result<(), Failure> {
     if missing.is_empty() { Ok(()) } else { debian(&missing) }
 }
 
+/// PHP for the command line, in which the manual has a backend.
+pub(super) fn php() -> Result<(), Failure> {
+    if shell::works("php", &["-v"]) {
+        return Ok(());
+    }
+    debian(&["php-cli"])
+}
+
 /// Node with npm.
 pub(super) fn node() -> Result<(), Failure> {
     if shell::works("node", &["--version"]) && shell::works("npm", &["--version"]) {
