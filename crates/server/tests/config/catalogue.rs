@@ -19,7 +19,8 @@ fn all(fields: &'static [Field], path: &str, found: &mut Vec<(String, &'static F
     }
 }
 
-fn options() -> Vec<(String, &'static Field)> {
+/// Every option of the catalogue; sections in lists have `[]` behind their name.
+pub fn options() -> Vec<(String, &'static Field)> {
     let mut found = Vec::new();
     all(Config::fields(), "", &mut found);
     found

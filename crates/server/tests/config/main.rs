@@ -7,6 +7,7 @@ mod files;
 mod legacy;
 mod outside;
 mod rules;
+mod tls;
 mod versions;
 
 use serde_json::{Map, Value};

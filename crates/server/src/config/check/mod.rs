@@ -9,11 +9,12 @@ mod exposure;
 mod origins;
 mod rates;
 mod status;
+mod tls;
 
 use super::catalogue::Section as _;
 use super::duration::Duration;
 use super::report::Report;
-use super::typed::{Config, HttpServer, Proxy, Shutdown, Tls, Token, TokenIssuer};
+use super::typed::{Config, HttpServer, Proxy, Shutdown, Token, TokenIssuer};
 use crate::regex::Regex;
 use serde_json::Value;
 
@@ -56,14 +57,7 @@ fn server(report: &mut Report<'_>, config: &Config) {
             );
         }
     }
-    tls(report, "http_server.tls", &http.tls);
-    tls(report, "http_server.internal_tls", &http.internal_tls);
-    if config.uni_grpc.enabled {
-        tls(report, "uni_grpc.tls", &config.uni_grpc.tls);
-    }
-    if config.grpc_api.enabled {
-        tls(report, "grpc_api.tls", &config.grpc_api.tls);
-    }
+    tls::check(report, config);
     autocert(report, http);
     http3(report, config);
 }
@@ -95,27 +89,6 @@ fn http3(report: &mut Report<'_>, config: &Config) {
         let text =
             "has no effect: only WebTransport is served over HTTP/3, and `webtransport.enabled` is not set";
         report.note("http_server.http3.enabled", text);
-    }
-}
-
-/// Certificates that are not given. Those that are given are read when the server starts.
-fn tls(report: &mut Report<'_>, path: &str, options: &Tls) {
-    if !options.enabled {
-        return;
-    }
-    for (name, pem) in [("cert_pem", &options.cert_pem), ("key_pem", &options.key_pem)] {
-        if pem.0.is_empty() {
-            let text = format!("must be set, because `{}` is true", report.key(&format!("{path}.enabled")));
-            report.problem(&format!("{path}.{name}"), text);
-        }
-    }
-    let client = [
-        ("server_ca_pem", !options.server_ca_pem.0.is_empty()),
-        ("insecure_skip_verify", options.insecure_skip_verify),
-        ("server_name", !options.server_name.is_empty()),
-    ];
-    for (name, _) in client.iter().filter(|(_, is_set)| *is_set) {
-        report.note(&format!("{path}.{name}"), "has no effect here: it is for connections to other servers");
     }
 }
 
