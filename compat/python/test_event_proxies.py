@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import socket
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from centrifuge import Client, ReplyError, SubscriptionEventHandler
 
-from server import IS_SPINWARD, ROOT, Server, config, free_port
+from server import BIN, IS_SPINWARD, ROOT, Server, config, free_port
 from wire import Raw, frame
 
 CANARY = "canary-7f31c0"
@@ -570,6 +571,79 @@ def test_explain_names_the_proxy_and_calls_it_when_asked_to(server, backend):
     assert (told["verdict"], told["code"]) == ("disconnect", 4500)
     refused = server.api("explain", action="subscribe", channel="closed:x", user="7")
     assert refused["code"] == 103 and "proxy" not in refused
+
+
+def test_explain_names_the_proxies_that_prolong(server, backend):
+    at = lambda seconds: {"result": {"expire_at": int(time.time()) + seconds, "info": {"secret": CANARY}}}
+    for action, channel, ends in (("refresh", "", ("disconnect", 3005)), ("sub_refresh", "asked:e", ("error", 2501))):
+        asked = {"action": action, "channel": channel, "user": "7", "headers": {"Cookie": CANARY}}
+        told = server.api("explain", **asked)
+        assert (told["verdict"], told["rule"], told["user"]) == ("ask", f"{action}_proxy", "7")
+        proxy = told["proxy"]
+        assert (proxy["event"], proxy["name"], proxy["breaker"]) == (action, "default", "closed") and "took_ms" not in proxy
+        assert proxy["endpoint"] == backend.url(action) and proxy["headers"] == ["cookie", "x-key"]
+        assert proxy["request"]["user"] == "7" and proxy["request"].get("channel", "") == channel
+        assert not backend.seen(action), "a dry run calls nobody"
+        backend.answers[action] = at(60)
+        told = server.api("explain", ask_proxy=True, **asked)
+        assert told["verdict"] == "allow" and "code" not in told and CANARY not in json.dumps(told)
+        assert told["proxy"]["took_ms"] >= 0 and told["proxy"]["answer"]["result"]["expire_at"] > time.time()
+        assert [body["user"] for _, body in backend.seen(action)] == ["7"]
+        backend.answers[action] = {"result": {"expired": True}}
+        told = server.api("explain", ask_proxy=True, **asked)
+        assert (told["verdict"], told["code"]) == ends and told["proxy"]["answer"] == {"result": {"expired": True}}
+        backend.answers[action] = ILL["garbage"]
+        told = server.api("explain", ask_proxy=True, **asked)
+        assert told["verdict"] == "allow" and "60 seconds" in told["reason"] and "malformed" in told["proxy"]["failure"]
+    # A client that has a token prolongs its subscription by it, and a login that a proxy prolongs takes no token.
+    told = server.api("explain", action="sub_refresh", channel="asked:e", user="7", subscription_token="x")
+    assert "proxy" not in told and told["code"] == 3500
+    told = server.api("explain", action="refresh", token="x")
+    assert (told["verdict"], told["code"]) == ("disconnect", 3501) and "proxy" not in told
+    # Without a proxy in the namespace, there is none to name.
+    told = server.api("explain", action="sub_refresh", channel="room:1", user="7")
+    assert "proxy" not in told and told["verdict"] != "allow"
+
+
+def test_explain_names_the_proxies_that_are_notified(backend):
+    made = settings(backend)
+    cached = {"history_size": 1, "history_ttl": "60s", "force_recovery_mode": "cache", "allow_subscribe_for_client": True, "cache_empty_proxy_enabled": True}
+    made["channel"]["namespaces"] += [
+        {"name": "cached", **cached},
+        {"name": "both", **cached, "state_proxy_enabled": True},
+        {"name": "ends", "state_proxy_enabled": True, "state_proxy_name": "other", "state_events": ["vacated"], "subscribe_proxy_enabled": True},
+    ]
+    made["channel"]["proxy"] |= {event: {"endpoint": backend.url(event), "http": {"static_headers": {"X-Key": CANARY}}} for event in ("cache_empty", "state")}
+    made["proxies"] = [{"name": "other", "endpoint": backend.url("other")}]
+    with Server(made) as server:
+        def notified(channel, **more):
+            told = server.api("explain", **{"action": "subscribe", "channel": channel, "user": "7", **more})
+            assert CANARY not in json.dumps(told)
+            return {proxy["event"]: proxy for proxy in told.get("notified", [])}
+
+        def types(proxy):
+            return [event["type"] for event in proxy["request"]["events"]]
+
+        only = notified("cached:1", ask_proxy=True)
+        assert set(only) == {"cache_empty"}
+        proxy = only["cache_empty"]
+        assert proxy["endpoint"] == backend.url("cache_empty") and proxy["request"] == {"channel": "cached:1"}
+        assert (proxy["name"], proxy["headers"], proxy["breaker"]) == ("default", ["x-key"], "closed")
+        both = notified("both:1")
+        assert set(both) == {"cache_empty", "state"} and types(both["state"]) == ["occupied", "vacated"]
+        assert {event["channel"] for event in both["state"]["request"]["events"]} == {"both:1"}
+        ends = notified("ends:1", ask_proxy=True)
+        assert set(ends) == {"state"} and types(ends["state"]) == ["vacated"] and ends["state"]["endpoint"] == backend.url("other")
+        assert not notified("room:1") and not notified("asked:1") and not notified("both:1", action="publish")
+        backend.answers["subscribe"] = {"error": {"code": 1234, "message": "no"}}
+        assert not notified("ends:1", ask_proxy=True), "a refused subscribe notifies nobody"
+        assert {path.rsplit("/", 1)[-1] for path, *_ in backend.requests} == {"subscribe"}, "notifications are not rehearsed"
+        shell = [BIN, "-c", str(server.file), "explain", "--user", "7"]
+        text = subprocess.run([*shell, "--channel", "both:1"], capture_output=True, text=True, timeout=20, check=True).stdout
+        for event in ("cache_empty", "state"):
+            assert f'  may notify the {event} proxy "default" at {backend.url(event)}, circuit breaker closed\n    with {{' in text
+        text = subprocess.run([*shell, "--channel", "asked:1", "--action", "sub_refresh"], capture_output=True, text=True, timeout=20, check=True).stdout
+        assert f'  asks the sub_refresh proxy "default" at {backend.url("sub_refresh")}, circuit breaker closed\n' in text and "may notify" not in text
 
 
 CHAPTER = (ROOT / "docs/manual/event-proxies.md").read_text(encoding="utf-8")

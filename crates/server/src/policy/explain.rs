@@ -53,6 +53,9 @@ pub struct Explanation {
     /// The proxy that is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Box<ProxyAccount>>,
+    /// Proxies that are notified afterwards, and have no part in the decision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notified: Vec<ProxyAccount>,
 }
 
 impl Explanation {
@@ -91,11 +94,17 @@ pub struct ProxyAccount {
     pub failure: Option<String>,
 }
 
+impl ProxyAccount {
+    fn write(&self, f: &mut fmt::Formatter<'_>, verb: &str) -> fmt::Result {
+        let Self { event, name, endpoint, breaker, request, .. } = self;
+        writeln!(f, "  {verb} the {event} proxy {name:?} at {endpoint}, circuit breaker {breaker}")?;
+        writeln!(f, "    with {request}, headers: {}", self.headers.join(", "))
+    }
+}
+
 impl fmt::Display for ProxyAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { event, name, endpoint, breaker, request, .. } = self;
-        writeln!(f, "  asks the {event} proxy {name:?} at {endpoint}, circuit breaker {breaker}")?;
-        writeln!(f, "    with {request}, headers: {}", self.headers.join(", "))?;
+        self.write(f, "asks")?;
         let Some(took) = self.took_ms else {
             return writeln!(f, "    not called");
         };
@@ -158,6 +167,7 @@ pub fn explain<'a, A: Facts<'a>>(
         trail: decision.trail.steps().iter().map(ExplainedStep::from).collect(),
         granted,
         proxy: None,
+        notified: Vec::new(),
     }
 }
 
@@ -204,6 +214,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(proxy) = &self.proxy {
             write!(f, "{proxy}")?;
+        }
+        for proxy in &self.notified {
+            proxy.write(f, "may notify")?;
         }
         if self.trail.is_empty() {
             return write!(f, "  no rule was asked");

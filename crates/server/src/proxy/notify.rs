@@ -15,14 +15,14 @@ use std::sync::Arc;
 
 /// A channel of cache mode without a publication.
 #[derive(Clone, PartialEq, Message, Serialize)]
-struct CacheEmptyRequest {
+pub(super) struct CacheEmptyRequest {
     #[prost(string, tag = "1")]
-    channel: String,
+    pub(super) channel: String,
 }
 
 /// Channels that were occupied or vacated.
 #[derive(Clone, PartialEq, Message, Serialize)]
-struct StateRequest {
+pub(super) struct StateRequest {
     #[prost(message, repeated, tag = "1")]
     events: Vec<StateEvent>,
     #[prost(string, tag = "1000")]
@@ -44,7 +44,7 @@ struct StateEvent {
 }
 
 impl StateRequest {
-    fn of(state: &ChannelState) -> Self {
+    pub(super) fn of(state: &ChannelState) -> Self {
         let events = state.events.iter().map(|event| StateEvent {
             time_ms: event.time_ms,
             channel: event.channel.to_string(),

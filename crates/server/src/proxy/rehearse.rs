@@ -5,12 +5,13 @@ use super::failure::Failure;
 use super::json::{self, FromJson};
 use super::messages::{self, InEnvelope};
 use super::reply::{self, Meaning};
-use super::request::{Event, Request};
-use super::{Configured, or_default};
+use super::request::{Event, Origin, Request};
+use super::{Configured, notify, or_default};
 use crate::policy::explain::ProxyAccount;
 use crate::policy::{ProxyKind, Reply};
 use crate::session::{Call, Rehearsal, Rehearsed, Sender, Tried};
 use reqwest::Url;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::future::Future;
 use std::sync::Arc;
@@ -77,6 +78,14 @@ impl Configured {
                 });
                 Some((endpoint.account(&request), call))
             }
+            Rehearsal::ChannelState(name, state) => {
+                let endpoint = self.endpoint(Event::State, name)?;
+                Some((endpoint.notice(&notify::StateRequest::of(state)), None))
+            }
+            Rehearsal::CacheEmpty(name, channel) => {
+                let endpoint = self.endpoint(Event::CacheEmpty, name)?;
+                Some((endpoint.notice(&notify::CacheEmptyRequest { channel: channel.to_owned() }), None))
+            }
         }
     }
 }
@@ -117,11 +126,19 @@ impl Endpoint {
 
     /// The question, without anything that may be secret.
     fn account(&self, request: &Request<'_>) -> ProxyAccount {
-        let selected =
-            self.headers.select(&request.origin).map(|selected| selected.headers).unwrap_or_default();
+        let written = json::write(request).ok().and_then(|body| serde_json::from_slice(&body).ok());
+        self.account_of(&request.origin, written)
+    }
+
+    /// A request that concerns no client.
+    fn notice(&self, request: &impl Serialize) -> ProxyAccount {
+        self.account_of(&Origin::NONE, serde_json::to_value(request).ok())
+    }
+
+    fn account_of(&self, origin: &Origin<'_>, written: Option<Value>) -> ProxyAccount {
+        let selected = self.headers.select(origin).map(|selected| selected.headers).unwrap_or_default();
         let mut headers: Vec<String> = selected.keys().map(|name| name.as_str().to_owned()).collect();
         headers.sort_unstable();
-        let written = json::write(request).ok().and_then(|body| serde_json::from_slice(&body).ok());
         let mut body = written.unwrap_or_else(|| json!({}));
         for secret in ["data", "b64data", "meta"] {
             if let Some(value) = body.get_mut(secret) {

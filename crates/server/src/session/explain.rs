@@ -1,6 +1,7 @@
 //! Explanations of the server's decisions for its operator: the same for the command line and for the API.
 
 use super::credentials::credential;
+use super::explain_proxies::refreshed_by;
 use super::personal::personal_channel;
 use super::proxy::Sender;
 use super::refusal_log::CAPS_IGNORED;
@@ -126,8 +127,19 @@ pub struct Explainer {
 impl Explainer {
     /// Returns the decision the server would make now, the rule or token fault behind it, and what to change.
     pub async fn explain(&self, question: &Question) -> Explanation {
+        let told = self.decided(question).await;
+        if question.action == Asked::Subscribe && told.code.is_none() {
+            return Explanation { notified: self.notified(&question.channel), ..told };
+        }
+        told
+    }
+
+    async fn decided(&self, question: &Question) -> Explanation {
         let now = self.clock.now().unix();
         let active = self.active.get();
+        if question.action == Asked::Refresh && active.proxies.refreshes() {
+            return self.refresh_asked(&active, question).await;
+        }
         let used = if question.action == Asked::Refresh { Use::Refresh } else { Use::Connect };
         let connection = match self.connection(&active, question, used, now).await {
             Ok(connection) => connection,
@@ -148,6 +160,9 @@ impl Explainer {
             let told = granted(question, user);
             let ignored = || format!("{}; {CAPS_IGNORED}: {CAPS_FIX}", told.reason);
             return if connection.caps_ignored { Explanation { reason: ignored(), ..told } } else { told };
+        }
+        if let Some(proxy) = refreshed_by(&active, question) {
+            return self.sub_refresh_asked(&active, question, proxy, user).await;
         }
         let token = self.subscription(&active, question, user, now).await;
         if let Some(Err(refusal)) = &token
@@ -247,7 +262,7 @@ impl Explainer {
     async fn connect_asked(&self, active: &ActiveConfig, question: &Question) -> Explanation {
         let handshake = Handshake { headers: question.headers.clone(), ..Handshake::default() };
         let event = ConnectEvent::new(handshake);
-        let told = asked(question);
+        let told = asked_of_proxy(question, "", "connect");
         let rehearsed = active.proxies.rehearse(&Rehearsal::Connect(&event), question.ask_proxy);
         let Some((mut account, call)) = rehearsed else { return told };
         let Some(call) = call else { return told.by(account) };
@@ -341,7 +356,7 @@ pub(super) fn no_token() -> Refusal {
 }
 
 /// A token that does what it is for.
-fn granted(question: &Question, user: &str) -> Explanation {
+pub(super) fn granted(question: &Question, user: &str) -> Explanation {
     Explanation {
         action: question.action.name(),
         channel: question.channel.clone(),
@@ -357,25 +372,26 @@ fn granted(question: &Question, user: &str) -> Explanation {
         trail: Vec::new(),
         granted: Vec::new(),
         proxy: None,
+        notified: Vec::new(),
     }
 }
 
-/// A login that the connect proxy decides.
-fn asked(question: &Question) -> Explanation {
+/// What a proxy for this kind of event decides.
+pub(super) fn asked_of_proxy(question: &Question, user: &str, event: &str) -> Explanation {
     Explanation {
         verdict: "ask",
-        rule: "connect_proxy".into(),
-        reason: "the connect proxy decides".to_owned(),
-        ..granted(question, "")
+        rule: format!("{event}_proxy").into(),
+        reason: format!("the {event} proxy decides"),
+        ..granted(question, user)
     }
 }
 
 /// A connection that does not exist, for dry runs.
-fn client(user: &str) -> Client {
+pub(super) fn client(user: &str) -> Client {
     Client::detached(Identity::new(ClientId::from_random([0; 16]), user))
 }
 
-fn said(end: DisconnectCode) -> (u32, String) {
+pub(super) fn said(end: DisconnectCode) -> (u32, String) {
     (end.code, end.reason.into_owned())
 }
 
@@ -399,5 +415,6 @@ fn refused(question: &Question, user: &str, refusal: &Refusal, used: Use) -> Exp
         trail: Vec::new(),
         granted: Vec::new(),
         proxy: None,
+        notified: Vec::new(),
     }
 }

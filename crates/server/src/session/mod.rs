@@ -7,6 +7,7 @@ mod channel_events;
 mod connect;
 mod credentials;
 mod explain;
+mod explain_proxies;
 mod personal;
 mod proxy;
 mod refusal_log;

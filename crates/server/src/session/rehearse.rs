@@ -2,6 +2,7 @@
 //!
 //! An account holds no value of a header, no payload, no connection data and no password: an operator may pass it on.
 
+use super::channel_events::ChannelState;
 use super::proxy::{ConnectResult, RefreshResult, Renewal, Sender, SubRefreshResult};
 use crate::policy::explain::ProxyAccount;
 use crate::policy::{Ask, PublishResult, Reply, SubscribeResult};
@@ -22,6 +23,10 @@ pub enum Rehearsal<'a> {
     SubRefresh(&'a str, Sender<'a>, &'a str),
     /// A publish.
     Publish(&'a Ask, Sender<'a>, &'a PublishEvent),
+    /// Events of a channel: the name of the proxy. No call is made: it would report what has not happened.
+    ChannelState(&'a str, &'a ChannelState),
+    /// A channel with an empty cache: the name of the proxy. No call is made: the back end would publish.
+    CacheEmpty(&'a str, &'a str),
 }
 
 /// Reply of a proxy in a dry run.

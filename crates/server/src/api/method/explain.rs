@@ -128,6 +128,7 @@ impl From<Box<Explanation>> for proto::ExplainResult {
             trail,
             granted,
             proxy,
+            notified,
         } = *explanation;
         let step = |ExplainedStep { rule, outcome }| proto::ExplainedStep {
             rule: rule.into(),
@@ -148,6 +149,7 @@ impl From<Box<Explanation>> for proto::ExplainResult {
             trail: trail.into_iter().map(step).collect(),
             granted,
             proxy: proxy.map(|proxy| (*proxy).into()),
+            notified: notified.into_iter().map(proto::ExplainedProxy::from).collect(),
         }
     }
 }
@@ -220,6 +222,8 @@ output! {
         granted: Vec<String> = optional,
         /// The proxy that is asked.
         proxy: Option<Box<ProxyAccount>> = optional,
+        /// Proxies that a subscribe may notify, and that have no part in the decision.
+        notified: Vec<ProxyAccount> = optional,
     }
 }
 
@@ -300,6 +304,18 @@ mod tests {
     /// It is serialised elsewhere, so the compiler does not hold the two together.
     #[test]
     fn the_schema_has_the_fields_of_an_explanation() {
+        let account = ProxyAccount {
+            event: "subscribe",
+            name: String::new(),
+            protocol: "http",
+            endpoint: String::new(),
+            headers: Vec::new(),
+            request: json!({}),
+            breaker: "closed",
+            took_ms: Some(1),
+            answer: Some(json!({})),
+            failure: Some(String::new()),
+        };
         let explanation = Explanation {
             action: "subscribe",
             channel: String::new(),
@@ -314,18 +330,8 @@ mod tests {
             change: vec![String::new()],
             trail: vec![ExplainedStep { rule: "", outcome: "" }],
             granted: vec![String::new()],
-            proxy: Some(Box::new(ProxyAccount {
-                event: "subscribe",
-                name: String::new(),
-                protocol: "http",
-                endpoint: String::new(),
-                headers: Vec::new(),
-                request: json!({}),
-                breaker: "closed",
-                took_ms: Some(1),
-                answer: Some(json!({})),
-                failure: Some(String::new()),
-            })),
+            proxy: Some(Box::new(account.clone())),
+            notified: vec![account],
         };
         let mut schemas = Schemas::default();
         Explanation::schema(&mut schemas);
@@ -341,6 +347,7 @@ mod tests {
             change: Vec::new(),
             granted: Vec::new(),
             proxy: None,
+            notified: Vec::new(),
             ..explanation
         };
         let required = schemas["Explanation"]["required"].as_array().unwrap();

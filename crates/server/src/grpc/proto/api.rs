@@ -1064,6 +1064,9 @@ pub struct ExplainResult {
     /// The proxy that is asked; absent if none is.
     #[prost(message, optional, tag = "14")]
     pub proxy: ::core::option::Option<ExplainedProxy>,
+    /// Proxies that a subscribe may notify, and that have no part in the decision.
+    #[prost(message, repeated, tag = "15")]
+    pub notified: ::prost::alloc::vec::Vec<ExplainedProxy>,
 }
 /// A proxy that is asked, without secrets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -37,7 +37,7 @@ pub(super) struct Kinds {
 }
 
 impl Kinds {
-    const fn want(self, occupied: bool) -> bool {
+    pub(super) const fn want(self, occupied: bool) -> bool {
         if occupied { self.occupied } else { self.vacated }
     }
 }

@@ -80,6 +80,20 @@ fn wanted<'a>(registry: &'a Registry, channel: &'a str) -> Option<(&'a str, Kind
     })
 }
 
+/// The state proxy of a channel, and the events that it gets from the first subscriber to the last.
+pub(super) fn example<'a>(
+    registry: &'a Registry,
+    channel: &'a str,
+    time_ms: i64,
+) -> Option<(&'a str, Vec<ChannelEvent>)> {
+    let (proxy, kinds) = wanted(registry, channel)?;
+    let wanted = [true, false].into_iter().filter(|occupied| kinds.want(*occupied));
+    let events = (1..).zip(wanted);
+    let events =
+        events.map(|(seq, occupied)| ChannelEvent { channel: channel.into(), occupied, time_ms, seq });
+    Some((proxy, events.collect()))
+}
+
 impl ServerHooks {
     /// Reports channels that get their first subscriber or lose their last one.
     #[must_use]
