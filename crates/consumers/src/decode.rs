@@ -23,13 +23,14 @@ pub struct Message<'a> {
 /// Names of the attributes that a source's messages have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoder {
-    /// Attribute with the method. Where it is absent or empty the payload names the method.
+    /// Attribute with the method. Where it is absent or empty, or has no name, the payload names the method.
     pub method: String,
     /// Payloads are publications and not calls.
     pub publications: Option<PublicationNames>,
 }
 
-/// Names of the attributes of publications: the payload of a message is the data, as it is.
+/// Names of the attributes of publications: the payload of a message is the data, as it is. An empty name, and an empty
+/// prefix, are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicationNames {
     /// The channels, with commas between.
@@ -121,8 +122,11 @@ impl Decoder {
 }
 
 impl<'a> Message<'a> {
-    /// An attribute that is there and not empty.
+    /// An attribute that is there and not empty. An empty name is no attribute's.
     fn attribute(&self, name: &str) -> Option<&'a str> {
+        if name.is_empty() {
+            return None;
+        }
         let first = self.attributes.iter().find(|(key, _)| *key == name);
         first.map(|(_, value)| *value).filter(|value| !value.is_empty())
     }
@@ -155,8 +159,8 @@ impl PublicationNames {
             _ => return Err(wrong(&self.version, "a whole number")),
         };
         let mut tags = Tags::new();
-        for (name, value) in &message.attributes {
-            if let Some(label) = name.strip_prefix(&*self.tag_prefix).filter(|label| !label.is_empty()) {
+        for (name, value) in message.attributes.iter().filter(|_| !self.tag_prefix.is_empty()) {
+            if let Some(label) = name.strip_prefix(&*self.tag_prefix) {
                 tags.entry(label.to_owned()).or_insert_with(|| (*value).to_owned());
             }
         }

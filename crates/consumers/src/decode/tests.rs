@@ -71,14 +71,36 @@ fn publications_are_described_by_attributes() {
         ("centrifugo-version-epoch", "e"),
         ("centrifugo-tag-lang", "en"),
         ("centrifugo-tag-lang", "de"),
-        ("centrifugo-tag-", "nothing"),
+        ("centrifugo-tag-", "no name"),
         ("Centrifugo-Tag-x", "another case"),
     ])
     .unwrap();
     assert_eq!(found.channels, ["a", " b", "c"]);
     assert_eq!(&*found.data, b"\0any");
     assert_eq!((found.delta, found.version, &*found.version_epoch), (true, u64::MAX, "e"));
-    assert_eq!(found.tags.into_iter().collect::<Vec<_>>(), [("lang".to_owned(), "en".to_owned())]);
+    let tags: Vec<_> = found.tags.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(tags, [("", "no name"), ("lang", "en")]);
+}
+
+#[test]
+fn an_empty_name_is_no_attribute() {
+    let none = String::new;
+    let names = PublicationNames {
+        idempotency_key: none(),
+        delta: none(),
+        version: none(),
+        version_epoch: none(),
+        tag_prefix: none(),
+        ..PublicationNames::default()
+    };
+    let attributes = [("centrifugo-channels", "a"), ("", "x"), ("secret", "s"), ("centrifugo-version", "x")];
+    let decoder = Decoder { method: none(), publications: Some(names) };
+    let Call::Publish(found) = decoder.decode(&message(&attributes, "1")).unwrap() else { panic!("a call") };
+    // Least of all is each header a tag.
+    assert!(found.tags.is_empty() && found.version == 0 && found.idempotency_key.is_empty());
+    let decoder = Decoder { publications: None, ..decoder };
+    let call = decoder.decode(&message(&[("", "nope")], r#"{"method":"publish","payload":{}}"#));
+    assert!(matches!(call, Ok(Call::Api { method: Method::Publish, .. })), "{call:?}");
 }
 
 #[test]

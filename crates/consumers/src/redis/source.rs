@@ -236,9 +236,10 @@ impl Taking<'_> {
 
     async fn attempt(&self, entry: &Entry) -> Attempt {
         let fields = entry.fields.as_deref().unwrap_or_default();
-        let payload = fields.iter().find(|(name, _)| *name == self.config.payload_field.as_bytes());
-        let attributes = fields
-            .iter()
+        // Of two fields with the same name the last counts, as in Centrifugo v6.9.
+        let last_first = || fields.iter().rev();
+        let payload = last_first().find(|(name, _)| *name == self.config.payload_field.as_bytes());
+        let attributes = last_first()
             .filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?)))
             .collect();
         let payload = payload.map_or_else(Bytes::new, |(_, value)| Bytes::copy_from_slice(value));
