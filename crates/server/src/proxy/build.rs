@@ -170,7 +170,7 @@ pub(crate) fn configured(config: &Config) -> Result<Arc<dyn Proxies>, ProxyError
     let clock = Clock::system();
     let mut endpoints: BTreeMap<Event, BTreeMap<String, Arc<Endpoint>>> = BTreeMap::new();
     for (event, name, path, options, rate) in uses {
-        let endpoint = endpoint(event, name, (&path, options), rate, clock.clone());
+        let endpoint = endpoint(event, name, options, rate, clock.clone());
         let endpoint = endpoint.map_err(|fault| ProxyError { path, fault })?;
         endpoints.entry(event).or_default().insert(name.to_owned(), Arc::new(endpoint));
     }
@@ -197,7 +197,7 @@ fn methods(config: &Config) -> Methods {
 pub(super) fn endpoint(
     event: Event,
     name: &str,
-    (path, options): (&str, &Proxy),
+    options: &Proxy,
     rate: u32,
     clock: Clock,
 ) -> Result<Endpoint, Fault> {
@@ -215,9 +215,8 @@ pub(super) fn endpoint(
     let (carrier, headers) = match address {
         Address::Http(mut url) => {
             let headers = Headers::new(lists, &options.http.static_headers, false)?;
-            let tls = format!("{path}.http.tls");
             let encrypted = url.scheme() == "https";
-            let client = client(options, &options.http.tls, &tls, encrypted, false)?;
+            let client = client(options, &options.http.tls, "http.tls", encrypted, false)?;
             let basic = basic(&client, &mut url);
             let transforms = options.http.status_to_code_transforms.clone();
             (Carrier::Http(Http { client, url, basic, transforms, max_response }), headers)
@@ -227,8 +226,7 @@ pub(super) fn endpoint(
             if !options.grpc.credentials_key.is_empty() {
                 headers.add(&options.grpc.credentials_key, &options.grpc.credentials_value)?;
             }
-            let tls = format!("{path}.grpc.tls");
-            let client = client(options, &options.grpc.tls, &tls, options.grpc.tls.enabled, true)?;
+            let client = client(options, &options.grpc.tls, "grpc.tls", options.grpc.tls.enabled, true)?;
             let terms = (options.grpc.compression, timeout, max_response);
             (Carrier::Grpc(Grpc::new(client, url, event, terms)), headers)
         }
@@ -296,6 +294,8 @@ fn basic(client: &reqwest::Client, url: &mut Url) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::catalogue::Pem;
+    use crate::secret::Secret;
 
     #[test]
     fn addresses_are_of_http_or_grpc() {
@@ -313,6 +313,27 @@ mod tests {
         }
         let encrypted = Address::parse("grpc://a:1", true);
         assert_eq!(encrypted, Some(Address::Grpc(Url::parse("https://a:1").unwrap())));
+    }
+
+    /// The TLS of a proxy that does not use it has to be right too.
+    #[test]
+    fn certificates_that_cannot_be_read_are_named() {
+        let bad = Pem(Secret::new("x".to_owned()));
+        for (address, option) in [
+            ("http://127.0.0.1:1", "http.tls.server_ca_pem"),
+            ("https://127.0.0.1:1", "http.tls.server_ca_pem"),
+            ("grpc://127.0.0.1:1", "grpc.tls.server_ca_pem"),
+        ] {
+            let mut config = Config::default();
+            let connect = &mut config.client.proxy.connect;
+            connect.enabled = true;
+            connect.proxy.endpoint = address.to_owned();
+            let grpc = address.starts_with("grpc");
+            let tls = if grpc { &mut connect.proxy.grpc.tls } else { &mut connect.proxy.http.tls };
+            (tls.enabled, tls.server_ca_pem) = (true, bad.clone());
+            let error = configured(&config).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("client.proxy.connect.{option}: ")), "{error}");
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn made(event: Event, rate: u32, clock: &Clock, received: &Arc<Received>) -> Arc
         breaker_delay: OptionDuration::millis(DELAY),
         ..Proxy::default()
     };
-    let mut endpoint = endpoint(event, "default", ("test", &options), rate, clock.clone()).unwrap();
+    let mut endpoint = endpoint(event, "default", &options, rate, clock.clone()).unwrap();
     endpoint.carrier = fake(event, clock, received);
     Arc::new(endpoint)
 }

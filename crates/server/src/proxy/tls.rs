@@ -25,7 +25,7 @@ pub(crate) enum ClientError {
     Client(#[source] reqwest::Error),
 }
 
-/// Makes a client for an endpoint. It follows no redirects, repeats no request and uses no proxies of the environment.
+/// Makes a client for an endpoint. `path` is the section of `tls` within the options of the proxy. It follows no redirects, repeats no request and uses no proxies of the environment.
 pub(super) fn client(
     options: &Proxy,
     tls: &Tls,
@@ -66,6 +66,10 @@ fn config(options: &Tls, path: &str, encrypted: bool) -> Result<ClientConfig, Cl
         if let Some(config) = tls::client(if options.enabled { options } else { &system }, path)? {
             return Ok(ClientConfig::clone(&config));
         }
+    }
+    if options.enabled {
+        // What is written there must be right all the same, as in Centrifugo v6.9.
+        tls::client(options, path)?;
     }
     // Plain connections need none, and the authorities of the system take a while to load.
     tls::trusting_nobody().map_err(ClientError::Provider)
