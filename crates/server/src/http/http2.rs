@@ -14,7 +14,8 @@
 use super::guard::Guarded;
 use super::{Answer, Body, Ended, Io, Limits, Peer, Service, from_library};
 use bytes::Bytes;
-use http::Request;
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{Method, Request};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -62,12 +63,14 @@ pub(super) async fn serve<I: Io, S: Service>(
         let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
         let turn = Turn::begin(&answers);
         let mut request = request;
+        let head_alone = request.method() == Method::HEAD;
         request.extensions_mut().insert(Streams(Arc::clone(&answers)));
         async move {
             // Resets the stream, of a peer that goes on after GOAWAY.
             let Some(turn) = turn else { return Err(io::Error::from(io::ErrorKind::ConnectionAborted)) };
             let answer: Answer = service.answer(request, &peer).await;
             turn.is_theirs();
+            let answer = if head_alone { without_body(answer) } else { answer };
             Ok(answer.map(|body| Pieces { body, rest: Bytes::new(), turn }))
         }
     });
@@ -107,6 +110,15 @@ pub(super) async fn serve<I: Io, S: Service>(
             connection.as_mut().graceful_shutdown();
         }
     }
+}
+
+/// The answer to HEAD: its length without its body, which hyper leaves out by HTTP/1.1 alone.
+fn without_body(answer: Answer) -> Answer {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    Answer::from_parts(head, Body::default())
 }
 
 /// The streams of the connection that a request came by.

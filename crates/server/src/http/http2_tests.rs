@@ -28,7 +28,17 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// A GET of this path, with no body: by indices of HPACK's static table, and literals.
 fn get(stream: u32, path: &str) -> Vec<u8> {
-    let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    asked(&[0x82], stream, path)
+}
+
+/// The same with HEAD.
+fn head(stream: u32, path: &str) -> Vec<u8> {
+    asked(b"\x02\x04HEAD", stream, path)
+}
+
+fn asked(method: &[u8], stream: u32, path: &str) -> Vec<u8> {
+    let mut block = method.to_vec();
+    block.extend([0x86, 0x04, u8::try_from(path.len()).unwrap()]);
     block.extend(path.as_bytes());
     block.extend([0x01, 1, b'x']);
     frame(HEADERS, 0x5, stream, &block)
@@ -112,6 +122,21 @@ async fn a_client_asks_and_is_answered_by_http2() {
     // Who begins with HTTP/1.1 is answered by it.
     let old = reqwest::get(url("/")).await.unwrap();
     assert_eq!(old.version(), http::Version::HTTP_11);
+}
+
+#[tokio::test]
+async fn the_answer_to_head_has_no_body() {
+    let served = served_with(HTTP2).await;
+    for path in ["/", "/large", "/stream"] {
+        let mut stream = begun(&served, 65_535).await;
+        stream.write_all(&head(1, path)).await.unwrap();
+        let frames = frames(&mut stream).await;
+        assert_eq!(count(&frames, HEADERS), 1, "{path}: {frames:?}");
+        assert!(frames.iter().all(|(kind, _, len)| *kind != DATA || *len == 0), "{path}: {frames:?}");
+    }
+    let answer = client().head(format!("http://{}/large", served.address)).send().await.unwrap();
+    assert_eq!(answer.headers()["content-length"], ((1 << 20) + 1).to_string());
+    assert!(answer.bytes().await.unwrap().is_empty());
 }
 
 #[tokio::test]
