@@ -43,6 +43,9 @@ pub enum EndpointFault {
     /// Another scheme.
     #[error("the address must begin with https:// or http://")]
     Scheme,
+    /// No address at all, such as one with a space in the name of the host.
+    #[error("this is not an address")]
+    Form,
     /// Braces that do not pair.
     #[error("{{{{ and }}}} do not pair")]
     Braces,
@@ -77,6 +80,11 @@ impl Endpoint {
         let parts = split(&settings.endpoint).map_err(error)?;
         if !["https://", "http://"].iter().any(|scheme| parts[0].starts_with(scheme)) {
             return Err(error(EndpointFault::Scheme));
+        }
+        let filled: String =
+            parts.iter().enumerate().map(|(at, part)| if at % 2 == 0 { part } else { "x" }).collect();
+        if reqwest::Url::parse(&filled).is_err() {
+            return Err(error(EndpointFault::Form));
         }
         for name in parts.iter().skip(1).step_by(2) {
             check_group(name, settings.insecure_skip_endpoint_safety_check, &[issuer, audience])
@@ -256,6 +264,9 @@ mod tests {
     fn addresses_must_be_web_addresses() {
         for bad in ["", "file:///etc/passwd", "ftp://x", "sso.example/certs", "//x"] {
             assert_eq!(endpoint(bad, "x", false).unwrap_err(), EndpointFault::Scheme, "{bad}");
+        }
+        for bad in ["https://", "http://a b/keys", "https://x:port/keys"] {
+            assert_eq!(endpoint(bad, "x", false).unwrap_err(), EndpointFault::Form, "{bad}");
         }
         assert!(matches!(endpoint("{{realm}}://x", "x", false), Err(EndpointFault::Place(_))));
         assert!(matches!(endpoint("https://x/{{}}", "x", false), Err(EndpointFault::Place(_))));
