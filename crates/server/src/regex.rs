@@ -86,9 +86,23 @@ pub(crate) fn translate(source: &str) -> String {
                         out.push(edge);
                         out.push(')');
                     }
+                    // Plain text up to `\E`.
+                    Some('Q') if bracket.is_none() => {
+                        let rest: String = chars.clone().collect();
+                        let plain = rest.split("\\E").next().unwrap_or_default();
+                        out.push_str(&::regex::escape(plain));
+                        chars.by_ref().take(plain.chars().count() + 2).for_each(drop);
+                    }
                     Some(other) => {
                         out.push('\\');
                         out.push(other);
+                        // The braces of a class or of a character by its number are no repetition.
+                        if matches!(other, 'p' | 'P' | 'x') && chars.next_if_eq(&'{').is_some() {
+                            out.push('{');
+                            while let Some(named) = chars.next_if(|c| *c != '}') {
+                                out.push(named);
+                            }
+                        }
                     }
                     None => out.push('\\'),
                 }
@@ -133,6 +147,8 @@ pub(crate) fn translate(source: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
+            // Where no count of repetitions follows it is plain there.
+            ('{', None) if !is_repetition(chars.clone()) => out.push_str("\\{"),
             (_, Some(count)) => {
                 *count += 1;
                 out.push(c);
@@ -141,6 +157,16 @@ pub(crate) fn translate(source: &str) -> String {
         }
     }
     out
+}
+
+/// Returns true for the rest of `{2}`, `{2,}` or `{2,5}`.
+fn is_repetition(rest: impl Iterator<Item = char>) -> bool {
+    let inner: String = rest.take_while(|c| *c != '}').collect();
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match inner.split_once(',') {
+        Some((low, high)) => number(low) && (high.is_empty() || number(high)),
+        None => number(&inner),
+    }
 }
 
 fn ascii_class(class: char) -> &'static str {
@@ -178,6 +204,15 @@ mod tests {
             (r"^[a-zé]+$", "é", "É"),
             (r"^\pL+$", "é", "1"),
             (r"^.$", "é", "ab"),
+            (r"^\p{L}+$", "é", "1"),
+            (r"^\x{e9}$", "é", "e"),
+            (r"^\Qa.b(\E[0-9]{2}$", "a.b(12", "axb(12"),
+            (r"\Qa.", "a.", "ab"),
+            (r"^\Q\E$", "", "\\"),
+            // No count of repetitions: plain braces.
+            (r"^a{,2}$", "a{,2}", "aa"),
+            (r"^{id}$", "{id}", "id"),
+            (r"^a{2,}$", "aaa", "a"),
         ] {
             let regex = Regex::new(expression).unwrap();
             assert!(regex.is_match(yes), "{expression} should match {yes:?}");
