@@ -100,6 +100,14 @@ pub enum RunError {
     /// A consumer cannot be made of its options, or its database cannot be used.
     #[error(transparent)]
     Consumer(EngineError),
+    /// The file of the log cannot be opened.
+    #[error("log.file: cannot write {path}: {source}")]
+    LogFile {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The runtime could not be started, or signals cannot be heard.
     #[error("cannot start: {0}")]
     Start(#[source] std::io::Error),
@@ -118,6 +126,7 @@ impl RunError {
             | Self::Activation(_)
             | Self::Pid { .. }
             | Self::Consumer(_)
+            | Self::LogFile { .. }
             | Self::Start(_) => 1,
             Self::Shard => EXIT_SHARD,
         }
@@ -148,7 +157,7 @@ fn logged(
     warnings: &[Warning],
     make: impl FnOnce(log::Running) -> Result<Made, RunError>,
 ) -> Result<(), RunError> {
-    let log = log::start(&config.log).map_err(RunError::Start)?;
+    let log = log::start(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

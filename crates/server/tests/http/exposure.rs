@@ -38,6 +38,15 @@ fn a_user_header_without_trusted_proxies_has_no_effect_and_the_start_says_so() {
     assert!(log_in(&server, "X-User: bob\r\n").starts_with("closed: "));
 }
 
+/// As in Centrifugo v6.9: a server without the log that it is told to write is worse than none.
+#[test]
+fn a_log_file_that_cannot_be_written_is_refused() {
+    for file in ["/nonexistent/spinward.log", "/"] {
+        let log = Server::try_run(&[], &json!({ "log": { "file": file } })).err().unwrap();
+        assert!(log.contains(&format!("log.file: cannot write {file}: ")), "{log}");
+    }
+}
+
 #[test]
 fn trusting_everybody_is_open_and_what_is_no_network_is_refused() {
     let config = json!({

@@ -3,6 +3,7 @@
 mod json;
 mod queue;
 
+use super::RunError;
 use crate::config::typed::Log;
 use json::Json;
 use queue::{Destination, Queue};
@@ -113,16 +114,17 @@ fn level(settings: &Log) -> LevelFilter {
 /// Starts logging. A second start in one process changes nothing.
 ///
 /// # Errors
-/// The thread that writes the log cannot be started.
-pub(super) fn start(settings: &Log) -> io::Result<Running> {
+/// The file cannot be opened, or the thread that writes the log cannot be started.
+pub(super) fn start(settings: &Log) -> Result<Running, RunError> {
     let (filter, handle) = reload::Layer::new(level(settings));
     let log = tracing_subscriber::registry().with(filter);
     let file = (!settings.file.is_empty()).then(|| LogFile::open(&settings.file)).transpose();
-    let (queue, failed, text) = match file {
-        Ok(Some(file)) => (Queue::start(file)?, None, false),
-        Ok(None) => (Queue::start(Stderr)?, None, io::stderr().is_terminal()),
-        Err(error) => (Queue::start(Stderr)?, Some(error), false),
+    let file = file.map_err(|source| RunError::LogFile { path: settings.file.clone(), source })?;
+    let (queue, text) = match file {
+        Some(file) => (Queue::start(file), false),
+        None => (Queue::start(Stderr), io::stderr().is_terminal()),
     };
+    let queue = queue.map_err(RunError::Start)?;
     let writer = queue.clone();
     let lines = fmt::layer().with_target(false).with_writer(move || writer.clone());
     let layer = if text { lines.boxed() } else { lines.event_format(Json).boxed() };
@@ -133,9 +135,6 @@ pub(super) fn start(settings: &Log) -> io::Result<Running> {
     let ours = log.with(layer).try_init().is_ok();
     if ours {
         std::panic::set_hook(Box::new(report));
-    }
-    if let Some(error) = failed {
-        tracing::error!(%error, file = settings.file, "cannot write log.file; logging to standard error");
     }
     Ok(Running { level: handle, queue: ours.then_some(queue) })
 }
