@@ -136,7 +136,7 @@ fn length(bytes: &[u8], max: usize) -> Result<usize, Status> {
     }
     let length = u32::from_be_bytes(length) as usize;
     if length > max {
-        let text = format!("received message larger than max ({length} vs. {max})");
+        let text = format!("grpc: received message larger than max ({length} vs. {max})");
         return Err(Status::new(Code::ResourceExhausted, text));
     }
     Ok(length + HEAD)
