@@ -64,6 +64,7 @@ pub use rules::OptionFault;
 pub use typed::Config;
 
 use catalogue::Section as _;
+use normalise::Zeros;
 use report::Report;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -144,7 +145,8 @@ pub fn load(source: &Source<'_>) -> Result<Loaded, Error> {
 pub fn from_tree(tree: Map<String, Value>, vars: &Vars, flags: &[(String, String)]) -> Result<Loaded, Error> {
     let mut report = Report::new(vars);
     let (tree, translated) = legacy::translate(&mut report, tree)?;
-    let file = normalise::section(&mut report, Config::fields, "", tree);
+    let zeros = if translated { Zeros::Values } else { Zeros::Unset };
+    let file = normalise::file(&mut report, Config::fields, zeros, tree);
     let mut tree = file.clone();
     env::apply(&mut report, vars, &mut tree);
     for (path, text) in flags {

@@ -8,16 +8,56 @@ use super::report::Report;
 use super::suggest;
 use serde_json::{Map, Value};
 
-/// Reads one section. What is unknown, null or wrong is left out and reported.
-pub(super) fn section(
+/// Reads a file. What is unknown, null or wrong is left out and reported.
+pub(super) fn file(
+    report: &mut Report<'_>,
+    fields: Fields,
+    zeros: Zeros,
+    given: Map<String, Value>,
+) -> Map<String, Value> {
+    section(report, fields, "", zeros, given)
+}
+
+/// Meaning of an empty text, a zero or `"0s"` in a file, for an option whose default is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Zeros {
+    /// Not set, as in files of Centrifugo v6: its loader cannot tell such a value from an option that is missing.
+    Unset,
+    /// A value as any other: in files of older versions, and in sections that Centrifugo does not have.
+    Values,
+}
+
+impl Zeros {
+    /// The meaning within a section, or of one option.
+    const fn within(self, field: &Field) -> Self {
+        if field.ours { Self::Values } else { self }
+    }
+
+    /// Returns true if a value, which has the form of its kind, is as good as none.
+    fn leave_out(self, field: &Field, value: &Value) -> bool {
+        let kind = matches!(field.kind, Kind::Int(..) | Kind::Text | Kind::Duration);
+        self.within(field) == Self::Unset && kind && is_zero(value) && !is_zero(&field.default)
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty() || text == "0s",
+        Value::Number(number) => number.as_i64() == Some(0),
+        _ => false,
+    }
+}
+
+fn section(
     report: &mut Report<'_>,
     fields: Fields,
     path: &str,
+    zeros: Zeros,
     given: Map<String, Value>,
 ) -> Map<String, Value> {
     let known = each(fields());
     let mut section = Map::new();
-    for (name, value) in given {
+    for (name, value) in nested(&known, given) {
         // Centrifugo's loader does not mind upper case in names.
         let lower = name.to_ascii_lowercase();
         let Some(field) = known.iter().find(|field| field.name == lower) else {
@@ -26,24 +66,72 @@ pub(super) fn section(
         };
         let path = join(path, field.name);
         if section.contains_key(field.name) {
-            report.problem(&path, "is set twice, in upper and lower case: keep one");
-        } else if let Some(value) = option(report, field, &path, value) {
+            report.problem(&path, "is set twice: keep one");
+        } else if zeros.leave_out(field, &value) {
+            // An empty text need not be one of the choices.
+            report.note(&path, format!("an empty text means the default, {}", field.default));
+        } else if let Some(value) = read(report, field, &path, zeros, value) {
+            if zeros.leave_out(field, &value) {
+                let default = &field.default;
+                report.note(
+                    &path,
+                    format!("zero means the default, {default}; a variable or flag can set zero"),
+                );
+                continue;
+            }
             section.insert(field.name.to_owned(), value);
         }
     }
     section
 }
 
-/// Reads one option. `None` is a value that is null or wrong.
+/// Puts an option that is written with its section, `"log.level"`, into that section, as Centrifugo's loader does.
+fn nested(known: &[&Field], given: Map<String, Value>) -> Map<String, Value> {
+    let is_section = |head: &str| {
+        let found = known.iter().find(|field| field.name.eq_ignore_ascii_case(head));
+        found.is_some_and(|field| matches!(field.kind, Kind::Section(_)))
+    };
+    let (dotted, mut given): (Map<_, _>, Map<_, _>) = given
+        .into_iter()
+        .partition(|(name, _)| name.split_once('.').is_some_and(|(head, _)| is_section(head)));
+    for (name, value) in dotted {
+        let Some((head, rest)) = name.split_once('.') else { continue };
+        let there = given.keys().find(|key| key.eq_ignore_ascii_case(head)).cloned();
+        let entry = given.entry(there.unwrap_or_else(|| head.to_owned())).or_insert(Value::Null);
+        if entry.is_null() {
+            *entry = Value::Object(Map::new());
+        }
+        match entry {
+            Value::Object(section) => {
+                section.insert(free(section, rest), value);
+            }
+            // What is no section is told as such.
+            _ => {}
+        }
+    }
+    given
+}
+
+/// A spelling of a name that a section does not have yet, so that two of one name are noticed.
+fn free(section: &Map<String, Value>, name: &str) -> String {
+    if section.contains_key(name) { name.to_ascii_uppercase() } else { name.to_owned() }
+}
+
+/// Reads one option of a variable or flag. `None` is a value that is null or wrong.
 pub(super) fn option(report: &mut Report<'_>, field: &Field, path: &str, given: Value) -> Option<Value> {
+    read(report, field, path, Zeros::Unset, given)
+}
+
+fn read(report: &mut Report<'_>, field: &Field, path: &str, zeros: Zeros, given: Value) -> Option<Value> {
+    let zeros = zeros.within(field);
     if given.is_null() {
         return None;
     }
     let read = match (field.kind, given) {
         (Kind::Section(inner), Value::Object(given)) => {
-            Ok(Value::Object(section(report, inner, path, given)))
+            Ok(Value::Object(section(report, inner, path, zeros, given)))
         }
-        (Kind::List(inner), Value::Array(given)) => Ok(list(report, inner, path, given)),
+        (Kind::List(inner), Value::Array(given)) => Ok(list(report, inner, path, zeros, given)),
         (Kind::Section(_), given) => Err(wrong("an object", &given)),
         (Kind::List(_), given) => Err(wrong("a list of objects", &given)),
         (_, given) => scalar(report, field, path, given),
@@ -57,7 +145,7 @@ pub(super) fn option(report: &mut Report<'_>, field: &Field, path: &str, given: 
     }
 }
 
-fn list(report: &mut Report<'_>, inner: Fields, path: &str, given: Vec<Value>) -> Value {
+fn list(report: &mut Report<'_>, inner: Fields, path: &str, zeros: Zeros, given: Vec<Value>) -> Value {
     let mut items = Vec::with_capacity(given.len());
     for (index, item) in given.into_iter().enumerate() {
         let name = item.get("name").and_then(Value::as_str).map(str::to_owned);
@@ -66,7 +154,7 @@ fn list(report: &mut Report<'_>, inner: Fields, path: &str, given: Vec<Value>) -
             _ => format!("{path}[{index}]"),
         };
         match item {
-            Value::Object(item) => items.push(Value::Object(section(report, inner, &path, item))),
+            Value::Object(item) => items.push(Value::Object(section(report, inner, &path, zeros, item))),
             other => report.problem(&path, wrong("an object", &other)),
         }
     }

@@ -1,10 +1,10 @@
 //! Files of each format, and what each kind of value may look like.
 
-use crate::{load, refused, warned};
+use crate::{load, load_with, refused, warned};
 use serde_json::{Value, json};
-use spinward_server::config::catalogue::Pem;
+use spinward_server::config::catalogue::{Pem, Section as _};
 use spinward_server::config::generate::{Secrets, starter};
-use spinward_server::config::{self, Duration, Error, Format, Level, Source, pem};
+use spinward_server::config::{self, Config, Duration, Error, Format, Level, Source, pem};
 use spinward_server::secret::Secret;
 use std::path::PathBuf;
 
@@ -145,6 +145,61 @@ fn an_option_in_two_spellings_is_refused() {
     assert!(error.to_string().contains("client: is set twice"), "{error}");
 }
 
+/// Facts of Centrifugo v6.9, whose loader puts the default in place of every zero of a file, but not of a variable.
+#[test]
+fn zeros_of_a_file_are_defaults() {
+    let default = Value::Object(Config::default().to_section());
+    for (file, pointer, option) in [
+        (json!({"client": {"ping_interval": "0s"}}), "/client/ping_interval", "client.ping_interval"),
+        (json!({"client": {"channel_limit": 0}}), "/client/channel_limit", "client.channel_limit"),
+        (json!({"http_server": {"port": "0"}}), "/http_server/port", "http_server.port"),
+        (json!({"engine": {"type": ""}}), "/engine/type", "engine.type"),
+        (json!({"log": {"level": ""}}), "/log/level", "log.level"),
+        (json!({"channel": {"max_length": 0}}), "/channel/max_length", "channel.max_length"),
+        // Otherwise names that begin with `$` would be open.
+        (json!({"channel": {"private_prefix": ""}}), "/channel/private_prefix", "channel.private_prefix"),
+        (json!({"channel": {"user_boundary": ""}}), "/channel/user_boundary", "channel.user_boundary"),
+    ] {
+        let loaded = load(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let config = Value::Object(loaded.config.to_section());
+        assert_eq!(config.pointer(pointer), default.pointer(pointer), "{file}");
+        assert_eq!(warned(&loaded, Level::Note)[0], option, "{file}");
+    }
+    let proxy = json!({"proxies": [{"name": "ab", "endpoint": "http://h", "timeout": 0}]});
+    assert_eq!(load(&proxy).unwrap().config.proxies[0].proxy.timeout.to_string(), "1s");
+    // Options that Centrifugo does not have mean what they say, and so does an old file.
+    let ours = load(&json!({"client": {"tags_filter_max_size": 0}})).unwrap();
+    assert_eq!(ours.config.client.tags_filter_max_size, 0);
+    let old = load(&json!({"client_channel_limit": 0, "token_hmac_secret_key": "k"})).unwrap();
+    assert_eq!(old.config.client.channel_limit, 0);
+    let set = load_with(&json!({}), &[("CENTRIFUGO_CLIENT_CHANNEL_LIMIT", "0")], &[]).unwrap();
+    assert_eq!(set.config.client.channel_limit, 0);
+    let none = load_with(&json!({}), &[("CENTRIFUGO_CHANNEL_MAX_LENGTH", "0")], &[]).unwrap_err();
+    assert!(none.to_string().contains("channel.max_length"), "{none}");
+}
+
+#[test]
+fn an_option_may_be_written_with_its_section() {
+    for file in [
+        json!({"client.token.hmac_secret_key": "k", "client": {"channel_limit": 5}}),
+        json!({"client": {"token.hmac_secret_key": "k", "channel_limit": 5}}),
+        json!({"Client.Token": {"hmac_secret_key": "k"}, "client.channel_limit": 5}),
+    ] {
+        let loaded = load(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(loaded.config.client.token.own.hmac_secret_key.expose(), "k", "{file}");
+        assert_eq!(loaded.config.client.channel_limit, 5, "{file}");
+        assert!(warned(&loaded, Level::Unknown).is_empty(), "{file}");
+    }
+    let twice = json!({"client.channel_limit": 5, "client": {"channel_limit": 6}});
+    assert_eq!(refused(&twice), ["client.channel_limit"]);
+    // What is no option stays unknown, with its whole name.
+    for file in [json!({"client.nope": 1}), json!({"client": {"nope": 1}})] {
+        assert_eq!(warned(&load(&file).unwrap(), Level::Unknown), ["client.nope"]);
+    }
+    assert_eq!(warned(&load(&json!({"nope.a": 1})).unwrap(), Level::Unknown), ["nope.a"]);
+    assert_eq!(refused(&json!({"client": 5, "client.channel_limit": 5})), ["client"]);
+}
+
 #[test]
 fn values_may_be_written_in_several_ways() {
     for (file, pointer, expected) in [
@@ -161,7 +216,11 @@ fn values_may_be_written_in_several_ways() {
             "/client/stale_close_delay",
             json!("5s"),
         ),
-        (json!({"client": {"stale_close_delay": ""}}), "/client/stale_close_delay", json!("0s")),
+        (
+            json!({"client": {"channel_position_max_time_lag": ""}}),
+            "/client/channel_position_max_time_lag",
+            json!("0s"),
+        ),
         (json!({"Log": {"LEVEL": "debug"}}), "/log/level", json!("debug")),
         (
             json!({"broker": {"nats": {"raw_mode": {"channel_replacements": {"Ab": "c"}}}}}),
@@ -181,6 +240,17 @@ fn values_may_be_written_in_several_ways() {
     assert_eq!(loaded.config, Default::default());
     let loaded = load(&json!({"client": {"stale_close_delay": 5}})).unwrap();
     assert_eq!(warned(&loaded, Level::Note)[0], "client.stale_close_delay");
+}
+
+/// As in Centrifugo v6.9, no server stays away because of the level of its log.
+#[test]
+fn a_level_that_does_not_exist_is_info() {
+    for (level, noted) in
+        [("debug", false), ("WARN", false), ("None", false), ("loud", true), ("warning", true)]
+    {
+        let loaded = load(&json!({"log": {"level": level}})).unwrap();
+        assert_eq!(warned(&loaded, Level::Note).contains(&"log.level".to_owned()), noted, "{level}");
+    }
 }
 
 #[test]
@@ -207,7 +277,6 @@ fn wrong_values_are_refused_by_name() {
             json!({"channel": {"namespaces": [{"name": "ab", "history_size": "x"}]}}),
             "channel.namespaces[ab].history_size",
         ),
-        (json!({"log": {"level": "loud"}}), "log.level"),
         (json!({"engine": {"type": "tarantool"}}), "engine.type"),
         (json!({"shards": 65}), "shards"),
         (json!({"shards": -1}), "shards"),

@@ -177,7 +177,6 @@ fn options_that_go_together() {
             "http_server.h2c_external",
         ),
         (json!({"channel": {"history_meta_ttl": "1500ms"}}), "channel.history_meta_ttl"),
-        (json!({"channel": {"max_length": 0}}), "channel.max_length"),
         (json!({"channel": {"publication_data_format": "xml"}}), "channel.publication_data_format"),
         (json!({"rpc": {"namespaces": [{"name": "a"}]}}), "rpc.namespaces[a].name"),
         (json!({"rpc": {"without_namespace": {"proxy_name": "none"}}}), "rpc.without_namespace.proxy_name"),
@@ -192,10 +191,6 @@ fn options_that_go_together() {
         ),
         (json!({"proxies": [{"name": "default", "endpoint": "http://h"}]}), "proxies[default].name"),
         (json!({"proxies": [{"name": "aa"}]}), "proxies[aa].endpoint"),
-        (
-            json!({"proxies": [{"name": "aa", "endpoint": "http://h", "timeout": "0s"}]}),
-            "proxies[aa].timeout",
-        ),
         (json!({"client": {"proxy": {"connect": {"enabled": true}}}}), "client.proxy.connect.endpoint"),
         (json!({"consumers": [{"name": "a-b", "type": "kafka"}]}), "consumers[a-b].name"),
         (json!({"consumers": [{"name": "ab"}]}), "consumers[ab].type"),
@@ -222,10 +217,6 @@ fn options_that_go_together() {
         (
             json!({"client": {"subscribe_to_user_personal_channel": {"enabled": true, "personal_channel_namespace": "no"}}}),
             "client.subscribe_to_user_personal_channel.personal_channel_namespace",
-        ),
-        (
-            json!({"client": {"subscribe_to_user_personal_channel": {"enabled": true}}, "channel": {"user_boundary": ""}}),
-            "channel.user_boundary",
         ),
         (
             json!({"client": {"subscribe_to_user_personal_channel": {"enabled": true, "single_connection": true}}}),
@@ -344,7 +335,6 @@ fn names_of_namespaces() {
 #[test]
 fn what_is_right_is_accepted() {
     for file in [
-        json!({"client": {"ping_interval": "0s"}}),
         json!({"client": {"token": {"audience": "a", "issuer_regex": "^a$", "user_id_claim": "my_user", "leeway": "5s"}}}),
         json!({"client": {"allowed_origins": ["*", "https://*.example.com", "https://{a,b}.example.com"]}}),
         json!({"http_server": {"h2c_external": true, "internal_port": "9000"}}),

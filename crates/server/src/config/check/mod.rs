@@ -14,12 +14,13 @@ mod tls;
 use super::catalogue::Section as _;
 use super::duration::Duration;
 use super::report::Report;
-use super::typed::{Config, HttpServer, Proxy, Shutdown, Token, TokenIssuer};
+use super::typed::{Config, HttpServer, Log, Proxy, Shutdown, Token, TokenIssuer};
 use crate::regex::Regex;
 use serde_json::Value;
 
 /// Checks a whole configuration.
 pub(super) fn check(report: &mut Report<'_>, config: &Config) {
+    log(report, &config.log);
     server(report, config);
     shutdown(report, &config.shutdown);
     client(report, config);
@@ -32,6 +33,15 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config) {
     status::check(report, config);
     callers::check(report, config);
     exposure::check(report, config);
+}
+
+/// A level that does not exist is `info`: going on with more lines is better than not starting.
+fn log(report: &mut Report<'_>, log: &Log) {
+    let levels = ["trace", "debug", "info", "warn", "error", "fatal", "none"];
+    if !levels.iter().any(|level| log.level.eq_ignore_ascii_case(level)) {
+        let text = format!("{:?} is not one of {}: using \"info\"", log.level, levels.join(", "));
+        report.note("log.level", text);
+    }
 }
 
 fn server(report: &mut Report<'_>, config: &Config) {

@@ -123,8 +123,8 @@ options! {
 
     /// Logs.
     pub struct Log {
-        /// Minimum level of log lines; `none` turns logging off.
-        level: String = "info" => one_of(&["trace", "debug", "info", "warn", "error", "fatal", "none"]);
+        /// Minimum level of log lines: `trace`, `debug`, `info`, `warn`, `error` or `fatal`; `none` turns logging off.
+        level: String = "info";
         /// Path of a log file; empty logs to standard error.
         file: String;
     }
