@@ -70,9 +70,6 @@ impl Default for PublicationNames {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The payload is not text.
-    #[error("the payload is not UTF-8")]
-    NotText,
     /// The payload names no method.
     #[error(
         "the payload is not of the form {{\"method\": …, \"payload\": …}}, and there is no attribute with a method"
@@ -103,12 +100,13 @@ impl Decoder {
         if let Some(names) = &self.publications {
             return names.publication(message).map(Call::Publish);
         }
-        let text = str::from_utf8(&message.payload).map_err(|_| DecodeError::NotText)?;
+        // As in bodies of the server API: what is not UTF-8 is replaced.
+        let text = String::from_utf8_lossy(&message.payload);
         if let Some(name) = message.attribute(&self.method) {
-            return Ok(Call::Api { method: method(name)?, params: text.to_owned() });
+            return Ok(Call::Api { method: method(name)?, params: text.into_owned() });
         }
         let Envelope { method: name, payload } =
-            serde_json::from_str(text).map_err(|_| DecodeError::Envelope)?;
+            serde_json::from_str(&text).map_err(|_| DecodeError::Envelope)?;
         let name = name.filter(|name| !name.is_empty()).ok_or(DecodeError::Envelope)?;
         let method = method(&name)?;
         let payload = payload.map_or("null", RawValue::get);

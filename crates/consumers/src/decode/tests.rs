@@ -49,6 +49,20 @@ fn without_an_attribute_the_payload_names_it() {
     }
 }
 
+/// As Centrifugo v6.9 reads such a payload, and the HTTP API such a body.
+#[test]
+fn bytes_that_are_no_text_are_replaced() {
+    let decoder = Decoder { method: "method".to_owned(), publications: None };
+    for (attributes, payload) in [
+        (vec![("method", "publish")], &b"{\"channel\":\"a\xff\"}"[..]),
+        (vec![], &b"{\"method\":\"publish\",\"payload\":{\"channel\":\"a\xff\"}}"[..]),
+    ] {
+        let message = Message { attributes, payload: Bytes::from_static(payload) };
+        let Ok(Call::Api { params, .. }) = decoder.decode(&message) else { panic!("no call: {payload:?}") };
+        assert_eq!(params, "{\"channel\":\"a\u{fffd}\"}");
+    }
+}
+
 #[test]
 fn only_methods_with_an_effect_are_called() {
     for method in Method::ALL {

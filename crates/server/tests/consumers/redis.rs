@@ -102,6 +102,22 @@ async fn entries_of_the_dead_are_taken_over() {
     assert_eq!(stream.pending(), 0);
 }
 
+/// As in Centrifugo v6.9.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_fields_with_one_name_the_last_counts() {
+    let (true, Some(engine)) = (has(redis()), engine()) else { return };
+    let stream = Stream::start(None);
+    let first = r#"{"channel":"rows:0","data":{"n":1}}"#;
+    let last = r#"{"channel":"rows:0","data":{"n":2}}"#;
+    let entry = ["method", "nope", "method", "publish", "payload", first, "payload", last];
+    stream.0.call(&[&["XADD", "numbers", "*"], &entry[..]].concat());
+    let mut node = Node::new(&engine.url(), &json!([stream.consumer(&json!({}))]));
+    node.start();
+    let found = within(Duration::from_secs(10), || node.numbers("rows:0").unwrap_or_default() == [2]);
+    assert!(found, "{:?}: {}", node.numbers("rows:0"), node.log());
+    node.terminate();
+}
+
 /// Options that a source cannot do without are named.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_that_cannot_be_used_is_refused_at_start() {
