@@ -17,7 +17,7 @@ use crate::proxy::same_proxies;
 use crate::session::{ActiveConfig, Shared};
 use crate::tls::TlsError;
 use serde_json::{Map, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
@@ -181,11 +181,9 @@ impl Reloader {
     }
 
     fn try_reload(&mut self) -> Result<Changes, ReloadError> {
-        let source = config::Source {
-            file: Some(&self.source.file),
-            vars: Vars::system(),
-            flags: self.source.flags.clone(),
-        };
+        let mut vars = Vars::system();
+        vars.add_file(Path::new(config::ENV_FILE)).map_err(config::Error::from)?;
+        let source = config::Source { file: Some(&self.source.file), vars, flags: self.source.flags.clone() };
         let loaded = config::load(&source)?;
         if self.found && !loaded.found {
             return Err(ReloadError::Gone(self.source.file.display().to_string()));

@@ -3,7 +3,7 @@
 
 use super::{Failure, Usage, complain};
 use crate::app;
-use crate::config::{self, Level, Loaded, Source, Vars, Warning};
+use crate::config::{self, ENV_FILE, Level, Loaded, Source, Vars, Warning};
 use std::path::{Path, PathBuf};
 
 /// The configuration file where none is named.
@@ -141,7 +141,13 @@ fn read(file: &Path, named: bool, flags: Vec<(String, String)>) -> Result<Loaded
     if named && !exists {
         return Err(format!("{} does not exist: write one with `spinward genconfig`", file.display()).into());
     }
-    let mut loaded = config::load(&Source { file: Some(file), vars: Vars::system(), flags })?;
+    let mut vars = Vars::system();
+    let more = vars.add_file(Path::new(ENV_FILE))?;
+    let mut loaded = config::load(&Source { file: Some(file), vars, flags })?;
+    if more {
+        let text = "options are set by variables of this file".to_owned();
+        loaded.warnings.insert(0, Warning { level: Level::Note, option: ENV_FILE.to_owned(), text });
+    }
     if !loaded.found {
         loaded.warnings.insert(0, missing(file));
     }

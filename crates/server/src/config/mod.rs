@@ -41,6 +41,7 @@ mod check;
 pub mod doc;
 pub mod duration;
 mod env;
+mod env_file;
 pub mod generate;
 mod legacy;
 mod normalise;
@@ -57,6 +58,7 @@ mod weak;
 pub use duration::Duration;
 pub use env::PREFIXES;
 pub(crate) use env::upper;
+pub use env_file::{EnvFileError, NAME as ENV_FILE};
 pub(crate) use legacy::{Today, today};
 pub use read::{Format, ReadError};
 pub use report::{Clash, Level, Problem, Warning};
@@ -107,6 +109,9 @@ pub enum Error {
     /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The variables of a file cannot be read.
+    #[error(transparent)]
+    EnvFile(#[from] EnvFileError),
     /// No version had all keys of the file.
     #[error("no version had all of these keys, so the file has no one meaning:{}\n{}", lines(.0), one_version(.0))]
     Eras(Vec<Clash>),
