@@ -101,12 +101,9 @@ fn nested(known: &[&Field], given: Map<String, Value>) -> Map<String, Value> {
         if entry.is_null() {
             *entry = Value::Object(Map::new());
         }
-        match entry {
-            Value::Object(section) => {
-                section.insert(free(section, rest), value);
-            }
-            // What is no section is told as such.
-            _ => {}
+        // What is no section is told as such.
+        if let Value::Object(section) = entry {
+            section.insert(free(section, rest), value);
         }
     }
     given
