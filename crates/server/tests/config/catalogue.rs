@@ -20,7 +20,7 @@ fn all(fields: &'static [Field], path: &str, found: &mut Vec<(String, &'static F
 }
 
 /// Every option of the catalogue; sections in lists have `[]` behind their name.
-pub fn options() -> Vec<(String, &'static Field)> {
+pub(crate) fn options() -> Vec<(String, &'static Field)> {
     let mut found = Vec::new();
     all(Config::fields(), "", &mut found);
     found
