@@ -26,7 +26,7 @@ pub enum EnvFileError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A line sets no variable.
+    /// A line begins with the name of a variable of the server and sets none.
     #[error("{}: line {line}: write NAME=VALUE, and end a value in quotes with the same quote", .path.display())]
     Form {
         /// The file.
@@ -51,7 +51,7 @@ impl Vars {
         let pairs = pairs(&text).map_err(|line| EnvFileError::Form { path: path.to_owned(), line })?;
         let mut some = false;
         for (name, value) in pairs {
-            if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !self.0.contains_key(name) {
+            if is_ours(name) && !self.0.contains_key(name) {
                 self.0.insert(name.to_owned(), value);
                 some = true;
             }
@@ -60,46 +60,57 @@ impl Vars {
     }
 }
 
-/// The variables of a text, the last of one name first, or the number of the line that is none.
+/// The variables of a text, the last of one name first, or the number of a line that sets none of the server's but should.
+///
+/// The file may be another program's too: what is no variable of the server need not be right.
 fn pairs(text: &str) -> Result<Vec<(&str, String)>, usize> {
     let mut found = Vec::new();
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start();
-        if rest.is_empty() {
-            found.reverse();
-            return Ok(found);
-        }
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
         let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
-        if line.starts_with('#') {
-            rest = after;
-            continue;
+        match pair(rest, line, after) {
+            Some((name, value, behind)) => {
+                found.push((name, value));
+                rest = behind;
+            }
+            None if is_ours(name(line)) => {
+                return Err(text[..text.len() - rest.len()].matches('\n').count() + 1);
+            }
+            None => rest = after,
         }
-        let here = text[..text.len() - rest.len()].matches('\n').count() + 1;
-        let (name, value) = line.split_once('=').ok_or(here)?;
-        let name = name.trim();
-        let name = name.strip_prefix("export ").unwrap_or(name).trim();
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(here);
-        }
-        let start = value.trim_start();
-        let quote = start.chars().next().filter(|first| matches!(first, '"' | '\''));
-        let Some(quote) = quote else {
-            let plain = start.split_once(" #").map_or(start, |(plain, _)| plain);
-            found.push((name, plain.trim().to_owned()));
-            rest = after;
-            continue;
-        };
-        // The value may go on behind the line.
-        let begun = &rest[line.len() - start.len() + 1..];
-        let (value, behind) = quoted(begun, quote).ok_or(here)?;
-        found.push((name, value));
-        let (end, after) = behind.split_once('\n').unwrap_or((behind, ""));
-        if !end.trim().is_empty() && !end.trim_start().starts_with('#') {
-            return Err(here);
-        }
-        rest = after;
+        rest = rest.trim_start();
     }
+    found.reverse();
+    Ok(found)
+}
+
+fn is_ours(name: &str) -> bool {
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The part of a line before its value.
+fn name(line: &str) -> &str {
+    let name = line.split('=').next().unwrap_or_default().trim();
+    name.strip_prefix("export ").unwrap_or(name).trim()
+}
+
+/// The variable that a text begins with, its value, and what is behind it. `line` is the first line, `after` the others.
+fn pair<'a>(text: &'a str, line: &'a str, after: &'a str) -> Option<(&'a str, String, &'a str)> {
+    let (_, value) = line.split_once('=')?;
+    let name = name(line);
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return None;
+    }
+    let start = value.trim_start();
+    let Some(quote) = start.chars().next().filter(|first| matches!(first, '"' | '\'')) else {
+        let plain = start.split_once(" #").map_or(start, |(plain, _)| plain);
+        return Some((name, plain.trim().to_owned(), after));
+    };
+    // The value may go on behind the line.
+    let (value, behind) = quoted(text.get(line.len() - start.len() + 1..)?, quote)?;
+    let (end, after) = behind.split_once('\n').unwrap_or((behind, ""));
+    let end = end.trim();
+    (end.is_empty() || end.starts_with('#')).then_some((name, value, after))
 }
 
 /// A value up to its quote, and what is behind that.
@@ -136,12 +147,17 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_none_is_named_by_its_number() {
-        for (text, line) in
-            [("A=b\nhush", 2), ("\n=hush", 2), ("a b=c", 1), ("A=\"hush", 1), ("A='b' hush", 1)]
-        {
+    fn a_line_that_is_wrong_is_named_if_it_is_the_servers() {
+        for (text, line) in [
+            ("A=b\nSPINWARD_A hush", 2),
+            ("\nCENTRIFUGO_A-B=hush", 2),
+            ("export SPINWARD_A=\"hush", 1),
+            ("SPINWARD_A='b' hush", 1),
+        ] {
             assert_eq!(pairs(text).unwrap_err(), line, "{text}");
         }
+        let others = "text\n=x\na b=c\nA.B=c\nA=\"x\nB: 'c' d\nSPINWARD_A=a\nC='b' d\n";
+        assert_eq!(pairs(others).unwrap(), [("SPINWARD_A", "a".to_owned())]);
     }
 
     #[test]
@@ -152,7 +168,7 @@ mod tests {
         assert!(vars.add_file(&file).unwrap());
         assert_eq!((vars.get("CENTRIFUGO_A"), vars.get("SPINWARD_B")), (Some("environment"), Some("file")));
         assert_eq!(vars.get("PATH"), None);
-        std::fs::write(&file, "hush").unwrap();
+        std::fs::write(&file, "SPINWARD_C hush").unwrap();
         let error = vars.add_file(&file).unwrap_err().to_string();
         assert!(error.contains("line 1") && !error.contains("hush"), "{error}");
         std::fs::remove_file(&file).unwrap();

@@ -184,7 +184,7 @@ fn wrong_values_name_option_and_variable() {
         ("SPINWARD_CHANNEL_NAMESPACES", r#"{"name": "ab"}"#, "expected a list of objects"),
         ("SPINWARD_CHANNEL_NAMESPACES", "chat,news", "chat,news"),
         ("SPINWARD_CHANNEL_NAMESPACES", r#"[{"name": "ab", "presence": "x"}]"#, "[ab].presence"),
-        ("SPINWARD_LOG_LEVEL", "loud", r#""loud" is not one of "trace""#),
+        ("SPINWARD_ENGINE_TYPE", "loud", r#""loud" is not one of "memory""#),
     ] {
         let error = load_with(&json!({}), &[(name, value)], &[]).unwrap_err().to_string();
         assert!(error.contains(said), "{name}={value}: {error}");
