@@ -170,8 +170,8 @@ def test_what_has_no_effect_is_refused(place, name):
 def test_options_before_a_command_take_effect(place, name):
     """The file has a key that no token is signed with; the option before the command puts the right one over it."""
     arguments = [{"TOKEN": token(), "SUBTOKEN": token(channel="open:a")}.get(part, part) for part in COMMANDS[name][1]]
-    got = run(place, "-c", "../valid.json", "--log.level", "loud", *arguments)
-    check(got, 1, err=r'^error: the configuration is not valid:\n  log\.level \(flag\): "loud" is not one of')
+    got = run(place, "-c", "../valid.json", "--engine.type", "loud", *arguments)
+    check(got, 1, err=r'^error: the configuration is not valid:\n  engine\.type \(flag\): "loud" is not one of')
     assert run(place, "-c", "../valid.json", "--log.level", "debug", *arguments)[0] == 0
 
 

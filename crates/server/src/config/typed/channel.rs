@@ -70,7 +70,7 @@ options! {
         publication_data_format: PublicationFormat => since("6.5.2");
         /// Maximum length of a channel name in bytes.
         max_length: u32 = 255u32;
-        /// Prefix of private channels; empty means none.
+        /// Prefix of private channels.
         private_prefix: String = "$";
         /// Separator between namespace and name.
         namespace_boundary: String = ":";
