@@ -322,6 +322,11 @@ async def over_h2(t, ep, body=None, method="POST", path=None, headers=(), secs=0
     return found
 
 
+@transport("x-h2-head", "HEAD by HTTP/2: the head of the answer and no body", "§22")
+async def _(t):
+    await over_h2(t, "", method="HEAD", path="/nope")
+
+
 for ep in ("sse", "hs", "usse", "uhs"):
     @transport(f"x-h2-{ep}", f"{ep} by HTTP/2", "§1.1,§22")
     async def _(t, ep=ep):
