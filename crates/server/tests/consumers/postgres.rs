@@ -263,7 +263,7 @@ async fn an_outbox_that_cannot_be_used_is_refused_at_start() {
         (json!({ "outbox_table_name": "x; DROP TABLE outbox" }), "is not the name of a table"),
         (json!({ "dsn": outbox.server.dsn("reader", "postgres") }), "needs the right to DELETE"),
         (json!({ "dsn": dead }), "consumers[numbered].postgresql: no connection to PostgreSQL"),
-        (json!({ "num_partitions": 0 }), "consumers[numbered].postgresql.num_partitions"),
+        (json!({ "num_partitions": 1_025 }), "num_partitions must be from 1 to 1024"),
     ] {
         let mut node = Node::new(&engine.url(), &json!([outbox.consumer(&options)]));
         node.launch();
