@@ -6,7 +6,7 @@ mod programs;
 
 use crate::shell::{self, Failure};
 use crate::{arrows, chaos, compat, fuzz, hostile, instructions, manual, proto, soak};
-use programs::Suite;
+use programs::{LIMIT, Suite};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -203,7 +203,7 @@ fn of_unit(run: impl FnOnce(&Suite<'_>) -> Result<(), Failure>) -> Result<(), Fa
     // Property tests draw the same inputs in both runs: a second one with others would hide what the first has found.
     let seed = property_seed();
     let variables = [("SPINWARD_ENGINES", "0".as_ref()), ("PROPTEST_RNG_SEED", seed.as_ref())];
-    run(&Suite { has: |program| !ENGINES.contains(&program), variables: &variables })?;
+    run(&Suite { has: |program| !ENGINES.contains(&program), variables: &variables, limit: LIMIT })?;
     shell::run(&mut shell::cargo(&["test", "--workspace", "--locked", "--quiet", "--doc"]))
 }
 
@@ -236,7 +236,7 @@ fn of_engines(run: impl FnOnce(&Suite<'_>) -> Result<(), Failure>) -> Result<(),
     install::compilers()?;
     let path = install::engines()?;
     let variables = [("SPINWARD_ENGINES", "1".as_ref()), ("PATH", path.as_ref())];
-    run(&Suite { has: |program| ENGINES.contains(&program), variables: &variables })
+    run(&Suite { has: |program| ENGINES.contains(&program), variables: &variables, limit: LIMIT })
 }
 
 /// The tests of consumers in full. Those that are not about kills run again.

@@ -8,13 +8,19 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Programs at the same time.
 const AT_ONCE: usize = 3;
 
+/// Longest time of a program: one that hangs must not take the results of the others with it.
+pub(super) const LIMIT: Duration = Duration::from_secs(600);
+
 /// Programs that measure times or memory, and those that use every core: each runs alone.
 const ALONE: &[&str] = &["bounds", "flood", "floods", "many", "pauses", "simulation", "storms"];
+
+/// Status of `timeout` for a program that it has ended.
+const TIMED_OUT: i32 = 124;
 
 /// Programs that wait longest. They begin first.
 const FIRST: &[&str] = &["http", "endpoints"];
@@ -40,6 +46,8 @@ pub(super) struct Suite<'a> {
     pub(super) has: fn(&str) -> bool,
     /// Variables of the environment.
     pub(super) variables: &'a [(&'a str, &'a OsStr)],
+    /// Time after which a program is ended, with everything that it has started.
+    pub(super) limit: Duration,
 }
 
 impl Suite<'_> {
@@ -85,7 +93,8 @@ impl Suite<'_> {
 
     /// Runs a program, and prints what it wrote if it fails.
     fn passes(&self, program: &Program) -> bool {
-        let mut command = Command::new(&program.file);
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=10", &self.limit.as_secs().to_string()]).arg(&program.file);
         command.arg("--quiet").current_dir(&program.folder).env("CARGO_MANIFEST_DIR", &program.folder);
         let start = Instant::now();
         let output = command.envs(self.variables.iter().copied()).output();
@@ -93,7 +102,10 @@ impl Suite<'_> {
         let (passed, text) = match output {
             Ok(output) if output.status.success() => (true, String::new()),
             Ok(output) => {
-                let written = [output.stdout, output.stderr].concat();
+                let mut written = [output.stdout, output.stderr].concat();
+                if output.status.code() == Some(TIMED_OUT) {
+                    written.extend(format!("ended after {} s\n", self.limit.as_secs()).bytes());
+                }
                 (false, format!("\n{}{}", String::from_utf8_lossy(&written), output.status))
             }
             Err(error) => (false, format!("\n{}: {error}", program.file.display())),
@@ -162,6 +174,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(not(target_os = "linux"), ignore = "`timeout` is a program of Linux")]
     fn what_fails_is_named_and_has_the_second_run_to_itself() {
         let mark = std::env::temp_dir().join(format!("spinward-mark-{}", std::process::id()));
         let once = format!("test -e {0} || {{ touch {0}; exit 3; }}", mark.display());
@@ -169,11 +182,18 @@ mod tests {
             shell_program("good", "exit 0"),
             shell_program("alone", "test \"$GIVEN\" = yes"),
             shell_program("once", &once),
+            shell_program("endless", "sleep 60"),
         ];
-        let suite =
-            Suite { has: |_| unreachable!("nothing is built"), variables: &[("GIVEN", "yes".as_ref())] };
+        let suite = Suite {
+            has: |_| unreachable!("nothing is built"),
+            variables: &[("GIVEN", "yes".as_ref())],
+            limit: Duration::from_secs(3),
+        };
+        let start = Instant::now();
         let error = suite.run_these(programs.clone()).unwrap_err().to_string();
-        assert_eq!(error, "failed: once");
+        assert_eq!(error.replace("endless, once", "once, endless"), "failed: once, endless");
+        assert!(start.elapsed() < Duration::from_secs(30));
+        failed().retain(|program| program.name == "once");
         suite.run_failed().unwrap();
         assert!(failed().is_empty());
         for file in programs.iter().map(|program| &program.file).chain([&mark]) {

@@ -19,7 +19,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Time that a change of the topology may take, such as an election.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Debian's Redis, for [`installed`](super::installed).
 #[must_use]
