@@ -57,6 +57,9 @@ pub struct Config {
     pub unidirectional_disconnects: BTreeMap<u32, DisconnectCode>,
     /// Interval at which the position of a channel is compared with a remote broker's.
     pub channel_position_check_delay: Duration,
+    /// Age at which a publication arrives from a remote broker too late: the position of its channel is then compared
+    /// at once. Zero means that none is late. The clocks of broker and node have to agree.
+    pub channel_position_max_time_lag: Duration,
     /// Most connections of this node (HTTP 503); 0 means no limit.
     pub connection_limit: usize,
     /// Most new connections of this node in a second (HTTP 503); 0 means no limit.
@@ -305,6 +308,7 @@ impl Default for Config {
             uni_websocket: UniWebSocket::default(),
             unidirectional_disconnects: BTreeMap::new(),
             channel_position_check_delay: Duration::from_secs(40),
+            channel_position_max_time_lag: Duration::ZERO,
             connection_limit: 0,
             connection_rate_limit: 0,
             user_connection_limit: 0,

@@ -35,7 +35,12 @@ impl Hooks for App {
 
 /// Positions are compared only where the broker asks for it.
 fn node(broker: &Arc<Counting>) -> Node {
-    let config = Config { shards: 2, channel_position_check_delay: Duration::ZERO, ..Config::default() };
+    node_with(broker, |_| ())
+}
+
+fn node_with(broker: &Arc<Counting>, change: impl FnOnce(&mut Config)) -> Node {
+    let mut config = Config { shards: 2, channel_position_check_delay: Duration::ZERO, ..Config::default() };
+    change(&mut config);
     Node::builder(App).config(config).broker(broker.clone()).build().unwrap()
 }
 
@@ -72,6 +77,55 @@ async fn an_interruption_is_compared_at_once() {
     assert!(plain.push().await.publication.is_some(), "one without a position stays");
     let counters = node.info().counters;
     assert_eq!((counters.interruptions, counters.gaps), (1, 1));
+}
+
+#[test]
+fn nothing_is_tried_for_ever_on_a_runtime_that_has_ended() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let broker = Arc::new(Counting { stores: true, ..Counting::default() });
+    let (node, client) = runtime.block_on(async {
+        let node = node(&broker);
+        let client = subscribed(&node, "p1").await;
+        (node, client)
+    });
+    runtime.shutdown_background();
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        broker.sink().interrupted(Scope::All);
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(Duration::from_secs(10)).expect("the interruption is over");
+    drop((node, client));
+}
+
+/// Milliseconds since 1970.
+fn wall() -> i64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_publication_is_compared_at_once_where_there_is_a_limit() {
+    for (limit, age, compared) in [(5_000, 60_000, true), (5_000, 10, false), (0, 60_000, false)] {
+        let broker = Arc::new(Counting { stores: true, ..Counting::default() });
+        let node =
+            node_with(&broker, |config| config.channel_position_max_time_lag = Duration::from_millis(limit));
+        let (mut client, _) = subscribed(&node, "p1").await;
+        // The second one is still on its way.
+        for data in ["1", "2"] {
+            node.publish("p1", data.into(), PublishOptions::default()).await.unwrap();
+        }
+        let before = broker.reads.load(SeqCst);
+        let publication =
+            Publication { data: "1".into(), offset: 1, time: wall() - age, ..Publication::default() };
+        broker.sink().deliver("p1", Some(&broker.stream()), Event::Publication(Arc::new(publication)));
+        assert!(client.push().await.publication.is_some());
+        if compared {
+            assert!(is_told_of_a_loss(&mut client).await);
+        } else {
+            tokio::time::sleep(Duration::from_millis(1_300)).await;
+            assert_eq!(broker.reads.load(SeqCst), before, "limit {limit}, age {age}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,15 +283,15 @@ async fn interest_is_asked_for_in_batches() {
     let batches = broker.batches.lock().clone();
     assert_eq!(batches.iter().sum::<usize>(), 100);
     drop(client);
-    for _ in 0..100 {
-        if broker.sink().wanted().is_empty() {
+    // A connection that ends gives back all of its channels at once.
+    let mut given_back = Vec::new();
+    for _ in 0..500 {
+        given_back = broker.batches.lock()[batches.len()..].to_vec();
+        if given_back.iter().sum::<usize>() == 100 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // A connection that ends gives back all of its channels at once.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let given_back = broker.batches.lock()[batches.len()..].to_vec();
     assert_eq!(given_back.iter().sum::<usize>(), 100);
     assert!(given_back.len() < 50, "{given_back:?}");
 }

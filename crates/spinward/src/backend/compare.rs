@@ -46,15 +46,15 @@ impl Remote {
     /// Starts as many tasks as have something to compare.
     pub(super) fn compare_on(&self) {
         let Some(me) = self.me.upgrade() else { return };
-        loop {
-            {
-                let mut comparing = self.comparing.lock();
-                if comparing.comparers >= COMPARERS.min(comparing.queue.len()) {
-                    return;
-                }
-                comparing.comparers += 1;
-            }
-            let comparer = Comparer(Arc::clone(&me));
+        // Counted once: a runtime that is shutting down drops a task at once, and another one would end the same way.
+        let missing = {
+            let mut comparing = self.comparing.lock();
+            let missing = COMPARERS.min(comparing.queue.len()).saturating_sub(comparing.comparers);
+            comparing.comparers += missing;
+            missing
+        };
+        let comparers: Vec<_> = (0..missing).map(|_| Comparer(Arc::clone(&me))).collect();
+        for comparer in comparers {
             let job = async move {
                 while let Some(channel) = comparer.next() {
                     comparer.0.compare_one(&channel).await;

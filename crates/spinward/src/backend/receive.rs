@@ -9,13 +9,14 @@ use crate::engine::sink::{Receive, Scope};
 use crate::hub::Hub;
 use crate::mailbox::fan_out::Wake;
 use crate::mailbox::inbox::{Entry, Inbox};
-use crate::publication::{ClientInfo, Position};
+use crate::publication::{ClientInfo, Position, Publication};
 use std::sync::Arc;
 
 impl Receive for Remote {
     fn deliver(&self, channel: &str, stream: Option<&StreamId>, event: Event) {
         let Some(hub) = self.hub() else { return };
         let epoch = stream.map(|stream| self.epochs.of(stream));
+        let late = matches!(&event, Event::Publication(publication) if hub.is_late(publication));
         let wake = hub.directory.with_existing(channel, |record, state| match event {
             // A channel of another engine has the same name: this delivery is late, or not asked for.
             _ if state.engine() != self.id => Wake::NOBODY,
@@ -28,6 +29,9 @@ impl Receive for Remote {
         });
         if let Some(wake) = wake {
             wake.wake(&hub.inboxes);
+        }
+        if late {
+            self.compare_soon(self.watched(&hub, Scope::Channels(&[channel])));
         }
     }
 
@@ -91,6 +95,15 @@ impl Remote {
 }
 
 impl Hub {
+    /// Returns true for a publication that took longer than it may: what follows it is late too, or lost.
+    fn is_late(&self, publication: &Publication) -> bool {
+        let limit = self.config.channel_position_max_time_lag;
+        !limit.is_zero()
+            && publication.offset > 0
+            && publication.time > 0
+            && i128::from(self.clock.now().wall) - i128::from(publication.time) > limit.as_millis() as i128
+    }
+
     /// The inboxes of the shards with subscribers of a channel: a busy shard holds back only what is for it.
     fn concerned(&self, channel: &str) -> Vec<Arc<Inbox>> {
         let Some(record) = self.directory.find(channel) else { return Vec::new() };

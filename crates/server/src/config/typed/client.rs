@@ -11,6 +11,8 @@ options! {
     pub struct Client {
         /// Connection events that are sent to the application backend.
         proxy: ClientProxy;
+        /// Client events.
+        events: ClientEventsOptions => ours;
         /// Allowed origins of browsers, as glob patterns; `*` allows any. Requests without an origin are allowed.
         allowed_origins: Vec<String> => since("2.8.3");
         /// Verification of connection tokens, and of subscription tokens unless `subscription_token` is enabled.
@@ -45,8 +47,8 @@ options! {
         concurrency: u32 => since("2.8.0");
         /// Interval between checks of a subscription's position against the broker.
         channel_position_check_delay: Duration = Duration::secs(40) => since("3.0.0");
-        /// Maximum time lag of a subscription before its position counts as lost.
-        channel_position_max_time_lag: Duration => planned since("5.4.0");
+        /// Maximum age of a publication that arrives from an engine; an older one has the positions of its channel's subscriptions compared with the engine at once. 0 means no limit.
+        channel_position_max_time_lag: Duration => since("5.4.0");
         /// Maximum number of connections per node; 0 means no limit.
         connection_limit: u32 => since("3.0.0");
         /// Maximum number of connections per user and node; 0 means no limit.
@@ -89,6 +91,16 @@ options! {
         subscribe_to_user_personal_channel: PersonalChannel;
         /// Disconnect codes for failed connects of unidirectional clients.
         connect_code_to_unidirectional_disconnect: ConnectCodeToDisconnect;
+    }
+
+    /// Client events, which `client.proxy.events` is told of.
+    pub struct ClientEventsOptions {
+        /// Kinds of events; all if empty.
+        types: Vec<String> => ours one_of(&["connected", "disconnected", "subscribed", "unsubscribed"]);
+        /// Maximum number of events that wait for the backend; further ones are dropped.
+        max_waiting: u32 = 100_000u32 => ours between(1, 10_000_000);
+        /// Maximum number of events per request.
+        max_events: u32 = 100u32 => ours between(1, 10_000);
     }
 
     /// Rate limits of connections and users.
@@ -206,6 +218,8 @@ options! {
         connect: ClientEventProxy;
         /// Refresh proxy, for expiring connections.
         refresh: ClientEventProxy;
+        /// Events proxy, which is told of connections and subscriptions that begin and end: see `client.events`.
+        events: ClientEventProxy => ours;
     }
 
     /// Proxy of an event.
