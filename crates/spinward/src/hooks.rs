@@ -106,6 +106,10 @@ pub trait Hooks: Send + Sync + 'static {
     /// well: an answer of [`Hooks::subscribe`] may come after the end of the connection.
     fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {}
 
+    /// A subscription has begun, whether the client asked for it or the server makes it. The subscriptions of a login begin
+    /// before [`Hooks::connected`], and end with [`Hooks::unsubscribed`] like any other if the login fails after all.
+    fn subscription_began(&self, client: &Client, channel: &str) {}
+
     /// The server subscribed the client again to a channel that it was subscribed to. Nothing of the former grant
     /// remains: the options, the expiry and what the application granted with it are those of the new one.
     fn subscription_replaced(&self, client: &Client, channel: &str) {}

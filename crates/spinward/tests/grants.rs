@@ -32,6 +32,8 @@ const HISTORY: HistoryOptions =
 #[derive(Clone)]
 struct Granting {
     heard: Arc<Mutex<Vec<String>>>,
+    /// Beginnings and ends of subscriptions, and of the connection.
+    lives: Arc<Mutex<Vec<String>>>,
     options: Arc<Mutex<SubscribeOptions>>,
     connected: Arc<Mutex<Vec<(String, SubscribeOptions)>>>,
     /// Grants come once this is true.
@@ -41,8 +43,9 @@ struct Granting {
 impl Granting {
     fn new() -> (Self, watch::Sender<bool>) {
         let (open, gate) = watch::channel(true);
-        let (heard, options, connected) = (Arc::default(), Arc::default(), Arc::default());
-        (Self { heard, options, connected, gate }, open)
+        let (heard, lives) = (Arc::default(), Arc::default());
+        let (options, connected) = (Arc::default(), Arc::default());
+        (Self { heard, lives, options, connected, gate }, open)
     }
 
     fn note(&self, line: String) {
@@ -111,7 +114,16 @@ impl Hooks for Granting {
         self.note(format!("failed {channel} {by} {cause}"));
     }
 
+    fn connected(&self, _: &spinward::Client) {
+        self.lives.lock().unwrap().push("in".to_owned());
+    }
+
+    fn subscription_began(&self, _: &spinward::Client, channel: &str) {
+        self.lives.lock().unwrap().push(format!("+{channel}"));
+    }
+
     fn subscription_replaced(&self, _: &spinward::Client, channel: &str) {
+        self.lives.lock().unwrap().push(format!("-{channel}"));
         self.note(format!("replaced {channel}"));
     }
 
@@ -120,6 +132,7 @@ impl Hooks for Granting {
     }
 
     fn unsubscribed(&self, _: &spinward::Client, channel: &str, code: &UnsubscribeCode) {
+        self.lives.lock().unwrap().push(format!("-{channel}"));
         self.note(format!("unsubscribed {channel} {}", code.code));
     }
 
@@ -195,6 +208,36 @@ async fn a_refusal_after_the_grant_is_reported() {
     hooks.set(SubscribeOptions::default());
     client.send(&[request(6, SubscribeRequest::default()), leave(7, "c")]).await;
     assert_eq!(hooks.until("unsubscribed c 0").await, ["subscribed c", "unsubscribed c 0"]);
+}
+
+#[tokio::test]
+async fn every_subscription_is_reported_from_its_beginning_to_its_end() {
+    let (hooks, _open) = Granting::new();
+    hooks.connected.lock().unwrap().push(("login".to_owned(), SubscribeOptions::default()));
+    let node = node(&hooks);
+    let mut client = enter(&node).await;
+    // Of those that others see, too.
+    hooks.set(SubscribeOptions { presence: true, join_leave: true, ..SubscribeOptions::default() });
+    client.send(&[subscribe(2, "own")]).await;
+    client.reply(2).await;
+    for _ in 0..2 {
+        by_api(&node, "api", SubscribeOptions::default()).await;
+        assert!(client.push().await.subscribe.is_some());
+    }
+    client.send(&[leave(3, "own")]).await;
+    client.reply(3).await;
+    // One that does not come about has neither.
+    hooks.set(SubscribeOptions { expire_at: 1, ..SubscribeOptions::default() });
+    client.send(&[subscribe(4, "late")]).await;
+    assert_eq!(refused(&mut client, 4).await, 110);
+    drop(client);
+    hooks.until("disconnected").await;
+    let lives = hooks.lives.lock().unwrap().clone();
+    let (lives, ends) = lives.split_at(7);
+    assert_eq!(lives, ["+login", "in", "+own", "+api", "-api", "+api", "-own"]);
+    let mut ends = ends.to_vec();
+    ends.sort();
+    assert_eq!(ends, ["-api", "-login"]);
 }
 
 #[tokio::test]

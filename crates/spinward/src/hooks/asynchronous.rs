@@ -131,6 +131,9 @@ pub trait AsyncHooks: Send + Sync + 'static {
     /// Notifies of a grant that failed: see [`Hooks::subscribe_failed`].
     fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {}
 
+    /// Notifies of a subscription that has begun: see [`Hooks::subscription_began`].
+    fn subscription_began(&self, client: &Client, channel: &str) {}
+
     /// Notifies of a grant that took the place of another: see [`Hooks::subscription_replaced`].
     fn subscription_replaced(&self, client: &Client, channel: &str) {}
 
@@ -226,6 +229,10 @@ impl<H: AsyncHooks> Hooks for Async<H> {
 
     fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {
         self.0.subscribe_failed(client, channel, failure);
+    }
+
+    fn subscription_began(&self, client: &Client, channel: &str) {
+        self.0.subscription_began(client, channel);
     }
 
     fn subscription_replaced(&self, client: &Client, channel: &str) {

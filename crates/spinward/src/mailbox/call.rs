@@ -140,6 +140,7 @@ pub(crate) enum Call {
         channel: Arc<str>,
         failure: SubscribeFailure,
     },
+    Began(Arc<Channel>),
     Replaced(Arc<Channel>),
     SubRefreshed(Arc<Channel>),
     Unsubscribed {
@@ -215,6 +216,7 @@ impl Call {
             Self::Refreshed => "refreshed",
             Self::Subscribed(_) => "subscribed",
             Self::SubscribeFailed { .. } => "subscribe_failed",
+            Self::Began(_) => "subscription_began",
             Self::Replaced(_) => "subscription_replaced",
             Self::SubRefreshed(_) => "sub_refreshed",
             Self::Unsubscribed { .. } => "unsubscribed",

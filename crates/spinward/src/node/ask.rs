@@ -236,6 +236,7 @@ impl Inner {
             Call::SubscribeFailed { channel, failure } => {
                 self.hooks.subscribe_failed(client, &channel, &failure);
             }
+            Call::Began(channel) => self.hooks.subscription_began(client, &channel.name),
             Call::Replaced(channel) => self.hooks.subscription_replaced(client, &channel.name),
             Call::SubRefreshed(channel) => self.hooks.sub_refreshed(client, &channel.name),
             Call::Unsubscribed { channel, code } => self.hooks.unsubscribed(client, &channel.name, &code),

@@ -208,6 +208,7 @@ impl Session {
             expiry,
             info: info.clone(),
         });
+        self.tell(cx, Call::Began(Arc::clone(&record)));
         // Reading them, and making patches of them, is work whether they are large in the reply or not.
         cx.cost += start.publications.iter().map(|publication| publication.data.len()).sum::<usize>();
         let result = self.result(cx, &options, &requested, &start, delta);
