@@ -1,7 +1,7 @@
 //! Metrics of event proxies.
 
 use super::metrics::{Family, Page, families};
-use crate::session::{ChannelEventCounts, PROXY_BUCKETS, ProxyReport};
+use crate::session::{ChannelEventCounts, ClientEventCounts, ClientEventKind, PROXY_BUCKETS, ProxyReport};
 
 /// Event proxies, where there are any.
 pub(super) fn proxies(page: &mut Page, reports: &[ProxyReport]) {
@@ -65,6 +65,22 @@ pub(super) fn channel_events(page: &mut Page, counts: &ChannelEventCounts) {
         (&families::CHANNEL_EVENTS_MERGED, counts.merged),
         (&families::CHANNEL_EVENTS_WAITING, counts.waiting as u64),
         (&families::CHANNEL_EVENTS_CHANNELS, counts.channels as u64),
+    ] {
+        page.head(family);
+        page.row(family, &[], count);
+    }
+}
+
+/// Client events, where there is a proxy for them.
+pub(super) fn client_events(page: &mut Page, counts: &ClientEventCounts) {
+    let family = &families::CLIENT_EVENTS;
+    page.head(family);
+    for (kind, count) in ClientEventKind::ALL.into_iter().zip(counts.confirmed) {
+        page.row(family, &[("type", kind.name())], count);
+    }
+    for (family, count) in [
+        (&families::CLIENT_EVENTS_DROPPED, counts.dropped),
+        (&families::CLIENT_EVENTS_WAITING, counts.waiting as u64),
     ] {
         page.head(family);
         page.row(family, &[], count);

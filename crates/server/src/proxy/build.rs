@@ -66,6 +66,11 @@ impl<'a> Uses<'a> {
                 uses.push((event, "default", path, &options.proxy, options.rate_limit));
             }
         }
+        if client.events.enabled {
+            let options = &client.events;
+            let path = "client.proxy.events".to_owned();
+            uses.push((Event::ClientEvents, "default", path, &options.proxy, options.rate_limit));
+        }
         let mut seen = BTreeSet::new();
         let mut add = |event: Event, name: &'a str, path: &str, default: &'a Proxy| {
             let name = if name.is_empty() { "default" } else { name };
@@ -144,7 +149,8 @@ pub(crate) fn largest_batch(config: &Config) -> usize {
 
 /// The longest time that a client waits for a request of a proxy.
 pub(crate) fn longest_request(config: &Config) -> Duration {
-    let answer = longest(config, |event| !matches!(event, Event::State | Event::CacheEmpty));
+    let answer =
+        longest(config, |event| !matches!(event, Event::State | Event::ClientEvents | Event::CacheEmpty));
     // A subscribe may be granted by one proxy and then wait for this one.
     answer + longest(config, |event| event == Event::CacheEmpty)
 }

@@ -221,7 +221,7 @@ impl Numbers {
             }
             Event::SubRefresh => Self { user: 10, about: 11, data: 0, b64data: 0, meta: 12, labels: 13 },
             // Of no client: see `notify`.
-            Event::CacheEmpty | Event::State => {
+            Event::CacheEmpty | Event::State | Event::ClientEvents => {
                 Self { user: 0, about: 0, data: 0, b64data: 0, meta: 0, labels: 0 }
             }
         }

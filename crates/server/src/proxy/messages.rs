@@ -188,6 +188,10 @@ pub(super) struct SubRefreshResult {
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct StateResult {}
 
+/// The confirmation of client events.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct ClientEventsResult {}
+
 /// The result of a cache empty proxy.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct CacheEmptyResult {
@@ -249,6 +253,7 @@ envelopes! {
     RpcResponse of RpcResult,
     SubRefreshResponse of SubRefreshResult,
     StateResponse of StateResult,
+    ClientEventsResponse of ClientEventsResult,
     CacheEmptyResponse of CacheEmptyResult
 }
 

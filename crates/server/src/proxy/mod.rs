@@ -31,8 +31,8 @@ pub(crate) use build::{ProxyError, configured, largest_batch, least_grace, longe
 use crate::policy::explain::ProxyAccount;
 use crate::policy::{Ask, ProxyKind, PublishResult, Reply, SubscribeResult};
 use crate::session::{
-    Call, ChannelState, ConnectResult, OpenStream, Proxies, ProxyReport, RefreshResult, Rehearsal, Renewal,
-    Sender, SubRefreshResult, Told,
+    Call, ChannelState, ClientReport, ConnectResult, OpenStream, Proxies, ProxyReport, RefreshResult,
+    Rehearsal, Renewal, Sender, SubRefreshResult, Told,
 };
 use ::http::HeaderName;
 use bytes::Bytes;
@@ -279,6 +279,11 @@ impl Proxies for Configured {
     fn channel_state(&self, proxy: &str, state: &ChannelState) -> Answer<Told> {
         let endpoint = self.endpoint(Event::State, proxy);
         endpoint.map_or(Answer::Now(Told::NoProxy), |endpoint| notify::channel_state(endpoint, state))
+    }
+
+    fn client_events(&self, report: &ClientReport) -> Answer<Told> {
+        let endpoint = self.endpoint(Event::ClientEvents, "");
+        endpoint.map_or(Answer::Now(Told::NoProxy), |endpoint| notify::client_events(endpoint, report))
     }
 
     fn cache_empty(&self, proxy: &str, channel: &str) -> Answer<bool> {

@@ -23,6 +23,7 @@ pub(crate) enum Event {
     Rpc,
     CacheEmpty,
     State,
+    ClientEvents,
 }
 
 impl Event {
@@ -38,6 +39,7 @@ impl Event {
             Self::Rpc => "rpc",
             Self::CacheEmpty => "cache_empty",
             Self::State => "state",
+            Self::ClientEvents => "client_events",
         }
     }
 
@@ -53,6 +55,7 @@ impl Event {
             Self::Rpc => "RPC",
             Self::CacheEmpty => "NotifyCacheEmpty",
             Self::State => "NotifyChannelState",
+            Self::ClientEvents => "NotifyClientEvents",
         }
     }
 }
@@ -124,7 +127,7 @@ pub(super) struct Request<'a> {
     pub(super) labels: Option<&'a Tags>,
 }
 
-const fn protocol(protocol: Protocol) -> &'static str {
+pub(super) const fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Json => "json",
         Protocol::Protobuf => "protobuf",

@@ -1,19 +1,28 @@
 //! Counts of a proxy's calls.
 
 use super::failure::Failure;
+use crate::histogram::Histogram;
 use crate::session::{PROXY_BUCKETS as BUCKETS, ProxyCounts};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Counts of the calls of one proxy.
-#[derive(Default)]
 pub(super) struct Stats {
-    buckets: [AtomicU64; BUCKETS.len()],
-    calls: AtomicU64,
-    micros: AtomicU64,
+    durations: Histogram<{ BUCKETS.len() }>,
     in_flight: AtomicU64,
     failures: [AtomicU64; Failure::COUNT],
     headers_left_out: AtomicU64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            durations: Histogram::new(&BUCKETS),
+            in_flight: AtomicU64::new(0),
+            failures: Default::default(),
+            headers_left_out: AtomicU64::new(0),
+        }
+    }
 }
 
 /// A call under way. It counts until this is dropped.
@@ -34,14 +43,7 @@ impl Stats {
 
     /// A call has taken this long.
     pub(super) fn took(&self, duration: Duration) {
-        self.calls.fetch_add(1, Relaxed);
-        self.micros.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
-        let seconds = duration.as_secs_f64();
-        if let Some(at) = BUCKETS.iter().position(|bound| seconds <= *bound)
-            && let Some(bucket) = self.buckets.get(at)
-        {
-            bucket.fetch_add(1, Relaxed);
-        }
+        self.durations.took(duration);
     }
 
     /// A request has no answer that could be used.
@@ -59,14 +61,11 @@ impl Stats {
     }
 
     pub(super) fn snapshot(&self) -> ProxyCounts {
-        let mut sum = 0;
+        let durations = self.durations.snapshot();
         ProxyCounts {
-            buckets: self.buckets.each_ref().map(|bucket| {
-                sum += bucket.load(Relaxed);
-                sum
-            }),
-            calls: self.calls.load(Relaxed),
-            time: Duration::from_micros(self.micros.load(Relaxed)),
+            buckets: durations.buckets,
+            calls: durations.count,
+            time: durations.sum,
             in_flight: self.in_flight.load(Relaxed),
             failures: Failure::KINDS
                 .iter()

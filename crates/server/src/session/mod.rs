@@ -4,14 +4,17 @@ mod active;
 mod brokers;
 mod cache_empty;
 mod channel_events;
+mod client_events;
 mod connect;
 mod credentials;
 mod explain;
 mod explain_proxies;
+mod hooks;
 mod personal;
 mod proxy;
 mod refusal_log;
 mod rehearse;
+mod reporting;
 mod revocations;
 mod streams;
 mod subscribe;
@@ -21,7 +24,13 @@ pub use active::{ActiveConfig, Shared};
 pub(crate) use brokers::Brokers;
 pub(crate) use channel_events::Counts as ChannelEventCounts;
 pub use channel_events::{ChannelEvent, ChannelEvents, ChannelState, Limits, Told};
+pub(crate) use client_events::Counts as ClientEventCounts;
+pub use client_events::{
+    ClientEvent, ClientEvents, ClientReport, Kind as ClientEventKind, Limits as ClientEventLimits, Login,
+    Wanted as ClientEventsWanted,
+};
 pub use explain::{Asked, Explainer, Question};
+pub use hooks::options;
 pub(crate) use personal::personal_channel;
 pub use personal::personal_rule;
 pub use proxy::{
@@ -35,27 +44,20 @@ pub use revocations::{Revocations, of_connection, of_subscription};
 pub use streams::OpenStream;
 
 use crate::admission::Permit;
-use crate::auth::reason::Use;
 use crate::auth::verify::Verifier;
 use crate::policy::{
-    self, Capabilities, Facts, HistoryFacts, HistoryGrant, PresenceFacts, ProxyKind, PublishFacts,
-    PublishGrant, PublishResult, Reply, Request, Rules, Source, SubscribeGrant, Verdict, decide,
-    decide_after,
+    self, Capabilities, Facts, ProxyKind, PublishFacts, Reply, Request, Rules, Verdict, decide, decide_after,
 };
 use bytes::Bytes;
 use cache_empty::Caches;
+use hooks::{proxied, publication};
 use http::HeaderMap;
 use spinward::answer::Answer;
 use spinward::clock::Clock;
-use spinward::engine::broker::{HistoryOptions, PublishOptions};
-use spinward::hooks::{
-    ConnectEvent, ConnectReply, Decision, HistoryEvent, Hooks, PresenceEvent, PublishEvent, PublishReply,
-    RefreshEvent, RefreshReply, Refusal, RpcEvent, SubRefreshEvent, SubRefreshReply, SubscribeEvent,
-    SubscribeFailure, SubscribeOptions,
-};
+use spinward::hooks::{Decision, PublishEvent, PublishReply, Refusal, RpcEvent};
 use spinward::identity::Extension;
 use spinward::wire::Version;
-use spinward::wire::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
+use spinward::wire::code::ErrorCode;
 use spinward::{Client, Node};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub struct Settings {
     pub explain: bool,
     /// Limits of channel events, where a namespace asks for them.
     pub channel_events: Option<Limits>,
+    /// Client events, where they are asked for.
+    pub client_events: Option<ClientEventsWanted>,
 }
 
 /// Keys and settings that tokens are checked with.
@@ -99,7 +103,12 @@ pub struct Keys {
 
 /// Decides for the server.
 #[derive(Clone)]
-pub struct ServerHooks(Arc<Inner>, Brokers, Option<ChannelEvents>);
+pub struct ServerHooks {
+    inner: Arc<Inner>,
+    brokers: Brokers,
+    channel_events: Option<ChannelEvents>,
+    client_events: Option<ClientEvents>,
+}
 
 struct Inner {
     active: Shared<ActiveConfig>,
@@ -152,23 +161,29 @@ impl ServerHooks {
         revocations: Revocations,
     ) -> Self {
         let (streams, caches) = (Streams::default(), Caches::default());
-        Self(
-            Arc::new(Inner { active, clock, refusals, revocations, streams, caches }),
-            Brokers::default(),
-            None,
-        )
+        let inner = Arc::new(Inner { active, clock, refusals, revocations, streams, caches });
+        Self { inner, brokers: Brokers::default(), channel_events: None, client_events: None }
     }
 
     /// Sends the channels of namespaces with a broker of their own to that one.
     #[must_use]
     pub(crate) fn with_brokers(self, brokers: Brokers) -> Self {
-        Self(self.0, brokers, self.2)
+        Self { brokers, ..self }
+    }
+
+    /// Reports connections and subscriptions that begin and end.
+    #[must_use]
+    pub(crate) fn with_client_events(self, events: ClientEvents) -> Self {
+        Self { client_events: Some(events), ..self }
     }
 
     /// Names the node that asks these hooks.
     pub(crate) fn attach(&self, node: &Node) {
-        self.0.caches.attach(node);
-        if let Some(events) = &self.2 {
+        self.inner.caches.attach(node);
+        if let Some(events) = &self.channel_events {
+            events.attach(node);
+        }
+        if let Some(events) = &self.client_events {
             events.attach(node);
         }
     }
@@ -340,151 +355,6 @@ impl Inner {
             policy::explain::explain(rules, request, decision).change.join("; or ")
         });
     }
-}
-
-impl Hooks for ServerHooks {
-    fn connect(&self, request: ConnectEvent) -> Decision<ConnectReply> {
-        self.0.connect(request)
-    }
-
-    fn connected(&self, client: &Client) {
-        self.0.check_standing(client, Use::Connect);
-    }
-
-    fn refreshed(&self, client: &Client) {
-        self.0.check_standing(client, Use::Refresh);
-    }
-
-    fn refresh(&self, client: &Client, request: RefreshEvent) -> Decision<RefreshReply> {
-        self.0.refresh(client, request)
-    }
-
-    fn subscribe(&self, client: &Client, request: SubscribeEvent) -> Decision<SubscribeOptions> {
-        self.0.subscribe(client, request)
-    }
-
-    fn subscribe_many(
-        &self,
-        client: &Client,
-        requests: Vec<SubscribeEvent>,
-    ) -> Vec<Decision<SubscribeOptions>> {
-        self.0.subscribe_many(client, requests)
-    }
-
-    fn sub_refresh(&self, client: &Client, request: SubRefreshEvent) -> Decision<SubRefreshReply> {
-        self.0.sub_refresh(client, request)
-    }
-
-    fn publish(&self, client: &Client, request: PublishEvent) -> Decision<PublishReply> {
-        self.0.publish(client, request)
-    }
-
-    fn presence(&self, client: &Client, request: PresenceEvent) -> Decision<()> {
-        let (state, facts) = (client.extension::<State>(), PresenceFacts { stats: request.stats });
-        let place = (request.channel.as_str(), request.subscribed);
-        Answer::Now(self.0.decide(client, state.as_deref(), place, facts))
-    }
-
-    fn history(&self, client: &Client, request: HistoryEvent) -> Decision<HistoryOptions> {
-        let state = client.extension::<State>();
-        let place = (request.channel.as_str(), request.subscribed);
-        Answer::Now(self.0.decide(client, state.as_deref(), place, HistoryFacts).map(history))
-    }
-
-    fn rpc(&self, client: &Client, call: RpcEvent) -> Decision<Bytes> {
-        self.0.rpc(client, &call)
-    }
-
-    fn engine(&self, channel: &str) -> Option<&str> {
-        self.1.of(channel)
-    }
-
-    fn subscribed(&self, client: &Client, channel: &str) {
-        self.0.streams.begin(client, channel);
-        self.0.confirm_subscription(client, channel, Use::Subscribe);
-    }
-
-    fn sub_refreshed(&self, client: &Client, channel: &str) {
-        self.0.confirm_subscription(client, channel, Use::SubRefresh);
-    }
-
-    fn subscribe_failed(&self, client: &Client, channel: &str, failure: &SubscribeFailure) {
-        // What the server makes rests on no token, and may fail beside a subscription that does.
-        if !failure.server_side {
-            self.0.streams.end(client, channel);
-            let tokens = self.0.revocations.tokens();
-            tokens.withdraw(client.id(), channel);
-            // A broker may refuse what was active already.
-            tokens.end(client.id(), channel);
-        }
-    }
-
-    fn subscription_replaced(&self, client: &Client, channel: &str) {
-        self.0.streams.end(client, channel);
-        self.0.revocations.tokens().end(client.id(), channel);
-    }
-
-    fn disconnected(&self, client: &Client, _: &DisconnectCode) {
-        self.0.revocations.tokens().forget(client.id());
-    }
-
-    fn unsubscribed(&self, client: &Client, channel: &str, _: &UnsubscribeCode) {
-        self.0.streams.end(client, channel);
-        self.0.revocations.tokens().end(client.id(), channel);
-    }
-
-    fn channel_occupied(&self, channel: &str) {
-        self.channel_changed(channel);
-    }
-
-    fn channel_vacated(&self, channel: &str) {
-        self.channel_changed(channel);
-    }
-}
-
-/// Returns the options of a granted subscription, in the library's terms.
-#[must_use]
-pub fn options(grant: &SubscribeGrant<'_>) -> SubscribeOptions {
-    SubscribeOptions {
-        expire_at: grant.expire_at,
-        info: grant.info.cloned().unwrap_or_default(),
-        data: grant.data.cloned().unwrap_or_default(),
-        presence: grant.presence,
-        join_leave: grant.join_leave,
-        push_join_leave: grant.push_join_leave,
-        positioning: grant.positioning,
-        recovery: grant.recovery,
-        cache: grant.recovery_mode == crate::config::typed::RecoveryMode::Cache,
-        auto_recover: grant.auto_cache_recover,
-        delta: grant.delta,
-        tags_filter: grant.tags_filter,
-        history: history(grant.history),
-        source: grant.source.number(),
-        server_side_refresh: grant.server_side_refresh,
-        by_login: grant.source == Source::ConnectionCapability,
-    }
-}
-
-/// Returns a publication as it is granted.
-fn publication(grant: PublishGrant, data: Bytes) -> PublishReply {
-    let history = history(grant.history);
-    let options = PublishOptions { history, delta: grant.delta, ..PublishOptions::default() };
-    PublishReply { options, ..PublishReply::new(data) }
-}
-
-/// Returns a publication as it is granted, with what a proxy has said about it.
-fn proxied(grant: PublishGrant, data: Bytes, result: PublishResult) -> PublishReply {
-    let mut reply = publication(grant, result.data.unwrap_or(data));
-    let options = &mut reply.options;
-    options.tags = (!result.tags.is_empty()).then(|| Arc::new(result.tags));
-    options.idempotency_key = result.idempotency_key;
-    options.version = result.version;
-    options.version_epoch = result.version_epoch;
-    reply
-}
-
-fn history(grant: HistoryGrant) -> HistoryOptions {
-    HistoryOptions { size: grant.size as usize, ttl: grant.ttl, meta_ttl: grant.meta_ttl }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A decision says which proxy has to be asked ([`Verdict::Ask`](crate::policy::Verdict::Ask)), the session asks it
 //! here, and [`decide_after`](crate::policy::decide_after) decides with the reply, which may come late.
 
-use super::{Call, ChannelState, OpenStream, Rehearsal, State, Told};
+use super::{Call, ChannelState, ClientReport, OpenStream, Rehearsal, State, Told};
 use crate::policy::explain::ProxyAccount;
 use crate::policy::{Ask, Capabilities, Override, PublishResult, Reply, SubscribeResult};
 use bytes::Bytes;
@@ -229,6 +229,12 @@ pub trait Proxies: Send + Sync + 'static {
     /// Tells the proxy of this name of channels that were occupied or vacated.
     fn channel_state(&self, proxy: &str, state: &ChannelState) -> Answer<Told> {
         let _ = (proxy, state);
+        Answer::Now(Told::NoProxy)
+    }
+
+    /// Tells of clients that have come, gone, subscribed or unsubscribed.
+    fn client_events(&self, report: &ClientReport) -> Answer<Told> {
+        let _ = report;
         Answer::Now(Told::NoProxy)
     }
 

@@ -6,11 +6,9 @@
 //! has confirmed and the present one. So the events of a channel alternate. One that was not sent yet disappears
 //! together with its opposite. One that was sent is repeated until it is confirmed, and comes before the next.
 
+use crate::session::reporting::pause;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-
-/// The first pause after a failed request, and the longest.
-const PAUSES_MS: (u64, u64) = (100, 20_000);
 
 /// Limits of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -358,13 +356,6 @@ impl Ledger {
             }
         }
     }
-}
-
-/// The pause after so many failures: it doubles, and half of it is random.
-fn pause(failures: u32, random: u64) -> u64 {
-    let (first, longest) = PAUSES_MS;
-    let whole = first.saturating_mul(1 << failures.min(16)).min(longest);
-    whole / 2 + random % (whole / 2 + 1)
 }
 
 #[cfg(test)]

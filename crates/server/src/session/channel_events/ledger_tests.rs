@@ -261,10 +261,3 @@ fn a_stop_ends_delays() {
     ledger.finished("p", true, 2, 0);
     assert!(!ledger.is_busy());
 }
-
-#[test]
-fn pauses_double_up_to_twenty_seconds_and_half_of_them_is_random() {
-    assert_eq!((pause(0, 0), pause(0, 50)), (50, 100));
-    assert_eq!((pause(1, 0), pause(3, 0)), (100, 400));
-    assert_eq!((pause(30, 0), pause(u32::MAX, 10_000)), (10_000, 20_000));
-}

@@ -9,6 +9,7 @@ mod ledger;
 pub(crate) use ledger::Counts;
 pub use ledger::{ChannelEvent, Limits};
 
+use super::reporting::{self, sleep};
 use super::{ActiveConfig, ServerHooks, Shared};
 use crate::channel::Registry;
 use futures_util::StreamExt;
@@ -19,13 +20,10 @@ use parking_lot::Mutex;
 use spinward::clock::Clock;
 use spinward::id::Entropy;
 use spinward::{Node, WeakNode};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-
-/// Least time between two lines of the log about dropped events.
-const QUIET_MS: u64 = 10_000;
 
 /// Events of a node's channels, for one request of a state proxy.
 #[derive(Clone, Debug)]
@@ -64,9 +62,7 @@ struct Inner {
     /// A request has ended.
     progress: Notify,
     stopping: AtomicBool,
-    /// Time of the last line about dropped events, plus one, and their number then.
-    told: AtomicU64,
-    told_dropped: AtomicU64,
+    told: reporting::Told,
 }
 
 /// The state proxy of a channel, and the events that it wants.
@@ -98,11 +94,11 @@ impl ServerHooks {
     /// Reports channels that get their first subscriber or lose their last one.
     #[must_use]
     pub(crate) fn with_channel_events(self, events: ChannelEvents) -> Self {
-        Self(self.0, self.1, Some(events))
+        Self { channel_events: Some(events), ..self }
     }
 
     pub(super) fn channel_changed(&self, channel: &str) {
-        if let Some(events) = &self.2 {
+        if let Some(events) = &self.channel_events {
             events.changed(channel);
         }
     }
@@ -121,8 +117,7 @@ impl ChannelEvents {
             work: Notify::new(),
             progress: Notify::new(),
             stopping: AtomicBool::new(false),
-            told: AtomicU64::new(0),
-            told_dropped: AtomicU64::new(0),
+            told: reporting::Told::default(),
         }))
     }
 
@@ -186,7 +181,12 @@ impl ChannelEvents {
                 (ledger.take(now), ledger.next())
             };
             requests.extend(due.into_iter().map(|(proxy, events)| self.request(proxy, events)));
-            self.tell_dropped(now);
+            if let Some(dropped) = inner.told.due(self.counts().dropped, now) {
+                tracing::warn!(
+                    dropped,
+                    "channel events were dropped: channel.state.max_waiting events wait for the state proxy"
+                );
+            }
             let wait = next.map_or(Duration::MAX, |next| Duration::from_millis(next.saturating_sub(now)));
             tokio::select! {
                 _ = ended.wait_for(|ended| *ended) => return,
@@ -225,27 +225,4 @@ impl ChannelEvents {
             tracing::warn!(lost, "stopped before all channel events were taken by the state proxy");
         }
     }
-
-    /// Tells the operator of events that were dropped, unless there was a line a moment ago.
-    fn tell_dropped(&self, now: u64) {
-        let (dropped, last) = (self.counts().dropped, self.0.told.load(Relaxed));
-        let before = self.0.told_dropped.load(Relaxed);
-        if dropped == before || last > 0 && now < last - 1 + QUIET_MS {
-            return;
-        }
-        self.0.told.store(now + 1, Relaxed);
-        self.0.told_dropped.store(dropped, Relaxed);
-        tracing::warn!(
-            dropped = dropped - before,
-            "channel events were dropped: channel.state.max_waiting events wait for the state proxy"
-        );
-    }
-}
-
-/// Sleeps; for ever, where the time is longer than timers can count.
-async fn sleep(time: Duration) {
-    if time == Duration::MAX {
-        std::future::pending::<()>().await;
-    }
-    tokio::time::sleep(time).await;
 }
