@@ -24,8 +24,9 @@ fn every_block_stands_in_an_example() {
         include_str!("../examples/cookie_login.rs"),
         include_str!("../examples/operated.rs"),
         include_str!("../../test/tests/application.rs"),
+        include_str!("../../server/examples/embedded.rs"),
     ];
-    for (document, expected) in [("README.md", 2), ("docs/manual/embedding.md", 10)] {
+    for (document, expected) in [("README.md", 2), ("docs/manual/embedding.md", 11)] {
         let blocks = blocks(document);
         assert_eq!(blocks.len(), expected, "{document}");
         for block in blocks {

@@ -5,6 +5,7 @@
 mod admission;
 #[cfg(unix)]
 mod descriptors;
+mod embedded;
 mod exposure;
 mod handshake;
 mod hostile;
