@@ -156,6 +156,30 @@ def test_use_is_counted_by_name_and_no_key_is_shown(server):
         assert canary not in server.log() and canary not in metrics and canary not in "".join(answers)
 
 
+def test_calls_are_counted_by_the_way_they_came_with_their_durations_and_errors(server):
+    def counts():
+        lines = httpx.get(f"{server.http}/metrics").text.splitlines()
+        rows = (line.rpartition(" ") for line in lines if line.startswith("centrifugo_api_command"))
+        return {name: float(value) for name, _, value in rows}
+
+    def grown(name):
+        return after.get(name, 0) - before.get(name, 0)
+
+    before = counts()
+    post(server, NEWER, "publish", channel="recov:a", data=1)
+    post(server, API_KEY, "publish", channel="nobody:knows", data=1)
+    assert rpc(server, NEWER, "History", channel="recov:a").error.code == 0
+    after = counts()
+    publish, history = 'protocol="http",method="publish"', 'protocol="grpc",method="history"'
+    name = "centrifugo_api_command_duration_seconds"
+    for family in (name, f"{name}_histogram"):
+        assert grown(f"{family}_count{{{publish}}}") == 2 and grown(f"{family}_count{{{history}}}") == 1
+        assert 0 < grown(f"{family}_sum{{{publish}}}") < 20
+    assert grown(f'{name}_histogram_bucket{{{publish},le="+Inf"}}') == 2
+    assert grown(f'centrifugo_api_command_errors_total{{{publish},error="102"}}') == 1
+    assert not any(history in key and grown(key) for key in after if "errors" in key)
+
+
 def test_a_reload_exchanges_keys_and_counts_go_on():
     made = settings()
     with Server(made) as server:

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod cli;
 pub mod config;
 mod grpc;
+mod histogram;
 mod http;
 mod labels;
 pub mod params;

@@ -165,6 +165,8 @@ shard_metrics! {
     body_accepted,
     /// Connections that turned out to speak version 1 of the protocol.
     legacy_accepted,
+    /// Subscriptions that have begun.
+    subscriptions_accepted,
     /// Publications that a tags filter held back.
     filtered,
     /// Tags filters asked about a publication: each distinct one of a channel once per shard.
@@ -181,6 +183,7 @@ shard_metrics! {
 #[derive(Default)]
 pub(crate) struct Traffic {
     clients: AtomicI64,
+    accepted: AtomicU64,
     pub(crate) sends: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
     pub(crate) messages_received: AtomicU64,
@@ -195,6 +198,8 @@ pub struct TransportCounters {
     pub transport: Transport,
     /// Logged-in connections.
     pub clients: u64,
+    /// Connections that have logged in.
+    pub accepted: u64,
     /// System calls that sent something to a client, and pieces handed to the bodies of HTTP responses.
     pub sends: u64,
     /// Bytes sent to clients.
@@ -215,6 +220,7 @@ impl Metrics {
         TransportCounters {
             transport,
             clients: clients.max(0) as u64,
+            accepted: total(|traffic| &traffic.accepted),
             sends: total(|traffic| &traffic.sends),
             bytes_sent: total(|traffic| &traffic.bytes_sent),
             messages_received: total(|traffic| &traffic.messages_received),
@@ -253,6 +259,7 @@ fn step(gauge: &AtomicI64, by: i64) {
 impl ShardMetrics {
     pub(crate) fn clients_up(&self, transport: Transport, version: Version) {
         self.clients_step(transport, version, 1);
+        add(&self.traffic[transport.index()].accepted, 1);
     }
 
     pub(crate) fn clients_down(&self, transport: Transport, version: Version) {
@@ -268,6 +275,7 @@ impl ShardMetrics {
 
     pub(crate) fn subscriptions_up(&self) {
         step(&self.subscriptions, 1);
+        add(&self.subscriptions_accepted, 1);
     }
 
     pub(crate) fn subscriptions_down(&self) {

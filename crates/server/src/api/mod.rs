@@ -17,6 +17,7 @@ pub(crate) mod neighbours;
 pub(crate) mod openapi;
 pub(crate) mod output;
 pub(crate) mod parameter;
+pub(crate) mod stats;
 
 pub(crate) use batch::MAX_COMMANDS;
 
@@ -30,6 +31,7 @@ use output::Empty;
 use parking_lot::Mutex;
 use spinward::cluster::{Applied, NodeStatus};
 use spinward::{Done, Node};
+use stats::{Stats, Via};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +48,9 @@ pub(crate) struct Api {
     latest_info: Arc<Mutex<Option<LatestInfo>>>,
     /// The numbers of this node in it.
     aggregate: Arc<Mutex<Aggregate>>,
+    /// The way that calls come.
+    via: Via,
+    stats: Arc<Stats>,
 }
 
 /// The latest result of `info`.
@@ -67,18 +72,35 @@ impl Api {
         interval: Duration,
     ) -> Self {
         let aggregate = Arc::new(Mutex::new(Aggregate::new(interval)));
-        Self { node, active, revocations, explainer, latest_info: Arc::default(), aggregate }
+        let (via, stats, latest_info) = (Via::Http, Arc::default(), Arc::default());
+        Self { node, active, revocations, explainer, latest_info, aggregate, via, stats }
+    }
+
+    /// The same API for calls that come in another way than by HTTP.
+    #[must_use]
+    pub(crate) fn via(&self, via: Via) -> Self {
+        Self { via, ..self.clone() }
+    }
+
+    /// Counts of the calls that came in any way.
+    pub(crate) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 
     /// Makes a call.
     ///
     /// # Errors
     /// An error of the server API, as the caller gets it.
-    pub(crate) async fn call(&self, command: Command) -> Result<Reply, ApiError> {
-        let enforcing = Enforcing::default();
-        let reply = command.call(&self.context(&enforcing, CONCURRENCY)).await;
-        enforcing.end().await;
-        reply
+    pub(crate) fn call(&self, command: Command) -> impl Future<Output = Result<Reply, ApiError>> + Send {
+        // Before there is a future: what is borrowed there stays in it, and a command is large.
+        let begun = self.begin(&command);
+        async move {
+            let enforcing = Enforcing::default();
+            let reply = command.call(&self.context(&enforcing, CONCURRENCY)).await;
+            self.ended(begun, &reply);
+            enforcing.end().await;
+            reply
+        }
     }
 
     /// Makes a call after others, before the caller is answered. Revocations in a row do not wait for each other:
@@ -87,12 +109,28 @@ impl Api {
         if !command.revokes() {
             enforcing.end().await;
         }
-        command.call(&self.context(enforcing, CONCURRENCY)).await
+        let begun = self.begin(&command);
+        let reply = command.call(&self.context(enforcing, CONCURRENCY)).await;
+        self.ended(begun, &reply);
+        reply
     }
 
     /// Makes a call while others are under way. It makes no calls of its own at the same time.
     async fn call_beside(&self, command: Command, enforcing: &Enforcing) -> Result<Reply, ApiError> {
-        command.call(&self.context(enforcing, 1)).await
+        let begun = self.begin(&command);
+        let reply = command.call(&self.context(enforcing, 1)).await;
+        self.ended(begun, &reply);
+        reply
+    }
+
+    /// Begins to count a call: its method, and the time in microseconds.
+    fn begin(&self, command: &Command) -> (usize, u64) {
+        (command.position(), self.explainer.clock.micros())
+    }
+
+    fn ended(&self, (method, begun): (usize, u64), reply: &Result<Reply, ApiError>) {
+        let took = Duration::from_micros(self.explainer.clock.micros().saturating_sub(begun));
+        self.stats.ended(self.via, method, took, reply.as_ref().err());
     }
 
     fn context<'a>(&'a self, enforcing: &'a Enforcing, concurrency: usize) -> Context<'a> {

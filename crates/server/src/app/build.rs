@@ -6,7 +6,7 @@ use super::dev::Dev;
 use super::engines::{EngineError, Engines, Watched};
 use super::log::Running;
 use super::metrics::Metrics;
-use super::rates::rate_limits;
+use super::node::{Deciders, Reports};
 use super::reload::Reloads;
 use super::serve::Router;
 use super::sockjs::MountedSockJs;
@@ -16,7 +16,6 @@ use crate::admission::{Admission, Caps, Overload, OverloadLimits, Proxies, Proxy
 use crate::api::access::Usages;
 use crate::api::grpc::GrpcSettings;
 use crate::api::http::HttpSettings;
-use crate::api::neighbours::Neighbours;
 use crate::api::{self, Api};
 use crate::auth::jwks::Jwks;
 use crate::auth::origin::{OriginError, Origins};
@@ -25,22 +24,18 @@ use crate::auth::revoke_store::MemoryStore;
 use crate::auth::verify::{SettingsError, Verifier};
 use crate::channel::Registry;
 use crate::config::Config;
-use crate::config::typed::{ConnectCodeToDisconnect, Socket, Token, UniWebSocket};
+use crate::config::typed::Token;
 use crate::http::{Mount, open_files_limit};
 use crate::policy::Rules;
-use crate::proxy::{configured, largest_batch, least_grace, longest_request};
+use crate::proxy::configured;
 use crate::session::{
-    ActiveConfig, Brokers, ChannelEvents, Explainer, Keys, Limits, RefusalLog, Revocations, ServerHooks,
-    Settings, Shared,
+    ActiveConfig, ClientEventKind, ClientEventLimits, ClientEventsWanted, Explainer, Keys, Limits,
+    RefusalLog, Revocations, Settings, Shared,
 };
+use spinward::Node;
 use spinward::clock::Clock;
-use spinward::config::Compression;
-use spinward::wire::code::DisconnectCode;
-use spinward::{Node, NodeBuilder};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
 
 /// The configuration does not make a server.
@@ -99,36 +94,19 @@ pub(super) struct Built {
     pub(super) watched: Vec<Watched>,
     /// Consumers, once they are started.
     pub(super) consumers: Consumers,
-    /// Events of channels that are occupied and vacated.
-    pub(super) channel_events: ChannelEvents,
+    pub(super) reports: Reports,
 }
 
 impl Built {
     pub(super) fn new(config: &Config) -> Result<Self, BuildError> {
-        let clock = Clock::system();
+        let deciders = Deciders::new(config)?;
+        let (clock, jwks) = (deciders.clock.clone(), deciders.jwks.clone());
         let tls = tls::Ports::new(config, &clock)?;
-        let jwks = Jwks::current();
-        let refusals = Arc::new(RefusalLog::new(clock.clone()));
-        let explainer = explainer(config, &jwks, clock.clone(), MemoryStore::open)?;
-        let active = explainer.active.clone();
-        let registry = Arc::clone(&active.get().rules.registry);
-        let engines = Engines::new(config, &registry)?;
-        let hooks = ServerHooks::new(
-            active.clone(),
-            clock.clone(),
-            Arc::clone(&refusals),
-            explainer.revocations.clone(),
-        );
-        let channel_events = ChannelEvents::new(active.clone(), clock.clone());
-        let hooks = hooks
-            .with_brokers(Brokers::new(registry, engines.named_brokers()))
-            .with_channel_events(channel_events.clone());
-        let neighbours = Neighbours::new(explainer.revocations.clone());
-        let attached = hooks.clone();
-        let builder = Node::builder(hooks).name(node_name(config)).version(env!("CARGO_PKG_VERSION"));
-        let watched = engines.watched.clone();
-        let node = node(config, &active, engines.install(builder.handler(neighbours)))?;
-        attached.attach(&node);
+        let (refusals, explainer) = (Arc::clone(&deciders.refusals), deciders.explainer.clone());
+        let (active, reports) = (explainer.active.clone(), deciders.reports.clone());
+        let watched = deciders.engines.watched.clone();
+        let hooks = deciders.hooks.clone();
+        let node = deciders.node(config, hooks)?;
         let admission = admission(config, clock.clone())?;
         let ledger = Ledger { usages: Usages::default(), jwks: jwks.clone(), clock: clock.clone() };
         let endpoint = Shared::new(http_settings(config, &ledger)?);
@@ -152,7 +130,7 @@ impl Built {
             tls,
             watched,
             consumers,
-            channel_events,
+            reports,
         })
     }
 
@@ -222,8 +200,9 @@ impl Built {
                 engines: self.watched.clone(),
                 active: self.active.clone(),
                 consumers: self.consumers.clone(),
-                channel_events: self.channel_events.clone(),
+                reports: self.reports.clone(),
                 usages: self.ledger.usages.clone(),
+                stats: Arc::clone(self.api.stats()),
                 local: dev.is_some(),
             };
             mounts.push(metrics.mount(&config.prometheus.handler_prefix));
@@ -358,9 +337,14 @@ pub(crate) fn onlooker(config: &Config) -> Result<Explainer, BuildError> {
     explainer(config, &Jwks::current(), Clock::system(), MemoryStore::read)
 }
 
-type OpenStore = fn(&Path, usize, i64) -> Result<MemoryStore, StoreError>;
+pub(super) type OpenStore = fn(&Path, usize, i64) -> Result<MemoryStore, StoreError>;
 
-fn explainer(config: &Config, jwks: &Jwks, clock: Clock, open: OpenStore) -> Result<Explainer, BuildError> {
+pub(super) fn explainer(
+    config: &Config,
+    jwks: &Jwks,
+    clock: Clock,
+    open: OpenStore,
+) -> Result<Explainer, BuildError> {
     Ok(Explainer {
         active: Shared::new(active_config(config, jwks)?),
         revocations: revocations(config, &clock, open)?,
@@ -399,6 +383,7 @@ fn settings(config: &Config) -> Settings {
         ping_method: config.rpc.ping.enabled.then(|| config.rpc.ping.method.clone()),
         explain: false,
         channel_events: channel_events(config),
+        client_events: client_events(config),
     }
 }
 
@@ -411,6 +396,21 @@ fn channel_events(config: &Config) -> Option<Limits> {
         vacated_delay_ms: u64::try_from(options.vacated_event_delay.get().as_millis()).unwrap_or(u64::MAX),
         max_waiting: options.max_waiting as usize,
         max_events: options.max_events as usize,
+    })
+}
+
+/// Client events, if there is a proxy for them.
+fn client_events(config: &Config) -> Option<ClientEventsWanted> {
+    let options = &config.client.events;
+    let wants = |kind: &ClientEventKind| {
+        options.types.is_empty() || options.types.iter().any(|name| name == kind.name())
+    };
+    config.client.proxy.events.enabled.then(|| ClientEventsWanted {
+        kinds: ClientEventKind::ALL.into_iter().filter(wants).collect(),
+        limits: ClientEventLimits {
+            max_waiting: options.max_waiting as usize,
+            max_events: options.max_events as usize,
+        },
     })
 }
 
@@ -430,102 +430,4 @@ fn keys(config: &Config, jwks: &Jwks) -> Result<Keys, BuildError> {
 fn verifier(config: &Config, token: &Token, path: &str, jwks: &Jwks) -> Result<Verifier, BuildError> {
     let skip = config.client.insecure_skip_token_signature_verify;
     Ok(Verifier::new(&token_settings(token, path, skip)?, jwks)?)
-}
-
-/// Time in which the reader of a stream over HTTP has to take something: Centrifugo v6.9 has no option for it, and gives
-/// a write as much.
-const RESPONSE_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Commands of a connection under way at once, at most.
-const MAX_CONCURRENCY: u32 = 256;
-
-fn node(config: &Config, active: &Shared<ActiveConfig>, builder: NodeBuilder) -> Result<Node, BuildError> {
-    let client = &config.client;
-    let (login_grace, subscription_grace) = least_grace(config);
-    let limits = spinward::Config {
-        shards: usize::from(config.shards),
-        // A proxy gives up before the library does: it waits for its turn, and then for the answer.
-        hook_timeout: spinward::Config::default()
-            .hook_timeout
-            .max(longest_request(config) + Duration::from_secs(5)),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        ping_interval: client.ping_interval.get(),
-        pong_timeout: client.pong_timeout.get(),
-        stale_close_delay: client.stale_close_delay.get(),
-        // A back end that is slow to say that something goes on must not end it.
-        expired_close_delay: client.expired_close_delay.get().max(login_grace),
-        expired_sub_close_delay: client.expired_sub_close_delay.get().max(subscription_grace),
-        channel_max_length: config.channel.max_length as usize,
-        channel_limit: client.channel_limit as usize,
-        tags_filter_max_size: usize::try_from(client.tags_filter_max_size).unwrap_or(usize::MAX),
-        queue_max_size: usize::try_from(client.queue_max_size).unwrap_or(usize::MAX),
-        message_size_limit: config.websocket.socket.message_size_limit,
-        write_timeout: config.websocket.socket.write_timeout.get(),
-        uni_write_timeout: config.uni_websocket.socket.write_timeout.get(),
-        response_write_timeout: RESPONSE_WRITE_TIMEOUT,
-        compression: compression(&config.websocket.socket),
-        uni_compression: compression(&config.uni_websocket.socket),
-        stream_message_size_limit: match config.webtransport.message_size_limit {
-            0 => spinward::Config::default().stream_message_size_limit,
-            limit => limit,
-        },
-        request_size_limit: request_size_limit(config),
-        uni_websocket: uni_websocket(&config.uni_websocket),
-        unidirectional_disconnects: disconnects(&client.connect_code_to_unidirectional_disconnect),
-        channel_position_check_delay: client.channel_position_check_delay.get(),
-        connection_limit: client.connection_limit as usize,
-        // Where connections wait for their turn, the node itself has no limit to hold.
-        connection_rate_limit: match client.connection_rate_wait.is_zero() {
-            true => client.connection_rate_limit,
-            false => 0,
-        },
-        user_connection_limit: client.user_connection_limit as usize,
-        history_max_publication_limit: client.history_max_publication_limit as usize,
-        recovery_max_publication_limit: client.recovery_max_publication_limit as usize,
-        history_meta_ttl: config.channel.history_meta_ttl.get(),
-        legacy: client.legacy,
-        sockjs_heartbeat_delay: config.sockjs.heartbeat_delay.get(),
-        connect_include_server_time: client.connect_include_server_time,
-        unresponsive_after: config.health.unresponsive_after.get(),
-        rate_limits: rate_limits(&client.rate_limit, active),
-        concurrency: client.concurrency.clamp(1, MAX_CONCURRENCY) as usize,
-        subscribe_batch: largest_batch(config),
-        ..spinward::Config::default()
-    };
-    Ok(builder.config(limits).build()?)
-}
-
-fn compression(options: &Socket) -> Compression {
-    Compression {
-        enabled: options.compression,
-        level: i8::try_from(options.compression_level).unwrap_or(1),
-        min_size: options.compression_min_size as usize,
-        decompressed_size_limit: options.decompressed_message_size_limit,
-    }
-}
-
-/// The largest of the limits of requests that hold a message. Each endpoint has its own besides.
-fn request_size_limit(config: &Config) -> u32 {
-    let streams = config.sse.max_request_body_size.max(config.http_stream.max_request_body_size);
-    let uni = config.uni_sse.max_request_body_size.max(config.uni_http_stream.max_request_body_size);
-    streams.max(uni).max(config.emulation.max_request_body_size)
-}
-
-fn uni_websocket(options: &UniWebSocket) -> spinward::config::UniWebSocket {
-    spinward::config::UniWebSocket {
-        message_size_limit: options.socket.message_size_limit,
-        join_push_messages: options.join_push_messages,
-        disable_closing_handshake: options.disable_closing_handshake,
-        disable_disconnect_push: options.disable_disconnect_push,
-    }
-}
-
-/// Disconnects by the code of the error. The first for a code counts.
-fn disconnects(options: &ConnectCodeToDisconnect) -> BTreeMap<u32, DisconnectCode> {
-    let mut all = BTreeMap::new();
-    for transform in options.transforms.iter().filter(|_| options.enabled) {
-        let (code, reason) = (transform.to.code, transform.to.reason.clone().into());
-        all.entry(transform.code).or_insert(DisconnectCode { code, reason });
-    }
-    all
 }

@@ -4,6 +4,7 @@ use super::build::Built;
 use super::probes;
 use crate::admission::{Entrance, Refused};
 use crate::api::grpc::{GrpcApi, SERVICE};
+use crate::api::stats::Via;
 use crate::config::Config;
 use crate::grpc::{self, Health, Reflection};
 use crate::http::{Answer, Opened, Peer, Service};
@@ -31,7 +32,7 @@ impl GrpcPort {
         let health =
             config.health.enabled.then(|| Health::new(SERVICE, move || probes::is_ready(&node, &admission)));
         Self {
-            api: GrpcApi::new(built.api.clone(), settings, refusals, options.max_receive_message_size),
+            api: GrpcApi::new(built.api.via(Via::Grpc), settings, refusals, options.max_receive_message_size),
             health,
             reflection: options.reflection.then(Reflection::new),
             stop,

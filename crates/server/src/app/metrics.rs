@@ -4,18 +4,21 @@ pub(crate) mod families;
 
 pub(super) use families::Family;
 
+use super::api_metrics::{calls, durations};
 use super::consumer_metrics::consumers;
 use super::consumers::Consumers;
 use super::engines::Watched;
-use super::proxy_metrics::{channel_events, proxies};
+use super::node::Reports;
+use super::proxy_metrics::{channel_events, client_events, proxies};
 use super::reload::Reloads;
 use super::{dev, heap, log, tls};
 use crate::admission::{Admission, Reason};
 use crate::api::access::Usages;
+use crate::api::stats::Stats;
 use crate::auth::JwksStats;
 use crate::auth::jwks::Jwks;
 use crate::http::{Answer, BoxFuture, Endpoint, Mount, Port, typed};
-use crate::session::{ActiveConfig, ChannelEvents, RefusalLog, Shared};
+use crate::session::{ActiveConfig, RefusalLog, Shared};
 use http::Request;
 use hyper::body::Incoming;
 use spinward::identity::Transport;
@@ -36,8 +39,9 @@ pub(super) struct Metrics {
     pub(super) engines: Vec<Watched>,
     pub(super) active: Shared<ActiveConfig>,
     pub(super) consumers: Consumers,
-    pub(super) channel_events: ChannelEvents,
+    pub(super) reports: Reports,
     pub(super) usages: Usages,
+    pub(super) stats: Arc<Stats>,
     /// They are for this machine alone.
     pub(super) local: bool,
 }
@@ -69,28 +73,15 @@ impl Metrics {
         engines(&mut page, &self.engines);
         proxies(&mut page, &self.active.get().proxies.reports());
         if self.active.get().settings.channel_events.is_some() {
-            channel_events(&mut page, &self.channel_events.counts());
+            channel_events(&mut page, &self.reports.channels.counts());
+        }
+        if self.active.get().settings.client_events.is_some() {
+            client_events(&mut page, &self.reports.clients.counts());
         }
         consumers(&mut page, &self.consumers.counts());
         calls(&mut page, &self.usages);
+        durations(&mut page, &self.stats);
         page.0
-    }
-}
-
-/// Use of the keys of the server API, by their names.
-fn calls(page: &mut Page, usages: &Usages) {
-    let all = usages.all();
-    page.head(&families::API_CALLS);
-    for (key, usage) in &all {
-        for (method, count) in usage.calls() {
-            page.row(&families::API_CALLS, &[("key", key), ("method", method)], count);
-        }
-    }
-    page.head(&families::API_CALLS_DENIED);
-    for (key, usage) in &all {
-        for (reason, count) in usage.denials() {
-            page.row(&families::API_CALLS_DENIED, &[("key", key), ("reason", reason)], count);
-        }
     }
 }
 
@@ -165,15 +156,25 @@ fn page(
         ];
         page.row(&families::RECOVER, &labels, *count);
     }
-    page.head(&families::CONNECTIONS_INFLIGHT);
-    for one in transports(&counters) {
-        let labels = [
-            ("transport", one.transport.name()),
-            ("accept_protocol", ""),
-            ("client_name", "unregistered"),
-            ("client_version", ""),
-        ];
-        page.row(&families::CONNECTIONS_INFLIGHT, &labels, one.clients);
+    for family in [&families::CONNECTIONS_INFLIGHT, &families::CONNECTIONS_ACCEPTED] {
+        page.head(family);
+        for one in transports(&counters) {
+            let labels = [
+                ("transport", one.transport.name()),
+                ("accept_protocol", ""),
+                ("client_name", "unregistered"),
+                ("client_version", ""),
+            ];
+            let total = family.name == families::CONNECTIONS_ACCEPTED.name;
+            page.row(family, &labels, if total { one.accepted } else { one.clients });
+        }
+    }
+    for (family, count) in [
+        (&families::SUBSCRIPTIONS_INFLIGHT, counters.subscriptions),
+        (&families::SUBSCRIPTIONS_ACCEPTED, counters.subscriptions_accepted),
+    ] {
+        page.head(family);
+        page.row(family, &[("client_name", "unregistered"), ("channel_namespace", "")], count);
     }
     for (family, count) in TRAFFIC {
         page.head(&family);

@@ -1,6 +1,7 @@
 //! The server put together: configuration in, a running process out.
 
 mod activation;
+mod api_metrics;
 mod build;
 mod callers;
 mod clients;
@@ -8,6 +9,7 @@ mod consumer_metrics;
 mod consumers;
 mod dev;
 mod drain;
+mod embedded;
 mod emulation;
 mod ending;
 mod engines;
@@ -18,6 +20,7 @@ mod heap;
 mod init;
 mod log;
 pub(crate) mod metrics;
+mod node;
 mod ports;
 mod probes;
 mod proxy_metrics;
@@ -39,12 +42,14 @@ pub use build::BuildError;
 pub(crate) use build::active_config;
 pub(crate) use build::{faults, onlooker, rules};
 pub use callers::KeyError;
+pub use embedded::Embedded;
 pub use engines::EngineError;
 pub(crate) use files::{serve_files, serve_page};
 pub use reload::Source;
 pub use tokens::TokensError;
 
 use crate::admission::Networks;
+use crate::api::stats::Via;
 use crate::config::typed::HttpServer;
 use crate::config::{Config, Loaded, Warning};
 use crate::grpc;
@@ -314,11 +319,13 @@ async fn serve(
     accepting.push(external.serve(built.tls.external.clone(), proxies, outer, limits, stopped.clone()));
     let consumers = built.consumers.clone();
     // There is a runtime.
-    prepared.start(&consumers, &built.api).map_err(|error| RunError::Start(std::io::Error::other(error)))?;
+    prepared
+        .start(&consumers, &built.api.via(Via::Consumer))
+        .map_err(|error| RunError::Start(std::io::Error::other(error)))?;
     tokio::spawn(consumers.clone().follow(node.clone(), stopped.clone()));
-    let channel_events = built.channel_events.clone();
+    let reports = built.reports.clone();
     let (events_ended, ended) = watch::channel(false);
-    let reporting = tokio::spawn(channel_events.clone().run(ended));
+    let reporting = tokio::spawn(reports.clone().run(ended));
     supervisor::begin(node.clone(), stopped);
     let mut reminder = Reminder::new(built.clock.clone());
     let result = loop {
@@ -328,7 +335,7 @@ async fn serve(
                 (Heard::Reload, Some(reloader)) => {
                     supervisor::reloading();
                     reloader.reload();
-                    channel_events.reloaded();
+                    reports.reloaded();
                     supervisor::ready();
                     ending.set_timeout(reloader.config().shutdown.timeout.get());
                     if let Some(rule) = personal_rule(active.get(), Arc::clone(&refusals)) {
@@ -372,7 +379,7 @@ async fn serve(
     let _ = tokio::time::timeout(grace, stop.closed()).await;
     let time = until.duration_since(Instant::now());
     let _ = tokio::join!(node.shutdown(time), tokio::time::timeout(time, stop.closed()));
-    channel_events.finish(LAST_EVENTS.min(until.duration_since(Instant::now()))).await;
+    reports.finish(LAST_EVENTS.min(until.duration_since(Instant::now()))).await;
     let _ = events_ended.send(true);
     let _ = reporting.await;
     if !config.pid_file.is_empty() {

@@ -179,7 +179,14 @@ impl GrpcApi {
             Ok(reply) => reply.into_proto(),
             Err(error) => proto::Reply { error: Some(error.into()), ..proto::Reply::default() },
         };
-        let replies = self.api.batch(caller, commands, parallel).await.into_iter().map(reply).collect();
+        let replies = self.api.batch(caller, commands, parallel).await;
+        // Nothing was done: clients try such a request again, at another node.
+        if !replies.is_empty()
+            && replies.iter().all(|one| matches!(one, Err(error) if *error == ApiError::STOPPED))
+        {
+            return Ok(status(ApiError::STOPPED).answer());
+        }
+        let replies = replies.into_iter().map(reply).collect();
         Ok(unary(|out| proto::BatchResponse { replies }.encode_raw(out)))
     }
 }

@@ -194,15 +194,28 @@ async fn a_call_that_the_node_cannot_carry_out_any_more_is_unavailable() {
         data: "1".into(),
         ..proto::PublishRequest::default()
     };
-    let mut message = vec![0];
-    message.extend(u32::try_from(request.encoded_len()).unwrap().to_be_bytes());
-    message.extend(request.encode_to_vec());
+    let command = |request: &proto::PublishRequest| proto::Command {
+        publish: Some(request.clone()),
+        ..proto::Command::default()
+    };
+    let info = proto::Command { info: Some(proto::InfoRequest::default()), ..proto::Command::default() };
+    let batch = |commands| proto::BatchRequest { commands, parallel: false }.encode_to_vec();
+    let publishes = batch(vec![command(&request), command(&request)]);
+    let mixed = batch(vec![info, command(&request)]);
     // Of an answer without a message, the status is a header.
-    let status = async || {
-        let answer = service.answer("Publish", &metadata, Full::new(Bytes::from(message.clone()))).await;
+    let status = async |method, request: &[u8]| {
+        let mut message = vec![0];
+        message.extend(u32::try_from(request.len()).unwrap().to_be_bytes());
+        message.extend(request);
+        let answer = service.answer(method, &metadata, Full::new(Bytes::from(message))).await;
         answer.unwrap().headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
     };
-    assert_eq!(status().await, None);
+    let request = request.encode_to_vec();
+    assert_eq!(status("Publish", &request).await, None);
+    assert_eq!(status("Batch", &publishes).await, None);
     node.shutdown(Duration::from_secs(10)).await;
-    assert_eq!(status().await.as_deref(), Some("14"));
+    assert_eq!(status("Publish", &request).await.as_deref(), Some("14"));
+    assert_eq!(status("Batch", &publishes).await.as_deref(), Some("14"));
+    // What was done must not be done again.
+    assert_eq!(status("Batch", &mixed).await, None);
 }

@@ -78,6 +78,13 @@ families! {
         /// Connections by transport.
         CONNECTIONS_INFLIGHT =
             gauge "centrifugo_client_connections_inflight" ["transport", "accept_protocol", "client_name", "client_version"];
+        /// Connections that have logged in, by transport.
+        CONNECTIONS_ACCEPTED =
+            counter "centrifugo_client_connections_accepted" ["transport", "accept_protocol", "client_name", "client_version"];
+        /// Subscriptions.
+        SUBSCRIPTIONS_INFLIGHT = gauge "centrifugo_client_subscriptions_inflight" ["client_name", "channel_namespace"];
+        /// Subscriptions that have begun.
+        SUBSCRIPTIONS_ACCEPTED = counter "centrifugo_client_subscriptions_accepted" ["client_name", "channel_namespace"];
         /// Sends to clients.
         TRANSPORT_SENT = counter "centrifugo_transport_messages_sent" ["transport", "frame_type", "channel_namespace"];
         /// Bytes sent to clients.
@@ -149,6 +156,13 @@ families! {
         API_CALLS = counter "spinward_api_calls_total" ["key", "method"];
         /// Calls that the key does not allow, by what it lacks.
         API_CALLS_DENIED = counter "spinward_api_calls_denied_total" ["key", "reason"];
+        /// Duration of calls by the way they came (http, grpc or consuming): sum and count.
+        API_DURATION = summary "centrifugo_api_command_duration_seconds" ["protocol", "method"];
+        /// Duration of calls, in buckets.
+        API_DURATION_HISTOGRAM =
+            histogram "centrifugo_api_command_duration_seconds_histogram" ["protocol", "method"];
+        /// Calls that ended in an error, by its code.
+        API_ERRORS = counter "centrifugo_api_command_errors_total" ["protocol", "method", "error"];
     }
     "Engines" {
         /// Times that subscribers of a channel were told that publications are missing.
@@ -199,6 +213,14 @@ families! {
         CHANNEL_EVENTS_WAITING = gauge "spinward_channel_events_waiting" [];
         /// Channels that are followed: those that are occupied, and those whose events are not confirmed.
         CHANNEL_EVENTS_CHANNELS = gauge "spinward_channel_events_channels" [];
+    }
+    "Client events, where there is a proxy for them" {
+        /// Client events that the events proxy has confirmed.
+        CLIENT_EVENTS = counter "spinward_client_events_total" ["type"];
+        /// Client events dropped because `client.events.max_waiting` of them waited.
+        CLIENT_EVENTS_DROPPED = counter "spinward_client_events_dropped_total" [];
+        /// Client events that wait or are being sent.
+        CLIENT_EVENTS_WAITING = gauge "spinward_client_events_waiting" [];
     }
     "Consumers, where there are any" {
         /// Messages whose call had its effect.
