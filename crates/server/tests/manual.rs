@@ -36,9 +36,9 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
     shown.extend(blocks("proxies-in-front.md", "config"));
     assert_eq!(shown.len(), 12);
     shown.extend(blocks("event-proxies.md", "config"));
-    assert_eq!(shown.len(), 16);
+    assert_eq!(shown.len(), 17);
     shown.extend(blocks("consumers.md", "config"));
-    assert_eq!(shown.len(), 19);
+    assert_eq!(shown.len(), 20);
     for (chapter, mark, count) in [
         ("quick-start.md", "file: config.json", 1),
         ("install.md", "config", 1),
