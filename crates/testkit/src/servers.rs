@@ -4,6 +4,7 @@
 //! A test asks [`installed`] first. `cargo xtask test engines` installs everything and sets `SPINWARD_ENGINES`, so that
 //! nothing is skipped there; elsewhere a test whose server is missing says so and passes.
 
+pub mod kafka;
 pub mod nats;
 pub mod postgres;
 pub mod redis;
@@ -197,6 +198,19 @@ pub fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
 /// It does not start in three attempts.
 pub fn serve(
     name: &str,
+    start: impl FnMut(u16) -> io::Result<Program>,
+    ready: impl Fn(u16) -> bool,
+) -> (Program, u16) {
+    serve_within(PATIENCE, name, start, ready)
+}
+
+/// The same for a server that may take longer than others.
+///
+/// # Panics
+/// It does not start in three attempts.
+pub fn serve_within(
+    patience: Duration,
+    name: &str,
     mut start: impl FnMut(u16) -> io::Result<Program>,
     ready: impl Fn(u16) -> bool,
 ) -> (Program, u16) {
@@ -205,7 +219,7 @@ pub fn serve(
         match start(port) {
             Ok(mut program) => {
                 let mut ended = false;
-                within(PATIENCE, || {
+                within(patience, || {
                     ended = !program.runs();
                     ended || ready(port)
                 });

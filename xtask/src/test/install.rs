@@ -1,8 +1,10 @@
 //! Programs that the tests need, installed where they are missing.
 
 mod engines;
+mod kafka;
 
 pub(super) use engines::engines;
+pub(super) use kafka::kafka;
 
 use crate::shell::{self, Failure};
 use std::path::PathBuf;
