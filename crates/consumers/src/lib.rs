@@ -20,6 +20,8 @@ mod over_node;
 mod target;
 mod worker;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "postgres")]
