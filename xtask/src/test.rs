@@ -84,6 +84,7 @@ const STEPS: &[Step] = &[
     extra("websocket-all", "all cases of groups 12 and 13 too", websocket_all),
     extra("instructions-all", "the decisions of the server too", all_counted),
     extra("fuzz-long", "60 s for each target", || fuzzed(60, false)),
+    extra("kafka", "consumers of Kafka: their feature, and a broker, where there is Java and Maven", kafka),
     extra("consumers-long", "100,000 messages through 20 kills for each source", consumers_long),
     extra("chaos-teeth", "the chaos test finds each fault planted in the Redis engine", chaos_teeth),
     extra("fuzz-teeth", "each target finds the fault planted for it", || fuzzed(60, true)),
@@ -237,6 +238,23 @@ fn of_engines(run: impl FnOnce(&Suite<'_>) -> Result<(), Failure>) -> Result<(),
     let path = install::engines()?;
     let variables = [("SPINWARD_ENGINES", "1".as_ref()), ("PATH", path.as_ref())];
     run(&Suite { has: |program| ENGINES.contains(&program), variables: &variables, limit: LIMIT })
+}
+
+/// What the usual steps build without: consumers of Kafka, whose client library is large.
+fn kafka() -> Result<(), Failure> {
+    install::compilers()?;
+    let path = install::engines()?;
+    install::kafka()?;
+    let of = ["--package", "spinward-consumers", "--package", "spinward-server", "--locked", "--quiet"];
+    let features = ["--features", "spinward-consumers/kafka,spinward-server/kafka"];
+    let cargo = |command: &str, rest: &[&str]| {
+        let mut cargo = shell::cargo(&[command]);
+        cargo.args(of).args(features).args(rest).env("PATH", &path).env("SPINWARD_ENGINES", "1");
+        shell::run(&mut cargo)
+    };
+    cargo("clippy", &["--all-targets", "--", "-D", "warnings"])?;
+    cargo("test", &["--test", "config", "--test", "manual"])?;
+    cargo("test", &["--lib", "--test", "consumers", "kafka"])
 }
 
 /// The tests of consumers in full. Those that are not about kills run again.

@@ -39,6 +39,12 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
     assert_eq!(shown.len(), 17);
     shown.extend(blocks("consumers.md", "config"));
     assert_eq!(shown.len(), 20);
+    // A server without the feature refuses it.
+    let kafka = blocks("consumers.md", "kafka");
+    assert_eq!(kafka.len(), 1);
+    if cfg!(feature = "kafka") {
+        shown.extend(kafka);
+    }
     for (chapter, mark, count) in [
         ("quick-start.md", "file: config.json", 1),
         ("install.md", "config", 1),

@@ -177,7 +177,7 @@ fn object(keys: &Keys, version: usize, prefix: &str, most: usize, chance: &mut C
                     }
                     if name == "consumers" {
                         object.insert("type".to_owned(), json!("kafka"));
-                        // Kafka is not built: one that runs is refused. 5.2 and 5.3 read `enabled` the wrong way round.
+                        // Without the feature `kafka`, one that runs is refused. 5.2 and 5.3 read `enabled` the wrong way round.
                         let disabled =
                             place(keys, version, &inner).iter().any(|(name, _)| name.ends_with("disabled"));
                         let switch = if disabled { "disabled" } else { "enabled" };

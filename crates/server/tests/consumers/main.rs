@@ -6,6 +6,8 @@
 #![cfg(all(feature = "nats", feature = "postgres", feature = "redis"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail with the test")]
 
+#[cfg(feature = "kafka")]
+mod kafka;
 mod nats;
 mod node;
 mod postgres;

@@ -79,6 +79,11 @@ impl Node {
         page.lines().find_map(|line| line.strip_prefix(&row)?.parse().ok())
     }
 
+    /// Messages whose calls had their effect since the process began.
+    pub(crate) fn processed(&self) -> f64 {
+        self.metric("centrifugo_consumers_messages_processed_total", None).unwrap_or_default()
+    }
+
     /// The result of a call of the API.
     pub(crate) fn call(&self, method: &str, params: &Value) -> Option<Value> {
         let (_, body) = self.request("POST", &format!("/api/{method}"), &params.to_string())?;

@@ -132,7 +132,7 @@ async fn notifications_and_try_lock() {
         "partition_notification_channel": "outbox",
     }));
     // With polls a minute apart, only notifications can bring this about in time.
-    let plan = Plan { rows: 400, kills: 0, nodes: 1, partitions: PARTITIONS, ordered: true };
+    let plan = Plan { rows: 400, kills: 0, nodes: 1, partitions: PARTITIONS, ordered: true, busy: false };
     let nodes = run(plan, &engine, &consumer, &mut outbox).await;
     outbox.insert(Some("publish"), Some(r#"{"channel": "rows:0", "data": {"n": 400}}"#), 0).await;
     assert!(within(Duration::from_secs(10), || nodes[0].numbers("rows:0").unwrap().contains(&400)));

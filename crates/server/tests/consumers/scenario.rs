@@ -20,6 +20,9 @@ pub(crate) trait Feed {
     fn restart(&mut self) -> impl Future<Output = ()>;
 }
 
+/// Time in which a node begins to carry messages out.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Numbers of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
@@ -29,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) partitions: u64,
     /// Numbers of a partition appear for the first time in their order.
     pub(crate) ordered: bool,
+    /// Each kill waits until the node carries messages of its round out: those of other sources begin at once.
+    pub(crate) busy: bool,
 }
 
 impl Plan {
@@ -37,7 +42,7 @@ impl Plan {
         let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
         let rows = number("SPINWARD_ROWS").unwrap_or(rows);
         let kills = number("SPINWARD_KILLS").unwrap_or(kills);
-        Self { rows, kills, nodes: 1, partitions: 1, ordered: true }
+        Self { rows, kills, nodes: 1, partitions: 1, ordered: true, busy: false }
     }
 }
 
@@ -62,13 +67,18 @@ pub(crate) async fn run(plan: Plan, engine: &Server, consumer: &Value, feed: &mu
         let end = plan.rows * (round + 1) / rounds;
         // Half of a round is there before the kill, and half while the node is away.
         let middle = next.midpoint(end);
+        let killed = usize::try_from(round).unwrap() % nodes.len();
+        let before = nodes[killed].processed();
         feed.feed(next..middle).await;
+        if plan.busy && round < plan.kills {
+            let busy = within(PATIENCE, || nodes[killed].processed() > before);
+            assert!(busy, "it carries nothing out:\n{}", nodes[killed].log());
+        }
         // The kill comes anywhere in the work on them.
         tokio::time::sleep(Duration::from_millis(round * 37 % 150)).await;
         if round == plan.kills / 2 {
             feed.restart().await;
         }
-        let killed = usize::try_from(round).unwrap() % nodes.len();
         if round < plan.kills {
             nodes[killed].kill();
         }

@@ -5,6 +5,8 @@
     allow(unused, reason = "a build without a source has no use for its options")
 )]
 
+#[cfg(feature = "kafka")]
+mod kafka;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "postgres")]
@@ -67,6 +69,8 @@ fn fault(options: &Options, section: &str, node: &str) -> Option<EngineError> {
     match options.r#type.as_str() {
         #[cfg(feature = "postgres")]
         "postgresql" => postgres::outbox(&options.postgresql, section).err(),
+        #[cfg(feature = "kafka")]
+        "kafka" => kafka::source(&options.kafka, section).err(),
         #[cfg(feature = "nats")]
         "nats_jetstream" => nats::source(&options.nats_jetstream, section).err(),
         #[cfg(feature = "redis")]
@@ -89,6 +93,8 @@ async fn source(
     match options.r#type.as_str() {
         #[cfg(feature = "postgres")]
         "postgresql" => postgres::source(&options.postgresql, section).await,
+        #[cfg(feature = "kafka")]
+        "kafka" => kafka::source(&options.kafka, section),
         #[cfg(feature = "nats")]
         "nats_jetstream" => nats::source(&options.nats_jetstream, section),
         #[cfg(feature = "redis")]

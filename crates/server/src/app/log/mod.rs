@@ -128,8 +128,10 @@ pub(super) fn start(settings: &Log) -> Result<Running, RunError> {
     let writer = queue.clone();
     let lines = fmt::layer().with_target(false).with_writer(move || writer.clone());
     let layer = if text { lines.boxed() } else { lines.event_format(Json).boxed() };
-    // The engine says itself that a connection to NATS was lost, once; its client library would for each attempt.
-    let unwanted = |target: &str| target.starts_with(TELLING) || target.starts_with("async_nats");
+    // Engines and consumers say themselves that a connection was lost, once; these client libraries would for each
+    // attempt.
+    let noisy = |target: &str| target.starts_with("async_nats") || target.starts_with("krafka");
+    let unwanted = move |target: &str| target.starts_with(TELLING) || noisy(target);
     let layer = layer.with_filter(filter_fn(move |line| !unwanted(line.target())));
     // A log that was started before stays as it is.
     let ours = log.with(layer).try_init().is_ok();

@@ -33,8 +33,10 @@ fn built(report: &mut Report<'_>, path: &str, kind: &str) {
         "postgresql" if cfg!(not(feature = "postgres")) => "postgres",
         "nats_jetstream" if cfg!(not(feature = "nats")) => "nats",
         "redis_stream" if cfg!(not(feature = "redis")) => "redis",
-        "kafka" | "google_pub_sub" | "aws_sqs" | "azure_service_bus" => {
-            let text = "is not built yet: use \"postgresql\", \"nats_jetstream\" or \"redis_stream\"";
+        "kafka" if cfg!(not(feature = "kafka")) => "kafka",
+        "google_pub_sub" | "aws_sqs" | "azure_service_bus" => {
+            let text =
+                "is not built yet: use \"postgresql\", \"kafka\", \"nats_jetstream\" or \"redis_stream\"";
             return report.problem(&option, format!("{kind:?} {text}"));
         }
         _ => return,
@@ -45,6 +47,7 @@ fn built(report: &mut Report<'_>, path: &str, kind: &str) {
 
 fn needed(report: &mut Report<'_>, path: &str, consumer: &Consumer) {
     let (outbox, nats, redis) = (&consumer.postgresql, &consumer.nats_jetstream, &consumer.redis_stream);
+    let kafka = &consumer.kafka;
     let needed: &[(&str, bool)] = match consumer.r#type.as_str() {
         "postgresql" => &[
             ("dsn", outbox.dsn.is_empty()),
@@ -52,6 +55,17 @@ fn needed(report: &mut Report<'_>, path: &str, consumer: &Consumer) {
             ("num_partitions", outbox.num_partitions == 0),
             ("partition_select_limit", outbox.partition_select_limit == 0),
             ("partition_poll_interval", outbox.partition_poll_interval.is_zero()),
+        ],
+        "kafka" => &[
+            ("brokers", kafka.brokers.is_empty()),
+            ("topics", kafka.topics.is_empty()),
+            ("consumer_group", kafka.consumer_group.is_empty()),
+            ("max_poll_records", kafka.max_poll_records == 0),
+            ("partition_queue_max_size", kafka.partition_queue_max_size == 0),
+            ("fetch_max_wait", kafka.fetch_max_wait.is_zero()),
+            ("dial_timeout", kafka.dial_timeout.is_zero()),
+            ("method_header", kafka.method_header.is_empty()),
+            ("sasl_user", !kafka.sasl_mechanism.is_empty() && kafka.sasl_user.is_empty()),
         ],
         "nats_jetstream" => &[
             ("stream_name", nats.stream_name.is_empty()),

@@ -19,7 +19,7 @@ options! {
         /// PostgreSQL.
         postgresql: PostgresConsumer;
         /// Kafka.
-        kafka: KafkaConsumer => planned;
+        kafka: KafkaConsumer;
         /// NATS JetStream.
         nats_jetstream: NatsConsumer => since("6.2.0");
         /// Redis Streams.
@@ -76,14 +76,14 @@ options! {
         dial_timeout: Duration = Duration::secs(3);
         /// TLS.
         tls: Tls;
-        /// SASL mechanism.
+        /// SASL mechanism; empty sends no credentials.
         sasl_mechanism: String;
         /// User name.
         sasl_user: String;
         /// Password.
         sasl_password: Secret;
         /// ARN of the AWS role to assume.
-        assume_role_arn: String;
+        assume_role_arn: String => planned;
         /// Instance id of a static group member.
         instance_id: String;
         /// Header with the API method.
