@@ -237,12 +237,14 @@ def test_tls_and_a_client_certificate():
                     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
-def test_pings_are_empty_pushes():
-    with running(client={"ping_interval": "1s", "pong_timeout": "500ms"}) as server:
-        with consume(server, token=token()) as stream:
-            assert next(stream).connect.ping == (1 if IS_SPINWARD else 25)
-            if IS_SPINWARD:
-                assert next(stream) == protos.Push()
+def test_pings_are_empty_pushes_with_an_interval_of_their_own():
+    client = {"ping_interval": "9s", "pong_timeout": "2s"}
+    with running(client=client) as server, consume(server, token=token()) as stream:
+        assert next(stream).connect.ping == 25
+    if IS_SPINWARD:
+        with running(client=client, ping_interval="1s") as server, consume(server, token=token()) as stream:
+            assert next(stream).connect.ping == 1
+            assert next(stream) == protos.Push()
 
 
 def test_a_stop_ends_the_streams():

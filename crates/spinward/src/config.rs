@@ -16,6 +16,9 @@ pub struct Config {
     pub version: String,
     /// Time between pings of a connection; zero turns pings off.
     pub ping_interval: Duration,
+    /// Time between pings of a connection by unidirectional gRPC, where TCP and HTTP/2 have signs of life of their own;
+    /// zero turns them off.
+    pub uni_grpc_ping_interval: Duration,
     /// Time that a client has to answer a ping (disconnect 3012). Must be below `ping_interval`.
     pub pong_timeout: Duration,
     /// Time that a connection has to log in (disconnect 3502).
@@ -289,6 +292,7 @@ impl Default for Config {
             shards: 0,
             version: concat!("spinward ", env!("CARGO_PKG_VERSION")).to_owned(),
             ping_interval: Duration::from_secs(25),
+            uni_grpc_ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(8),
             stale_close_delay: Duration::from_secs(10),
             expired_close_delay: Duration::from_secs(25),

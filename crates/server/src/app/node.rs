@@ -113,6 +113,7 @@ fn node(config: &Config, active: &Shared<ActiveConfig>, builder: NodeBuilder) ->
             .max(longest_request(config) + Duration::from_secs(5)),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ping_interval: client.ping_interval.get(),
+        uni_grpc_ping_interval: config.uni_grpc.ping_interval.get(),
         pong_timeout: client.pong_timeout.get(),
         stale_close_delay: client.stale_close_delay.get(),
         // A back end that is slow to say that something goes on must not end it.

@@ -152,7 +152,7 @@ impl Session {
 
     fn connect_result(&self, cx: &Cx<'_>, data: &bytes::Bytes) -> ConnectResult {
         let ttl = if self.server_side_refresh { None } else { self.expiry.ttl(cx.now) };
-        let ping = if self.frame_pings { Duration::ZERO } else { cx.config.ping_interval };
+        let ping = if self.frame_pings { Duration::ZERO } else { self.announced_ping_interval(cx) };
         ConnectResult {
             client: self.id.to_string(),
             version: cx.config.version.clone(),

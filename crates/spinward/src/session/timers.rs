@@ -7,6 +7,7 @@ use crate::fault::{self, Fault};
 use crate::identity::Transport;
 use crate::mailbox::call::Call;
 use spinward_wire::code::{DisconnectCode, UnsubscribeCode};
+use std::time::Duration;
 
 /// A time on the monotonic clock that does not come.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -72,7 +73,17 @@ impl Session {
     /// Milliseconds between pings. SockJS has an interval of its own for clients that are pinged by nothing else.
     fn ping_interval(&self, cx: &Cx<'_>) -> u64 {
         let own = self.transport == Transport::SockJs && self.dialect.is_v1();
-        millis(if own { cx.config.sockjs_heartbeat_delay } else { cx.config.ping_interval })
+        millis(if own { cx.config.sockjs_heartbeat_delay } else { self.announced_ping_interval(cx) })
+    }
+
+    /// The interval that the client is told.
+    pub(super) fn announced_ping_interval(&self, cx: &Cx<'_>) -> Duration {
+        let config = cx.config;
+        if self.transport == Transport::UniGrpc {
+            config.uni_grpc_ping_interval
+        } else {
+            config.ping_interval
+        }
     }
 
     fn check_pong_and_ping(&mut self, cx: &mut Cx<'_>, behind: bool) {
@@ -147,6 +158,6 @@ impl Session {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

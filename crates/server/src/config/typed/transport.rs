@@ -157,6 +157,8 @@ options! {
         port: u16 = 11000u16;
         /// Maximum message size in bytes; 0 means 4 MiB.
         max_receive_message_size: u32;
+        /// Ping interval. As in Centrifugo, `client.ping_interval` has no effect here. 0 turns pings off.
+        ping_interval: Duration = Duration::secs(25) => ours;
         /// TLS of the server.
         tls: Tls;
     }
