@@ -118,15 +118,15 @@ impl Session {
         options: &SubscribeOptions,
         since: Option<Position>,
     ) {
+        // Also where it would take the place of another, as in Centrifugo v6.9.
+        if self.is_full(cx) {
+            self.close(cx, DisconnectCode::CHANNEL_LIMIT);
+            return self.grant_failed(cx, channel, true, FailureCause::Disconnected);
+        }
         // One that is on its way in goes on.
         if self.entering.iter().any(|entering| entering.channel == channel) {
             let code = ErrorCode::ALREADY_SUBSCRIBED;
             return self.grant_failed(cx, channel, true, FailureCause::Error(code));
-        }
-        // One that takes the place of another needs no further one.
-        if self.subscription(cx, &channel).is_none() && self.is_full(cx) {
-            self.close(cx, DisconnectCode::CHANNEL_LIMIT);
-            return self.grant_failed(cx, channel, true, FailureCause::Disconnected);
         }
         let mut requested = Requested::default();
         let before = self.make_way(cx, &channel).map(|(record, mut replaced)| {
