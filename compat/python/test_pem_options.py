@@ -77,6 +77,7 @@ def using(option, value, material):
             # What consumers need.
             "outbox_table_name": "outbox", "url": "nats://127.0.0.1:1", "stream_name": "it", "subjects": ["it"],
             "durable_consumer_name": "it", "streams": ["it"], "consumer_group": "it",
+            "brokers": ["127.0.0.1:1"], "topics": ["it"],
         }.items():
             known = OPTIONS.get(f"{path}.{name}")
             if known and given is not None and (name != "type" or given in known[1]):
@@ -113,6 +114,8 @@ def test_a_pem_option_takes_text_base64_and_a_path(option, material, tmp_path):
 
     for given in (pem, base64.encodebytes(pem.encode()).decode(), str(tmp_path / "it.pem")):
         done = checked(given)
+        if "this server was built without" in done.stderr:
+            pytest.skip("a feature that this build does not have")
         assert done.returncode == 0, (given, done.stderr)
     # It is read at all: another text is a fault of this option.
     done = checked("/no/such/file.pem")
