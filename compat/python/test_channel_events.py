@@ -47,9 +47,9 @@ def metric(server, name):
 class Recorder(Backend):
     """Takes every event, unless it is told otherwise; `confirmed` has those of requests that it has confirmed."""
 
-    def __init__(self):
+    def __init__(self, event="state"):
         super().__init__()
-        self.confirmed, self.answers["state"] = [], self.take
+        self.confirmed, self.answers[event] = [], self.take
 
     def take(self, handler, body):
         self.confirmed.extend(body["events"])
@@ -108,7 +108,8 @@ def test_a_reconnect_is_no_event(backend):
         assert backend.of("told:a") == ["occupied"]
 
 
-def test_a_failing_back_end_gets_each_event_at_least_once_and_in_order(backend):
+def fails_four_times(backend):
+    """An answer that fails in four ways, and then takes every event."""
     failures = iter([
         lambda handler, body: handler.give(b"{}", 500),
         lambda handler, body: handler.give(b"<html>"),
@@ -120,7 +121,11 @@ def test_a_failing_back_end_gets_each_event_at_least_once_and_in_order(backend):
     def answer(handler, body):
         (next(failures, None) or backend.take)(handler, body)
 
-    backend.answers["state"] = answer
+    return answer
+
+
+def test_a_failing_back_end_gets_each_event_at_least_once_and_in_order(backend):
+    backend.answers["state"] = fails_four_times(backend)
     with Server(settings(backend.url("state"))) as server:
         peer = Peer(server)
         assert "subscribe" in peer.command("subscribe", channel="told:a")

@@ -8,8 +8,8 @@ import grpc
 import pytest
 
 from server import IS_SPINWARD, ROOT, Server, config
-from test_channel_events import close, metric, until
-from test_event_proxies import Backend, Peer
+from test_channel_events import Recorder, close, fails_four_times, metric, until
+from test_event_proxies import Peer
 
 pytestmark = pytest.mark.skipif(not IS_SPINWARD, reason="client events are Spinward's")
 
@@ -26,24 +26,13 @@ def settings(endpoint, **events):
     return made
 
 
-class Recorder(Backend):
-    """Takes every event, unless it is told otherwise; `confirmed` has those of requests that it has confirmed."""
-
-    def __init__(self):
-        super().__init__()
-        self.confirmed, self.answers["events"] = [], self.take
-
-    def take(self, handler, body):
-        self.confirmed.extend(body["events"])
-        handler.give(b'{"result":{}}')
-
-    def of(self, client):
-        return [(event["type"], event.get("channel"), event.get("code")) for event in self.confirmed if event["client"] == client]
+def of(backend, client):
+    return [(event["type"], event.get("channel"), event.get("code")) for event in backend.confirmed if event["client"] == client]
 
 
 @pytest.fixture
 def backend():
-    backend = Recorder()
+    backend = Recorder("events")
     yield backend
     backend.shutdown()
 
@@ -59,7 +48,7 @@ def test_a_visit_is_told_from_its_beginning_to_its_end(backend):
         client = backend.confirmed[0]["client"]
         close(peer)
         until(lambda: len(backend.confirmed) == 6, "the end")
-        assert backend.of(client) == [
+        assert of(backend, client) == [
             ("connected", None, None), ("subscribed", "visits:a", None), ("subscribed", "visits:b", None),
             ("unsubscribed", "visits:a", 0), ("unsubscribed", "visits:b", 1), ("disconnected", None, 3000),
         ]
@@ -84,8 +73,8 @@ def test_what_the_server_makes_and_ends_is_told_too(backend):
         until(lambda: len(backend.confirmed) == 2, "a subscription by the API")
         server.api("disconnect", user="", client=client)
         until(lambda: len(backend.confirmed) == 4, "the end")
-        assert [event[0] for event in backend.of(client)] == ["connected", "subscribed", "unsubscribed", "disconnected"]
-        assert backend.of(client)[-1][2] == 3503
+        assert [event[0] for event in of(backend, client)] == ["connected", "subscribed", "unsubscribed", "disconnected"]
+        assert of(backend, client)[-1][2] == 3503
         close(peer)
         # The stop ends a visit like anything else.
         Peer(server)
@@ -93,18 +82,7 @@ def test_what_the_server_makes_and_ends_is_told_too(backend):
 
 
 def test_a_failing_back_end_gets_each_event_at_least_once_and_in_order(backend):
-    failures = iter([
-        lambda handler, body: handler.give(b"{}", 500),
-        lambda handler, body: handler.give(b"<html>"),
-        lambda handler, body: handler.give(b'{"error":{"code":1000,"message":"later"}}'),
-        # It has taken them, and the confirmation is lost.
-        lambda handler, body: handler.connection.close(),
-    ])
-
-    def answer(handler, body):
-        (next(failures, None) or backend.take)(handler, body)
-
-    backend.answers["events"] = answer
+    backend.answers["events"] = fails_four_times(backend)
     with Server(settings(backend.url("events"))) as server:
         peer = Peer(server)
         until(lambda: backend.seen("events"), "the first attempt")

@@ -240,7 +240,7 @@ fn of_engines(run: impl FnOnce(&Suite<'_>) -> Result<(), Failure>) -> Result<(),
     run(&Suite { has: |program| ENGINES.contains(&program), variables: &variables, limit: LIMIT })
 }
 
-/// What the usual steps build without: consumers of Kafka, whose client library is large.
+/// Consumers of Kafka, which the usual steps build without: the client library is large.
 fn kafka() -> Result<(), Failure> {
     install::compilers()?;
     let path = install::engines()?;

@@ -126,9 +126,11 @@ impl Rebalance for Partitions {
     }
 }
 
-fn passed_on<T>(ended: Result<T, JoinError>) -> T {
-    match ended {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+/// Passes on a panic. A task that was cancelled, with its runtime, has nothing to commit.
+fn passed_on(ended: Result<Option<Position>, JoinError>) -> Option<Position> {
+    match ended.map_err(JoinError::try_into_panic) {
+        Ok(position) => position,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => None,
     }
 }

@@ -106,7 +106,7 @@ impl Source for Topics {
     }
 }
 
-/// What the watch over the brokers has found.
+/// Findings of the watch over the brokers.
 #[derive(Default)]
 struct Health {
     /// A broker has answered last.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// proxies, revocations, engines and limits are as in the server. Nothing of it listens: the application mounts the
 /// transports of [`Embedded::node`] where it likes.
 ///
-/// What belongs to ports has no effect: `http_server`, `http_api`, `grpc_api`, `client.allowed_origins`, the limits by
+/// Options of ports have no effect: `http_server`, `http_api`, `grpc_api`, `client.allowed_origins`, the limits by
 /// address, overload protection, `consumers` (see the crate `spinward-consumers`), `prometheus`, `log`.
 ///
 /// ```

@@ -156,18 +156,13 @@ fn page(
         ];
         page.row(&families::RECOVER, &labels, *count);
     }
-    for family in [&families::CONNECTIONS_INFLIGHT, &families::CONNECTIONS_ACCEPTED] {
-        page.head(family);
-        for one in transports(&counters) {
-            let labels = [
-                ("transport", one.transport.name()),
-                ("accept_protocol", ""),
-                ("client_name", "unregistered"),
-                ("client_version", ""),
-            ];
-            let total = family.name == families::CONNECTIONS_ACCEPTED.name;
-            page.row(family, &labels, if total { one.accepted } else { one.clients });
-        }
+    page.head(&families::CONNECTIONS_INFLIGHT);
+    for one in transports(&counters) {
+        page.row(&families::CONNECTIONS_INFLIGHT, &of_transport(one), one.clients);
+    }
+    page.head(&families::CONNECTIONS_ACCEPTED);
+    for one in transports(&counters) {
+        page.row(&families::CONNECTIONS_ACCEPTED, &of_transport(one), one.accepted);
     }
     for (family, count) in [
         (&families::SUBSCRIPTIONS_INFLIGHT, counters.subscriptions),
@@ -328,6 +323,16 @@ const TRAFFIC: [(Family, Count); 4] = [
     (families::TRANSPORT_RECEIVED, |one| one.messages_received),
     (families::TRANSPORT_RECEIVED_SIZE, |one| one.bytes_received),
 ];
+
+/// Labels of counts of connections.
+const fn of_transport(counters: &TransportCounters) -> [(&'static str, &'static str); 4] {
+    [
+        ("transport", counters.transport.name()),
+        ("accept_protocol", ""),
+        ("client_name", "unregistered"),
+        ("client_version", ""),
+    ]
+}
 
 /// The transports to show: WebSocket, and the others once they were used.
 fn transports(counters: &Snapshot) -> impl Iterator<Item = &TransportCounters> {

@@ -1,4 +1,4 @@
-//! The node of a configuration: its limits, what decides for its clients, and the engines of its channels.
+//! The node of a configuration: its limits, the deciders for its clients, and the engines of its channels.
 
 use super::build::{BuildError, explainer, node_name};
 use super::engines::Engines;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What decides for the clients of a node, and the engines of its channels.
+/// The deciders for the clients of a node, and the engines of its channels.
 pub(super) struct Deciders {
     pub(super) clock: Clock,
     pub(super) jwks: Jwks,

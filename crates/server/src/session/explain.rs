@@ -376,7 +376,7 @@ pub(super) fn granted(question: &Question, user: &str) -> Explanation {
     }
 }
 
-/// What a proxy for this kind of event decides.
+/// A decision that is left to the proxy for this kind of event.
 pub(super) fn asked_of_proxy(question: &Question, user: &str, event: &str) -> Explanation {
     Explanation {
         verdict: "ask",

@@ -1,5 +1,4 @@
-//! What the reports to the back end have in common: pauses between repetitions, and the lines about events that were
-//! dropped.
+//! Common parts of the reports to the back end: pauses between repetitions, and the lines about events that were dropped.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The queue of client events: what the back end is told next.
+//! The queue of client events: those that the back end has not confirmed.
 //!
 //! A pure state machine. `now` is milliseconds of the monotonic clock, and times of events are Unix milliseconds.
 //!
@@ -63,11 +63,11 @@ pub struct ClientEvent {
     pub channel: Option<Box<str>>,
     /// Code and reason of an end.
     pub end: Option<(u32, Box<str>)>,
-    /// What is said of a connection once, when it logs in.
+    /// Description of the connection, of a login alone.
     pub login: Option<Box<Login>>,
 }
 
-/// What is said of a connection when it logs in.
+/// Description of a connection that logs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// Transport that it came in on.
