@@ -47,6 +47,15 @@ def test_an_sdk_of_the_old_protocol_is_recognised_where_it_may_not_log_in():
         assert server.await_log("old protocol v1.*current SDK"), server.log()
 
 
+def test_a_command_of_an_old_sdk_before_its_connect_is_recognised():
+    settings = config()
+    settings["log"]["level"] = "info"
+    with Server(settings) as server, Raw(server.port) as raw:
+        raw.send_json({"id": 1, "method": 1, "params": {"channel": "c"}})
+        assert raw.next()[0] == "close"
+        assert server.await_log("before connect, in protocol v1 of old SDKs"), server.log()
+
+
 def test_a_key_set_that_cannot_be_fetched_says_why(server):
     mark = server.mark()
     token = ".".join(b64u(part) for part in (b'{"alg":"RS256","kid":"a"}', b'{"sub":"1"}', b"x" * 256))

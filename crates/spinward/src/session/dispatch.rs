@@ -39,7 +39,7 @@ impl Session {
             (_, Phase::Closed) => return,
             (Request::Connect(_), Phase::New) | (_, Phase::Connected) => {}
             (_, Phase::New | Phase::Connecting | Phase::Refused) => {
-                return self.violation(cx, "a command before connect");
+                return self.violation(cx, self.too_early());
             }
         }
         if id == 0 && !matches!(request, Request::Send(_)) {
@@ -73,11 +73,20 @@ impl Session {
         }
     }
 
+    /// Cause of the end of a connection that sends a command before it has logged in.
+    const fn too_early(&self) -> &'static str {
+        if self.dialect.is_v1() {
+            "a command before connect, in protocol v1 of old SDKs"
+        } else {
+            "a command before connect"
+        }
+    }
+
     /// Refuses a command of a client that sends too many.
     pub(crate) fn on_too_many(&mut self, cx: &mut Cx<'_>, id: u32) {
         match self.phase {
             // Other errors of the command go first.
-            Phase::New | Phase::Connecting => self.violation(cx, "a command before connect"),
+            Phase::New | Phase::Connecting => self.violation(cx, self.too_early()),
             Phase::Connected if id == 0 => self.close(cx, DisconnectCode::TOO_MANY_REQUESTS),
             Phase::Connected => self.error(cx, id, &ErrorCode::TOO_MANY_REQUESTS),
             Phase::Refused | Phase::Closed => {}
