@@ -28,6 +28,10 @@ pub enum Fault {
     HistoryChange,
     /// The top of a stream is one too low.
     StaleTop,
+    /// What was missed without a connection is not asked for.
+    SilentReconnect,
+    /// Presence entries are not written again before they expire.
+    StuckPresence,
 }
 
 /// Returns true if the fault is planted.
@@ -52,7 +56,7 @@ pub(crate) fn holds(fault: Fault) -> bool {
 #[cfg(feature = "__planted-faults")]
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ConstantLife,
         Self::ConstantEpoch,
         Self::ForgottenChannels,
@@ -62,5 +66,7 @@ impl Fault {
         Self::HistoryDrop,
         Self::HistoryChange,
         Self::StaleTop,
+        Self::SilentReconnect,
+        Self::StuckPresence,
     ];
 }

@@ -1,4 +1,4 @@
-//! The chaos test finds faults that are planted in the Redis engine.
+//! The chaos test finds faults that are planted in the engines.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
@@ -28,17 +28,22 @@ fn server() {
     std::process::exit(code.into());
 }
 
-/// The faults of the chaos that show a planted one.
-fn occasions(fault: Fault) -> (Kind, &'static [&'static str]) {
+/// The engines in which a fault can be planted, and the fault of the chaos that shows it there.
+const fn occasions(fault: Fault) -> &'static [(Kind, &'static str)] {
     match fault {
-        Fault::ConstantLife => (Kind::Sentinel, &["FailOverWithLoss"]),
-        Fault::ConstantEpoch => (Kind::Redis, &["Flush"]),
-        Fault::ForgottenChannels => (Kind::Redis, &["CutDeliveries"]),
-        Fault::IgnoredKeys => (Kind::Redis, &["Deaf"]),
-        Fault::FalseAck => (Kind::Redis, &["EngineRestart"]),
-        Fault::DeafChannels | Fault::HistoryDrop | Fault::HistoryChange | Fault::StaleTop => {
-            (Kind::Redis, &["NodeKill"])
+        Fault::ConstantLife => {
+            &[(Kind::Sentinel, "FailOverWithLoss"), (Kind::PostgresPair, "FailOverWithLoss")]
         }
+        Fault::ConstantEpoch => &[(Kind::Redis, "Flush")],
+        Fault::ForgottenChannels => &[(Kind::Redis, "CutDeliveries")],
+        Fault::IgnoredKeys => &[(Kind::Redis, "Deaf")],
+        Fault::FalseAck => &[(Kind::Redis, "EngineRestart")],
+        Fault::DeafChannels => {
+            &[(Kind::Redis, "NodeKill"), (Kind::JetStream, "NodeKill"), (Kind::Postgres, "NodeKill")]
+        }
+        Fault::HistoryDrop | Fault::HistoryChange | Fault::StaleTop => &[(Kind::Redis, "NodeKill")],
+        Fault::SilentReconnect => &[(Kind::JetStream, "Cut")],
+        Fault::StuckPresence => &[(Kind::Postgres, "NodeKill")],
     }
 }
 
@@ -49,6 +54,11 @@ fn pauses(fault: Option<Fault>) -> (Duration, Duration) {
         _ => (2_000, 2_500),
     };
     (Duration::from_millis(shortest), Duration::from_millis(longest))
+}
+
+/// Returns true if the servers of all engines are there.
+fn installed() -> bool {
+    [Kind::Redis, Kind::JetStream, Kind::PostgresPair].into_iter().all(Kind::is_installed)
 }
 
 fn settings(fault: Option<Fault>, engine: Kind, only: &[&str]) -> Settings {
@@ -75,7 +85,7 @@ fn settings(fault: Option<Fault>, engine: Kind, only: &[&str]) -> Settings {
 #[test]
 #[ignore = "takes minutes: cargo xtask test chaos-teeth"]
 fn each_planted_fault_is_found() {
-    if !Kind::Redis.is_installed() {
+    if !installed() {
         return;
     }
     let mut missed = Vec::new();
@@ -85,13 +95,15 @@ fn each_planted_fault_is_found() {
         named.as_ref().is_none_or(|named| named.split(',').any(|one| one == name))
     };
     for fault in Fault::ALL.into_iter().filter(chosen) {
-        let (engine, only) = occasions(fault);
-        let report = chaos::run(&settings(Some(fault), engine, only)).unwrap();
-        let first = report.checked.violations.first().map(ToString::to_string);
-        let first = first.or_else(|| report.wrong.first().cloned());
-        println!("{fault:?}: {}", first.as_deref().unwrap_or("NOT FOUND"));
-        if report.is_good() {
-            missed.push(fault);
+        for (engine, only) in occasions(fault) {
+            let report = chaos::run(&settings(Some(fault), *engine, &[only])).unwrap();
+            let first = report.checked.violations.first().map(ToString::to_string);
+            let first = first.or_else(|| report.wrong.first().cloned());
+            let engine = engine.name();
+            println!("{fault:?} in {engine}: {}", first.as_deref().unwrap_or("NOT FOUND"));
+            if report.is_good() {
+                missed.push((fault, engine));
+            }
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
@@ -100,17 +112,18 @@ fn each_planted_fault_is_found() {
 #[test]
 #[ignore = "takes minutes: cargo xtask test chaos-teeth"]
 fn nothing_is_found_without_a_planted_fault() {
-    if !Kind::Redis.is_installed() {
+    if !installed() {
         return;
     }
-    for engine in [Kind::Redis, Kind::Sentinel] {
-        let only: Vec<&str> = Fault::ALL
+    for engine in [Kind::Redis, Kind::Sentinel, Kind::JetStream, Kind::Postgres, Kind::PostgresPair] {
+        let mut only: Vec<&str> = Fault::ALL
             .iter()
-            .map(|fault| occasions(*fault))
+            .flat_map(|fault| occasions(*fault))
             .filter(|(kind, _)| *kind == engine)
-            .flat_map(|(_, only)| only)
-            .copied()
+            .map(|(_, only)| *only)
             .collect();
+        only.sort_unstable();
+        only.dedup();
         let report = chaos::run(&Settings { faults: 0, ..settings(None, engine, &only) }).unwrap();
         assert!(report.is_good(), "{report}");
     }

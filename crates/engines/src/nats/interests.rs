@@ -1,5 +1,6 @@
 //! The channels that a node is delivered: one subscription each, asked for again on every new connection.
 
+use crate::fault::{Fault, holds};
 use super::error::NatsError;
 use super::feed::{Feed, Reader};
 use super::life::Life;
@@ -179,7 +180,7 @@ impl<R: Reader> Interests<R> {
             }
         }
         self.changes.ask(&waiting);
-        if std::mem::replace(&mut self.served, true) {
+        if std::mem::replace(&mut self.served, true) && !holds(Fault::SilentReconnect) {
             self.link.counters().gaps.bump();
             self.sink.interrupted(Scope::All);
         }

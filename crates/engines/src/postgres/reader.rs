@@ -4,6 +4,7 @@
 //! it by the same connection, each with a place of its own, so that one whose subscribers are behind holds back no
 //! other. Places are kept when the connection is lost, and rows stay in the log: nothing is missed.
 
+use crate::fault::{Fault, holds};
 use super::counters::Counters;
 use super::cursor::{Cursor, Seen, Snapshot};
 use super::error::Error;
@@ -400,6 +401,9 @@ impl Shard {
         else {
             return Ok(());
         };
+        if holds(Fault::DeafChannels) && channel.ends_with(['1', '3', '5', '7', '9']) {
+            return Ok(());
+        }
         let kind = column(row, 3)?;
         let event = rows::event(row, kind, 6)?;
         let epoch: Option<&str> = column(row, 5)?;

@@ -7,7 +7,7 @@ use super::node::Node;
 use super::proxy::Proxy;
 use super::publisher;
 use super::report::Report;
-use super::store::Store;
+use super::store::{self, Kind, Store};
 use super::{Settings, judge};
 use crate::checker;
 use crate::log::{Event, Fault as Injected, Log, Seen};
@@ -96,7 +96,8 @@ pub(super) struct Arena {
     pub(super) settings: Settings,
     pub(super) random: Random,
     pub(super) log: Log,
-    pub(super) proxies: Vec<Proxy>,
+    /// Proxies between each node and the servers.
+    pub(super) proxies: Vec<Vec<Proxy>>,
     pub(super) nodes: Vec<Node>,
     /// After the nodes, which are dropped first.
     pub(super) store: Store,
@@ -120,20 +121,26 @@ impl Arena {
         let random = Random::new(settings.seed);
         let clock = Clock::system();
         let log = Log::new(clock.clone());
-        let store = Store::start(settings.engine);
+        let store = Store::start(settings.engine, &run.handle)?;
         let mut proxies = Vec::new();
         let mut nodes = Vec::new();
         for number in 0..settings.nodes {
-            if let Some(port) = store.port() {
-                proxies.push(Proxy::start(&run.handle, vec![port])?);
-            }
-            let port = proxies.get(number).map_or(0, Proxy::port);
+            proxies.push(store.proxies(&run.handle, number)?);
             let mut common = common();
             if !settings.engine.keeps() {
                 common["channel"]["without_namespace"] = json!({});
             }
-            let sections = store.sections(settings.engine, number, port);
-            let mut node = Node::new(Arc::clone(&settings.launch), &sections, &common)?;
+            if settings.engine == Kind::Mixed {
+                // Centrifugo learns of a gap from this check alone.
+                common["client"]["channel_position_check_delay"] = json!("3s");
+            }
+            let sections = store.sections(settings.engine, number, store::address(number));
+            let mut node = match store::incumbent() {
+                Some(binary) if number == 0 && settings.engine == Kind::Mixed => {
+                    Node::incumbent(binary, &sections, &common)?
+                }
+                _ => Node::new(Arc::clone(&settings.launch), &sections, &common)?,
+            };
             node.start(number == 0)?;
             nodes.push(node);
         }

@@ -15,6 +15,7 @@ use spinward::clock::Clock;
 use spinward_wire::Protocol;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,7 +35,7 @@ const CHANNELS: usize = 100;
 /// Nodes cannot be started.
 pub fn run(settings: &Settings) -> io::Result<Vec<String>> {
     let run = Loop::start()?;
-    let store = Store::start(settings.engine);
+    let store = Store::start(settings.engine, &run.handle)?;
     let mut common = common();
     merge(
         &mut common,
@@ -49,7 +50,7 @@ pub fn run(settings: &Settings) -> io::Result<Vec<String>> {
     );
     let mut nodes = Vec::new();
     for number in 0..2 {
-        let sections = store.sections(settings.engine, number, store.port().unwrap_or_default());
+        let sections = store.sections(settings.engine, number, Ipv4Addr::LOCALHOST);
         let mut node = Node::new(Arc::clone(&settings.launch), &sections, &common)?;
         node.start(false)?;
         nodes.push(node);

@@ -15,6 +15,7 @@ use serde_json::json;
 use spinward::clock::Clock;
 use spinward_wire::Protocol;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -37,10 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Nodes cannot be started.
 pub fn run(settings: &Settings) -> io::Result<Vec<String>> {
     let run = Loop::start()?;
-    let store = Store::start(settings.engine);
+    let store = Store::start(settings.engine, &run.handle)?;
     let mut nodes = Vec::new();
     for number in 0..settings.nodes {
-        let sections = store.sections(settings.engine, number, store.port().unwrap_or_default());
+        let sections = store.sections(settings.engine, number, Ipv4Addr::LOCALHOST);
         let mut common = common();
         common["http_stream"] = json!({ "enabled": true });
         let mut node = Node::new(Arc::clone(&settings.launch), &sections, &common)?;

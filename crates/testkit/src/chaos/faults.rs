@@ -14,7 +14,8 @@ pub enum Fault {
     NodeTerminate,
     /// Wall clock of a node an hour forward or back, and back again.
     Clock,
-    /// Connections between a node and the engine end, and none is made for a while.
+    /// Connections between a node and all servers of the engine end, and none is made for a while. Under Sentinel, this
+    /// and the next three are between the primary and all nodes and Sentinels.
     Cut,
     /// Nothing gets through between a node and the engine.
     BlackHole,
@@ -73,18 +74,29 @@ impl Fault {
             }
             Kind::Sentinel => {
                 all.extend([Self::FailOver, Self::FailOverWithLoss, Self::PauseOne]);
-                all.extend(redis);
+                all.extend(proxied.iter().chain(&redis));
             }
             Kind::Cluster => {
                 all.extend([Self::FailOver, Self::MoveSlots, Self::PauseOne, Self::KillOne]);
-                all.extend(redis);
+                all.extend(proxied.iter().chain(&redis));
             }
             Kind::Nats | Kind::JetStream => all.extend(proxied.iter().chain(&restarted)),
             Kind::Postgres => {
                 all.extend(proxied);
                 all.extend([Self::Pause, Self::EngineKill, Self::EngineRestart]);
             }
-            Kind::JetStreamCluster => all.extend([Self::PauseOne, Self::KillOne]),
+            Kind::PostgresPair => {
+                all.extend(proxied);
+                all.extend([Self::FailOver, Self::FailOverWithLoss]);
+            }
+            Kind::JetStreamCluster => {
+                all.extend([Self::PauseOne, Self::KillOne]);
+                all.extend(proxied);
+            }
+            Kind::Mixed => {
+                all.extend(proxied);
+                all.extend([Self::Pause, Self::CutDeliveries]);
+            }
         }
         all
     }
@@ -106,6 +118,8 @@ impl Fault {
                 matches!(kind, Kind::Redis | Kind::RedisLists | Kind::Valkey)
             }
             Self::PauseOne | Self::KillOne => matches!(kind, Kind::Sentinel | Kind::Cluster),
+            // The Sentinels depose a primary that they do not reach.
+            Self::Cut | Self::BlackHole | Self::Deaf | Self::Mute => matches!(kind, Kind::Sentinel),
             _ => false,
         }
     }

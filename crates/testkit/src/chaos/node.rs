@@ -25,6 +25,8 @@ pub(super) struct Node {
     program: Option<Program>,
     port: u16,
     folder: Folder,
+    /// Path of the question for readiness.
+    ready: &'static str,
 }
 
 impl Node {
@@ -43,7 +45,18 @@ impl Node {
         }
         std::fs::write(folder.path().join("config.json"), serde_json::to_vec_pretty(&config)?)?;
         std::fs::write(folder.path().join("clock"), "+0")?;
-        Ok(Self { launch, program: None, port, folder })
+        Ok(Self { launch, program: None, port, folder, ready: "/readyz" })
+    }
+
+    /// A node of Centrifugo v6, which has one path for health and readiness.
+    pub(super) fn incumbent(binary: PathBuf, engine: &Value, common: &Value) -> std::io::Result<Self> {
+        let launch = move |file: &Path| {
+            let mut command = Command::new(&binary);
+            command.arg("--config").arg(file);
+            command
+        };
+        let node = Self::new(Arc::new(launch), engine, common)?;
+        Ok(Self { ready: "/health", ..node })
     }
 
     pub(super) const fn port(&self) -> u16 {
@@ -75,7 +88,7 @@ impl Node {
         let ask = || {
             let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
             stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-            write!(stream, "GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+            write!(stream, "GET {} HTTP/1.0\r\nHost: localhost\r\n\r\n", self.ready).ok()?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).ok()?;
             answer.split(' ').nth(1).map(|status| status == "200")

@@ -43,9 +43,22 @@ impl Proxy {
     /// # Errors
     /// It cannot listen.
     pub fn start(runtime: &Handle, targets: Vec<u16>) -> io::Result<Self> {
+        Self::listen(runtime, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), targets)
+    }
+
+    /// Starts a proxy on another address of the loopback network, in front of the same port of 127.0.0.1: whoever is
+    /// told ports alone, or this address, goes through it.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub fn beside(runtime: &Handle, address: Ipv4Addr, port: u16) -> io::Result<Self> {
+        Self::listen(runtime, SocketAddr::from((address, port)), vec![port])
+    }
+
+    fn listen(runtime: &Handle, address: SocketAddr, targets: Vec<u16>) -> io::Result<Self> {
         let (passage, state) = watch::channel(Passage::OPEN);
         let _within = runtime.enter();
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let port = listener.local_addr()?.port();

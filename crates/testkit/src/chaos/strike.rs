@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Time that a node has to end after SIGTERM, which is more than its `shutdown.timeout`.
 const ENDING: Duration = Duration::from_secs(12);
 
+/// Time before a failover in which what is acknowledged is lost.
+const LOSING: Duration = Duration::from_millis(500);
+
 /// Beginnings of the keys of publications in Redis, as streams and as lists, and of offsets and epochs.
 const STREAMS: &str = "centrifugo.s.";
 const LISTS: &str = "centrifugo.l.";
@@ -111,8 +114,9 @@ impl Arena {
                 self.evict(LISTS);
             }
             Fault::EvictMeta => self.evict(META),
-            Fault::FailOver => match &self.store {
-                Store::Sentinels(all) => {
+            Fault::FailOver => match &mut self.store {
+                Store::PostgresPair(..) => self.store.exchange(None),
+                Store::Sentinels(all, _) => {
                     all.fail_over();
                     all.wait_for_replicas();
                 }
@@ -129,11 +133,12 @@ impl Arena {
                 _ => {}
             },
             Fault::FailOverWithLoss => {
-                if let Store::Sentinels(all) = &mut self.store {
+                self.store.exchange(Some(LOSING));
+                if let Store::Sentinels(all, _) = &mut self.store {
                     let former = all.primary();
                     all.cut_replication();
                     // What is published now is acknowledged, and lost.
-                    sleep(Duration::from_millis(500));
+                    sleep(LOSING);
                     all.servers[former].kill();
                     all.wait_for_other(former);
                     all.servers[former].start_again();
@@ -145,19 +150,24 @@ impl Arena {
         Ok(())
     }
 
-    /// Something is in the way between a node and the engine for a while.
+    /// Something is in the way for a while between a node and the servers, or between all and the primary.
     fn hinder(&self, node: usize, pause: Duration, passage: Passage) {
-        if let Some(proxy) = self.proxies.get(node) {
-            proxy.set(passage);
-            sleep(pause);
-            proxy.set(Passage::OPEN);
-        }
+        let one = self.one();
+        let set = |passage| {
+            if !self.store.hinder(one, passage) {
+                self.proxies.get(node).into_iter().flatten().for_each(|proxy| proxy.set(passage));
+            }
+        };
+        set(passage);
+        sleep(pause);
+        set(Passage::OPEN);
+        self.whole();
     }
 
     /// One of several servers: the primary where there is one.
     fn one(&self) -> usize {
         match &self.store {
-            Store::Sentinels(all) => all.primary(),
+            Store::Sentinels(all, _) => all.primary(),
             Store::Cluster(cluster) => {
                 let slot = self.random.below(16_384) as u16;
                 cluster.owner(slot)
@@ -170,7 +180,7 @@ impl Arena {
     /// Waits until the servers have settled which of them serves.
     fn whole(&self) {
         match &self.store {
-            Store::Sentinels(all) => {
+            Store::Sentinels(all, _) => {
                 // A server that was silent may be deposed only after it speaks again.
                 sleep(Duration::from_secs(2));
                 all.wait_for_replicas();

@@ -187,7 +187,7 @@ impl Cluster {
         let list: Vec<_> = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
         let server = |(number, route): (usize, &u16)| {
             let more = format!(
-                "server_name: n{number}\ncluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}] }}",
+                "server_name: n{number}\ncluster {{ name: test, no_advertise: true, listen: \"127.0.0.1:{route}\", routes: [{}] }}",
                 list.join(", ")
             );
             Nats::start(&Options { jetstream: true, more, ..Options::default() })

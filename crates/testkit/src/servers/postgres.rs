@@ -101,9 +101,7 @@ impl Server {
         let folder = Folder::new("standby");
         let data = folder.path().join("data");
         own(folder.path());
-        let mut copy = unprivileged(&self.program("pg_basebackup"));
-        copy.arg("-D").arg(&data).args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-d"]);
-        run(copy.arg(self.dsn(ADMIN, "postgres")));
+        copy(self, &data);
         let log = folder.path().join("log");
         let (program, port) = serve(
             "postgres",
@@ -112,6 +110,50 @@ impl Server {
         );
         let (executable, password) = (self.executable.clone(), self.password.clone());
         Self { program: Some(program), port, executable, password, tls: self.tls, folder }
+    }
+
+    /// Throws the data of this server away, and makes it a standby of another one, on the port that it had.
+    ///
+    /// # Panics
+    /// It does not become one.
+    pub fn follow(&mut self, primary: &Self) {
+        self.crash();
+        let data = self.data();
+        std::fs::remove_dir_all(&data).unwrap_or_else(|error| panic!("{error}"));
+        copy(primary, &data);
+        self.start_again();
+    }
+
+    /// Makes a standby the primary, and waits until it takes writes.
+    ///
+    /// # Panics
+    /// It does not become one.
+    pub fn promote(&self) {
+        self.ask("SELECT pg_promote(true, 60)");
+        let writable = || self.ask("SELECT pg_is_in_recovery()") == "f";
+        assert!(within(PATIENCE, writable), "no primary after its promotion:\n{}", self.log());
+    }
+
+    /// Ends replication to a standby that is stopped by SIGSTOP: what the primary takes from now on is only there.
+    pub fn end_replication(&self) {
+        self.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_replication");
+    }
+
+    /// Waits until a standby has everything that this server has written by now.
+    ///
+    /// # Panics
+    /// It does not get there.
+    pub fn wait_for_standby(&self) {
+        let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
+        assert!(within(PATIENCE, || self.ask(behind) == "1"), "the standby does not follow:\n{}", self.log());
+    }
+
+    /// The first line of the answer to a question, asked as [`ADMIN`]; empty if there is none.
+    fn ask(&self, question: &str) -> String {
+        let mut command = Command::new(self.program("psql"));
+        command.args(["-X", "-A", "-t", "-c", question, "-d"]).arg(self.dsn(ADMIN, "postgres"));
+        let output = command.output().unwrap_or_else(|error| panic!("psql: {error}"));
+        String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()
     }
 
     /// Connection string for a database as [`ADMIN`], or another role.
@@ -219,6 +261,13 @@ impl Drop for Server {
         self.signal("CONT");
         self.crash();
     }
+}
+
+/// Copies the data of a server that runs, so that it becomes that of a standby.
+fn copy(primary: &Server, data: &Path) {
+    let mut copy = unprivileged(&primary.program("pg_basebackup"));
+    copy.arg("-D").arg(data).args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-d"]);
+    run(copy.arg(primary.dsn(ADMIN, "postgres")));
 }
 
 fn initialise(executable: &Path, data: &Path, options: &Options) {

@@ -2,6 +2,7 @@
 
 use super::{Options, Server, wait};
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 /// Name of the primary in the Sentinels.
@@ -27,7 +28,23 @@ impl Sentinels {
     /// It does not come to that.
     #[must_use]
     pub fn start(options: &Options, sentinel_password: Option<&str>) -> Self {
+        Self::behind(Ipv4Addr::LOCALHOST, options, sentinel_password, |_| {})
+    }
+
+    /// The same where Sentinels, and clients that ask them, reach the servers by another address. `open` is called with
+    /// the ports of the servers before the Sentinels start.
+    ///
+    /// # Panics
+    /// It does not come to that.
+    #[must_use]
+    pub fn behind(
+        address: Ipv4Addr,
+        options: &Options,
+        sentinel_password: Option<&str>,
+        open: impl FnOnce(&[u16]),
+    ) -> Self {
         let mut options = options.clone();
+        options.further.push(format!("replica-announce-ip {address}"));
         let (user, password) = REPLICATION;
         let primary = {
             options.further.extend([
@@ -44,6 +61,7 @@ impl Sentinels {
         for replica in &servers[1..] {
             wait("replication", || replicates(replica));
         }
+        open(&servers.iter().map(Server::port).collect::<Vec<_>>());
         let sentinel = Options {
             program: options.program.clone(),
             password: sentinel_password.map(str::to_owned),
@@ -51,7 +69,7 @@ impl Sentinels {
         };
         let text = |own: &Options, own_port: u16, _: u16, folder: &Path| {
             let mut text = format!(
-                "port {own_port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {NAME} 127.0.0.1 {port} 2\n\
+                "port {own_port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {NAME} {address} {port} 2\n\
                  sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 5000\n\
                  sentinel parallel-syncs {NAME} 2\n",
                 folder.display(),
