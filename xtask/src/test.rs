@@ -85,6 +85,11 @@ const STEPS: &[Step] = &[
     extra("instructions-all", "the decisions of the server too", all_counted),
     extra("fuzz-long", "60 s for each target", || fuzzed(60, false)),
     extra("kafka", "consumers of Kafka: their feature, and a broker, where there is Java and Maven", kafka),
+    extra(
+        "cloud",
+        "consumers of AWS SQS, Google Pub/Sub and Azure Service Bus: their features, with stand-ins",
+        cloud,
+    ),
     extra("consumers-long", "100,000 messages through 20 kills for each source", consumers_long),
     extra("chaos-teeth", "the chaos test finds each fault planted in the Redis engine", chaos_teeth),
     extra("fuzz-teeth", "each target finds the fault planted for it", || fuzzed(60, true)),
@@ -242,19 +247,33 @@ fn of_engines(run: impl FnOnce(&Suite<'_>) -> Result<(), Failure>) -> Result<(),
 
 /// Consumers of Kafka, which the usual steps build without: the client library is large.
 fn kafka() -> Result<(), Failure> {
+    install::kafka()?;
+    of_consumers(&["kafka"])
+}
+
+/// Consumers of clouds, which the usual steps build without: few need them.
+fn cloud() -> Result<(), Failure> {
+    install::clouds()?;
+    of_consumers(&["sqs", "pubsub", "servicebus"])
+}
+
+/// Checks and tests consumers of features that are off by default, each in modules of its name.
+fn of_consumers(features: &[&str]) -> Result<(), Failure> {
     install::compilers()?;
     let path = install::engines()?;
-    install::kafka()?;
     let of = ["--package", "spinward-consumers", "--package", "spinward-server", "--locked", "--quiet"];
-    let features = ["--features", "spinward-consumers/kafka,spinward-server/kafka"];
+    let both =
+        |feature: &&str| [format!("spinward-consumers/{feature}"), format!("spinward-server/{feature}")];
+    let list = features.iter().flat_map(both).collect::<Vec<_>>().join(",");
     let cargo = |command: &str, rest: &[&str]| {
         let mut cargo = shell::cargo(&[command]);
-        cargo.args(of).args(features).args(rest).env("PATH", &path).env("SPINWARD_ENGINES", "1");
+        cargo.args(of).args(["--features", &list]).args(rest).env("PATH", &path).env("SPINWARD_ENGINES", "1");
         shell::run(&mut cargo)
     };
     cargo("clippy", &["--all-targets", "--", "-D", "warnings"])?;
     cargo("test", &["--test", "config", "--test", "manual"])?;
-    cargo("test", &["--lib", "--test", "consumers", "kafka"])
+    let tests = ["--lib", "--test", "consumers", "--"];
+    cargo("test", &[&tests[..], features].concat())
 }
 
 /// The tests of consumers in full. Those that are not about kills run again.

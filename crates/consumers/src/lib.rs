@@ -20,19 +20,34 @@ mod over_node;
 mod target;
 mod worker;
 
+#[cfg(any(feature = "pubsub", feature = "servicebus", feature = "sqs"))]
+mod http;
+#[cfg(any(test, feature = "pubsub", feature = "servicebus", feature = "sqs"))]
+mod lease;
+#[cfg(any(feature = "pubsub", feature = "servicebus"))]
+mod token;
+
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "pubsub")]
+pub mod pubsub;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "servicebus")]
+pub mod servicebus;
+#[cfg(feature = "sqs")]
+pub mod sqs;
 
 pub use call::{Call, Method, Publication};
 pub use consumer::{Consumer, Running, Source};
 pub use counters::Counts;
 pub use decode::{DecodeError, Decoder, Message, PublicationNames};
+#[cfg(any(feature = "pubsub", feature = "servicebus", feature = "sqs"))]
+pub use http::HttpError;
 pub use over_node::{Options, OverNode};
 pub use target::{Calling, Outcome, Target};
 pub use worker::{Attempt, Fate, Stopped, Worker};

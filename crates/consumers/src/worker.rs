@@ -119,6 +119,12 @@ impl Worker {
         let _ = self.stop.clone().wait_for(|stop| *stop).await;
     }
 
+    /// Waits until no messages may be taken.
+    pub async fn paused(&self) {
+        // The sender lives as long as the consumer.
+        let _ = self.paused.clone().wait_for(|paused| *paused).await;
+    }
+
     /// Waits for a while.
     ///
     /// # Errors
@@ -137,9 +143,7 @@ impl Worker {
         let call = match decoder.decode(message) {
             Ok(call) => call,
             Err(error) => {
-                Counters::add(&counters.undecodable);
-                self.skipped(place, &error);
-                return Attempt::Settled(Fate::Skipped);
+                return Attempt::Settled(self.undecodable(place, &error));
             }
         };
         match target.call(call).await {
@@ -175,6 +179,13 @@ impl Worker {
                 Attempt::Again => self.pause(backoff.pause()).await?,
             }
         }
+    }
+
+    /// Skips a message that its source cannot read: logs and counts it.
+    pub fn undecodable(&self, place: &dyn Display, reason: &dyn Display) -> Fate {
+        Counters::add(&self.shared.counters.undecodable);
+        self.skipped(place, reason);
+        Fate::Skipped
     }
 
     /// The source works.

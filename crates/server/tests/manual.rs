@@ -39,11 +39,18 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
     assert_eq!(shown.len(), 17);
     shown.extend(blocks("consumers.md", "config"));
     assert_eq!(shown.len(), 20);
-    // A server without the feature refuses it.
-    let kafka = blocks("consumers.md", "kafka");
-    assert_eq!(kafka.len(), 1);
-    if cfg!(feature = "kafka") {
-        shown.extend(kafka);
+    // A server without the feature refuses them.
+    for (feature, built) in [
+        ("kafka", cfg!(feature = "kafka")),
+        ("sqs", cfg!(feature = "sqs")),
+        ("pubsub", cfg!(feature = "pubsub")),
+        ("servicebus", cfg!(feature = "servicebus")),
+    ] {
+        let blocks = blocks("consumers.md", feature);
+        assert_eq!(blocks.len(), 1, "{feature}");
+        if built {
+            shown.extend(blocks);
+        }
     }
     for (chapter, mark, count) in [
         ("quick-start.md", "file: config.json", 1),

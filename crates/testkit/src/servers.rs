@@ -4,6 +4,7 @@
 //! A test asks [`installed`] first. `cargo xtask test engines` installs everything and sets `SPINWARD_ENGINES`, so that
 //! nothing is skipped there; elsewhere a test whose server is missing says so and passes.
 
+pub mod clouds;
 pub mod kafka;
 pub mod nats;
 pub mod postgres;

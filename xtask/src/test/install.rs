@@ -1,8 +1,10 @@
 //! Programs that the tests need, installed where they are missing.
 
+mod clouds;
 mod engines;
 mod kafka;
 
+pub(super) use clouds::clouds;
 pub(super) use engines::engines;
 pub(super) use kafka::kafka;
 

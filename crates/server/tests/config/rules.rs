@@ -194,7 +194,14 @@ fn options_that_go_together() {
         (json!({"client": {"proxy": {"connect": {"enabled": true}}}}), "client.proxy.connect.endpoint"),
         (json!({"consumers": [{"name": "a-b", "type": "kafka"}]}), "consumers[a-b].name"),
         (json!({"consumers": [{"name": "ab"}]}), "consumers[ab].type"),
-        (json!({"consumers": [{"name": "ab", "type": "aws_sqs", "enabled": true}]}), "consumers[ab].type"),
+        (
+            json!({"consumers": [{"name": "ab", "type": "aws_sqs", "enabled": true}]}),
+            if cfg!(feature = "sqs") { "consumers[ab].aws_sqs.queues" } else { "consumers[ab].type" },
+        ),
+        (
+            json!({"consumers": [{"name": "ab", "type": "azure_service_bus", "azure_service_bus": {"use_sessions": true}}]}),
+            "consumers[ab].azure_service_bus.use_sessions",
+        ),
         (
             json!({"consumers": [{"name": "ab", "type": "kafka", "enabled": true}]}),
             if cfg!(feature = "kafka") { "consumers[ab].kafka.brokers" } else { "consumers[ab].type" },

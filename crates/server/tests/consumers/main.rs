@@ -11,5 +11,11 @@ mod kafka;
 mod nats;
 mod node;
 mod postgres;
+#[cfg(feature = "pubsub")]
+mod pubsub;
 mod redis;
 mod scenario;
+#[cfg(feature = "servicebus")]
+mod servicebus;
+#[cfg(feature = "sqs")]
+mod sqs;

@@ -17,6 +17,7 @@ pub(crate) struct Node {
     program: Option<Program>,
     port: u16,
     folder: Folder,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Node {
@@ -35,13 +36,19 @@ impl Node {
             "shutdown": { "timeout": "10s" },
         });
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-        Self { program: None, port, folder }
+        Self { program: None, port, folder, variables: Vec::new() }
+    }
+
+    /// Sets variables of the environment.
+    pub(crate) fn set(&mut self, variables: &[(&'static str, String)]) {
+        self.variables.extend_from_slice(variables);
     }
 
     /// Starts the process, and does not wait.
     pub(crate) fn launch(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spinward"));
         command.arg("--config").arg(self.folder.path().join("config.json"));
+        command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
         self.program = Some(Program::start(&mut command, &self.folder.path().join("log")).unwrap());
     }
 

@@ -128,8 +128,13 @@ async fn a_consumer_that_cannot_be_used_is_refused_at_start() {
         (stream.consumer(&two), "consumers[numbered].redis_stream: address names 2 servers"),
         (stream.consumer(&json!({ "streams": [] })), "consumers[numbered].redis_stream.streams: must be set"),
     ];
-    let unbuilt: &[&str] = if cfg!(feature = "kafka") { &[] } else { &["kafka"] };
-    for kind in unbuilt.iter().chain(&["google_pub_sub", "aws_sqs", "azure_service_bus"]) {
+    let kinds = [
+        ("kafka", cfg!(feature = "kafka")),
+        ("aws_sqs", cfg!(feature = "sqs")),
+        ("google_pub_sub", cfg!(feature = "pubsub")),
+        ("azure_service_bus", cfg!(feature = "servicebus")),
+    ];
+    for (kind, _) in kinds.iter().filter(|(_, built)| !built) {
         let consumer = json!({ "name": "numbered", "enabled": true, "type": kind });
         consumers.push((consumer, "consumers[numbered].type: "));
     }

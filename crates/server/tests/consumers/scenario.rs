@@ -18,6 +18,11 @@ pub(crate) trait Feed {
 
     /// Stops the source and starts it again.
     fn restart(&mut self) -> impl Future<Output = ()>;
+
+    /// Variables of the environment that nodes need.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 /// Time in which a node begins to carry messages out.
@@ -60,6 +65,7 @@ pub(crate) fn has(program: &Path) -> bool {
 pub(crate) async fn run(plan: Plan, engine: &Server, consumer: &Value, feed: &mut impl Feed) -> Vec<Node> {
     let consumers = Value::Array(vec![consumer.clone()]);
     let mut nodes: Vec<_> = (0..plan.nodes).map(|_| Node::new(&engine.url(), &consumers)).collect();
+    nodes.iter_mut().for_each(|node| node.set(&feed.variables()));
     nodes.iter_mut().for_each(Node::start);
     let mut next = 0_u64;
     let rounds = plan.kills + 1;

@@ -11,13 +11,21 @@ mod kafka;
 mod nats;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "pubsub")]
+mod pubsub;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "servicebus")]
+mod servicebus;
+#[cfg(feature = "sqs")]
+mod sqs;
 mod target;
 
 use super::engines::EngineError;
 use crate::api::Api;
 use crate::config::Config;
+#[cfg(any(feature = "pubsub", feature = "sqs"))]
+use crate::config::typed::AttributeDataMode;
 use crate::config::typed::{Consumer as Options, HeaderDataMode, ValueDataMode};
 use parking_lot::Mutex;
 use spinward::Node;
@@ -75,6 +83,12 @@ fn fault(options: &Options, section: &str, node: &str) -> Option<EngineError> {
         "nats_jetstream" => nats::source(&options.nats_jetstream, section).err(),
         #[cfg(feature = "redis")]
         "redis_stream" => redis::source(&options.redis_stream, section, node).err(),
+        #[cfg(feature = "sqs")]
+        "aws_sqs" => sqs::source(&options.aws_sqs, section).err(),
+        #[cfg(feature = "pubsub")]
+        "google_pub_sub" => pubsub::source(&options.google_pub_sub, section).err(),
+        #[cfg(feature = "servicebus")]
+        "azure_service_bus" => servicebus::source(&options.azure_service_bus, section).err(),
         // Others are refused when the configuration is read.
         _ => None,
     }
@@ -99,6 +113,12 @@ async fn source(
         "nats_jetstream" => nats::source(&options.nats_jetstream, section),
         #[cfg(feature = "redis")]
         "redis_stream" => redis::source(&options.redis_stream, section, node),
+        #[cfg(feature = "sqs")]
+        "aws_sqs" => sqs::source(&options.aws_sqs, section),
+        #[cfg(feature = "pubsub")]
+        "google_pub_sub" => pubsub::source(&options.google_pub_sub, section),
+        #[cfg(feature = "servicebus")]
+        "azure_service_bus" => servicebus::source(&options.azure_service_bus, section),
         // Others are refused when the configuration is read.
         kind => Err(EngineError::new(section, format!("{kind:?} is not built"))),
     }
@@ -171,5 +191,17 @@ fn values(mode: &ValueDataMode) -> Option<PublicationNames> {
         version: mode.version_value.clone(),
         version_epoch: mode.version_epoch_value.clone(),
         tag_prefix: mode.tags_value_prefix.clone(),
+    })
+}
+
+#[cfg(any(feature = "pubsub", feature = "sqs"))]
+fn attributes(mode: &AttributeDataMode) -> Option<PublicationNames> {
+    mode.enabled.then(|| PublicationNames {
+        channels: mode.channels_attribute.clone(),
+        idempotency_key: mode.idempotency_key_attribute.clone(),
+        delta: mode.delta_attribute.clone(),
+        version: mode.version_attribute.clone(),
+        version_epoch: mode.version_epoch_attribute.clone(),
+        tag_prefix: mode.tags_attribute_prefix.clone(),
     })
 }

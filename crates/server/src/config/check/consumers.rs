@@ -34,11 +34,9 @@ fn built(report: &mut Report<'_>, path: &str, kind: &str) {
         "nats_jetstream" if cfg!(not(feature = "nats")) => "nats",
         "redis_stream" if cfg!(not(feature = "redis")) => "redis",
         "kafka" if cfg!(not(feature = "kafka")) => "kafka",
-        "google_pub_sub" | "aws_sqs" | "azure_service_bus" => {
-            let text =
-                "is not built yet: use \"postgresql\", \"kafka\", \"nats_jetstream\" or \"redis_stream\"";
-            return report.problem(&option, format!("{kind:?} {text}"));
-        }
+        "aws_sqs" if cfg!(not(feature = "sqs")) => "sqs",
+        "google_pub_sub" if cfg!(not(feature = "pubsub")) => "pubsub",
+        "azure_service_bus" if cfg!(not(feature = "servicebus")) => "servicebus",
         _ => return,
     };
     let text = format!("this server was built without {kind:?}: build it with the feature `{feature}`");
@@ -47,7 +45,8 @@ fn built(report: &mut Report<'_>, path: &str, kind: &str) {
 
 fn needed(report: &mut Report<'_>, path: &str, consumer: &Consumer) {
     let (outbox, nats, redis) = (&consumer.postgresql, &consumer.nats_jetstream, &consumer.redis_stream);
-    let kafka = &consumer.kafka;
+    let (kafka, sqs) = (&consumer.kafka, &consumer.aws_sqs);
+    let (google, azure) = (&consumer.google_pub_sub, &consumer.azure_service_bus);
     let needed: &[(&str, bool)] = match consumer.r#type.as_str() {
         "postgresql" => &[
             ("dsn", outbox.dsn.is_empty()),
@@ -80,6 +79,31 @@ fn needed(report: &mut Report<'_>, path: &str, consumer: &Consumer) {
             ("payload_value", redis.payload_value.is_empty()),
             ("method_value", redis.method_value.is_empty()),
             ("visibility_timeout", redis.visibility_timeout.is_zero()),
+        ],
+        "aws_sqs" => &[
+            ("queues", sqs.queues.is_empty()),
+            ("max_number_of_messages", sqs.max_number_of_messages == 0),
+            ("visibility_timeout", sqs.visibility_timeout.is_zero()),
+            ("max_concurrency", sqs.max_concurrency == 0),
+            ("method_attribute", sqs.method_attribute.is_empty()),
+        ],
+        "google_pub_sub" => &[
+            ("project_id", google.project_id.is_empty()),
+            ("subscriptions", google.subscriptions.is_empty()),
+            ("max_outstanding_messages", google.max_outstanding_messages == 0),
+            ("max_outstanding_bytes", google.max_outstanding_bytes == 0),
+            (
+                "credentials_file",
+                google.auth_mechanism == "service_account" && google.credentials_file.is_empty(),
+            ),
+            ("method_attribute", google.method_attribute.is_empty()),
+        ],
+        "azure_service_bus" => &[
+            ("connection_string", !azure.use_azure_identity && azure.connection_string.is_empty()),
+            ("queues", azure.queues.is_empty()),
+            ("max_concurrent_calls", azure.max_concurrent_calls == 0),
+            ("max_receive_messages", azure.max_receive_messages == 0),
+            ("method_property", azure.method_property.is_empty()),
         ],
         _ => &[],
     };

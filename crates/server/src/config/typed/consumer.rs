@@ -25,11 +25,11 @@ options! {
         /// Redis Streams.
         redis_stream: RedisConsumer => since("6.2.0");
         /// Google Pub/Sub.
-        google_pub_sub: GoogleConsumer => planned since("6.2.0");
+        google_pub_sub: GoogleConsumer => since("6.2.0");
         /// AWS SQS.
-        aws_sqs: SqsConsumer => planned since("6.2.0");
+        aws_sqs: SqsConsumer => since("6.2.0");
         /// Azure Service Bus.
-        azure_service_bus: AzureConsumer => planned since("6.2.0");
+        azure_service_bus: AzureConsumer => since("6.2.0");
     }
 
     /// PostgreSQL outbox table.
@@ -191,9 +191,10 @@ options! {
         max_outstanding_messages: u32 = 100u32;
         /// Maximum size of unacknowledged messages in bytes.
         max_outstanding_bytes: u32 = 1_000_000u32;
-        /// Authentication mechanism.
-        auth_mechanism: String;
-        /// Path of a credentials file.
+        /// Authentication mechanism: `default`, or `service_account` for the key in `credentials_file`. Empty means
+        /// `service_account` where `credentials_file` is set, and else `default`.
+        auth_mechanism: String => one_of(&["", "default", "service_account"]);
+        /// Path of the key of a service account, in JSON.
         credentials_file: String;
         /// Attribute with the API method.
         method_attribute: String = "centrifugo-method";
@@ -251,7 +252,8 @@ options! {
     pub struct AzureConsumer {
         /// Connection string.
         connection_string: Secret;
-        /// Authenticates with an Azure identity.
+        /// Authenticates with an Azure identity, and not with `connection_string`: `tenant_id`, `client_id` and
+        /// `client_secret` of an application.
         use_azure_identity: bool;
         /// Host of the namespace.
         fully_qualified_namespace: String;
@@ -264,7 +266,7 @@ options! {
         /// Names of the queues.
         queues: Vec<String>;
         /// Uses sessions.
-        use_sessions: bool;
+        use_sessions: bool => essential;
         /// Maximum number of concurrent calls.
         max_concurrent_calls: u32 = 1u32;
         /// Maximum number of messages per receive.
