@@ -5,6 +5,10 @@
 //! A channel has one entry at most, and an entry one event at most: the difference between the state that the back end
 //! has confirmed and the present one. So the events of a channel alternate. One that was not sent yet disappears
 //! together with its opposite. One that was sent is repeated until it is confirmed, and comes before the next.
+//!
+//! Where too many events wait, the back end is not told of a channel that becomes occupied, nor then that it is vacated.
+//! A channel that it believes to be occupied is kept until it can be told: there are no more of these than the back end
+//! has confirmed.
 
 use crate::session::reporting::pause;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -62,7 +66,7 @@ pub(crate) struct Counts {
     pub(crate) dropped: u64,
     /// Events that disappeared together with their opposite before they were sent.
     pub(crate) merged: u64,
-    /// Channels with an event that waits or is under way.
+    /// Channels with an event that waits or is under way, those that wait for room included.
     pub(crate) waiting: usize,
     /// Channels that have an entry.
     pub(crate) channels: usize,
@@ -75,6 +79,8 @@ enum Place {
     Settled,
     /// Empty, and reported as vacated at this time.
     Delayed(u64),
+    /// To be reported as vacated as soon as there is room, with this ticket.
+    Owed(u64),
     /// In the queue of its proxy, with this ticket.
     Queued(u64),
     /// In the batch of its proxy.
@@ -118,6 +124,7 @@ pub(super) struct Ledger {
     limits: Limits,
     channels: HashMap<Arc<str>, Entry>,
     delayed: BTreeSet<(u64, Arc<str>)>,
+    owed: BTreeMap<u64, Arc<str>>,
     lines: BTreeMap<Arc<str>, Line>,
     waiting: usize,
     tickets: u64,
@@ -133,6 +140,7 @@ impl Ledger {
             limits,
             channels: HashMap::new(),
             delayed: BTreeSet::new(),
+            owed: BTreeMap::new(),
             lines: BTreeMap::new(),
             waiting: 0,
             tickets: 0,
@@ -144,8 +152,9 @@ impl Ledger {
     }
 
     /// Sets other limits. Delays that have begun keep their end.
-    pub(super) const fn set_limits(&mut self, limits: Limits) {
+    pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        self.settle_owed();
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -153,14 +162,14 @@ impl Ledger {
             confirmed: self.confirmed,
             dropped: self.dropped,
             merged: self.merged,
-            waiting: self.waiting,
+            waiting: self.waiting + self.owed.len(),
             channels: self.channels.len(),
         }
     }
 
     /// Returns true if an event waits, is under way or is delayed.
     pub(super) fn is_busy(&self) -> bool {
-        self.waiting > 0 || !self.delayed.is_empty()
+        self.waiting > 0 || !self.owed.is_empty() || !self.delayed.is_empty()
     }
 
     /// Takes up the state of a channel. The same state again changes nothing.
@@ -209,6 +218,10 @@ impl Ledger {
             Place::Delayed(due) => {
                 self.delayed.remove(&(due, Arc::clone(channel)));
             }
+            Place::Owed(ticket) => {
+                self.owed.remove(&ticket);
+                self.merged += 2;
+            }
             Place::Queued(ticket) => {
                 if let Some(line) = self.lines.get_mut(&entry.proxy) {
                     line.queue.remove(&ticket);
@@ -231,6 +244,7 @@ impl Ledger {
                 self.delayed.insert((due, Arc::clone(channel)));
             }
         }
+        self.settle_owed();
     }
 
     /// Has the back end told of the present state of a settled entry.
@@ -241,6 +255,10 @@ impl Ledger {
             if !entry.occupied {
                 self.channels.remove(channel);
             }
+        } else if self.waiting >= self.limits.max_waiting && entry.told && entry.kinds.occupied {
+            self.tickets += 1;
+            entry.place = Place::Owed(self.tickets);
+            self.owed.insert(self.tickets, Arc::clone(channel));
         } else if self.waiting >= self.limits.max_waiting {
             // Without an entry its opposite is not sent either, so that events go on to alternate.
             self.dropped += 1;
@@ -251,6 +269,18 @@ impl Ledger {
             entry.place = Place::Queued(self.tickets);
             let line = self.lines.entry(Arc::clone(&entry.proxy)).or_default();
             line.queue.insert(self.tickets, Arc::clone(channel));
+        }
+    }
+
+    /// Queues the events that wait for room, as far as there is some.
+    fn settle_owed(&mut self) {
+        while self.waiting < self.limits.max_waiting
+            && let Some((_, channel)) = self.owed.pop_first()
+        {
+            if let Some(entry) = self.channels.get_mut(&channel) {
+                entry.place = Place::Settled;
+            }
+            self.enqueue(&channel);
         }
     }
 
@@ -313,8 +343,11 @@ impl Ledger {
             return;
         }
         (line.failures, line.retry_at) = (0, 0);
-        for event in std::mem::take(&mut line.batch) {
-            self.waiting -= 1;
+        let batch = std::mem::take(&mut line.batch);
+        self.waiting -= batch.len();
+        // Before the opposites of these, which come now: those have waited longer.
+        self.settle_owed();
+        for event in batch {
             self.confirmed[usize::from(!event.occupied)] += 1;
             // An entry that was made since, after this one was forgotten, has an event of its own.
             if let Some(entry) = self.channels.get_mut(&event.channel)
@@ -346,6 +379,9 @@ impl Ledger {
                 Place::Delayed(due) => {
                     self.delayed.remove(&(due, channel));
                 }
+                Place::Owed(ticket) => {
+                    self.owed.remove(&ticket);
+                }
                 Place::Queued(ticket) => {
                     if let Some(line) = self.lines.get_mut(&entry.proxy) {
                         line.queue.remove(&ticket);
@@ -355,6 +391,7 @@ impl Ledger {
                 Place::Settled | Place::Sent => {}
             }
         }
+        self.settle_owed();
     }
 }
 

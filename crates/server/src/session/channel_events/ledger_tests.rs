@@ -109,6 +109,9 @@ impl Model {
         assert!(ledger.waiting <= ledger.limits.max_waiting);
         let delayed = ledger.channels.values().filter(|entry| matches!(entry.place, Place::Delayed(_)));
         assert_eq!(delayed.count(), ledger.delayed.len());
+        let owed = ledger.channels.values().filter(|entry| matches!(entry.place, Place::Owed(_)));
+        assert_eq!(owed.count(), ledger.owed.len());
+        assert!(ledger.owed.is_empty() || ledger.waiting == ledger.limits.max_waiting);
     }
 
     /// Has everything come to rest, with back ends that are well.
@@ -167,6 +170,22 @@ proptest! {
         let occupied = model.node.values().filter(|(occupied, _)| *occupied).count();
         prop_assert_eq!(model.ledger.counts().channels, occupied, "nothing is kept of the others");
         prop_assert_eq!(model.ledger.counts().confirmed.iter().sum::<u64>(), model.confirmed.len() as u64);
+    }
+
+    /// However few may wait, no back end goes on to believe that a channel is occupied that is not.
+    #[test]
+    fn no_channel_stays_occupied_for_the_back_end(steps in prop::collection::vec(step(), 0..120)) {
+        let mut model = Model::new(1);
+        steps.into_iter().for_each(|step| model.step(step));
+        model.rest();
+        for (channel, (occupied, _)) in model.node.clone() {
+            let confirmed = Model::of(&model.confirmed, channel);
+            for (at, event) in confirmed.iter().enumerate() {
+                prop_assert_eq!(event.occupied, at % 2 == 0, "{:?}", confirmed);
+            }
+            let believed = confirmed.last().is_some_and(|event| event.occupied);
+            prop_assert!(occupied || !believed, "{} is not occupied", channel);
+        }
     }
 
     #[test]
@@ -228,6 +247,36 @@ fn events_that_find_no_room_are_dropped_in_pairs() {
     assert_eq!(taken(&mut ledger, 1_000), ["+a"]);
     ledger.finished("p", true, 1_000, 0);
     assert_eq!((taken(&mut ledger, 10_000), ledger.counts().dropped), (vec![], 1));
+}
+
+#[test]
+fn a_vacated_channel_that_finds_no_room_is_reported_later() {
+    let mut ledger = Ledger::new(limits(1));
+    set(&mut ledger, "a", true, 0);
+    assert_eq!(taken(&mut ledger, 0), ["+a"]);
+    ledger.finished("p", true, 0, 0);
+    set(&mut ledger, "b", true, 1);
+    set(&mut ledger, "a", false, 1);
+    assert_eq!(taken(&mut ledger, 1_000), ["+b"]);
+    assert_eq!((ledger.counts().waiting, ledger.counts().dropped), (2, 0));
+    assert!(ledger.is_busy());
+    ledger.finished("p", true, 1_000, 0);
+    assert_eq!(taken(&mut ledger, 1_000), ["-a"]);
+    ledger.finished("p", true, 1_000, 0);
+    assert_eq!((ledger.counts().channels, ledger.counts().waiting), (1, 0));
+}
+
+/// A back end that is told of vacated channels only has confirmed nothing, so that these have no bound of their own.
+#[test]
+fn vacated_channels_alone_are_dropped_where_there_is_no_room() {
+    let mut ledger = Ledger::new(limits(1));
+    let only = Kinds { occupied: false, vacated: true };
+    for channel in ["a", "b"] {
+        ledger.set(channel, true, ("p", only), (0, 0));
+        ledger.set(channel, false, ("p", only), (0, 0));
+    }
+    assert_eq!(taken(&mut ledger, DELAY), ["-a"]);
+    assert_eq!((ledger.counts().channels, ledger.counts().dropped), (1, 1));
 }
 
 #[test]
