@@ -309,3 +309,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "reply_any_tests.rs"]
+mod any_tests;
