@@ -69,6 +69,13 @@ impl Embedded {
         config: &Config,
         hooks: impl FnOnce(ServerHooks) -> H,
     ) -> Result<Self, BuildError> {
+        let ignored = without_effect(config);
+        if !ignored.is_empty() {
+            tracing::warn!(
+                options = ignored.join(", "),
+                "options of ports have no effect in a node that an application embeds"
+            );
+        }
         let deciders = Deciders::new(config)?;
         let reports = deciders.reports.clone();
         let hooks = hooks(deciders.hooks.clone());
@@ -89,5 +96,38 @@ impl Embedded {
         let until = Instant::now() + time;
         self.node.shutdown(time).await;
         self.reports.finish(until.saturating_duration_since(Instant::now())).await;
+    }
+}
+
+/// Options of ports that are set, although an embedded node has none.
+fn without_effect(config: &Config) -> Vec<&'static str> {
+    let usual = Config::default();
+    let set = [
+        ("http_server", config.http_server != usual.http_server),
+        ("http_api", config.http_api != usual.http_api),
+        ("grpc_api", config.grpc_api != usual.grpc_api),
+        ("client.allowed_origins", config.client.allowed_origins != usual.client.allowed_origins),
+        ("consumers", config.consumers.iter().any(|consumer| consumer.enabled)),
+        ("prometheus", config.prometheus != usual.prometheus),
+        ("log", config.log != usual.log),
+    ];
+    set.into_iter().filter(|(_, set)| *set).map(|(option, _)| option).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::typed::Consumer;
+
+    #[test]
+    fn options_of_ports_are_named_where_they_are_set() {
+        let mut config = Config::default();
+        config.client.concurrency = 4;
+        config.consumers = vec![Consumer::default()];
+        assert_eq!(without_effect(&config), [""; 0]);
+        config.grpc_api.enabled = true;
+        config.http_server.port = 9_000;
+        config.consumers[0].enabled = true;
+        assert_eq!(without_effect(&config), ["http_server", "grpc_api", "consumers"]);
     }
 }
