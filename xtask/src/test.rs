@@ -75,7 +75,7 @@ const STEPS: &[Step] = &[
     live("websocket", "Autobahn cases of WebSocket, groups 1 to 7, 9, 10, 12.1 and 13.1", websocket),
     live("node", "npm SDK in Node and Chromium, the console, the manual's JavaScript", node),
     live("old-sdks", "SDKs of 2018 to 2022 and SockJS: a selection", old_sdks),
-    live("rust-sdk", "the official Rust SDK", rust_sdk),
+    live("rust-sdk", "the official Rust SDK, and the gRPC API by tonic", rust_sdk),
     live("go-sdk", "the official Go SDK, where there is Go", go_sdk),
     step("fuzz", "15 s for each target", || fuzzed(15, false)),
     extra("old-sdks-all", "every scenario over every old SDK, encoding and transport", all_old_sdks),

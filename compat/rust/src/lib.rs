@@ -28,7 +28,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// A configuration with one namespace for each thing that the scenarios need.
-pub fn config(key: &str) -> Value {
+pub fn config(key: &str, grpc: u16) -> Value {
     let history = |more: Value| {
         let mut namespace = json!({
             "allow_subscribe_for_client": true, "allow_publish_for_client": true, "allow_history_for_client": true,
@@ -41,6 +41,7 @@ pub fn config(key: &str) -> Value {
         "log": { "level": "info" },
         "health": { "enabled": true },
         "http_api": { "key": key },
+        "grpc_api": { "enabled": true, "address": "127.0.0.1", "port": grpc, "key": key },
         "client": {
             "token": { "hmac_secret_key": SECRET },
             "expired_close_delay": "1s",
@@ -68,9 +69,14 @@ fn merge(into: &mut Value, from: Value) {
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    grpc: u16,
     config: PathBuf,
     /// Of its API, and of no other server's: it is what tells them apart.
     key: String,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Server {
@@ -82,10 +88,10 @@ impl Server {
 
     /// `None` where the server ended before it answered.
     fn on_a_port() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (port, grpc) = (free_port(), free_port());
         let key = unique("key-");
         let file = std::env::temp_dir().join(format!("spinward-compat-{}.json", unique("")));
-        std::fs::write(&file, config(&key).to_string()).unwrap();
+        std::fs::write(&file, config(&key, grpc).to_string()).unwrap();
         let mut command = Command::new(binary());
         command.arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
         for (name, _) in std::env::vars() {
@@ -99,7 +105,8 @@ impl Server {
         }
         let child =
             command.spawn().unwrap_or_else(|error| panic!("{} does not run: {error}", binary().display()));
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), config: file, key };
+        let mut server =
+            Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), grpc, config: file, key };
         let began = Instant::now();
         while !server.request("POST", "/api/info", "{}").is_ok_and(|(status, _)| status == 200) {
             if server.child.try_wait().is_ok_and(|ended| ended.is_some()) {
@@ -115,6 +122,16 @@ impl Server {
         self.address
     }
 
+    /// URL of the gRPC API.
+    pub fn grpc(&self) -> String {
+        format!("http://127.0.0.1:{}", self.grpc)
+    }
+
+    /// Key of the HTTP and the gRPC API.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     pub fn url(&self) -> String {
         url(self.address)
     }
@@ -126,6 +143,11 @@ impl Server {
         let mut reply: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(reply["error"], Value::Null, "{method}");
         reply["result"].take()
+    }
+
+    /// Status of a probe.
+    pub fn probe(&self, path: &str) -> u16 {
+        self.request("GET", path, "").unwrap().0
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
