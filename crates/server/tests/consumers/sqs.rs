@@ -33,7 +33,7 @@ fn publish(channel: u64, n: u64) -> String {
 
 impl Queue {
     async fn start(name: &str) -> Self {
-        Self::of(start_moto(None), name).await
+        Self::of(start_moto(), name).await
     }
 
     async fn of(service: Service, name: &str) -> Self {

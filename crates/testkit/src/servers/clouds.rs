@@ -26,12 +26,11 @@ pub struct Service {
 
 impl Service {
     /// Starts a program that is told its port by `{port}`.
-    fn start(name: &str, program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    fn start(name: &str, program: &Path, arguments: &[&str]) -> Self {
         let folder = Folder::new(name);
         let start = |port: u16| {
             let mut command = Command::new(program);
             command.args(arguments.iter().map(|argument| argument.replace("{port}", &port.to_string())));
-            command.envs(variables.iter().copied());
             Program::start(&mut command, &folder.path().join("log"))
         };
         let (program, port) = serve_within(PATIENCE, name, start, listens);
@@ -66,14 +65,10 @@ pub fn moto() -> PathBuf {
     wheels().join("moto_server")
 }
 
-/// Starts moto. The first requests, of this number, need no credentials; further ones are refused without a right
-/// signature. `None` asks for none.
+/// Starts moto. It asks for no credentials.
 #[must_use]
-pub fn start_moto(unsigned: Option<u32>) -> Service {
-    let count = unsigned.map(|count| count.to_string());
-    let variables: Vec<_> =
-        count.iter().map(|count| ("INITIAL_NO_AUTH_ACTION_COUNT", count.as_str())).collect();
-    Service::start("moto", &moto(), &["-H", "127.0.0.1", "-p", "{port}"], &variables)
+pub fn start_moto() -> Service {
+    Service::start("moto", &moto(), &["-H", "127.0.0.1", "-p", "{port}"])
 }
 
 /// The path of the emulator of Pub/Sub, in Debian's place for Google's tools or where `PUBSUB_EMULATOR` says.
@@ -86,7 +81,7 @@ pub fn pubsub() -> PathBuf {
 /// Starts the emulator of Pub/Sub.
 #[must_use]
 pub fn start_pubsub() -> Service {
-    Service::start("pubsub", &pubsub(), &["--host=127.0.0.1", "--port={port}"], &[])
+    Service::start("pubsub", &pubsub(), &["--host=127.0.0.1", "--port={port}"])
 }
 
 /// The program that stands for Service Bus.
@@ -96,5 +91,5 @@ const SERVICE_BUS: &str = include_str!("clouds/service_bus.py");
 #[must_use]
 pub fn start_service_bus(lock: Duration) -> Service {
     let lock = lock.as_secs_f64().to_string();
-    Service::start("service-bus", Path::new("python3"), &["-c", SERVICE_BUS, "{port}", &lock], &[])
+    Service::start("service-bus", Path::new("python3"), &["-c", SERVICE_BUS, "{port}", &lock])
 }
