@@ -2,8 +2,8 @@
 //
 // A scenario is given a kit:
 //   kit.make(options)        a client of the SDK for the transport under test, through the relay
-//   kit.call(name, ...args)  what only the test can do: api, token, subscriptionToken, cut, hold (the relay hands nothing
-//                            more to the client), go
+//   kit.call(name, ...args)  what only the test can do: api, token, cut, hold (the relay hands nothing more to the client),
+//                            go, burst, flood, restart
 //   kit.pack(value), kit.unpack(data)   payloads of the encoding
 // Nothing here may use what a browser does not have.
 
@@ -53,6 +53,12 @@ const login = async (kit, claims = {}) => {
   const user = unique("user-");
   return { user, token: await kit.call("token", { sub: user, ...claims }) };
 };
+
+/** Codes that a server may give; a client comes back after those below 3500 and from 4000 to 4499. */
+const CODES = [
+  3001, 3004, 3005, 3006, 3008, 3009, 3010, 3011, 3012, 3013, 3014, 4000, 4499,
+  3500, 3501, 3502, 3503, 3504, 3505, 3506, 3507, 3508, 3509, 4500, 4999,
+];
 
 export const scenarios = [
   {
@@ -187,6 +193,59 @@ export const scenarios = [
     },
   })),
   {
+    name: "every code of a disconnect",
+    async run(kit) {
+      const { token, user } = await login(kit);
+      const coming = (code) => (code >= 3000 && code < 3500) || (code >= 4000 && code < 4500);
+      let client;
+      for (const code of CODES) {
+        client = client?.state === "connected" ? client : await connected(kit, { token });
+        const reason = `for ${code}`;
+        await kit.call("api", "disconnect", { user, disconnect: { code, reason } });
+        const event = coming(code) ? "connecting" : "disconnected";
+        const context = await until(() => client.seen(event).find((one) => one.code === code), `${event} with ${code}`);
+        same(context.reason, reason, "reason");
+        if (coming(code)) await until(() => client.state === "connected", `a connection after ${code}`);
+        else same(client.state, "disconnected", `state after ${code}`);
+      }
+      client.disconnect();
+    },
+  },
+  {
+    name: "a token that is not renewed in time: 3005, and back with another",
+    async run(kit) {
+      const user = unique("user-");
+      let asked = 0;
+      const getToken = async () => {
+        asked += 1;
+        if (asked === 2) await new Promise(() => {});
+        return kit.call("token", { sub: user, exp: Math.floor(Date.now() / 1000) + (asked === 1 ? 1 : 60) });
+      };
+      const client = await connected(kit, { getToken });
+      const { reason } = await until(() => client.seen("connecting").find(({ code }) => code === 3005), "3005");
+      same(reason, "connection expired", "reason");
+      await until(() => client.seen("connected").length === 2, "a connection with the third token");
+      client.disconnect();
+    },
+  },
+  {
+    name: "a stop of the server: 3001, and back once it runs again",
+    async run(kit) {
+      const channel = unique("recov:");
+      const client = await connected(kit, await login(kit));
+      const sub = await subscribed(kit, client, channel);
+      await kit.call("api", "publish", { channel, data: { n: 1 } });
+      await until(() => sub.numbers().length === 1, "the first publication");
+      await kit.call("restart");
+      await until(() => client.seen("connecting").some(({ code }) => code === 3001), "3001");
+      await until(() => sub.seen("subscribed").length === 2, "the subscription");
+      same(sub.seen("subscribed").at(-1).recovered, false, "recovered: the memory of the server is gone");
+      await kit.call("api", "publish", { channel, data: { n: 2 } });
+      await until(() => sub.numbers().length === 2, "a publication after it");
+      client.disconnect();
+    },
+  },
+  {
     name: "a message of 1 MB",
     async run(kit) {
       const channel = unique("room:");
@@ -216,7 +275,6 @@ export const scenarios = [
   },
   {
     name: "a slow reader is closed with 3008 and comes back",
-    needs: "hold",
     async run(kit) {
       const channel = unique("room:");
       const client = await connected(kit, await login(kit));

@@ -1,6 +1,7 @@
 // Starts the server under test, whichever compatible one it is, and waits until it answers.
 import { spawn, execFileSync } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
+import dgram from "node:dgram";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
@@ -226,6 +227,49 @@ export async function relay(port) {
     /** Hands nothing more to clients, or goes on. */
     hold: (on) => pairs.forEach(([, far]) => (on ? far.pause() : far.resume())),
     close: () => (end(), new Promise((resolve) => listener.close(resolve))),
+  };
+}
+
+/** The same for UDP: clients that are cut off hear nothing more and are not heard, as with a cable that is pulled. */
+export async function datagramRelay(port) {
+  const flows = new Map();
+  let held = null;
+  const near = dgram.createSocket("udp4");
+  const begin = (peer) => {
+    const far = dgram.createSocket("udp4");
+    const flow = { far, isCut: false };
+    far.on("error", () => {}).on("message", (bytes) => {
+      if (flow.isCut) return;
+      const send = () => near.send(bytes, peer.port, peer.address, () => {});
+      if (held) held.push(send);
+      else send();
+    });
+    flow.ready = new Promise((resolve) => far.connect(port, "127.0.0.1", resolve));
+    return flow;
+  };
+  near.on("message", async (bytes, peer) => {
+    const flow = flows.get(peer.port) ?? begin(peer);
+    flows.set(peer.port, flow);
+    await flow.ready;
+    // A server that is gone refuses what is sent to it.
+    if (!flow.isCut) flow.far.send(bytes, () => {});
+  });
+  await new Promise((resolve) => near.bind(0, "127.0.0.1", resolve));
+  return {
+    port: near.address().port,
+    cut: () => flows.forEach((flow) => (flow.isCut = true)),
+    hold(on) {
+      const waiting = held ?? [];
+      held = on ? waiting : null;
+      if (!on) waiting.forEach((send) => send());
+    },
+    async close() {
+      near.close();
+      for (const { far, ready } of flows.values()) {
+        await ready;
+        far.close();
+      }
+    },
   };
 }
 

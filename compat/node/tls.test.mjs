@@ -1,13 +1,12 @@
 // Over TLS: the official SDK in Node and in Chromium, in both encodings, through a relay that cuts.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import http2 from "node:http2";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { openBrowser, openPage } from "./browser.mjs";
+import { certificate } from "./certificate.mjs";
 import { connected, pack, subscribed, unpack } from "./client.mjs";
 import { config, freePort, isSpinward, jwt, relay, startServer, unique, until, webHost } from "./server.mjs";
 
@@ -16,18 +15,15 @@ process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
 
 const sdk = path.join(path.dirname(createRequire(import.meta.url).resolve("centrifuge")), "../dist/centrifuge.js");
 const skip = !isSpinward && "the form of its options";
-let server, way, url, folder;
+let server, way, url;
 before(async () => {
   if (skip) return;
-  folder = mkdtempSync(path.join(tmpdir(), "spinward-tls-"));
-  const [certificate, key] = ["cert.pem", "key.pem"].map((name) => path.join(folder, name));
-  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate,
-    "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], { stdio: "ignore" });
+  const { cert_pem, key_pem } = certificate();
   const internal = await freePort();
   server = await startServer({
     ...config({ queue_max_size: 4 << 20 }),
     websocket: { message_size_limit: 4 << 20 },
-    http_server: { internal_port: String(internal), tls_external: true, tls: { enabled: true, cert_pem: certificate, key_pem: key } },
+    http_server: { internal_port: String(internal), tls_external: true, tls: { enabled: true, cert_pem, key_pem } },
   });
   // The API is on the port of its own, without TLS.
   server.http = `http://127.0.0.1:${internal}`;
@@ -37,7 +33,6 @@ before(async () => {
 after(async () => {
   await way?.close();
   await server?.stop();
-  if (folder) rmSync(folder, { recursive: true, force: true });
 });
 
 for (const encoding of ["json", "protobuf"]) {

@@ -1,11 +1,16 @@
 // The transports of the server under test, and what a scenario needs of the test: see scenarios.mjs.
-import { config, jwt, relay, startServer } from "./server.mjs";
+import { certificate } from "./certificate.mjs";
+import { config, datagramRelay, freePort, jwt, relay, startServer } from "./server.mjs";
 
-/** By name: the encodings that there are, and the address below `base`, which is http://HOST:PORT or https://HOST:PORT. */
+const both = ["json", "protobuf"];
+
+/** By name: the encodings that there are, where the SDK has it, and the address in an arena. */
 export const bidirectional = {
-  websocket: { encodings: ["json", "protobuf"], endpoint: (base) => `${base.replace(/^http/, "ws")}/connection/websocket` },
-  http_stream: { encodings: ["json", "protobuf"], endpoint: (base) => `${base}/connection/http_stream` },
-  sse: { encodings: ["json"], endpoint: (base) => `${base}/connection/sse` },
+  websocket: { encodings: both, places: ["Node", "Chromium"], endpoint: ({ base }) => `${base.replace(/^http/, "ws")}/connection/websocket` },
+  http_stream: { encodings: both, places: ["Node", "Chromium"], endpoint: ({ base }) => `${base}/connection/http_stream` },
+  sse: { encodings: ["json"], places: ["Node", "Chromium"], endpoint: ({ base }) => `${base}/connection/sse` },
+  // Over HTTP/3 alone, and Node has no WebTransport.
+  webtransport: { encodings: both, places: ["Chromium"], encrypted: true, endpoint: ({ quic }) => `${quic}/connection/webtransport` },
 };
 
 const MEGABYTES = 4 << 20;
@@ -27,20 +32,42 @@ export function everything(client = {}, more = {}) {
   };
 }
 
+/** The same with TLS, and with WebTransport. `pem` is of certificate.mjs. */
+export function encrypted(pem, settings = everything()) {
+  const { cert_pem, key_pem } = pem;
+  return {
+    ...settings,
+    http_server: { tls: { enabled: true, cert_pem, key_pem }, tls_external: true, http3: { enabled: true } },
+    webtransport: { enabled: true, message_size_limit: MEGABYTES },
+  };
+}
+
 /**
- * Starts a server with `settings` behind a relay. `scheme` is http or https; with https the settings say so.
- * `calls` is what scenarios call.
+ * Starts a server with `settings` behind a relay. With the scheme https, the settings are those of `encrypted`, and what
+ * is not for clients has a port of its own, without TLS. `calls` is what scenarios call.
  */
-export async function arena(settings = everything(), { scheme = "http" } = {}) {
-  const server = await startServer(settings);
-  const way = await relay(server.port);
+export async function arena(settings, { scheme = "http" } = {}) {
+  const isEncrypted = scheme === "https";
+  const pem = isEncrypted ? certificate() : null;
+  settings ??= everything();
+  if (isEncrypted) settings = encrypted(pem, settings);
+  const front = isEncrypted ? await freePort() : null;
+  const env = isEncrypted ? (port) => ({ HTTP_SERVER_PORT: String(front), HTTP_SERVER_INTERNAL_PORT: String(port) }) : undefined;
+  let server = await startServer(settings, { env });
+  const { port } = server;
+  const way = await relay(front ?? port);
+  const datagrams = isEncrypted ? await datagramRelay(front) : null;
   const base = way.ws.replace(/^ws/, scheme).replace(/\/connection.*/, "");
   const calls = {
     token: (claims, key) => jwt(claims, key ? { key } : {}),
     api: (method, body) => server.api(method, body),
-    cut: () => way.cut(),
-    hold: () => way.hold(true),
-    go: () => way.hold(false),
+    cut: () => (way.cut(), datagrams?.cut()),
+    hold: () => (way.hold(true), datagrams?.hold(true)),
+    go: () => (way.hold(false), datagrams?.hold(false)),
+    restart: async () => {
+      await server.stop();
+      server = await startServer(settings, { env, port });
+    },
     burst: async (channel, count) => {
       for (let at = 0; at < count; at += 500) {
         const commands = Array.from({ length: 500 }, (_, n) => ({ publish: { channel, data: { n: at + n } } }));
@@ -55,11 +82,18 @@ export async function arena(settings = everything(), { scheme = "http" } = {}) {
     },
   };
   return {
-    server,
+    get server() {
+      return server;
+    },
     base,
+    /** Where WebTransport is, and the hash of the certificate, by which a page may name it. */
+    quic: datagrams && `https://127.0.0.1:${datagrams.port}`,
+    hash: pem?.hash,
+    certificate: pem?.cert_pem,
     calls,
     async stop() {
       await way.close();
+      await datagrams?.close();
       await server.stop();
     },
   };

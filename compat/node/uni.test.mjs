@@ -1,18 +1,22 @@
 // Unidirectional transports with what a client without an SDK has: EventSource, fetch, WebSocket and curl, in Node and in
-// Chromium; and the blocks of the manual's chapter.
+// Chromium, with TLS and without; and the blocks of the manual's chapter.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { EventSource } from "eventsource";
 import { WebSocket } from "ws";
 import { openBrowser, openPage } from "./browser.mjs";
-import { jwt, unique, until, webHost } from "./server.mjs";
+import { inSeconds, isSpinward, jwt, sleep, unique, until, webHost } from "./server.mjs";
 import { arena, everything } from "./transports.mjs";
+
+// The certificates are made for this run, and nobody else trusts them. curl is told to.
+process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
 
 const chapter = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../docs/manual/transports.md");
 const text = readFileSync(chapter, "utf8");
@@ -24,61 +28,88 @@ const settings = () => {
   return { ...all, uni_sse: { ...all.uni_sse, event_ids: true } };
 };
 
-let place, browser;
+const schemes = isSpinward ? ["http", "https"] : ["http"];
+/** By scheme. */
+const places = {};
+let place, browser, folder;
 before(async () => {
-  place = await arena(settings());
+  folder = mkdtempSync(path.join(tmpdir(), "spinward-uni-"));
   browser = await openBrowser();
+  for (const scheme of schemes) {
+    places[scheme] = await start(scheme);
+    await openReaders(places[scheme]);
+  }
+  place = places.http;
 });
 after(async () => {
   await browser?.close();
-  await place?.stop();
+  for (const one of Object.values(places)) await one.stop();
+  rmSync(folder, { recursive: true, force: true });
 });
 
+async function start(scheme, wanted = settings()) {
+  const started = await arena(wanted, { scheme });
+  if (started.certificate) {
+    started.authority = path.join(folder, `${unique("cert-")}.pem`);
+    writeFileSync(started.authority, started.certificate);
+  }
+  return started;
+}
+
 const query = (request) => `?cf_connect=${encodeURIComponent(JSON.stringify(request))}`;
-const publish = (channel, ...numbers) =>
+const publish = (place, channel, ...numbers) =>
   numbers.reduce((before, n) => before.then(() => place.server.api("publish", { channel, data: { n } })), Promise.resolve());
 
-/** Pushes of a client by the way it reads them: `open(request)` gives { pushes, close }. */
+/** Pushes of a client by the way it reads them: `open(request, place)` gives { pushes, close }. */
 const readers = {
-  "uni_sse, EventSource": (request, base = place.base) => {
+  "uni_sse, EventSource": (request, { base }) => {
     const pushes = [];
     const source = new EventSource(`${base}/connection/uni_sse${query(request)}`);
     source.onmessage = ({ data, lastEventId }) => pushes.push({ ...JSON.parse(data), lastEventId });
     return { pushes, close: () => source.close() };
   },
-  "uni_sse, fetch": (request, base = place.base) =>
+  "uni_sse, fetch": (request, { base }) =>
     lines(fetch(`${base}/connection/uni_sse`, { method: "POST", body: JSON.stringify(request) })),
-  "uni_http_stream, fetch": (request, base = place.base) =>
+  "uni_http_stream, fetch": (request, { base }) =>
     lines(fetch(`${base}/connection/uni_http_stream`, { method: "POST", body: JSON.stringify(request) })),
-  "uni_http_stream, curl": (request, base = place.base) => {
-    const curl = spawn("curl", ["-sN", "-d", JSON.stringify(request), `${base}/connection/uni_http_stream`]);
-    const pushes = [];
-    let rest = "";
-    curl.stdout.setEncoding("utf8").on("data", (more) => {
-      const lines = (rest + more).split("\n");
-      rest = lines.pop();
-      pushes.push(...lines.map((line) => JSON.parse(line)));
-    });
-    const ended = new Promise((resolve) => curl.once("exit", resolve));
-    return { pushes, ended, close: () => curl.kill() };
-  },
-  "uni_websocket, first message": (request, base = place.base) => socket(base, "", request),
-  "uni_websocket, query": (request, base = place.base) => socket(base, query(request)),
+  "uni_sse, curl": (request, place) => curl("uni_sse", request, place),
+  "uni_http_stream, curl": (request, place) => curl("uni_http_stream", request, place),
+  "uni_websocket, first message": (request, { base }) => socket(base, "", request),
+  "uni_websocket, query": (request, { base }) => socket(base, query(request)),
+  "uni_sse, EventSource in Chromium": (request, place) => place.inPage("EventSource", request),
+  "uni_sse, fetch in Chromium": (request, place) => place.inPage("uni_sse", request),
+  "uni_http_stream, fetch in Chromium": (request, place) => place.inPage("uni_http_stream", request),
+  "uni_websocket, Chromium": (request, place) => place.inPage("WebSocket", request),
 };
+
+function curl(name, request, { base, authority }) {
+  const trust = authority ? ["--cacert", authority] : [];
+  const child = spawn("curl", ["-sSN", ...trust, "-d", JSON.stringify(request), `${base}/connection/${name}`], { stdio: ["ignore", "pipe", "inherit"] });
+  const pushes = [];
+  let rest = "";
+  child.stdout.setEncoding("utf8").on("data", (more) => {
+    const found = (rest + more).split("\n");
+    rest = found.pop();
+    pushes.push(...messages(found));
+  });
+  return { pushes, close: () => child.kill() };
+}
 
 function socket(base, tail, request) {
   const pushes = [];
   const socket = new WebSocket(`${base.replace(/^http/, "ws")}/connection/uni_websocket${tail}`);
   if (request) socket.on("open", () => socket.send(JSON.stringify(request)));
-  socket.on("message", (data) => pushes.push(...data.toString().split("\n").map((line) => JSON.parse(line))));
-  const ended = new Promise((resolve) => socket.on("close", (code) => resolve(code)));
-  return { pushes, ended, close: () => socket.terminate() };
+  socket.on("message", (data) => pushes.push(...messages(data.toString().split("\n"))));
+  return { pushes, close: () => socket.terminate() };
 }
+
+/** Messages of whole lines: those of an event stream have a name before them. */
+const messages = (lines) => lines.map((line) => line.replace(/^data: /, "").trim()).filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
 
 function lines(answer) {
   const pushes = [];
   const stop = { close: () => {} };
-  const ended = (async () => {
+  (async () => {
     const reader = (await answer).body.pipeThrough(new TextDecoderStream()).getReader();
     stop.close = () => reader.cancel();
     for (let rest = ""; ; ) {
@@ -86,92 +117,188 @@ function lines(answer) {
       if (done) return;
       const found = (rest + value).split("\n");
       rest = found.pop();
-      pushes.push(...found.map((line) => line.replace(/^data: /, "").trim()).filter((line) => line.startsWith("{")).map((line) => JSON.parse(line)));
+      pushes.push(...messages(found));
     }
   })();
-  return { pushes, ended, close: () => stop.close() };
+  return { pushes, close: () => stop.close() };
+}
+
+/** Puts the readers of a page into a place. */
+async function openReaders(place) {
+  const host = await webHost({ csp: "default-src * 'unsafe-inline'", pages: { "/index.html": `<!doctype html><link rel="icon" href="data:,"><script>
+    const clients = new Map();
+    const ways = {
+      EventSource(url, request, said) {
+        const source = new EventSource(url + "/uni_sse?cf_connect=" + encodeURIComponent(request));
+        source.onmessage = ({ data }) => said([data]);
+        return () => source.close();
+      },
+      WebSocket(url, request, said) {
+        const socket = new WebSocket(url.replace(/^http/, "ws") + "/uni_websocket");
+        socket.onopen = () => socket.send(request);
+        socket.onmessage = ({ data }) => said(data.split("\\n"));
+        return () => socket.close();
+      },
+      uni_sse: (url, request, said) => stream(url + "/uni_sse", request, said),
+      uni_http_stream: (url, request, said) => stream(url + "/uni_http_stream", request, said),
+    };
+    function stream(url, request, said) {
+      const control = new AbortController();
+      (async () => {
+        const { body } = await fetch(url, { method: "POST", body: request, signal: control.signal });
+        const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+        for (let rest = ""; ; ) {
+          const { value, done } = await reader.read();
+          if (done) return;
+          const found = (rest + value).split("\\n");
+          rest = found.pop();
+          said(found);
+        }
+      })().catch(() => {});
+      return () => control.abort();
+    }
+    window.begin = (id, way, url, request) => clients.set(id, ways[way](url, request, (lines) => window.said(id, lines)));
+    window.end = (id) => (clients.get(id)?.(), clients.delete(id));
+  </script>` } });
+  const { page, context } = await openPage(browser, { ignoreHTTPSErrors: true });
+  const heard = new Map();
+  await page.exposeFunction("said", (id, lines) => heard.get(id)?.push(...messages(lines)));
+  await page.goto(host.url);
+  place.inPage = (way, request) => {
+    const [id, pushes] = [unique("client-"), []];
+    heard.set(id, pushes);
+    const begun = page.evaluate(([id, way, url, request]) => void window.begin(id, way, url, request), [id, way, `${place.base}/connection`, JSON.stringify(request)]);
+    return { pushes, close: () => begun.then(() => page.evaluate((id) => window.end(id), id)) };
+  };
+  const { stop } = place;
+  place.stop = async () => {
+    await context.close().catch(() => {});
+    await host.close();
+    await stop();
+  };
 }
 
 const numbers = (client, channel) => client.pushes.filter((push) => push.channel === channel && push.pub).map((push) => push.pub.data.n);
 const first = async (client) => (await until(() => client.pushes[0], "the connect push")).connect;
 
-for (const [name, open] of Object.entries(readers)) {
-  describe(name, { concurrency: 4 }, () => {
-    test("connect push, publications, joins and pushes of the server API, disconnect", async () => {
-      const [user, channel, later] = [unique("user-"), unique("recov:"), unique("room:")];
-      const client = open({ token: jwt({ sub: user, channels: [channel] }) });
-      const connect = await first(client);
-      assert.ok(connect.client && connect.session && connect.subs[channel].recoverable, JSON.stringify(connect));
-      assert.equal(connect.pong ?? false, false);
-      await publish(channel, 1, 2);
-      await place.server.api("subscribe", { user, channel: later });
-      await publish(later, 3);
-      await until(() => numbers(client, later).length === 1, "a publication of the other channel");
-      assert.deepEqual(numbers(client, channel), [1, 2]);
-      assert.ok(client.pushes.some((push) => push.channel === later && push.subscribe), "a subscribe push");
-      assert.ok(client.pushes.some((push) => push.channel === later && push.join), "a join");
-      await place.server.api("unsubscribe", { user, channel: later });
-      await until(() => client.pushes.find((push) => push.unsubscribe), "an unsubscribe push");
-      await place.server.api("disconnect", { user, disconnect: { code: 4501, reason: "bye" } });
-      const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), "a disconnect push");
-      assert.deepEqual(disconnect, { code: 4501, reason: "bye" });
-      client.close();
-    });
+for (const scheme of schemes) {
+  for (const [name, reader] of Object.entries(readers)) {
+    describe(`${scheme}, ${name}`, { concurrency: 4 }, () => {
+      const at = () => places[scheme];
+      const open = (request) => reader(request, at());
 
-    test("recovery by subs in the connect request", async () => {
-      const channel = unique("recov:");
-      await publish(channel, 1, 2, 3);
-      const { epoch } = await place.server.api("history", { channel });
-      const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }), subs: { [channel]: { recover: true, offset: 1, epoch } } });
-      const { subs } = await first(client);
-      assert.equal(subs[channel].recovered, true);
-      assert.deepEqual(subs[channel].publications.map(({ data }) => data.n), [2, 3]);
-      client.close();
-    });
-
-    test("a subscription that the client asks for, and a token that is refused", async () => {
-      const channel = unique("room:");
-      const client = open({ token: jwt({ sub: unique("user-") }), subs: { [channel]: {}, "closed:x": {} } });
-      assert.deepEqual(Object.keys((await first(client)).subs), [channel]);
-      client.close();
-      const other = open({ token: jwt({ sub: "x" }, { key: "wrong" }) });
-      const { disconnect } = await until(() => other.pushes.find((push) => push.disconnect), "the refusal");
-      assert.deepEqual(disconnect, { code: 3500, reason: "invalid token" });
-      other.close();
-    });
-
-    test("a burst of 5,000 messages", async () => {
-      const channel = unique("room:");
-      const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }) });
-      await first(client);
-      await place.calls.burst(channel, 5000);
-      await until(() => numbers(client, channel).length >= 5000, "all of them", 30_000);
-      assert.deepEqual(numbers(client, channel), Array.from({ length: 5000 }, (_, n) => n));
-      client.close();
-    });
-  });
-}
-
-describe("a slow reader", () => {
-  for (const [name, open] of Object.entries(readers)) {
-    test(`${name}: is closed with 3008`, async () => {
-      const own = await arena(settings());
-      try {
-        const channel = unique("room:");
-        const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }) }, own.base);
-        await first(client);
-        own.calls.hold();
-        await own.calls.flood(channel);
-        own.calls.go();
-        const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), "the disconnect", 20_000);
-        assert.equal(disconnect.code, 3008);
+      test("connect push, publications, joins and pushes of the server API, disconnect", async () => {
+        const [user, channel, later] = [unique("user-"), unique("recov:"), unique("room:")];
+        const { server } = at();
+        const client = open({ token: jwt({ sub: user, channels: [channel] }) });
+        const connect = await first(client);
+        assert.ok(connect.client && connect.session && connect.subs[channel].recoverable, JSON.stringify(connect));
+        assert.equal(connect.pong ?? false, false);
+        await publish(at(), channel, 1, 2);
+        await server.api("subscribe", { user, channel: later });
+        await publish(at(), later, 3);
+        await until(() => numbers(client, later).length === 1, "a publication of the other channel");
+        assert.deepEqual(numbers(client, channel), [1, 2]);
+        assert.ok(client.pushes.some((push) => push.channel === later && push.subscribe), "a subscribe push");
+        assert.ok(client.pushes.some((push) => push.channel === later && push.join), "a join");
+        await server.api("unsubscribe", { user, channel: later });
+        await until(() => client.pushes.find((push) => push.unsubscribe), "an unsubscribe push");
+        await server.api("disconnect", { user, disconnect: { code: 4501, reason: "bye" } });
+        const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), "a disconnect push");
+        assert.deepEqual(disconnect, { code: 4501, reason: "bye" });
         client.close();
-      } finally {
-        await own.stop();
-      }
+      });
+
+      test("recovery by subs in the connect request", async () => {
+        const channel = unique("recov:");
+        await publish(at(), channel, 1, 2, 3);
+        const { epoch } = await at().server.api("history", { channel });
+        const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }), subs: { [channel]: { recover: true, offset: 1, epoch } } });
+        const { subs } = await first(client);
+        assert.equal(subs[channel].recovered, true);
+        assert.deepEqual(subs[channel].publications.map(({ data }) => data.n), [2, 3]);
+        client.close();
+      });
+
+      test("a subscription that the client asks for, and a token that is refused", async () => {
+        const channel = unique("room:");
+        const client = open({ token: jwt({ sub: unique("user-") }), subs: { [channel]: {}, "closed:x": {} } });
+        assert.deepEqual(Object.keys((await first(client)).subs), [channel]);
+        client.close();
+        const other = open({ token: jwt({ sub: "x" }, { key: "wrong" }) });
+        const { disconnect } = await until(() => other.pushes.find((push) => push.disconnect), "the refusal");
+        assert.deepEqual(disconnect, { code: 3500, reason: "invalid token" });
+        other.close();
+      });
+
+      test("a token that has expired ends it, and the server API renews another", async () => {
+        const [user, other] = [unique("user-"), unique("user-")];
+        const exp = inSeconds(2);
+        const client = open({ token: jwt({ sub: user, exp }) });
+        const renewed = open({ token: jwt({ sub: other, exp }) });
+        await first(client);
+        await first(renewed);
+        await at().server.api("refresh", { user: other, expire_at: inSeconds(60) });
+        const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), "the end");
+        assert.equal(disconnect.code, 3005);
+        await sleep(500);
+        assert.ok(!renewed.pushes.some((push) => push.disconnect), "the other goes on");
+        client.close();
+        renewed.close();
+      });
+
+      test("codes of a disconnect", async () => {
+        for (const code of [3011, 3503, 4100]) {
+          const user = unique("user-");
+          const client = open({ token: jwt({ sub: user }) });
+          await first(client);
+          await at().server.api("disconnect", { user, disconnect: { code, reason: `for ${code}` } });
+          const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), `the end with ${code}`);
+          assert.deepEqual(disconnect, { code, reason: `for ${code}` });
+          client.close();
+        }
+      });
+
+      test("a message of 1 MB, and a burst of 5,000", async () => {
+        const channel = unique("room:");
+        const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }) });
+        await first(client);
+        const text = "é".repeat(500_000);
+        await at().server.api("publish", { channel, data: { n: -1, text } });
+        await until(() => numbers(client, channel).length === 1, "the large one");
+        assert.ok(client.pushes.find((push) => push.pub).pub.data.text === text, "its text");
+        await at().calls.burst(channel, 5000);
+        await until(() => numbers(client, channel).length >= 5001, "all of them", 30_000);
+        assert.deepEqual(numbers(client, channel), Array.from({ length: 5001 }, (_, n) => n - 1));
+        client.close();
+      });
     });
   }
-});
+}
+
+for (const scheme of schemes) {
+  describe(`a slow reader, ${scheme}`, { concurrency: 3 }, () => {
+    for (const [name, open] of Object.entries(readers)) {
+      test(`${name}: is closed with 3008`, async () => {
+        const own = await start(scheme);
+        if (name.includes("Chromium")) await openReaders(own);
+        try {
+          const channel = unique("room:");
+          const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }) }, own);
+          await first(client);
+          own.calls.hold();
+          await own.calls.flood(channel);
+          own.calls.go();
+          const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), "the disconnect", 20_000);
+          assert.equal(disconnect.code, 3008);
+          client.close();
+        } finally {
+          await own.stop();
+        }
+      });
+    }
+  });
+}
 
 describe("EventSource that connects again", () => {
   /** In Node and in a page: `open(url)` gives what came. */
@@ -187,19 +314,19 @@ describe("EventSource that connects again", () => {
         window.seen = [];
         new EventSource(${JSON.stringify(url)}).onmessage = ({ data, lastEventId }) => seen.push({ push: JSON.parse(data), lastEventId });
       </script>` } });
-      const { page, context } = await openPage(browser);
+      const { page, context } = await openPage(browser, { ignoreHTTPSErrors: true });
       await page.goto(host.url);
       return { seen: () => page.evaluate("window.seen"), close: async () => (await context.close(), host.close()) };
     },
   };
 
-  for (const [where, open] of Object.entries(sources)) {
-    test(`${where}: it resumes where it was, in every channel`, { timeout: 60_000 }, async () => {
-      const own = await arena(settings());
+  for (const [where, scheme] of Object.keys(sources).flatMap((where) => schemes.map((scheme) => [where, scheme]))) {
+    test(`${where}, ${scheme}: it resumes where it was, in every channel`, { timeout: 60_000 }, async () => {
+      const own = await start(scheme);
       try {
         const channels = [unique("recov:"), unique("recov:")];
         const token = jwt({ sub: unique("user-"), channels });
-        const client = await open(`${own.base}/connection/uni_sse${query({ token, subs: { [channels[0]]: { recover: true, offset: 0, epoch: "" } } })}`);
+        const client = await sources[where](`${own.base}/connection/uni_sse${query({ token, subs: { [channels[0]]: { recover: true, offset: 0, epoch: "" } } })}`);
         const seen = async () => {
           const all = await client.seen();
           return all.flatMap(({ push }) => [
@@ -235,12 +362,12 @@ describe("EventSource that connects again", () => {
 
   test("an id that is no such, or of another user's channel, gives nothing", async () => {
     const [mine, theirs] = [unique("recov:"), unique("recov:")];
-    await publish(mine, 1);
-    await publish(theirs, 1);
+    await publish(place, mine, 1);
+    await publish(place, theirs, 1);
     const open = (channels, id) => lines(fetch(`${place.base}/connection/uni_sse`, {
       method: "POST", headers: id ? { "last-event-id": id } : {}, body: JSON.stringify({ token: jwt({ sub: unique("user-"), channels }) }),
     }));
-    const other = readers["uni_sse, EventSource"]({ token: jwt({ sub: unique("user-"), channels: [theirs] }) });
+    const other = readers["uni_sse, EventSource"]({ token: jwt({ sub: unique("user-"), channels: [theirs] }) }, place);
     await first(other);
     const id = other.pushes[0].lastEventId;
     other.close();
@@ -254,9 +381,9 @@ describe("EventSource that connects again", () => {
   });
 
   test("without the option there are no ids", async () => {
-    const own = await arena(everything());
+    const own = await start("http", everything());
     try {
-      const client = readers["uni_sse, EventSource"]({ token: jwt({ sub: "x", channels: [unique("recov:")] }) }, own.base);
+      const client = readers["uni_sse, EventSource"]({ token: jwt({ sub: "x", channels: [unique("recov:")] }) }, own);
       await first(client);
       assert.equal(client.pushes[0].lastEventId, "");
       client.close();

@@ -1,14 +1,12 @@
 // WebTransport: npm centrifuge in a real Chromium, JSON and Protobuf.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { createHash, X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import http from "node:http";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openBrowser, openPage } from "./browser.mjs";
+import { certificate } from "./certificate.mjs";
 import { config, freePort, isSpinward, jwt, startServer } from "./server.mjs";
 
 const bundles = {
@@ -16,18 +14,6 @@ const bundles = {
   protobuf: "centrifuge.protobuf.js",
 };
 const dist = path.join(path.dirname(fileURLToPath(import.meta.url)), "node_modules/centrifuge/dist");
-
-/** A certificate that a page may name by its hash: P-256, and valid for less than two weeks. */
-function certificate() {
-  const dir = mkdtempSync(path.join(tmpdir(), "spinward-cert-"));
-  const [key, cert] = ["key.pem", "cert.pem"].map((name) => path.join(dir, name));
-  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-    "-keyout", key, "-out", cert, "-days", "10", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-  { stdio: "ignore" });
-  const made = { key_pem: readFileSync(key, "utf8"), cert_pem: readFileSync(cert, "utf8") };
-  rmSync(dir, { recursive: true });
-  return { ...made, hash: [...createHash("sha256").update(new X509Certificate(made.cert_pem).raw).digest()] };
-}
 
 let server, browser, pages, origin, quic, hash;
 

@@ -10,8 +10,8 @@ export const openBrowser = () =>
   });
 
 /** A page together with its complaints: console errors and exceptions. */
-export async function openPage(browser) {
-  const context = await browser.newContext();
+export async function openPage(browser, options = {}) {
+  const context = await browser.newContext(options);
   const page = await context.newPage();
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));

@@ -1,6 +1,7 @@
-"""The unidirectional gRPC stream, with `grpcio`. Where Spinward differs from Centrifugo v6.9, the test says so."""
+"""The unidirectional gRPC stream, with `grpcio`, with TLS and without. Where Spinward differs from Centrifugo v6.9, the test says so."""
 import contextlib
 import threading
+import time
 
 import grpc
 import pytest
@@ -21,18 +22,36 @@ def running(client=None, **options):
     settings["uni_grpc"] = {"enabled": True, "address": "127.0.0.1", "port": port, **options}
     with Server(settings) as server:
         server.grpc = f"127.0.0.1:{port}"
+        server.certificate = options.get("tls", {}).get("cert_pem")
         yield server
 
 
-@pytest.fixture(scope="module")
-def server():
-    with running() as server:
+CERTIFICATE, KEY = make_certificate()
+
+
+def running_by(kind, **more):
+    return running(**more, **({"tls": {"enabled": True, "cert_pem": CERTIFICATE, "key_pem": KEY}} if kind == "tls" else {}))
+
+
+kinds = pytest.mark.parametrize("kind", ["plain", "tls"])
+
+
+@pytest.fixture(scope="module", params=["plain", "tls"])
+def server(request):
+    with running_by(request.param) as server:
         yield server
+
+
+def connection(server, options=()):
+    if server.certificate is None:
+        return grpc.insecure_channel(server.grpc, options)
+    trust = grpc.ssl_channel_credentials(server.certificate.encode())
+    return grpc.secure_channel(server.grpc, trust, (("grpc.ssl_target_name_override", "localhost"), *options))
 
 
 @contextlib.contextmanager
 def consume(server, metadata=None, **request):
-    with grpc.insecure_channel(server.grpc) as channel:
+    with connection(server) as channel:
         stub = services.CentrifugoUniStreamStub(channel)
         yield stub.Consume(protos.ConnectRequest(**request), timeout=TIMEOUT, metadata=metadata)
 
@@ -66,7 +85,7 @@ def test_pushes_of_server_side_subscriptions(server):
 
 
 def test_many_streams_of_one_connection(server):
-    with grpc.insecure_channel(server.grpc) as channel:
+    with connection(server) as channel:
         stub = services.CentrifugoUniStreamStub(channel)
         streams = [
             stub.Consume(protos.ConnectRequest(token=token(str(n), channels=["recov:many"])), timeout=TIMEOUT)
@@ -83,10 +102,12 @@ def test_many_streams_of_one_connection(server):
         assert next(streams[1]).pub.data == b'"y"'
 
 
-def test_a_stream_that_is_not_read_costs_no_other_of_its_connection():
+@kinds
+def test_a_stream_that_is_not_read_costs_no_other_of_its_connection(kind):
     # Otherwise gRPC reads megabytes ahead.
     small = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65536)]
-    with running(client={"queue_max_size": 256 << 10}) as server, grpc.insecure_channel(server.grpc, small) as channel:
+    client = {"queue_max_size": 256 << 10}
+    with running_by(kind, client=client) as server, connection(server, small) as channel:
         stub = services.CentrifugoUniStreamStub(channel)
         request = protos.ConnectRequest(token=token(channels=["tags:slow"]))
         deaf, witness = stub.Consume(request, timeout=TIMEOUT), stub.Consume(request, timeout=TIMEOUT)
@@ -160,7 +181,7 @@ def test_a_stream_counts_as_a_client(server):
 
 
 def raw_call(server, method, message, serialize=lambda message: message, **more):
-    with grpc.insecure_channel(server.grpc) as channel:
+    with connection(server) as channel:
         call = channel.unary_stream(method, request_serializer=serialize, response_deserializer=lambda got: got)
         got = call(message, timeout=TIMEOUT, **more)
         try:
@@ -209,18 +230,49 @@ def end(server, user, stream):
     return list(stream)
 
 
-def test_tls_and_a_client_certificate():
-    certificate, key = make_certificate()
-    with running(tls={"enabled": True, "cert_pem": certificate, "key_pem": key}) as server:
-        trust = grpc.ssl_channel_credentials(certificate.encode())
-        named = (("grpc.ssl_target_name_override", "localhost"),)
-        with grpc.secure_channel(server.grpc, trust, named) as channel:
-            stub = services.CentrifugoUniStreamStub(channel)
-            stream = stub.Consume(protos.ConnectRequest(token=token("safe")), timeout=TIMEOUT)
-            assert next(stream).connect.client
-            assert [push.disconnect.code for push in end(server, "safe", stream)] == [3503]
-        # Without TLS there is nothing.
+def test_without_tls_there_is_nothing():
+    with running_by("tls") as server:
+        server.certificate = None
         assert raw_call(server, CONSUME, b"")[0] == grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_large_message_and_a_burst(server):
+    with consume(server, token=token("much", channels=["tags:much"])) as stream:
+        assert next(stream).connect.client
+        large = "x" * 1_000_000
+        publish(server, "tags:much", large)
+        assert next(stream).pub.data == b'"%s"' % large.encode()
+        for start in range(0, 5000, 500):
+            commands = [{"publish": {"channel": "tags:much", "data": n}} for n in range(start, start + 500)]
+            server.api("batch", commands=commands)
+        assert [int(next(stream).pub.data) for _ in range(5000)] == list(range(5000))
+
+
+@pytest.mark.parametrize("code", [3011, 4100, 4501])
+def test_codes_of_a_disconnect(server, code):
+    user = f"code{code}"
+    with consume(server, token=token(user)) as stream:
+        assert next(stream).connect.client
+        server.api("disconnect", user=user, disconnect={"code": code, "reason": "because"})
+        assert [(push.disconnect.code, push.disconnect.reason) for push in stream] == [(code, "because")]
+
+
+def test_a_token_that_has_expired_and_one_that_is_renewed(server):
+    exp = int(time.time()) + 2
+    with consume(server, token=token("renewed", exp=exp)) as renewed, consume(server, token=token("old", exp=exp)) as old:
+        assert next(renewed).connect.client and next(old).connect.client
+        server.api("refresh", user="renewed", expire_at=exp + 60)
+        refresh = next(renewed).refresh
+        assert refresh.expires and refresh.ttl > 50
+        assert [push.disconnect.code for push in old] == [3005]
+        server.api("disconnect", user="renewed")
+        assert [push.disconnect.code for push in renewed] == [3503]
+
+
+def test_a_client_certificate():
+    certificate, key = CERTIFICATE, KEY
+    named = (("grpc.ssl_target_name_override", "localhost"),)
+    trust = grpc.ssl_channel_credentials(certificate.encode())
     authority = make_certificate(authority=True)
     issued, its_key = make_certificate(authority)
     with running(tls={"enabled": True, "cert_pem": certificate, "key_pem": key, "client_ca_pem": authority[0]}) as server:
@@ -247,8 +299,9 @@ def test_pings_are_empty_pushes_with_an_interval_of_their_own():
             assert next(stream) == protos.Push()
 
 
-def test_a_stop_ends_the_streams():
-    with running() as server, consume(server, token=token()) as stream:
+@kinds
+def test_a_stop_ends_the_streams(kind):
+    with running_by(kind) as server, consume(server, token=token()) as stream:
         assert next(stream).connect.client
         server.terminate()
         if IS_SPINWARD:

@@ -56,6 +56,14 @@ def api(method, **kw):
     return then
 
 
+def after_publication(then):
+    """Nothing orders a publication of the stream and one by another way, unless the client has the first."""
+    async def wait(t, a, ch, s):
+        await t.wait(lambda: any("pub" in e.get("rx", {}).get("push", {}) for e in a.lane), 2, "publication of the stream")
+        await then(t, a, ch, s)
+    return wait
+
+
 stream("ok", "a publication after the answer", [HELLO(), PUB({"n": 1})])
 stream("several", "publications at once", [HELLO(), PUB({"n": 1}), PUB({"n": 2}), PUB({"n": 3})])
 stream("later", "a publication later", [HELLO(), 0.2, PUB({"n": 1})])
@@ -115,7 +123,7 @@ stream("binary", "binary encoding", [HELLO(b64data="eyJkIjoyfQ=="), PUB({"n": 1}
 stream("static", "static metadata", [HELLO(), PUB({"n": 1})], ns="unis")
 stream("dead", "nobody listens", [HELLO()], ns="unid")
 stream("delta", "deltas are asked for", [HELLO(), PUB({"n": 1}), PUB({"n": 2})], ns="undl", delta="fossil")
-stream("force", "options of the namespace that force", [HELLO(), PUB({"n": 1})], ns="unfo", then=api("publish", data={"api": 1}))
+stream("force", "options of the namespace that force", [HELLO(), PUB({"n": 1})], ns="unfo", then=after_publication(api("publish", data={"api": 1})))
 stream("force-recover", "the same, recovering", [HELLO(), PUB({"n": 1})], ns="unfo", recover=True, offset=1, epoch="x")
 stream("force-override", "overrides against options that force", [HELLO(override={"force_recovery": {"value": False}, "force_positioning": {"value": False}})], ns="unfo")
 stream("filter", "a tags filter", [HELLO(), PUB({"n": 1}, tags={"a": "b"}), PUB({"n": 2}, tags={"a": "c"}), PUB({"n": 3})], ns="undl", tf={"key": "a", "cmp": "eq", "val": "b"})

@@ -1,0 +1,51 @@
+// The scenarios of ../node over SockJS, with the SDK of today, in Node and in Chromium, with TLS and without.
+// COMPAT_OLD=all runs them over each transport of SockJS; otherwise over one in each place.
+import { createRequire } from "node:module";
+import path from "node:path";
+import { after, describe } from "node:test";
+import { suite } from "../node/matrix.mjs";
+import { isSpinward } from "../node/server.mjs";
+import { openBrowser, openPage } from "./browser.mjs";
+import { SOCKJS, SockJS } from "./sdk.mjs";
+
+// The certificates are made for this run, and nobody else trusts them.
+process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
+
+const require = createRequire(import.meta.url);
+const { Centrifuge } = require("centrifuge-5.8.0");
+const folder = (name) => path.dirname(require.resolve(`${name}/package.json`));
+const scripts = [
+  path.join(folder("sockjs-client"), "dist/sockjs.min.js"),
+  path.join(folder("centrifuge-5.8.0"), "dist/centrifuge.js"),
+];
+
+let browser;
+after(async () => (await browser)?.close());
+
+const sdk = {
+  make: (_, endpoints, options) => new Centrifuge(endpoints, { sockjs: SockJS, ...options }),
+  scripts: () => scripts,
+  open: async () => openPage(await (browser ??= openBrowser()), { ignoreHTTPSErrors: true }),
+};
+
+const every = ["http", "https"].flatMap((scheme) => ["Node", "Chromium"].flatMap((place) => SOCKJS.map((kind) => ({ scheme, place, kind }))));
+const few = [
+  { scheme: "http", place: "Chromium", kind: "eventsource" },
+  { scheme: "https", place: "Node", kind: "xhr-streaming" },
+  { scheme: "https", place: "Chromium", kind: "xhr-polling" },
+];
+
+describe("SockJS", { concurrency: 3, skip: !isSpinward && "the form of its options" }, () => {
+  for (const { scheme, place, kind } of process.env.COMPAT_OLD === "all" ? every : few) {
+    suite({
+      title: `${kind}, ${place}, ${scheme}`,
+      transport: `sockjs-${kind}`,
+      encoding: "json",
+      place,
+      scheme,
+      endpoints: ({ base }) => [{ transport: "sockjs", endpoint: `${base}/connection/sockjs` }],
+      options: { sockjsOptions: { transports: [kind] } },
+      sdk,
+    });
+  }
+});
