@@ -1,4 +1,5 @@
 // The transports of the server under test, and what a scenario needs of the test: see scenarios.mjs.
+import https from "node:https";
 import { certificate } from "./certificate.mjs";
 import { config, datagramRelay, freePort, jwt, relay, startServer } from "./server.mjs";
 
@@ -49,6 +50,8 @@ export function encrypted(pem, settings = everything()) {
 export async function arena(settings, { scheme = "http" } = {}) {
   const isEncrypted = scheme === "https";
   const pem = isEncrypted ? certificate() : null;
+  // What asks by the module https may insist on a certificate that it can check.
+  if (pem) https.globalAgent.options.ca = [...(https.globalAgent.options.ca ?? []), pem.cert_pem];
   settings ??= everything();
   if (isEncrypted) settings = encrypted(pem, settings);
   const front = isEncrypted ? await freePort() : null;

@@ -1,5 +1,5 @@
 // Every bidirectional transport without TLS, with the official SDK in Node and in Chromium: the list is scenarios.mjs.
-import { after } from "node:test";
+import { after, describe } from "node:test";
 import { openBrowser, openPage } from "./browser.mjs";
 import { suite } from "./matrix.mjs";
 import { combinations, sdk } from "./sdk.mjs";
@@ -8,4 +8,6 @@ let browser;
 const open = async () => openPage(await (browser ??= openBrowser()), { ignoreHTTPSErrors: true });
 after(async () => (await browser)?.close());
 
-for (const one of combinations("http")) suite({ ...one, sdk: { ...sdk, open } });
+describe("without TLS", { concurrency: 3 }, () => {
+  for (const one of combinations("http")) suite({ ...one, sdk: { ...sdk, open } });
+});

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { EventSource } from "eventsource";
 import { WebSocket } from "ws";
 import { openBrowser, openPage } from "./browser.mjs";
-import { inSeconds, isSpinward, jwt, sleep, unique, until, webHost } from "./server.mjs";
+import { inSeconds, isSpinward, jwt, unique, until, webHost } from "./server.mjs";
 import { arena, everything } from "./transports.mjs";
 
 // The certificates are made for this run, and nobody else trusts them. curl is told to.
@@ -160,19 +160,30 @@ async function openReaders(place) {
     window.begin = (id, way, url, request) => clients.set(id, ways[way](url, request, (lines) => window.said(id, lines)));
     window.end = (id) => (clients.get(id)?.(), clients.delete(id));
   </script>` } });
-  const { page, context } = await openPage(browser, { ignoreHTTPSErrors: true });
+  const pages = new Map();
   const heard = new Map();
-  await page.exposeFunction("said", (id, lines) => heard.get(id)?.push(...messages(lines)));
-  await page.goto(host.url);
+  // A page and its connections for each way.
+  const open = async () => {
+    const { page, context } = await openPage(browser, { ignoreHTTPSErrors: true });
+    await page.exposeFunction("said", (id, lines) => heard.get(id)?.push(...messages(lines)));
+    await page.goto(host.url);
+    return { page, context };
+  };
   place.inPage = (way, request) => {
     const [id, pushes] = [unique("client-"), []];
     heard.set(id, pushes);
-    const begun = page.evaluate(([id, way, url, request]) => void window.begin(id, way, url, request), [id, way, `${place.base}/connection`, JSON.stringify(request)]);
-    return { pushes, close: () => begun.then(() => page.evaluate((id) => window.end(id), id)) };
+    if (!pages.has(way)) pages.set(way, open());
+    const begun = pages.get(way).then(async ({ page }) => {
+      const target = [id, way, `${place.base}/connection`, JSON.stringify(request)];
+      await page.evaluate(([id, way, url, request]) => void window.begin(id, way, url, request), target);
+      return page;
+    });
+    // A page that is closed has no clients.
+    return { pushes, close: () => begun.then((page) => page.evaluate((id) => window.end(id), id)).catch(() => {}) };
   };
   const { stop } = place;
   place.stop = async () => {
-    await context.close().catch(() => {});
+    for (const opened of pages.values()) await opened.then(({ context }) => context.close()).catch(() => {});
     await host.close();
     await stop();
   };
@@ -181,100 +192,101 @@ async function openReaders(place) {
 const numbers = (client, channel) => client.pushes.filter((push) => push.channel === channel && push.pub).map((push) => push.pub.data.n);
 const first = async (client) => (await until(() => client.pushes[0], "the connect push")).connect;
 
-for (const scheme of schemes) {
-  for (const [name, reader] of Object.entries(readers)) {
-    describe(`${scheme}, ${name}`, { concurrency: 4 }, () => {
-      const at = () => places[scheme];
-      const open = (request) => reader(request, at());
+describe("each reader", { concurrency: 3 }, () => {
+  for (const scheme of schemes) {
+    for (const [name, reader] of Object.entries(readers)) {
+      // A page has six connections to a host.
+      describe(`${scheme}, ${name}`, { concurrency: name.includes("Chromium") ? 3 : 4 }, () => {
+        const at = () => places[scheme];
+        const open = (request) => reader(request, at());
 
-      test("connect push, publications, joins and pushes of the server API, disconnect", async () => {
-        const [user, channel, later] = [unique("user-"), unique("recov:"), unique("room:")];
-        const { server } = at();
-        const client = open({ token: jwt({ sub: user, channels: [channel] }) });
-        const connect = await first(client);
-        assert.ok(connect.client && connect.session && connect.subs[channel].recoverable, JSON.stringify(connect));
-        assert.equal(connect.pong ?? false, false);
-        await publish(at(), channel, 1, 2);
-        await server.api("subscribe", { user, channel: later });
-        await publish(at(), later, 3);
-        await until(() => numbers(client, later).length === 1, "a publication of the other channel");
-        assert.deepEqual(numbers(client, channel), [1, 2]);
-        assert.ok(client.pushes.some((push) => push.channel === later && push.subscribe), "a subscribe push");
-        assert.ok(client.pushes.some((push) => push.channel === later && push.join), "a join");
-        await server.api("unsubscribe", { user, channel: later });
-        await until(() => client.pushes.find((push) => push.unsubscribe), "an unsubscribe push");
-        await server.api("disconnect", { user, disconnect: { code: 4501, reason: "bye" } });
-        const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), "a disconnect push");
-        assert.deepEqual(disconnect, { code: 4501, reason: "bye" });
-        client.close();
-      });
-
-      test("recovery by subs in the connect request", async () => {
-        const channel = unique("recov:");
-        await publish(at(), channel, 1, 2, 3);
-        const { epoch } = await at().server.api("history", { channel });
-        const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }), subs: { [channel]: { recover: true, offset: 1, epoch } } });
-        const { subs } = await first(client);
-        assert.equal(subs[channel].recovered, true);
-        assert.deepEqual(subs[channel].publications.map(({ data }) => data.n), [2, 3]);
-        client.close();
-      });
-
-      test("a subscription that the client asks for, and a token that is refused", async () => {
-        const channel = unique("room:");
-        const client = open({ token: jwt({ sub: unique("user-") }), subs: { [channel]: {}, "closed:x": {} } });
-        assert.deepEqual(Object.keys((await first(client)).subs), [channel]);
-        client.close();
-        const other = open({ token: jwt({ sub: "x" }, { key: "wrong" }) });
-        const { disconnect } = await until(() => other.pushes.find((push) => push.disconnect), "the refusal");
-        assert.deepEqual(disconnect, { code: 3500, reason: "invalid token" });
-        other.close();
-      });
-
-      test("a token that has expired ends it, and the server API renews another", async () => {
-        const [user, other] = [unique("user-"), unique("user-")];
-        const exp = inSeconds(2);
-        const client = open({ token: jwt({ sub: user, exp }) });
-        const renewed = open({ token: jwt({ sub: other, exp }) });
-        await first(client);
-        await first(renewed);
-        await at().server.api("refresh", { user: other, expire_at: inSeconds(60) });
-        const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), "the end");
-        assert.equal(disconnect.code, 3005);
-        await sleep(500);
-        assert.ok(!renewed.pushes.some((push) => push.disconnect), "the other goes on");
-        client.close();
-        renewed.close();
-      });
-
-      test("codes of a disconnect", async () => {
-        for (const code of [3011, 3503, 4100]) {
-          const user = unique("user-");
-          const client = open({ token: jwt({ sub: user }) });
-          await first(client);
-          await at().server.api("disconnect", { user, disconnect: { code, reason: `for ${code}` } });
-          const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), `the end with ${code}`);
-          assert.deepEqual(disconnect, { code, reason: `for ${code}` });
+        test("connect push, publications, joins and pushes of the server API, disconnect", async () => {
+          const [user, channel, later] = [unique("user-"), unique("recov:"), unique("room:")];
+          const { server } = at();
+          const client = open({ token: jwt({ sub: user, channels: [channel] }) });
+          const connect = await first(client);
+          assert.ok(connect.client && connect.session && connect.subs[channel].recoverable, JSON.stringify(connect));
+          assert.equal(connect.pong ?? false, false);
+          await publish(at(), channel, 1, 2);
+          await server.api("subscribe", { user, channel: later });
+          await publish(at(), later, 3);
+          await until(() => numbers(client, later).length === 1, "a publication of the other channel");
+          assert.deepEqual(numbers(client, channel), [1, 2]);
+          assert.ok(client.pushes.some((push) => push.channel === later && push.subscribe), "a subscribe push");
+          assert.ok(client.pushes.some((push) => push.channel === later && push.join), "a join");
+          await server.api("unsubscribe", { user, channel: later });
+          await until(() => client.pushes.find((push) => push.unsubscribe), "an unsubscribe push");
+          await server.api("disconnect", { user, disconnect: { code: 4501, reason: "bye" } });
+          const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), "a disconnect push");
+          assert.deepEqual(disconnect, { code: 4501, reason: "bye" });
           client.close();
-        }
-      });
+        });
 
-      test("a message of 1 MB, and a burst of 5,000", async () => {
-        const channel = unique("room:");
-        const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }) });
-        await first(client);
-        const text = "é".repeat(500_000);
-        await at().server.api("publish", { channel, data: { n: -1, text } });
-        await until(() => numbers(client, channel).length === 1, "the large one");
-        assert.ok(client.pushes.find((push) => push.pub).pub.data.text === text, "its text");
-        await at().calls.burst(channel, 5000);
-        await until(() => numbers(client, channel).length >= 5001, "all of them", 30_000);
-        assert.deepEqual(numbers(client, channel), Array.from({ length: 5001 }, (_, n) => n - 1));
-        client.close();
+        test("recovery by subs in the connect request", async () => {
+          const channel = unique("recov:");
+          await publish(at(), channel, 1, 2, 3);
+          const { epoch } = await at().server.api("history", { channel });
+          const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }), subs: { [channel]: { recover: true, offset: 1, epoch } } });
+          const { subs } = await first(client);
+          assert.equal(subs[channel].recovered, true);
+          assert.deepEqual(subs[channel].publications.map(({ data }) => data.n), [2, 3]);
+          client.close();
+        });
+
+        test("a subscription that the client asks for, and a token that is refused", async () => {
+          const channel = unique("room:");
+          const client = open({ token: jwt({ sub: unique("user-") }), subs: { [channel]: {}, "closed:x": {} } });
+          assert.deepEqual(Object.keys((await first(client)).subs), [channel]);
+          client.close();
+          const other = open({ token: jwt({ sub: "x" }, { key: "wrong" }) });
+          const { disconnect } = await until(() => other.pushes.find((push) => push.disconnect), "the refusal");
+          assert.deepEqual(disconnect, { code: 3500, reason: "invalid token" });
+          other.close();
+        });
+
+        test("a token that has expired ends it, and the server API renews another", async () => {
+          const [user, other] = [unique("user-"), unique("user-")];
+          const renewed = open({ token: jwt({ sub: other, exp: inSeconds(60) }) });
+          await first(renewed);
+          await at().server.api("refresh", { user: other, expire_at: inSeconds(600) });
+          const { refresh } = await until(() => renewed.pushes.find((push) => push.refresh), "a refresh push");
+          assert.ok(refresh.expires && refresh.ttl > 500, JSON.stringify(refresh));
+          const client = open({ token: jwt({ sub: user, exp: inSeconds(2) }) });
+          const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), "the end");
+          assert.equal(disconnect.code, 3005);
+          client.close();
+          renewed.close();
+        });
+
+        test("codes of a disconnect", async () => {
+          for (const code of [3011, 3503, 4100]) {
+            const user = unique("user-");
+            const client = open({ token: jwt({ sub: user }) });
+            await first(client);
+            await at().server.api("disconnect", { user, disconnect: { code, reason: `for ${code}` } });
+            const { disconnect } = await until(() => client.pushes.find((push) => push.disconnect), `the end with ${code}`);
+            assert.deepEqual(disconnect, { code, reason: `for ${code}` });
+            client.close();
+          }
+        });
+
+        test("a message of 1 MB, and a burst of 5,000", async () => {
+          const channel = unique("room:");
+          const client = open({ token: jwt({ sub: unique("user-"), channels: [channel] }) });
+          await first(client);
+          const text = "é".repeat(500_000);
+          await at().server.api("publish", { channel, data: { n: -1, text } });
+          await until(() => numbers(client, channel).length === 1, "the large one");
+          assert.ok(client.pushes.find((push) => push.pub).pub.data.text === text, "its text");
+          await at().calls.burst(channel, 5000);
+          await until(() => numbers(client, channel).length >= 5001, "all of them", 30_000);
+          assert.deepEqual(numbers(client, channel), Array.from({ length: 5001 }, (_, n) => n - 1));
+          client.close();
+        });
       });
-    });
+    }
   }
-}
+});
 
 for (const scheme of schemes) {
   describe(`a slow reader, ${scheme}`, { concurrency: 3 }, () => {
@@ -300,7 +312,7 @@ for (const scheme of schemes) {
   });
 }
 
-describe("EventSource that connects again", () => {
+describe("EventSource that connects again", { concurrency: 3 }, () => {
   /** In Node and in a page: `open(url)` gives what came. */
   const sources = {
     Node: async (url) => {

@@ -1,5 +1,6 @@
 // The scenarios of ../node over SockJS, with the SDK of today, in Node and in Chromium, with TLS and without.
-// COMPAT_OLD=all runs them over each transport of SockJS; otherwise over one in each place.
+// COMPAT_OLD=all runs them over each transport of SockJS; otherwise over one in each place. COMPAT_ONLY is an expression
+// for titles such as "eventsource, Node, https".
 import { createRequire } from "node:module";
 import path from "node:path";
 import { after, describe } from "node:test";
@@ -13,10 +14,9 @@ process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
 
 const require = createRequire(import.meta.url);
 const { Centrifuge } = require("centrifuge-5.8.0");
-const folder = (name) => path.dirname(require.resolve(`${name}/package.json`));
 const scripts = [
-  path.join(folder("sockjs-client"), "dist/sockjs.min.js"),
-  path.join(folder("centrifuge-5.8.0"), "dist/centrifuge.js"),
+  path.join(path.dirname(require.resolve("sockjs-client/package.json")), "dist/sockjs.min.js"),
+  path.join(path.dirname(require.resolve("centrifuge-5.8.0")), "../dist/centrifuge.js"),
 ];
 
 let browser;
@@ -35,10 +35,14 @@ const few = [
   { scheme: "https", place: "Chromium", kind: "xhr-polling" },
 ];
 
+const only = process.env.COMPAT_ONLY && new RegExp(process.env.COMPAT_ONLY);
+
 describe("SockJS", { concurrency: 3, skip: !isSpinward && "the form of its options" }, () => {
   for (const { scheme, place, kind } of process.env.COMPAT_OLD === "all" ? every : few) {
+    const title = `${kind}, ${place}, ${scheme}`;
+    if (only && !only.test(title)) continue;
     suite({
-      title: `${kind}, ${place}, ${scheme}`,
+      title,
       transport: `sockjs-${kind}`,
       encoding: "json",
       place,

@@ -24,7 +24,8 @@ def settings(endpoint, namespace=None, **state):
         {"name": "told", **OPEN, "state_proxy_enabled": True, **(namespace or {})},
         {"name": "quiet", **OPEN},
     ], client={"insecure": True})
-    made["channel"]["proxy"] = {"state": {"endpoint": endpoint, "timeout": "2s", "http": {"static_headers": {"X-Key": "k"}}}}
+    # A request that is not answered in time is repeated, also one whose events the back end has taken.
+    made["channel"]["proxy"] = {"state": {"endpoint": endpoint, "timeout": "20s", "http": {"static_headers": {"X-Key": "k"}}}}
     made["channel"]["state"] = {"vacated_event_delay": f"{int(DELAY * 1000)}ms", **state}
     made["prometheus"] = {"enabled": True}
     return made
@@ -97,7 +98,7 @@ def test_the_first_subscriber_and_the_last_are_told_of_and_nobody_between(backen
 
 
 def test_a_reconnect_is_no_event(backend):
-    with Server(settings(backend.url("state"), vacated_event_delay="20s")) as server:
+    with Server(settings(backend.url("state"), vacated_event_delay="120s")) as server:
         for _ in range(3):
             peer = Peer(server)
             assert "subscribe" in peer.command("subscribe", channel="told:a")
