@@ -335,27 +335,8 @@ impl Set {
     }
 
     fn stats(&self) -> Value {
-        let t = &self.tally;
-        json!({
-            "event": "stats",
-            "connections": self.conns.iter().flatten().filter(|c| c.state == State::Live).count(),
-            "deliveries": t.deliveries,
-            "other_pushes": t.other_pushes,
-            "missing": t.missing,
-            "repeated": t.repeated,
-            "bytes": t.bytes,
-            "frames": t.frames,
-            "reads": t.reads,
-            "pings": t.pings,
-            "replies": t.replies,
-            "errors": t.errors,
-            "closed": t.closed,
-            "recovered": t.recovered,
-            "recovered_publications": t.recovered_publications,
-            "p50_ms": t.latency.quantile(0.5) as f64 / 1e6,
-            "p99_ms": t.latency.quantile(0.99) as f64 / 1e6,
-            "max_ms": t.latency.max() as f64 / 1e6,
-        })
+        let live = self.conns.iter().flatten().filter(|conn| conn.state == State::Live).count();
+        self.tally.stats(live)
     }
 }
 

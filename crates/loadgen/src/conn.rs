@@ -5,9 +5,10 @@ use crate::payload;
 use crate::plan::Plan;
 use crate::protocol::{self, Encoding, Kind, Position};
 use crate::stream::{self, Transport};
-use crate::{clock, histogram::Histogram, tls};
+use crate::{clock, histogram::Histogram, http2, tls};
 use mio::net::TcpStream;
 use rustls::ClientConnection;
+use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 use spinward_wire::message::Command;
 use spinward_wire::ws::{Event, Inflater, Limits, Reader};
@@ -68,6 +69,49 @@ impl Tally {
         latency.clear();
         *self = Self { latency, step, ..Self::new() };
     }
+
+    /// Counts a push. Returns true if it had a number; `last` is the one before.
+    pub(crate) fn push(&mut self, last: &mut Option<u64>, message: &[u8]) -> bool {
+        let Some((number, due)) = payload::read(message) else {
+            self.other_pushes += 1;
+            return false;
+        };
+        let now = clock::now();
+        self.deliveries += 1;
+        self.last = now;
+        self.latency.record(now.saturating_sub(due));
+        match *last {
+            Some(last) if number <= last => self.repeated += 1,
+            Some(last) => self.missing += (number - last) / self.step - 1,
+            None => {}
+        }
+        *last = Some(number);
+        true
+    }
+
+    /// The event `stats`, for so many connections.
+    pub(crate) fn stats(&self, connections: usize) -> Value {
+        json!({
+            "event": "stats",
+            "connections": connections,
+            "deliveries": self.deliveries,
+            "other_pushes": self.other_pushes,
+            "missing": self.missing,
+            "repeated": self.repeated,
+            "bytes": self.bytes,
+            "frames": self.frames,
+            "reads": self.reads,
+            "pings": self.pings,
+            "replies": self.replies,
+            "errors": self.errors,
+            "closed": self.closed,
+            "recovered": self.recovered,
+            "recovered_publications": self.recovered_publications,
+            "p50_ms": self.latency.quantile(0.5) as f64 / 1e6,
+            "p99_ms": self.latency.quantile(0.99) as f64 / 1e6,
+            "max_ms": self.latency.max() as f64 / 1e6,
+        })
+    }
 }
 
 /// Progress of a connection.
@@ -90,6 +134,8 @@ pub(crate) struct Conn {
     transport: Transport,
     /// Start of a message that is not whole yet.
     spill: Vec<u8>,
+    /// Data of a gRPC call that is no whole message yet.
+    data: Vec<u8>,
     /// Bytes that the socket did not take.
     unsent: Vec<u8>,
     last_number: Option<u64>,
@@ -127,6 +173,7 @@ impl Conn {
             encoding: plan.encoding,
             transport: plan.transport,
             spill: Vec::new(),
+            data: Vec::new(),
             unsent: Vec::new(),
             last_number: None,
             unnumbered: plan.delta,
@@ -156,7 +203,10 @@ impl Conn {
             };
             self.unsent = match stream::request(plan, index, &commands) {
                 Some((request, _)) => request,
-                None => protocol::upgrade(&plan.address.to_string(), plan.encoding, plan.deflate),
+                None => {
+                    let path = stream::socket_path(plan, index);
+                    protocol::upgrade(&path, &plan.address.to_string(), plan.encoding, plan.deflate)
+                }
             };
         }
         self.flush()
@@ -215,10 +265,13 @@ impl Conn {
 
     fn take(&mut self, plan: &Plan, index: usize, tally: &mut Tally, bytes: &[u8]) -> io::Result<usize> {
         let mut used = 0;
+        if self.transport == Transport::UniGrpc {
+            return self.calls(tally, bytes);
+        }
         if self.state == State::Upgrading {
             let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(0) };
             let status: &[u8] = match self.transport {
-                Transport::WebSocket => b"HTTP/1.1 101",
+                transport if transport.has_frames() => b"HTTP/1.1 101",
                 _ => b"HTTP/1.1 200",
             };
             if !bytes.starts_with(status) {
@@ -231,7 +284,7 @@ impl Conn {
                 None => self.join(plan, index)?,
             }
         }
-        if self.transport != Transport::WebSocket {
+        if !self.transport.has_frames() {
             return Ok(used + self.lines(tally, &bytes[used..]));
         }
         loop {
@@ -257,9 +310,64 @@ impl Conn {
     /// Sends connect and all subscribes in one frame.
     fn join(&mut self, plan: &Plan, index: usize) -> io::Result<()> {
         let commands = self.first(plan, index);
-        self.encoding.write(&mut self.unsent, &commands);
-        self.state = State::Joining(u32::try_from(commands.len()).unwrap_or(u32::MAX));
+        let mut replies = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        match self.transport {
+            Transport::SockJs => {
+                let packed = stream::packed(&self.commands(plan, index));
+                frame::write(&mut self.unsent, frame::TEXT, &packed);
+            }
+            Transport::UniWebSocket => {
+                frame::write(&mut self.unsent, frame::TEXT, &stream::connect_request(plan, index));
+                replies = 1;
+            }
+            _ => self.encoding.write(&mut self.unsent, &commands),
+        }
+        self.state = State::Joining(replies);
         self.flush()
+    }
+
+    /// Frames of HTTP/2 with the pushes of a call, which does not end.
+    fn calls(&mut self, tally: &mut Tally, bytes: &[u8]) -> io::Result<usize> {
+        let mut used = 0;
+        while let Some(frame) = http2::read(&bytes[used..]) {
+            used += frame.length;
+            match frame.kind {
+                http2::SETTINGS if frame.flags & http2::ACK == 0 => {
+                    http2::write(&mut self.unsent, http2::SETTINGS, http2::ACK, 0, &[]);
+                }
+                http2::PING if frame.flags & http2::ACK == 0 => {
+                    http2::write(&mut self.unsent, http2::PING, http2::ACK, 0, frame.payload);
+                }
+                http2::GOAWAY | http2::RESET => return Err(io::Error::other("the call was ended")),
+                http2::DATA => {
+                    let mut data = std::mem::take(&mut self.data);
+                    data.extend_from_slice(frame.payload);
+                    let taken = stream::grpc_messages(&data, |message| self.pushed(tally, message));
+                    data.drain(..taken);
+                    self.data = data;
+                }
+                http2::HEADERS if frame.flags & http2::END != 0 => {
+                    return Err(io::Error::other("the call has ended"));
+                }
+                _ => {}
+            }
+        }
+        self.flush().map(|()| used)
+    }
+
+    /// A push of a unidirectional client, in Protobuf: the first one is that of the connect.
+    fn pushed(&mut self, tally: &mut Tally, message: &[u8]) {
+        /// Field `connect`, with a length.
+        const CONNECT: u8 = 10 << 3 | 2;
+        tally.frames += 1;
+        match message.first() {
+            None => tally.pings += 1,
+            Some(&CONNECT) => {
+                tally.replies += 1;
+                self.state = State::Live;
+            }
+            Some(_) => drop(tally.push(&mut self.last_number, message)),
+        }
     }
 
     /// Connect and all subscribes, as the body of a request.
@@ -316,38 +424,48 @@ impl Conn {
     }
 
     fn messages(&mut self, tally: &mut Tally, body: &[u8]) {
-        self.encoding.messages(body, |kind, message| self.message(tally, kind, message));
+        match self.transport {
+            Transport::SockJs => {
+                for text in stream::unpacked(body).into_iter().flatten() {
+                    for line in text.split('\n').map(str::as_bytes).filter(|line| !line.is_empty()) {
+                        self.message(tally, stream::kind(line), line);
+                    }
+                }
+            }
+            Transport::UniWebSocket => {
+                for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    match stream::kind(line) {
+                        // It is not answered.
+                        Kind::Ping => tally.pings += 1,
+                        kind => self.message(tally, kind, line),
+                    }
+                }
+            }
+            _ => self.encoding.messages(body, |kind, message| self.message(tally, kind, message)),
+        }
     }
 
     fn message(&mut self, tally: &mut Tally, kind: Kind, message: &[u8]) {
-        let Self { encoding, state, unsent, last_number, unnumbered, position, looping, .. } = self;
+        let Self { encoding, transport, state, unsent, last_number, unnumbered, position, looping, .. } =
+            self;
         match kind {
             Kind::Push if *unnumbered => {
                 tally.deliveries += 1;
                 tally.last = clock::now();
             }
             Kind::Push => {
-                let Some((number, due)) = payload::read(message) else {
-                    tally.other_pushes += 1;
-                    return;
-                };
-                let now = clock::now();
-                tally.deliveries += 1;
-                tally.last = now;
-                tally.latency.record(now.saturating_sub(due));
-                match *last_number {
-                    Some(last) if number <= last => tally.repeated += 1,
-                    Some(last) => tally.missing += (number - last) / tally.step - 1,
-                    None => {}
-                }
-                *last_number = Some(number);
-                if let Some(position) = position {
+                if tally.push(last_number, message)
+                    && let Some(position) = position
+                {
                     position.offset += 1;
                 }
             }
             Kind::Ping => {
                 tally.pings += 1;
-                unsent.extend_from_slice(&encoding.pong());
+                match *transport {
+                    Transport::SockJs => frame::write(unsent, frame::TEXT, &stream::packed(b"{}")),
+                    _ => unsent.extend_from_slice(&encoding.pong()),
+                }
             }
             Kind::Reply => {
                 tally.replies += 1;

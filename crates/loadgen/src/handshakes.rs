@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_handshake_is_answered_as_in_the_rfc() {
-        let request = protocol::upgrade("h", Encoding::Json, false);
+        let request = protocol::upgrade(protocol::WEBSOCKET, "h", Encoding::Json, false);
         let answer = String::from_utf8(handshake(&request).expect("it has a key")).expect("it is text");
         // RFC 6455 §1.3.
         assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");

@@ -24,6 +24,15 @@ pub(crate) fn request(out: &mut Vec<u8>, host: &str, method: &str, key: &str, bo
     out.extend_from_slice(body);
 }
 
+/// Appends a POST request of a client.
+pub(crate) fn post(out: &mut Vec<u8>, path: &str, host: &str, body: &[u8]) {
+    let length = body.len();
+    out.extend_from_slice(
+        format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+    );
+    out.extend_from_slice(body);
+}
+
 /// The answer at the start of `bytes`: its length, and how many results it holds (0 when it is an error).
 /// `None` when it is not whole.
 pub(crate) fn answer(bytes: &[u8]) -> io::Result<Option<(usize, u64)>> {

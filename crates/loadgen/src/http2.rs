@@ -54,9 +54,64 @@ pub(crate) fn header(block: &mut Vec<u8>, first: u8, name: &str, value: &str) {
     }
 }
 
+/// The largest window there is.
+pub(crate) const LARGEST_WINDOW: u32 = u32::MAX >> 1;
+
+/// Beginning of a connection whose streams have the given window, and all together the largest.
+pub(crate) fn open(window: u32) -> Vec<u8> {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    const FROM_THE_START: u32 = 65_535;
+    let mut out = PREFACE.to_vec();
+    let mut settings = INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
+    settings.extend_from_slice(&window.to_be_bytes());
+    write(&mut out, SETTINGS, 0, 0, &settings);
+    write(&mut out, WINDOW_UPDATE, 0, 0, &(LARGEST_WINDOW - FROM_THE_START).to_be_bytes());
+    out
+}
+
+/// Appends a call of the unidirectional gRPC stream, subscribed to the channels.
+pub(crate) fn consume(
+    out: &mut Vec<u8>,
+    stream: u32,
+    host: &str,
+    token: &str,
+    channels: impl Iterator<Item = String>,
+) {
+    const POST: u8 = 0x83;
+    const HTTP: u8 = 0x86;
+    let mut block = vec![POST, HTTP];
+    for (name, value) in [
+        (":path", "/centrifugal.centrifugo.unistream.CentrifugoUniStream/Consume"),
+        (":authority", host),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ] {
+        header(&mut block, 0, name, value);
+    }
+    let mut request = Vec::new();
+    prost::encoding::bytes::encode(1, &token.as_bytes().to_vec(), &mut request);
+    for channel in channels {
+        // An entry of a map, whose value is an empty message.
+        let mut entry = Vec::new();
+        prost::encoding::bytes::encode(1, &channel.into_bytes(), &mut entry);
+        prost::encoding::bytes::encode(2, &Vec::new(), &mut entry);
+        prost::encoding::bytes::encode(3, &entry, &mut request);
+    }
+    let mut message = vec![0];
+    message.extend_from_slice(&(request.len() as u32).to_be_bytes());
+    message.extend_from_slice(&request);
+    write(out, HEADERS, END_HEADERS, stream, &block);
+    write(out, DATA, END, stream, &message);
+}
+
+/// Appends the reset of a stream.
+pub(crate) fn reset(out: &mut Vec<u8>, stream: u32) {
+    const CANCEL: u32 = 8;
+    write(out, RESET, 0, stream, &CANCEL.to_be_bytes());
+}
+
 /// Appends a request and its reset: headers without a table, so that each stands for itself.
 pub(crate) fn reset_request(out: &mut Vec<u8>, number: u64) {
-    const CANCEL: u32 = 8;
     // Streams of a client have odd numbers.
     let stream = (number * 2 - 1) as u32;
     let mut block = Vec::new();
@@ -65,7 +120,7 @@ pub(crate) fn reset_request(out: &mut Vec<u8>, number: u64) {
         header(&mut block, 0, name, value);
     }
     write(out, HEADERS, END | END_HEADERS, stream, &block);
-    write(out, RESET, 0, stream, &CANCEL.to_be_bytes());
+    reset(out, stream);
 }
 
 #[cfg(test)]

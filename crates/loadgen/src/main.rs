@@ -1,5 +1,5 @@
 //! The load side of benches, attacks and soak: `spinward-loadgen backend`, `clients`, `floor`,
-//! `handshakes`, `hostile`, `soak` and `tls`.
+//! `handshakes`, `hostile`, `quic`, `soak` and `tls`.
 //!
 //! All take one JSON object a line on standard input and answer with one JSON object a line on standard
 //! output, so that `cargo xtask` or a person with a terminal drives them. None counts
@@ -27,6 +27,7 @@ mod payload;
 mod plan;
 mod protocol;
 mod publish;
+mod quic;
 mod soak;
 mod steady;
 mod stream;
@@ -43,11 +44,12 @@ fn main() -> ExitCode {
         Some("floor") => floor::run(),
         Some("handshakes") => handshakes::run(),
         Some("hostile") => hostile::run(),
+        Some("quic") => quic::run(),
         Some("soak") => soak::run(),
         Some("tls") => tls::run(),
         _ => {
             eprintln!(
-                "usage: spinward-loadgen backend|clients|echo|floor|handshakes|hostile|soak|tls   (commands on standard input, see the source)"
+                "usage: spinward-loadgen backend|clients|echo|floor|handshakes|hostile|quic|soak|tls   (commands on standard input, see the source)"
             );
             return ExitCode::from(2);
         }

@@ -126,13 +126,16 @@ impl Encoding {
     }
 }
 
+/// Path of the WebSocket endpoint.
+pub(crate) const WEBSOCKET: &str = "/connection/websocket";
+
 /// The request that opens a WebSocket.
-pub(crate) fn upgrade(host: &str, encoding: Encoding, deflate: bool) -> Vec<u8> {
+pub(crate) fn upgrade(path: &str, host: &str, encoding: Encoding, deflate: bool) -> Vec<u8> {
     let query = if encoding == Encoding::Protobuf { "?format=protobuf" } else { "" };
     let offer =
         if deflate { "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" } else { "" };
     format!(
-        "GET /connection/websocket{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path}{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
     )
     .into_bytes()

@@ -5,7 +5,7 @@ use super::tally::Tally;
 use super::template::Values;
 use super::unit::Sender;
 use crate::protocol::{self, Kind};
-use crate::{clock, frame, tls};
+use crate::{clock, frame, http, http2, stream, tls};
 use mio::net::TcpStream;
 use rustls::ClientConnection;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -181,20 +181,63 @@ impl Attacker {
     }
 
     fn connected(&mut self, plan: &Plan, tally: &mut Tally) {
-        if plan.opening == Opening::Tcp {
-            for line in &plan.first_lines {
-                line.write(&mut self.out, &values(plan, self.next, self.number));
+        match plan.opening {
+            Opening::Tcp => {
+                for line in &plan.first_lines {
+                    line.write(&mut self.out, &values(plan, self.next, self.number));
+                }
+                return self.begin(tally);
             }
-            self.begin(tally);
-            return;
+            Opening::SockJs => {
+                self.open_sockjs(plan);
+                return self.begin(tally);
+            }
+            Opening::Grpc => {
+                self.open_grpc(plan);
+                return self.begin(tally);
+            }
+            Opening::WebSocket | Opening::Login => {}
         }
         self.stage = Stage::Upgrading;
         let mut headers = Vec::new();
         plan.headers.write(&mut headers, &values(plan, self.next, self.number));
-        self.out = protocol::upgrade(&plan.host, plan.encoding, false);
+        self.out = protocol::upgrade(protocol::WEBSOCKET, &plan.host, plan.encoding, false);
         // They come before the empty line.
         let end = self.out.len() - 2;
         self.out.splice(end..end, headers);
+    }
+
+    /// A session of SockJS over HTTP: the request that opens it, one with the login and the first lines, and the stream.
+    fn open_sockjs(&mut self, plan: &Plan) {
+        let number = self.number;
+        let mut commands = Vec::new();
+        let token = plan.signer.as_ref().map(|signer| signer.token(&format!("u{number}")));
+        plan.encoding.append(&mut commands, &protocol::connect(1, token));
+        for line in &plan.first_lines {
+            commands.push(b'\n');
+            line.write(&mut commands, &values(plan, self.next, number));
+        }
+        for (transport, body) in
+            [("xhr", Vec::new()), ("xhr_send", stream::packed(&commands)), ("xhr_streaming", Vec::new())]
+        {
+            let path = format!("/connection/sockjs/000/h{number}/{transport}");
+            http::post(&mut self.out, &path, &plan.host, &body);
+        }
+    }
+
+    /// A connection of gRPC, and a stream in it for each of the first lines, which are names of channels.
+    fn open_grpc(&mut self, plan: &Plan) {
+        self.out = http2::open(if plan.windowless { 0 } else { http2::LARGEST_WINDOW });
+        let token = plan.signer.as_ref().map(|signer| signer.token(&format!("u{}", self.number)));
+        for line in &plan.first_lines {
+            let mut channel = Vec::new();
+            line.write(&mut channel, &values(plan, self.next, self.number));
+            let channel = String::from_utf8_lossy(&channel).into_owned();
+            let number = (self.next * 2 - 1) as u32;
+            let channels = std::iter::once(channel);
+            http2::consume(&mut self.out, number, &plan.host, token.as_deref().unwrap_or(""), channels);
+            self.next += 1;
+        }
     }
 
     fn upgraded(&mut self, plan: &Plan, tally: &mut Tally) {
@@ -255,6 +298,9 @@ impl Attacker {
 
     fn take(&mut self, plan: &Plan, tally: &mut Tally, bytes: &[u8]) -> io::Result<usize> {
         let mut used = 0;
+        if matches!(plan.opening, Opening::SockJs | Opening::Grpc) {
+            return Ok(bytes.len());
+        }
         if plan.opening == Opening::Tcp {
             while let Some((length, status)) = answer(&bytes[used..]) {
                 used += length;

@@ -22,6 +22,10 @@ pub(super) enum Opening {
     WebSocket,
     /// The connect command.
     Login,
+    /// A stream of SockJS over HTTP, logged in.
+    SockJs,
+    /// A connection of gRPC, with unidirectional streams.
+    Grpc,
 }
 
 /// An attack.
@@ -44,7 +48,7 @@ pub(super) struct Plan {
     pub(super) key: String,
     /// Further lines in the head of the upgrade request.
     pub(super) headers: Template,
-    /// Sent once, as a frame or as it is, before the attack; its replies are waited for.
+    /// Sent once, as a frame or as it is, before the attack; its replies are waited for. Of gRPC, channels.
     pub(super) first_lines: Vec<Template>,
     pub(super) unit: Unit,
     /// Units of each connection; 0 sets no limit.
@@ -57,6 +61,8 @@ pub(super) struct Plan {
     pub(super) outstanding: u64,
     /// Stops reading once the attack has begun.
     pub(super) deaf: bool,
+    /// Streams of HTTP/2 have no window: nothing may be sent in them.
+    pub(super) windowless: bool,
     /// Ends the connection after the last unit and its answers.
     pub(super) leave: bool,
     /// Size of the socket's receive buffer; 0 leaves it to the kernel.
@@ -77,7 +83,9 @@ impl Plan {
             "tcp" => Opening::Tcp,
             "websocket" => Opening::WebSocket,
             "login" => Opening::Login,
-            other => return Err(format!("opening {other}: tcp, websocket or login").into()),
+            "sockjs" => Opening::SockJs,
+            "grpc" => Opening::Grpc,
+            other => return Err(format!("opening {other}: tcp, websocket, login, sockjs or grpc").into()),
         };
         let unit = command.get("unit");
         let encoding = match unit.and_then(|unit| unit.get("kind")).and_then(Value::as_str) {
@@ -108,6 +116,7 @@ impl Plan {
             pace: float(command, "pace", 0.0),
             outstanding: number(command, "outstanding", 0),
             deaf: flag(command, "deaf"),
+            windowless: flag(command, "windowless"),
             leave: flag(command, "leave"),
             receive_buffer: size("receive_buffer", 0),
             tls: flag(command, "tls").then(|| tls::config(false)).transpose()?,

@@ -20,6 +20,8 @@ const KEY: [u8; 4] = [7, 1, 9, 4];
 /// | `fragments` | a text message in `lines` fragments | `size`, `endless` for one that never ends |
 /// | `deflated` | a text frame with the bit of compressed messages: `size` zeros, or `garbage` of that size | `size`, `garbage` |
 /// | `resets` | `lines` requests of HTTP/2, each reset at once |
+/// | `calls` | `lines` calls of gRPC that subscribe to `line`, each reset at once |
+/// | `post` | a request with the body `line` to `path` |
 /// | `raw` | a text, `lines` times | `line` |
 /// | `api` | a call of the HTTP API with `lines` lines between `before` and `after` | `method`, `line` |
 pub(super) struct Unit {
@@ -37,6 +39,8 @@ enum Kind {
     Fragments { size: usize, endless: bool },
     Deflated { size: usize, garbage: bool },
     Resets,
+    Calls(Template),
+    Post { path: Template, line: Template },
     Raw(Template),
     Api { method: String, before: String, line: Template, after: String },
 }
@@ -65,6 +69,8 @@ impl Unit {
             "fragments" => Kind::Fragments { size, endless: flag(command, "endless") },
             "deflated" => Kind::Deflated { size, garbage: flag(command, "garbage") },
             "resets" => Kind::Resets,
+            "calls" => Kind::Calls(line()),
+            "post" => Kind::Post { path: Template::new(text(command, "path", "/")), line: line() },
             "raw" => Kind::Raw(line()),
             "api" => Kind::Api {
                 method: text(command, "method", "batch").to_owned(),
@@ -89,16 +95,16 @@ impl Unit {
             self.make(out, sender, values);
         }
         match self.kind {
-            Kind::Nothing | Kind::Resets | Kind::Fragments { endless: true, .. } => 0,
+            Kind::Nothing | Kind::Resets | Kind::Calls(_) | Kind::Fragments { endless: true, .. } => 0,
             Kind::Frame(_) | Kind::Commands { .. } | Kind::Ping(_) | Kind::Raw(_) => self.lines,
-            Kind::Fragments { .. } | Kind::Deflated { .. } | Kind::Api { .. } => 1,
+            Kind::Fragments { .. } | Kind::Deflated { .. } | Kind::Api { .. } | Kind::Post { .. } => 1,
         }
     }
 
     /// Keeps the bytes for all that follows if they are the same each time and for every connection of one.
     pub(super) fn keep(&mut self, sender: &Sender<'_>, values: &mut Values<'_>, alone: bool) {
         let constant = match &self.kind {
-            Kind::Nothing | Kind::Resets => false,
+            Kind::Nothing | Kind::Resets | Kind::Calls(_) | Kind::Post { .. } => false,
             Kind::Frame(line) | Kind::Raw(line) | Kind::Api { line, .. } => alone && line.is_constant(),
             Kind::Commands { channel, .. } => alone && channel.is_constant(),
             Kind::Ping(_) | Kind::Fragments { .. } | Kind::Deflated { .. } => true,
@@ -161,6 +167,26 @@ impl Unit {
                     values.number += 1;
                 }
             }
+            Kind::Calls(line) => {
+                let user = format!("u{}", values.connection);
+                let token = values.signer.map(|signer| signer.token(&user)).unwrap_or_default();
+                for _ in 0..self.lines {
+                    let mut channel = Vec::new();
+                    line.write(&mut channel, values);
+                    let channels = std::iter::once(String::from_utf8_lossy(&channel).into_owned());
+                    let stream = (values.number * 2 - 1) as u32;
+                    http2::consume(out, stream, sender.host, &token, channels);
+                    http2::reset(out, stream);
+                    values.number += 1;
+                }
+            }
+            Kind::Post { path, line } => {
+                let (mut to, mut body) = (Vec::new(), Vec::new());
+                path.write(&mut to, values);
+                line.write(&mut body, values);
+                values.number += 1;
+                http::post(out, &String::from_utf8_lossy(&to), sender.host, &body);
+            }
             Kind::Raw(line) => out.extend_from_slice(&self.joined(line, b"", values)),
             Kind::Api { method, before, line, after } => {
                 let mut body = before.clone().into_bytes();
@@ -213,6 +239,20 @@ mod tests {
         let (resets, _) = bytes(&json!({"kind": "resets", "lines": 2}));
         let (first, second) = resets.split_at(resets.len() / 2);
         assert_eq!((first[3], first[8], second[8], second[second.len() - 10]), (1, 1, 3, 3));
+        let (post, answers) = bytes(&json!({"kind": "post", "path": "/a/<n>", "line": "x<n>"}));
+        let post = String::from_utf8(post).unwrap();
+        assert!(
+            post.starts_with("POST /a/1 HTTP/1.1\r\n") && post.ends_with("Content-Length: 2\r\n\r\nx1"),
+            "{post}"
+        );
+        assert_eq!(answers, 1);
+        let (calls, _) = bytes(&json!({"kind": "calls", "line": "ch", "lines": 2}));
+        let first = http2::read(&calls).unwrap();
+        assert_eq!((first.kind, first.stream), (http2::HEADERS, 1));
+        let data = http2::read(&calls[first.length..]).unwrap();
+        assert_eq!(data.payload, [0, 0, 0, 0, 10, 0x0a, 0, 0x1a, 6, 0x0a, 2, b'c', b'h', 0x12, 0]);
+        let reset = http2::read(&calls[first.length + data.length..]).unwrap();
+        assert_eq!((reset.kind, reset.stream), (http2::RESET, 1));
         assert_eq!(bytes(&json!({"kind": "ping", "size": 0, "lines": 2})).0.len(), 12);
         assert!(Unit::from_command(Some(&json!({"kind": "other"}))).is_err());
         assert!(Unit::from_command(None).unwrap().is_nothing());

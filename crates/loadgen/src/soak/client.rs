@@ -137,7 +137,8 @@ impl Client {
                 Err(e) => return Err(e),
             }
             link.stage = Stage::Upgrading;
-            link.out = protocol::upgrade(&world.address.to_string(), Encoding::Json, false);
+            link.out =
+                protocol::upgrade(protocol::WEBSOCKET, &world.address.to_string(), Encoding::Json, false);
         }
         loop {
             self.flush()?;
