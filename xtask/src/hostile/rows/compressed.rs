@@ -21,7 +21,7 @@ pub(super) fn bombs(target: &Target) -> Result<Outcome, Failure> {
         "opening": "websocket", "headers": OFFER, "count": 2, "again": true, "most": arena.pick(1_000, 50),
         "units": 1, "unit": {"kind": "deflated", "size": 64 << 20},
     });
-    arena.measure(&[attack], Bound::in_all(BOMBS))
+    arena.measure(&[attack], Bound::in_all(BOMBS).and_back())
 }
 
 /// Offers that no server can meet, and compressed messages all the same; and messages that do not inflate.
@@ -36,7 +36,7 @@ pub(super) fn garbage(target: &Target) -> Result<Outcome, Failure> {
     };
     let wrong = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7\r\n";
     let attacks = [attack(wrong, 0), attack(OFFER, 50_000)];
-    arena.measure(&attacks, Bound::each(2 * count, 96e3))
+    arena.measure(&attacks, Bound::each(2 * count, 96e3).and_back())
 }
 
 /// Requests that are reset as soon as they are sent.
@@ -53,5 +53,5 @@ pub(super) fn resets(target: &Target) -> Result<Outcome, Failure> {
         "first_lines": ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0"],
         "unit": {"kind": "resets", "lines": 100},
     });
-    arena.measure(&[attack], Bound::each(count, 200e3))
+    arena.measure(&[attack], Bound::each(count, 200e3).and_back())
 }

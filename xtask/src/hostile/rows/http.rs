@@ -53,18 +53,18 @@ pub(super) fn slow_heads(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let count = arena.pick(2_000, 100);
     let attack = json!({
-        "opening": "tcp", "count": count, "pace": 2.0, "seconds": arena.pick(15.0, 0.8),
+        "opening": "tcp", "count": count, "pace": 2.0, "seconds": arena.pick(15.0, 0.8), "gone": true,
         "first_lines": ["GET /connection/websocket HTTP/1.1\r\nHost: a\r\nX-Slow: "],
         "unit": {"kind": "raw", "line": "x"},
     });
-    arena.measure(&[attack], Bound::each(count, CONNECTION))
+    arena.measure(&[attack], Bound::each(count, CONNECTION).and_back())
 }
 
 pub(super) fn silent(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let count = arena.pick(3_000, 200);
-    let attack = json!({"opening": "tcp", "count": count, "seconds": arena.pick(15.0, 0.8)});
-    arena.measure(&[attack], Bound::each(count, CONNECTION))
+    let attack = json!({"opening": "tcp", "count": count, "seconds": arena.pick(15.0, 0.8), "gone": true});
+    arena.measure(&[attack], Bound::each(count, CONNECTION).and_back())
 }
 
 pub(super) fn idle(target: &Target) -> Result<Outcome, Failure> {

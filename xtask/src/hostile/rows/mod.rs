@@ -2,11 +2,14 @@
 
 mod compressed;
 mod files;
+mod grpc;
 mod http;
 mod inbox;
 mod logins;
 mod memory;
 mod outgoing;
+mod quic;
+mod sockjs;
 mod streams;
 mod tls;
 
@@ -18,11 +21,18 @@ use crate::shell::Failure;
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) what: &'static str,
+    /// Part of the short run.
+    pub(super) short: bool,
     pub(super) run: fn(&Target) -> Result<Outcome, Failure>,
 }
 
 const fn row(name: &'static str, what: &'static str, run: fn(&Target) -> Result<Outcome, Failure>) -> Row {
-    Row { name, what, run }
+    Row { name, what, short: true, run }
+}
+
+/// A row whose kind another one stands for in the short run.
+const fn whole(name: &'static str, what: &'static str, run: fn(&Target) -> Result<Outcome, Failure>) -> Row {
+    Row { short: false, ..row(name, what, run) }
 }
 
 /// All rows, in the order they run.
@@ -85,6 +95,23 @@ pub(super) const ALL: &[Row] = &[
     row("slow-stream-bodies", "2,000 bodies of stream requests, a byte at a time", streams::slow_bodies),
     row("emulation-sessions", "messages to the sessions of others", streams::sessions),
     row("request-shapes", "requests that two servers read in two ways", streams::shapes),
+    row("sockjs-never-reading", "50 SockJS streams of 5 MB/s that are not read", sockjs::deaf),
+    whole("sockjs-silent", "10,000 SockJS streams that say nothing", sockjs::silent),
+    row("sockjs-abandoned", "20,000 SockJS sessions that are not asked for again", sockjs::abandoned),
+    whole("sockjs-sessions", "messages to the SockJS sessions of others", sockjs::sessions),
+    row(
+        "grpc-never-reading",
+        "50 gRPC streams of 5 MB/s that are not read, half of them without a window",
+        grpc::deaf,
+    ),
+    whole("grpc-silent", "10,000 gRPC streams that say nothing, of 100 connections", grpc::silent),
+    row("grpc-resets", "20 connections of gRPC that reset each call at once", grpc::resets),
+    whole("grpc-half-open", "3,000 connections to the gRPC port without a whole request", grpc::half_open),
+    row("quic-half-open", "2,000 QUIC handshakes that end after the first packets", quic::half_open),
+    whole("quic-silent", "300 WebTransport sessions without a stream", quic::silent),
+    row("quic-never-reading", "50 WebTransport subscribers of 5 MB/s that do not read", quic::deaf),
+    whole("quic-resets", "100 WebTransport sessions whose streams are reset at once", quic::resets),
+    whole("quic-garbage", "datagrams that only begin like QUIC", quic::garbage),
     row("history-names", "history calls on names that do not exist", memory::history_names),
     row("presence-names", "presence calls on names that do not exist", memory::presence_names),
     row("subscribe-cycle", "subscribe and unsubscribe, each time another channel", memory::subscribe_cycle),

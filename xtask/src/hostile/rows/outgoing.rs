@@ -11,7 +11,7 @@ const DEEP: f64 = 300.0 * 1_100.0;
 /// Bytes of one member in a reply to `presence`.
 const MEMBER: f64 = 150.0;
 
-const SMALL_WINDOW: usize = 4096;
+pub(super) const SMALL_WINDOW: usize = 4096;
 
 pub(super) fn pings(target: &Target) -> Result<Outcome, Failure> {
     pings_of(target, 0)

@@ -2,19 +2,27 @@
 
 use super::super::Target;
 use super::super::arena::{Arena, Bound, Outcome};
+use super::outgoing::SMALL_WINDOW;
 use crate::shell::Failure;
 use serde_json::{Value, json};
 
 /// A connection that is open and says nothing: session, slot, subscription, and what the system's allocator adds.
-const SILENT: f64 = 6e3;
+pub(super) const SILENT: f64 = 6e3;
 /// Buffers of a connection whose request is still coming.
-const REQUEST: f64 = 96e3;
-const SMALL_WINDOW: u32 = 4096;
+pub(super) const REQUEST: f64 = 96e3;
 
 /// A request for a stream of server-sent events, subscribed to a channel.
 fn events(channel: &str) -> String {
     let body = format!("%7B%22token%22%3A%22<token>%22%2C%22subs%22%3A%7B%22{channel}%22%3A%7B%7D%7D%7D");
     format!("GET /connection/uni_sse?cf_connect={body} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+/// Publications of 5 MB/s into the channel `feed0`.
+pub(super) fn feed() -> Value {
+    json!({
+        "opening": "tcp", "first": 5_000, "pace": 500.0, "outstanding": 50,
+        "unit": {"kind": "api", "method": "publish", "before": "{\"channel\":\"feed0\",\"data\":\"", "line": "<pad 10000>", "after": "\"}"},
+    })
 }
 
 /// Subscribers over SSE that never read, of 5 MB/s.
@@ -26,11 +34,7 @@ pub(super) fn deaf(target: &Target) -> Result<Outcome, Failure> {
         "opening": "tcp", "count": count, "deaf": true, "receive_buffer": SMALL_WINDOW,
         "first_lines": [events("feed0")],
     });
-    let feed = json!({
-        "opening": "tcp", "first": 5_000, "pace": 500.0, "outstanding": 50,
-        "unit": {"kind": "api", "method": "publish", "before": "{\"channel\":\"feed0\",\"data\":\"", "line": "<pad 10000>", "after": "\"}"},
-    });
-    arena.measure(&[deaf, feed], Bound::queues(count, 10_000.0).and(50.0 * 2e6))
+    arena.measure(&[deaf, feed()], Bound::queues(count, 10_000.0).and(50.0 * 2e6).and_back())
 }
 
 /// Streams that are opened and then say nothing and are told nothing.
@@ -47,12 +51,17 @@ pub(super) fn silent(target: &Target) -> Result<Outcome, Failure> {
 pub(super) fn slow_bodies(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let count = arena.pick(2_000, 100);
-    let head = "POST /connection/uni_sse HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n";
-    let attack = json!({
-        "opening": "tcp", "count": count, "first_lines": [head], "pace": 10.0, "seconds": arena.pick(15.0, 0.8),
-        "unit": {"kind": "raw", "line": " "},
+    let paths =
+        ["/connection/uni_sse", "/connection/http_stream", "/emulation", "/connection/sockjs/0/a/xhr_send"];
+    let attacks = paths.iter().enumerate().map(|(number, path)| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
+        json!({
+            "opening": "tcp", "count": count / paths.len(), "first": number * count, "first_lines": [head], "pace": 10.0,
+            "seconds": arena.pick(15.0, 0.8), "gone": true, "unit": {"kind": "raw", "line": " "},
+        })
     });
-    arena.measure(&[attack], Bound::each(count, REQUEST).and_back())
+    let attacks: Vec<Value> = attacks.collect();
+    arena.measure(&attacks, Bound::each(count, REQUEST).and_back())
 }
 
 /// Messages to sessions that are not the sender's.
@@ -69,10 +78,10 @@ pub(super) fn sessions(target: &Target) -> Result<Outcome, Failure> {
     let attack = json!({
         "opening": "tcp", "count": 20, "outstanding": 4, "unit": {"kind": "raw", "line": request},
     });
-    arena.measure(&[attack], Bound::each(20, REQUEST))
+    arena.measure(&[attack], Bound::each(20, REQUEST).and_back())
 }
 
-/// Requests that two servers may read in two ways.
+/// Requests that two servers may read in two ways, each with another behind it that must not be answered.
 pub(super) fn shapes(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &json!({}))?;
     let shapes = [
@@ -86,10 +95,10 @@ pub(super) fn shapes(target: &Target) -> Result<Outcome, Failure> {
         let head = format!("POST /connection/uni_http_stream HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         json!({
             "opening": "tcp", "count": 20, "first": number * 100, "again": true, "most": 2_000, "units": 1, "leave": true,
-            "outstanding": 1,
+            "outstanding": 1, "answers": 1,
             "unit": {"kind": "raw", "line": format!("{head}2\r\n{{}}\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: a\r\n\r\n")},
         })
     });
     let attacks: Vec<Value> = attacks.collect();
-    arena.measure(&attacks, Bound::each(100, REQUEST))
+    arena.measure(&attacks, Bound::each(100, REQUEST).and_back())
 }

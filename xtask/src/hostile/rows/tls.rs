@@ -16,7 +16,7 @@ pub(super) fn half_open(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &encrypted()?)?;
     let count = arena.pick(3_000, 200);
     let attack = json!({
-        "opening": "tcp", "count": count, "seconds": arena.pick(15.0, 0.8), "first_lines": [HELLO],
+        "opening": "tcp", "count": count, "seconds": arena.pick(15.0, 0.8), "gone": true, "first_lines": [HELLO],
     });
     arena.measure(&[attack], Bound::each(count, HANDSHAKE).and_back())
 }
@@ -25,7 +25,7 @@ pub(super) fn endless_hello(target: &Target) -> Result<Outcome, Failure> {
     let arena = Arena::new(target, &encrypted()?)?;
     let count = arena.pick(2_000, 100);
     let attack = json!({
-        "opening": "tcp", "count": count, "seconds": arena.pick(20.0, 0.8), "pace": 20.0,
+        "opening": "tcp", "count": count, "seconds": arena.pick(20.0, 0.8), "pace": 20.0, "gone": true,
         "first_lines": [format!("{HELLO}<pad 15000>")], "unit": {"kind": "raw", "line": "xxxxxxxxxxxxxxxx"},
     });
     arena.measure(&[attack], Bound::each(count, HANDSHAKE).and_back())
