@@ -3,13 +3,16 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 import tomllib
 
+import httpx
 import pytest
 import yaml
 
-from server import BIN, IS_SPINWARD, ROOT
+from server import BIN, IS_SPINWARD, ROOT, free_port
 
 pytestmark = pytest.mark.skipif(not IS_SPINWARD, reason="the packages are Spinward's")
 
@@ -62,6 +65,69 @@ def test_the_chart_renders_what_the_server_accepts(tmp_path):
                           (["replicaCount=none"], "replicaCount"), (["config.http_server.internal_port="], "internal_port")]:
         refused = run(HELM, "template", "test", CHART, "--kube-version", "1.30.0", *(f"--set={value}" for value in values))
         assert refused.returncode != 0 and words in refused.stderr, (values, refused.stderr)
+
+
+@pytest.mark.skipif(not HELM, reason="helm is not installed")
+@pytest.mark.parametrize("version", ["1.25", "1.30", "1.34"])
+def test_kubernetes_knows_every_field_of_the_chart(version):
+    validate = pytest.importorskip("kubernetes_validate", reason="requirements-packages.txt is not installed")
+    everything = ["replicaCount=3", "config.engine.type=redis", "secret.values.SPINWARD_VAR_API_KEY=x", "image.tag=v1",
+                  "ingress.enabled=true", "ingress.host=a.example", "ingress.tlsSecret=tls", "ingress.className=nginx",
+                  "ingress.annotations.a=b", "service.annotations.a=b", "service.type=LoadBalancer", "podAnnotations.a=b",
+                  "imagePullSecrets[0].name=pull", "env[0].name=SPINWARD_LOG_LEVEL", "env[0].value=debug",
+                  "resources.limits.memory=1Gi", "nodeSelector.a=b", "tolerations[0].operator=Exists",
+                  "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight=1",
+                  "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].key=a",
+                  "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].operator=Exists"]
+    kinds = set()
+    for values in ([], ["secret.existing=keys"], everything):
+        for (kind, _), made in rendered(*values).items():
+            validate.validate(made, version, strict=True)
+            kinds.add(kind)
+    assert kinds == {"ConfigMap", "Secret", "Service", "Deployment", "PodDisruptionBudget", "Ingress"}
+    # And it would say so.
+    made["spec"]["selektor"] = {}
+    with pytest.raises(validate.ValidationError):
+        validate.validate(made, version, strict=True)
+
+
+@pytest.mark.skipif(not HELM, reason="helm is not installed")
+def test_a_pod_becomes_ready_and_leaves_before_it_is_killed(tmp_path):
+    """The server as the chart runs it, its probes asked as Kubernetes asks them."""
+    ports = {"clients": free_port(), "internal": free_port()}
+    made = rendered("secret.existing=keys", f"config.http_server.port={ports['clients']}", f"config.http_server.internal_port={ports['internal']}",
+                    "config.shutdown.drain_notice=1s", "config.shutdown.drain_duration=1s", "config.shutdown.timeout=5s")
+    (container,) = made["Deployment", "test-spinward"]["spec"]["template"]["spec"]["containers"]
+    (tmp_path / "config.json").write_text(made["ConfigMap", "test-spinward"]["data"]["config.json"])
+    named = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert named == ports
+
+    def probe(name):
+        asked = container[name]["httpGet"]
+        try:
+            return httpx.get(f"http://127.0.0.1:{named[asked['port']]}{asked['path']}", timeout=container[name].get("timeoutSeconds", 1)).status_code
+        except httpx.TransportError:
+            return None
+
+    def until(name, status, seconds):
+        deadline = time.monotonic() + seconds
+        while (seen := probe(name)) != status:
+            assert time.monotonic() < deadline, (name, seen)
+            time.sleep(0.05)
+
+    arguments = [str(tmp_path / "config.json") if word == "/etc/spinward/config.json" else word for word in container["args"]]
+    keys = {"SPINWARD_VAR_TOKEN_KEY": "0123456789abcdef" * 4, "SPINWARD_VAR_API_KEY": "fedcba9876543210" * 4}
+    with subprocess.Popen([BIN, *arguments], env=keys, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as pod:
+        try:
+            until("startupProbe", 200, container["startupProbe"]["failureThreshold"])
+            until("readinessProbe", 200, 10)
+            pod.send_signal(signal.SIGTERM)
+            # It leaves the service at once, is not restarted meanwhile, and ends by itself.
+            until("readinessProbe", 503, 1)
+            assert probe("livenessProbe") == 200
+            assert pod.wait(10) == 0
+        finally:
+            pod.kill()
 
 
 def test_the_chart_uses_the_values_that_it_documents():

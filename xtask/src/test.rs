@@ -5,9 +5,10 @@ mod limit;
 mod programs;
 
 use crate::shell::{self, Failure};
-use crate::{arrows, chaos, compat, fuzz, hostile, instructions, manual, proto, soak};
+use crate::{arrows, chaos, compat, dist, fuzz, hostile, instructions, manual, proto, soak};
 use programs::{LIMIT, Suite};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -81,6 +82,7 @@ const STEPS: &[Step] = &[
     extra("old-sdks-all", "every scenario over every old SDK, encoding and transport", all_old_sdks),
     extra("site", "the manual as a site, and its links", || manual::site(&[])),
     extra("package-build", "they build from their packages alone", || packed(&[])),
+    extra("packages", "the static binary in its container, and the Helm chart", packages),
     extra("websocket-all", "all cases of groups 12 and 13 too", websocket_all),
     extra("instructions-all", "the decisions of the server too", all_counted),
     extra("fuzz-long", "60 s for each target", || fuzzed(60, false)),
@@ -383,6 +385,18 @@ fn websocket_all() -> Result<(), Failure> {
     conformance(&[])
 }
 
+/// What is packed, with the tools that nothing else needs.
+fn packages() -> Result<(), Failure> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    dist::run(&["--target".to_owned(), target])?;
+    let helm = install::helm()?;
+    in_python(&["-m", "pip", "install", "--quiet", "-r", "requirements-packages.txt"])?;
+    in_python_with(
+        &["-m", "pytest", "-q", "test_packages.py", "test_container.py"],
+        &[("HELM", helm.as_ref())],
+    )
+}
+
 fn conformance(groups: &[&str]) -> Result<(), Failure> {
     crate::bench::build_load_generator()?;
     let binary = shell::target().join("release/spinward-loadgen").to_string_lossy().into_owned();
@@ -390,6 +404,10 @@ fn conformance(groups: &[&str]) -> Result<(), Failure> {
 }
 
 fn in_python(arguments: &[&str]) -> Result<(), Failure> {
+    in_python_with(arguments, &[])
+}
+
+fn in_python_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Result<(), Failure> {
     install::python()?;
     let folder = shell::root().join("compat/python");
     let environment = shell::root().join("compat/.work/python");
@@ -402,7 +420,7 @@ fn in_python(arguments: &[&str]) -> Result<(), Failure> {
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
     shell::run(shell::command(&python, &install).arg(requirements))?;
     let mut command = shell::command(&python, arguments);
-    command.current_dir(folder).env("SPINWARD_BIN", tested()?);
+    command.current_dir(folder).env("SPINWARD_BIN", tested()?).envs(variables.iter().copied());
     if let Some([pebble, names]) = install::pebble() {
         command.env("PEBBLE", pebble).env("CHALLTESTSRV", names);
     }

@@ -3,11 +3,12 @@
 
 mod sbom;
 mod size;
+mod toolchain;
 
 use crate::shell::{self, Failure};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use toolchain::Toolchain;
 
 /// Largest stripped binary with default features, in bytes.
 const LIMIT: u64 = 25_000_000;
@@ -37,8 +38,7 @@ const COMPLETIONS: &[(&str, &str)] = &[
 struct Plan {
     /// Target triple.
     target: String,
-    /// True if it is that of this machine.
-    native: bool,
+    tools: Toolchain,
     /// Arguments that select features.
     features: Vec<String>,
     /// The version of the server.
@@ -61,21 +61,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 
     let stripped = folder.join("spinward");
     let symbols = out.join(format!("{name}.debug"));
-    split(&binary, &stripped, &symbols)?;
+    split(&plan.tools, &binary, &stripped, &symbols)?;
     let bytes = fs::metadata(&stripped)?.len();
     println!("{} unstripped: {}", plan.target, size::shown(fs::metadata(&binary)?.len()));
     println!("{} stripped:   {}", plan.target, size::shown(bytes));
-    size::of_features(&binary, &plan.target)?;
+    size::of_features(&plan.tools, &binary, &plan.target)?;
 
     for (from, to) in FILES {
         let to = folder.join(to);
         fs::create_dir_all(to.parent().unwrap_or(&folder))?;
         fs::copy(shell::root().join(from), to).map_err(|error| format!("{from}: {error}"))?;
     }
-    if plan.native {
-        written_by_itself(&stripped, &folder)?;
+    written_by_itself(&plan.tools, &stripped, &folder)?;
+    if plan.tools.is_native() {
         // For the package of `cargo deb`, which looks for them at a place without a version.
-        written_by_itself(&stripped, &out)?;
+        written_by_itself(&plan.tools, &stripped, &out)?;
     }
     let sbom = out.join(format!("{name}.cdx.json"));
     fs::write(&sbom, serde_json::to_string_pretty(&sbom::of(&plan.target, &plan.features)?)? + "\n")?;
@@ -106,7 +106,8 @@ impl Plan {
         };
         let version = sbom::metadata()?.server()?["version"].as_str().map(str::to_owned);
         let version = version.ok_or("the server has no version")?;
-        Ok(Self { native: target == host, target, features, version })
+        let tools = Toolchain::new(&target, host)?;
+        Ok(Self { target, tools, features, version })
     }
 
     fn build(&self) -> Result<PathBuf, Failure> {
@@ -115,40 +116,40 @@ impl Plan {
         cargo.args(["--profile", PROFILE]);
         cargo.args(&self.features);
         let mut place = shell::target();
-        if !self.native {
-            cargo.args(["--target", &self.target]);
+        if !self.tools.is_native() {
             place.push(&self.target);
         }
-        // The linker of this target, LLD, keeps one of several functions with the same code.
-        if self.target == "x86_64-unknown-linux-gnu" {
-            cargo.args(["--", "-Clink-arg=-Wl,--icf=all"]);
-        }
+        self.tools.build(&mut cargo);
         shell::run(&mut cargo)?;
         Ok(place.join(PROFILE).join("spinward"))
     }
 }
 
 /// Splits a binary into one without symbols and a file of symbols, which debuggers find by the link between them.
-fn split(binary: &Path, stripped: &Path, symbols: &Path) -> Result<(), Failure> {
-    let objcopy = |arguments: &[&str], files: &[&Path]| {
-        let mut command = shell::command("objcopy", arguments);
-        shell::run(command.args(files))
-    };
+fn split(tools: &Toolchain, binary: &Path, stripped: &Path, symbols: &Path) -> Result<(), Failure> {
+    let objcopy =
+        |arguments: &[&str], files: &[&Path]| shell::run(tools.binutil("objcopy", arguments).args(files));
     objcopy(&["--only-keep-debug"], &[binary, symbols])?;
     objcopy(&["--strip-all"], &[binary, stripped])?;
     let link = format!("--add-gnu-debuglink={}", symbols.display());
     objcopy(&[&link], &[stripped])
 }
 
-/// Completions and manual pages, which the binary itself prints.
-fn written_by_itself(binary: &Path, folder: &Path) -> Result<(), Failure> {
+/// Completions and manual pages, which the binary itself prints; nothing where it cannot be run.
+fn written_by_itself(tools: &Toolchain, binary: &Path, folder: &Path) -> Result<(), Failure> {
+    let Some(mut pages) = tools.program(binary) else {
+        println!("no completions and no manual pages: the binary does not run here");
+        return Ok(());
+    };
+    shell::run(pages.args(["man", "--dir"]).arg(folder.join("man")))?;
     let completions = folder.join("completions");
     fs::create_dir_all(&completions)?;
     for (shell, file) in COMPLETIONS {
-        let text = shell::output(Command::new(binary).args(["completions", shell]))?;
+        let Some(mut program) = tools.program(binary) else { continue };
+        let text = shell::output(program.args(["completions", shell]))?;
         fs::write(completions.join(file), text)?;
     }
-    shell::run(Command::new(binary).args(["man", "--dir"]).arg(folder.join("man")))
+    Ok(())
 }
 
 /// Packs a file or folder of `out`, the same bytes for the same content.

@@ -1,6 +1,7 @@
 //! Size of the binary and of the part that each cargo feature has in it.
 
 use super::sbom::{linked, metadata};
+use super::toolchain::Toolchain;
 use crate::shell::{self, Failure};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,12 +15,12 @@ pub(super) fn shown(bytes: u64) -> String {
 /// a module of this repository that has its name.
 ///
 /// It is an estimate that needs no further build: code that is shared, inlined or written in C is not counted.
-pub(super) fn of_features(binary: &Path, target: &str) -> Result<(), Failure> {
+pub(super) fn of_features(tools: &Toolchain, binary: &Path, target: &str) -> Result<(), Failure> {
     let all = metadata()?;
     let features = all.server()?["features"]["default"].as_array().cloned().unwrap_or_default();
     let features: Vec<&str> = features.iter().filter_map(serde_json::Value::as_str).collect();
     let with_all = crates(target, &features)?;
-    let symbols = symbols(binary)?;
+    let symbols = symbols(tools, binary)?;
     let total: u64 = symbols.iter().map(|(size, _)| size).sum();
     println!("\nfeature          crates     symbols");
     for feature in &features {
@@ -54,8 +55,8 @@ fn is_of(symbol: &str, feature: &str, crates: &[&String]) -> bool {
 }
 
 /// Size and name of each symbol of code and data.
-fn symbols(binary: &Path) -> Result<Vec<(u64, String)>, Failure> {
-    let mut nm = shell::command("nm", &["--demangle", "--print-size", "--radix=d", "--defined-only"]);
+fn symbols(tools: &Toolchain, binary: &Path) -> Result<Vec<(u64, String)>, Failure> {
+    let mut nm = tools.binutil("nm", &["--demangle", "--print-size", "--radix=d", "--defined-only"]);
     let text = shell::output(nm.arg(binary))?;
     let parse = |line: &str| {
         let mut parts = line.splitn(4, ' ');

@@ -151,7 +151,22 @@ pub(super) fn pebble() -> Option<[PathBuf; 2]> {
     Some(names.map(|name| folder.join(name)))
 }
 
-fn debian(packages: &[&str]) -> Result<(), Failure> {
+/// Path of Helm, which takes Go.
+pub(super) fn helm() -> Result<PathBuf, Failure> {
+    const PACKAGE: &str = "helm.sh/helm/v3/cmd/helm@v3.22.0";
+    if let Some(given) = std::env::var_os("HELM") {
+        return Ok(given.into());
+    }
+    let folder = shell::root().join("target/tools/go");
+    let program = folder.join("helm");
+    if !program.exists() {
+        shell::run(shell::command("go", &["install", PACKAGE]).env("GOBIN", &folder))?;
+    }
+    Ok(program)
+}
+
+/// Installs packages of Debian.
+pub(crate) fn debian(packages: &[&str]) -> Result<(), Failure> {
     println!("installing {}", packages.join(", "));
     if !shell::works("apt-get", &["--version"]) {
         return Err(
