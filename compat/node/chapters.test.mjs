@@ -16,6 +16,8 @@ const CHAPTERS = {
   "presence.md": 10,
   "server-side-subscriptions.md": 17,
   "deltas-and-filters.md": 10,
+  "client-protocol.md": 8,
+  "observability.md": 10,
   "tuning.md": 3,
   "command-line.md": 11,
 };

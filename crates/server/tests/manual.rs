@@ -68,6 +68,8 @@ fn configurations_are_right_and_nothing_in_them_is_unknown_planned_or_open() {
         ("presence.md", "server", 1),
         ("server-side-subscriptions.md", "server", 1),
         ("deltas-and-filters.md", "server", 1),
+        ("client-protocol.md", "server", 1),
+        ("observability.md", "server", 1),
         ("tuning.md", "server", 1),
     ] {
         let more = blocks(chapter, mark);
