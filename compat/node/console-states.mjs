@@ -87,7 +87,10 @@ export const states = {
   "refused-claim": refused(() => jwt({ sub: 42 })),
   "refused-subscription-token": refused(() => jwt({ sub: "42", channel: "news" })),
   "refused-malformed": refused(() => "eyJhbGciOiJIUzI1NiJ9.e30"),
-  "refused-not-yet": refused(() => jwt({ sub: "42", nbf: inSeconds(600) })),
+  "refused-not-yet": async (page, world) => {
+    await refused(() => jwt({ sub: "42", nbf: inSeconds(600) }))(page, world);
+    await page.getByTestId("ending").getByText("not valid yet").waitFor();
+  },
   "no-server": unreachable("No server", ({ nowhere }) => nowhere),
   "wrong-path": unreachable("Wrong path", ({ dev }) => `${dev.ws}s`),
   "origin-refused": unreachable("origin not allowed", ({ strict }) => strict.ws),

@@ -7,7 +7,7 @@ export interface Meaning {
 
 const CLOSE: Record<number, [string, string]> = {
   0: ["You disconnected", "Nothing is wrong: disconnect was called here."],
-  1: ["Unauthorised", "The token has expired and there is no way to get a new one. Paste a fresh token, or give the SDK a getToken callback."],
+  1: ["Unauthorised", "The token has expired or is not valid yet, and there is no way to get another. Paste a fresh token, or give the SDK a getToken callback."],
   2: ["Bad protocol", "The peer did not speak this protocol. Check the URL, and JSON against Protobuf."],
   3: ["Message too large", "A message was over the size limit. Raise websocket.message_size_limit or send less."],
   109: ["Token expired", "The token's exp has passed, or its nbf is still ahead. Sign a new token; check the clocks of both machines."],
@@ -45,7 +45,7 @@ const CONNECTING: Record<number, [string, string]> = {
 
 const UNSUBSCRIBED: Record<number, [string, string]> = {
   0: ["You unsubscribed", "Nothing is wrong: unsubscribe was called here."],
-  1: ["Unauthorised", "The subscription token has expired and there is no way to get a new one."],
+  1: ["Unauthorised", "The subscription token has expired or is not valid yet, and there is no way to get another."],
   2: ["Client closed", "The connection ended, and its subscriptions with it."],
   2000: ["Unsubscribed by the backend", "The server API's unsubscribe was called. The SDK does not subscribe again."],
   2500: ["Position lost", "The server saw a gap in the stream. The SDK subscribes again and recovers."],

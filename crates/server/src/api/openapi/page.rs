@@ -10,6 +10,7 @@ const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\
 <meta name=\"viewport\" content=\"width=device-width\">\n<title>Spinward server API</title>\n<style>\n\
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem }\n:root { color-scheme: light dark; background: light-dark(#fff, #14181b); color: light-dark(#161c20, #e6eaed) }\n\
 table { border-collapse: collapse } th, td { padding: .1rem 1rem .1rem 0; vertical-align: top; text-align: left; font-weight: normal }\n\
+@media (max-width: 40rem) { tr, td:last-child { display: block } tr { padding-bottom: .6rem } }\n\
 pre { overflow-x: auto; padding: .6rem; border: 1px solid #8886 } code, pre, output, textarea { font: .875rem/1.4 monospace }\n\
 form { display: grid; gap: .5rem; margin: .5rem 0 } textarea { width: 100%; box-sizing: border-box }\n\
 output { white-space: pre-wrap; overflow-wrap: anywhere } button { justify-self: start; font: inherit; padding: .2rem 1rem }\n\
