@@ -255,6 +255,7 @@ ROWS = {
     "healthcheck, no server": (["-p", str(free_port()), "--health.enabled", "healthcheck"], 1, "", r"error: http://127\.0\.0\.1:\d+/health: "),
     "serve, no directory": (["serve", "-d", "../missing"], 1, "", r"^error: --dir: \.\./missing: No such file"),
     "serve, a file": (["serve", "-d", "../valid.json"], 1, "", r"^error: --dir: \.\./valid\.json: Not a directory"),
+    "serve, an empty address": (["serve", "-a", ""], 2, "", "^error: --address must not be empty: `::` means all addresses\n$"),
     "serve, no port": (["serve", "-p", "99999"], 2, "", "^error: invalid value '99999' for '--port <PORT>'"),
     "serve, another's address": (["serve", "-a", "192.0.2.1"], 1, "", r"^error: --address, --port: cannot listen on 192\.0\.2\.1:3000: "),
     "completions, unknown shell": (["completions", "tcsh"], 2, "", r"^error: invalid value 'tcsh' for '<SHELL>'\s+\[possible values: bash"),
@@ -276,6 +277,48 @@ def test_each_way_to_call_a_command(place, row):
 def test_every_command_has_a_row_of_its_own():
     rows = {row.split(",")[0] for row in ROWS}
     assert set(COMMANDS) - rows <= set(WRITES) | {"gensubtoken"} - rows, set(COMMANDS) - rows
+
+
+PRINTS = [["version"], ["configdoc"], ["defaultconfig", "-d"], ["defaultenv"], ["completions", "bash"], ["man"],
+          ["gentoken", "-c", "../valid.json"], ["checktoken", "-c", "../valid.json", token()], ["checkconfig", "-c", "../old.json"],
+          ["explain", "-c", "../valid.json", "-u", "42", "-s", "open:a"]]
+
+
+@pytest.mark.parametrize("arguments", PRINTS, ids=lambda arguments: arguments[0])
+def test_output_that_cannot_be_written_is_a_failure_and_a_reader_that_leaves_is_not(place, arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BIN, *arguments], cwd=place, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert done.returncode == 1 and re.search(r"^error: standard output: No space left on device", done.stderr, re.MULTILINE), done
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([BIN, *arguments], cwd=place, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=30)
+    finally:
+        os.close(writer)
+    assert done.returncode == 0 and "error" not in done.stderr, done
+
+
+def test_dev_goes_on_without_a_terminal_to_print_to(place):
+    home = {"HOME": str(place), "XDG_STATE_HOME": str(place / "state")}
+    port = free_port()
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen([BIN, "dev", "-p", str(port)], cwd=place, stdout=writer, stderr=subprocess.PIPE, text=True, env={**os.environ, **home})
+    os.close(writer)
+    try:
+        lines_until(process.stderr, "serving")
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+    finally:
+        assert stopped(process)[0] == 0
+
+
+def test_arguments_that_are_no_text_are_told(place):
+    for arguments in ([b"explain", b"-s", b"a\xff"], [b"gentoken", b"-u", b"\xff"], [b"\xff"], [b"--log.level", b"\xff"]):
+        done = subprocess.run([BIN.encode(), *arguments], cwd=place, capture_output=True, timeout=30)
+        assert done.returncode == 2 and done.stderr.startswith(b"error: ") and b"panicked" not in done.stderr, done
+    # A path needs to be none.
+    done = subprocess.run([BIN.encode(), b"checkconfig", b"-c", b"\xff.json"], cwd=place, capture_output=True, timeout=30)
+    assert done.returncode == 1 and b"does not exist" in done.stderr, done
 
 
 def test_a_private_key_is_a_file_text_or_base64(place):

@@ -53,7 +53,7 @@ pub(super) fn run(given: Given, check: &CheckConfig) -> Result<Outcome, Failure>
 fn print(loaded: &Loaded, with_secrets: bool) -> Result<(), Failure> {
     let tree = if with_secrets { loaded.file.clone() } else { doc::mask(&loaded.file) };
     complain("In v6 form this file is:");
-    say(&serde_json::to_string_pretty(&tree)?);
+    say(&serde_json::to_string_pretty(&tree)?)?;
     if !with_secrets {
         complain("Secrets are hidden; `checkconfig --show-secrets` prints them.");
     }

@@ -77,6 +77,6 @@ pub(super) fn run(config: &Config, command: &Explain) -> Result<Outcome, Failure
     };
     let told = token::wait(&runtime, Answer::later(async move { explainer.explain(&question).await }));
     let text = if command.json { serde_json::to_string(&told)? } else { told.to_string() };
-    say(&text);
+    say(&text)?;
     Ok(if told.code.is_none() { Outcome::Done } else { Outcome::Refused })
 }

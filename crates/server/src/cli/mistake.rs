@@ -11,7 +11,9 @@ const LETTERS: &[(&str, &str)] = &[("d", "debug"), ("e", "engine"), ("n", "name"
 
 /// The same error, or one that says what an old flag is called today.
 pub(super) fn explained(error: Error, mut command: Command) -> Error {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    // Not all of them need to be text.
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     match words(&error, &args) {
         Some(words) => Error::raw(error.kind(), format!("{words}\n")).format(&mut command),
         None => error,

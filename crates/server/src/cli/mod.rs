@@ -18,7 +18,7 @@ use crate::config;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use flags::OptionFlags;
 use given::{Given, file};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -195,17 +195,24 @@ fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Serve(command) => given.unused("serve").and_then(|()| serve::run(&command)),
         Command::Completions(command) => given.unused("completions").and_then(|()| shell::complete(&command)),
         Command::Man(command) => given.unused("man").and_then(|()| shell::pages(&command)),
-        Command::Version => given.unused("version").map(|()| {
-            say(&format!("spinward {}", env!("CARGO_PKG_VERSION")));
-            Outcome::Done
-        }),
+        Command::Version => {
+            given.unused("version")?;
+            say(&format!("spinward {}", env!("CARGO_PKG_VERSION")))?;
+            Ok(Outcome::Done)
+        }
     }
 }
 
-/// Prints a result.
-fn say(text: &str) {
-    // The reader may have seen enough, as `head` has: that is not a failure.
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+/// Prints a result. Fails if it cannot be written: a script must not go on with half a file.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        // The reader may have seen enough, as `head` has: that is not a failure.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("standard output: {error}").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints what should not be mistaken for a result.

@@ -61,7 +61,7 @@ pub(super) fn reference(doc: &ConfigDoc) -> Result<Outcome, Failure> {
             complain(&format!("serving the reference of options on http://{address}/"));
         })?;
     } else {
-        say(&text);
+        say(&text)?;
     }
     Ok(Outcome::Done)
 }
@@ -70,7 +70,7 @@ pub(super) fn defaults(file: &Path, default: &DefaultConfig) -> Result<Outcome, 
     let config = base(default.base.as_deref())?.map_or_else(Config::default, |loaded| loaded.config);
     let text = doc::file(Format::of(file)?, config.to_section())?;
     if default.dry_run {
-        say(&text);
+        say(&text)?;
         return Ok(Outcome::Done);
     }
     write_new(file, &text)
@@ -81,7 +81,7 @@ pub(super) fn variables(default: &DefaultEnv) -> Result<Outcome, Failure> {
     let only = loaded.as_ref().filter(|_| default.base_non_zero_only).map(|loaded| &loaded.file);
     let fallback = Config::default();
     let config = loaded.as_ref().map_or(&fallback, |loaded| &loaded.config);
-    say(&doc::variables(config, only));
+    say(&doc::variables(config, only))?;
     Ok(Outcome::Done)
 }
 

@@ -1,6 +1,6 @@
 //! `serve`: the files of a directory over HTTP.
 
-use super::{Failure, Outcome, complain};
+use super::{Failure, Outcome, Usage, complain};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -18,6 +18,10 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(command: &Serve) -> Result<Outcome, Failure> {
+    // As of a variable of the shell that is not set. The system would take it for all addresses.
+    if command.address.is_empty() {
+        return Err(Usage("--address must not be empty: `::` means all addresses".to_owned()).into());
+    }
     let shown = command.dir.display().to_string();
     crate::app::serve_files(&command.dir, &command.address, command.port, |address| {
         complain(&format!("serving {shown} on http://{address}/"));

@@ -27,7 +27,7 @@ pub(super) struct Man {
 pub(super) fn complete(command: &Completions) -> Result<Outcome, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(command.shell, &mut Cli::command(), "spinward", &mut text);
-    say(&String::from_utf8(text)?);
+    say(&String::from_utf8(text)?)?;
     Ok(Outcome::Done)
 }
 
@@ -36,7 +36,7 @@ pub(super) fn pages(command: &Man) -> Result<Outcome, Failure> {
         None => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut text)?;
-            say(&String::from_utf8(text)?);
+            say(&String::from_utf8(text)?)?;
         }
         Some(dir) => {
             write(dir).map_err(|error| format!("{}: {error}", dir.display()))?;

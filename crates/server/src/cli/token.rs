@@ -136,7 +136,7 @@ fn make(
         // Apart from the token, so that a pipe gets the token alone.
         complain(&format!("{alg} {kind} token for {}, {ends}:", whose(&command.user)));
     }
-    say(&token);
+    say(&token)?;
     Ok(Outcome::Done)
 }
 
@@ -198,9 +198,9 @@ fn tell(checked: Result<String, Fault>, token: &str) -> Result<Outcome, Failure>
         Err(Fault::Refused(text)) => (text, Outcome::Refused),
         Err(Fault::Failed(failure)) => return Err(failure),
     };
-    say(&text);
+    say(&text)?;
     if let Some(contents) = contents(token) {
-        say(&contents);
+        say(&contents)?;
     }
     Ok(outcome)
 }

@@ -12,6 +12,7 @@ use crate::secret::Secret;
 use crate::session::{Asked, Explainer, Question};
 use http::HeaderMap;
 use serde_json::{Value, json};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use tokio::runtime::Handle;
 
@@ -125,7 +126,7 @@ impl Setup {
             let bound = Bound::bind("http_server.port", &server.address, server.port);
             match Handle::current().block_on(bound) {
                 Err(RunError::Listen { source, .. })
-                    if source.kind() == std::io::ErrorKind::AddrInUse && server.port < last =>
+                    if source.kind() == io::ErrorKind::AddrInUse && server.port < last =>
                 {
                     server.port += 1;
                 }
@@ -162,7 +163,8 @@ impl Setup {
                 ready.notes.push(format!("No channel was found that a client may subscribe to: {refused}."));
             }
         }
-        print(&ready, &keys, address, &token);
+        // A terminal that is gone, or a reader such as `head`, does not end the server.
+        let _ = write(&mut io::stdout().lock(), &ready, &keys, address, &token);
         Dev { ready, address, explainer }
     }
 }
@@ -188,15 +190,21 @@ fn refusal(explainer: &Explainer, action: Asked, channel: &str, token: &str) -> 
     told.code.map(|_| told.reason + &change)
 }
 
-#[allow(clippy::print_stdout, reason = "this is for the person at the terminal")]
-fn print(ready: &Ready, keys: &Keys, address: SocketAddr, token: &str) {
-    println!("Spinward {} in development mode, for this machine alone.\n", env!("CARGO_PKG_VERSION"));
-    println!("  console   http://{address}/");
+/// Writes what a person at the terminal needs.
+fn write(
+    out: &mut impl Write,
+    ready: &Ready,
+    keys: &Keys,
+    address: SocketAddr,
+    token: &str,
+) -> io::Result<()> {
+    writeln!(out, "Spinward {} in development mode, for this machine alone.\n", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  console   http://{address}/")?;
     if let Some(path) = &ready.swagger {
-        println!("  API       http://{address}{path}");
+        writeln!(out, "  API       http://{address}{path}")?;
     }
     if !token.is_empty() {
-        println!("  token     {token}");
+        writeln!(out, "  token     {token}")?;
     }
     let made =
         ready.api_key == keys.api || ready.signer.as_ref().is_some_and(|signer| signer.key == keys.token);
@@ -204,20 +212,21 @@ fn print(ready: &Ready, keys: &Keys, address: SocketAddr, token: &str) {
         let replaced =
             if keys.replaced { "; new ones, the old file was damaged or readable for others" } else { "" };
         match &keys.kept {
-            Ok(file) => println!("  keys      kept for the next run in {}{replaced}", file.display()),
-            Err(reason) => println!("  keys      for this run alone: {reason}"),
+            Ok(file) => writeln!(out, "  keys      kept for the next run in {}{replaced}", file.display())?,
+            Err(reason) => writeln!(out, "  keys      for this run alone: {reason}")?,
         }
     }
-    println!();
+    writeln!(out)?;
     for note in &ready.notes {
-        println!("{note}\n");
+        writeln!(out, "{note}\n")?;
     }
     if let Some(curl) = ready.curl(address) {
-        println!("Publish from another terminal:\n\n{curl}\n");
+        writeln!(out, "Publish from another terminal:\n\n{curl}\n")?;
     }
     if !token.is_empty() {
-        println!("A page that listens:\n\n{}\n", ready.page(address, token));
+        writeln!(out, "A page that listens:\n\n{}\n", ready.page(address, token))?;
     }
+    out.flush()
 }
 
 impl Ready {
