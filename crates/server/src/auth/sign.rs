@@ -2,6 +2,7 @@
 
 use super::jws::{Alg, Curve, Sha};
 use super::pem;
+use crate::config::typed::TokenIssuer;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, RsaKeyPair};
@@ -21,7 +22,7 @@ pub fn hs256(secret: &str, claims: &Value) -> String {
 }
 
 /// Sets a claim by its path, with objects on the way to it.
-pub(crate) fn set_claim(claims: &mut Value, path: &str, value: Value) {
+fn set_claim(claims: &mut Value, path: &str, value: Value) {
     let place = path.split('.').fold(claims, |object, name| {
         if !object.is_object() {
             *object = json!({});
@@ -29,6 +30,20 @@ pub(crate) fn set_claim(claims: &mut Value, path: &str, value: Value) {
         &mut object[name]
     });
     *place = value;
+}
+
+/// The claims of a user that a configuration requires, whatever the token is for.
+pub(crate) fn required_claims(issuer: &TokenIssuer, user: &str) -> Value {
+    let mut claims = json!({ "sub": user });
+    for (claim, value) in [("iss", &issuer.issuer), ("aud", &issuer.audience)] {
+        if !value.is_empty() {
+            claims[claim] = json!(value);
+        }
+    }
+    if !issuer.user_id_claim.is_empty() {
+        set_claim(&mut claims, &issuer.user_id_claim, json!(user));
+    }
+    claims
 }
 
 /// A key that signs.

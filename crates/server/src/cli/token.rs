@@ -7,7 +7,7 @@ use super::{Failure, Outcome, complain, say};
 use crate::auth::claims::{CAPS_FIX, ConnectToken, SubscribeToken};
 use crate::auth::jws::{Alg, Jws};
 use crate::auth::reason::{Refusal, Use};
-use crate::auth::sign::{Signer, set_claim};
+use crate::auth::sign::{Signer, required_claims};
 use crate::config::catalogue::Pem;
 use crate::config::typed::TokenIssuer;
 use crate::config::{Config, Duration, pem};
@@ -129,6 +129,14 @@ fn make(
 ) -> Result<Outcome, Failure> {
     let (alg, token) = signed(path, keys, claims, command, now())?;
     if !command.quiet {
+        for (option, claim, pattern, fixed) in [
+            ("issuer_regex", "iss", &keys.issuer_regex, &keys.issuer),
+            ("audience_regex", "aud", &keys.audience_regex, &keys.audience),
+        ] {
+            if !pattern.is_empty() && fixed.is_empty() {
+                complain(&format!("note: {path}.{option} refuses this token, which has no {claim}"));
+            }
+        }
         let ends = match u64::try_from(command.ttl) {
             Ok(ttl) => format!("expires in {}", Duration::secs(ttl)),
             Err(_) => "never expires".to_owned(),
@@ -143,7 +151,7 @@ fn make(
 fn signed(
     path: &str,
     keys: &TokenIssuer,
-    mut claims: Value,
+    further: Value,
     command: &GenToken,
     now: i64,
 ) -> Result<(Alg, String), Failure> {
@@ -155,9 +163,9 @@ fn signed(
             format!("--alg {name:?} is not one of {names}")
         })?,
     };
-    claims["sub"] = Value::from(command.user.as_str());
-    if !keys.user_id_claim.is_empty() {
-        set_claim(&mut claims, &keys.user_id_claim, Value::from(command.user.as_str()));
+    let mut claims = required_claims(keys, &command.user);
+    for (claim, value) in further.as_object().into_iter().flatten() {
+        claims[claim] = value.clone();
     }
     claims["iat"] = Value::from(now);
     if command.ttl >= 0 {

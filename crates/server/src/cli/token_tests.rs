@@ -188,6 +188,20 @@ fn subscription_tokens_have_their_own_keys_where_that_is_configured() {
     assert!(text.contains("signature_mismatch") && text.contains("client.subscription_token"), "{text}");
 }
 
+/// A newcomer would otherwise get a token that the same configuration refuses.
+#[test]
+fn a_token_has_issuer_and_audience_of_the_configuration() {
+    let config = configured(&json!({
+        "client": { "token": { "issuer": "i", "audience": "a", "user_id_claim": "user.id" } }
+    }));
+    let token = connection_token(&config, "42", 60);
+    assert!(contents(&token).unwrap().contains(r#""aud": "a""#));
+    let text = check_connection(&config, &token, None, None);
+    assert!(text.starts_with(r#"valid token for user "42""#), "{text}");
+    let text = check_subscription(&config, &subscription_token(&config, "42", "open:a"), None, None, None);
+    assert!(text.starts_with("valid"), "{text}");
+}
+
 #[test]
 fn without_a_secret_nothing_is_made() {
     let none = configured(&json!({ "client": { "token": { "hmac_secret_key": "" } } }));

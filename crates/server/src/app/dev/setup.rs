@@ -5,7 +5,7 @@ use super::{Dev, lines};
 use crate::app::RunError;
 use crate::app::build::Built;
 use crate::app::ports::Bound;
-use crate::auth::sign::{hs256, set_claim};
+use crate::auth::sign::{hs256, required_claims};
 use crate::config::typed::DeltaType;
 use crate::config::{Config, Duration, Loaded};
 use crate::secret::Secret;
@@ -315,15 +315,7 @@ fn signer(config: &mut Config, keys: &Keys, notes: &mut Vec<String>) -> Option<S
         }
         own.hmac_secret_key = keys.token.clone();
     }
-    let mut claims = json!({ "sub": USER });
-    for (claim, value) in [("iss", &own.issuer), ("aud", &own.audience)] {
-        if !value.is_empty() {
-            claims[claim] = json!(value);
-        }
-    }
-    if !own.user_id_claim.is_empty() {
-        set_claim(&mut claims, &own.user_id_claim, json!(USER));
-    }
+    let claims = required_claims(own, USER);
     Some(Signer { key: own.hmac_secret_key.clone(), claims, expires: token.require_exp })
 }
 
