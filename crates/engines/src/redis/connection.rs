@@ -1,14 +1,21 @@
 //! One multiplexed connection: the socket is ours, the pipelining is redis-rs's.
+//!
+//! Calls that are made at one time leave with one write, and their answers come with one read: the task that moves the
+//! bytes lets every task that is ready go first, see [`after_others`].
 
 use super::config::{Access, Endpoint};
 use super::error::{self, Error};
 use super::net::{Socket, within};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, Value, cmd};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::timeout;
 
 /// Commands that wait to be written to one connection. Callers wait for a place, within their `io_timeout`.
 const QUEUE: usize = 1_024;
@@ -33,6 +40,7 @@ impl Drop for Task {
 /// A connection that has been set up. It ends with this value.
 pub(crate) struct Connection {
     endpoint: Endpoint,
+    io_timeout: Duration,
     multiplexed: MultiplexedConnection,
     /// True once the connection is gone.
     gone: watch::Receiver<bool>,
@@ -72,17 +80,17 @@ impl Connection {
                 info = info.set_username(&access.user);
             }
         }
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(access.io_timeout))
-            .set_pipeline_buffer_size(QUEUE);
+        // Times are bounded here and by callers: one timer for each call is enough.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(QUEUE);
         let made = MultiplexedConnection::new_with_config(&info, socket, config).await;
         let (multiplexed, driver) = made.map_err(|error| Error::of(endpoint, error))?;
         let (end, gone) = watch::channel(false);
         let driver = Task::spawn(async move {
-            driver.await;
+            after_others(driver).await;
             end.send_replace(true);
         });
-        let connection = Self { endpoint: endpoint.clone(), multiplexed, gone, _driver: driver };
+        let io_timeout = access.io_timeout;
+        let connection = Self { endpoint: endpoint.clone(), io_timeout, multiplexed, gone, _driver: driver };
         if !access.client_name.is_empty() {
             let mut name = cmd("CLIENT");
             name.arg("SETNAME").arg(&access.client_name);
@@ -95,14 +103,21 @@ impl Connection {
         &self.endpoint
     }
 
-    /// Sends a command, and waits for the answer.
+    /// Sends a command, and waits for the answer, for `io_timeout` at most.
     pub(crate) async fn call(&self, command: &Cmd) -> Result<Value, Error> {
+        let answer = timeout(self.io_timeout, self.answer(command)).await;
+        answer.unwrap_or_else(|_| Err(Error::Timeout(self.endpoint.to_string())))
+    }
+
+    /// Sends a command, and waits for the answer. The caller bounds the time.
+    pub(crate) async fn answer(&self, command: &Cmd) -> Result<Value, Error> {
         let mut multiplexed = self.multiplexed.clone();
         error::value(&self.endpoint, multiplexed.send_packed_command(command).await)
     }
 
-    /// Sends commands that nothing else comes between, and waits for all answers, which may be errors.
-    pub(crate) async fn call_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Error> {
+    /// Sends commands that nothing else comes between, and waits for all answers, which may be errors. The caller
+    /// bounds the time.
+    pub(crate) async fn answers(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Error> {
         let mut pipeline = redis::pipe();
         let count = commands.len();
         for command in commands {
@@ -146,6 +161,22 @@ impl Connection {
     }
 }
 
+/// Runs a task that moves bytes for other tasks: each time that it is woken, those that are ready run before it.
+///
+/// Otherwise the scheduler would run it after the first of them, and each call would have a write of its own.
+async fn after_others<T>(task: impl Future<Output = T>) -> T {
+    let mut task = pin!(task);
+    let mut waited = false;
+    poll_fn(|context| {
+        waited = !waited;
+        if waited && pin!(yield_now()).poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        task.as_mut().poll(context)
+    })
+    .await
+}
+
 /// Text of an answer.
 pub(crate) fn text(value: &Value) -> Option<String> {
     match value {
@@ -176,7 +207,36 @@ fn flushes(info: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::flushes;
+    use super::{after_others, flushes};
+    use tokio::runtime::Builder;
+    use tokio::sync::mpsc;
+    use tokio::task::yield_now;
+
+    #[test]
+    fn what_is_asked_for_at_one_time_leaves_together() {
+        const CALLERS: usize = 40;
+        let ask_all = async {
+            let (sender, mut receiver) = mpsc::channel(CALLERS);
+            let mover = tokio::spawn(after_others(async move {
+                let (mut writes, mut taken) = (0, Vec::new());
+                while receiver.recv_many(&mut taken, CALLERS).await > 0 {
+                    writes += 1;
+                }
+                (writes, taken.len())
+            }));
+            yield_now().await;
+            for caller in 0..CALLERS {
+                let sender = sender.clone();
+                tokio::spawn(async move { sender.send(caller).await });
+            }
+            drop(sender);
+            mover.await.unwrap()
+        };
+        let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (writes, taken) = runtime.block_on(async { tokio::spawn(ask_all).await.unwrap() });
+        assert_eq!(taken, CALLERS);
+        assert!(writes < CALLERS / 4, "{writes} writes");
+    }
 
     #[test]
     fn flushes_are_counted_where_the_server_counts_commands() {

@@ -108,7 +108,16 @@ impl Keys {
 
     /// Any name, in the slot of a channel.
     pub(crate) fn with(&self, letter: char, channel: &str, rest: &str) -> Bytes {
-        format!("{}.{letter}.{{{}}}.{rest}", self.prefix, partition(channel)).into()
+        let partition = partition(channel).to_string();
+        let mut name = String::with_capacity(self.prefix.len() + partition.len() + rest.len() + 6);
+        name.push_str(&self.prefix);
+        name.push('.');
+        name.push(letter);
+        name.push_str(".{");
+        name.push_str(&partition);
+        name.push_str("}.");
+        name.push_str(rest);
+        name.into()
     }
 
     /// The channel of a Pub/Sub channel.

@@ -149,6 +149,12 @@ impl Shard {
 
     /// The kind of this shard, awaited until a deadline.
     pub(crate) async fn mode(&self, deadline: Instant) -> Result<Mode, Error> {
+        let known = self.mode.borrow().clone();
+        match known {
+            Mode::Unknown => {}
+            Mode::Closed => return Err(Error::Closed),
+            known => return Ok(known),
+        }
         let mut modes = self.mode.subscribe();
         let known = timeout_at(deadline, modes.wait_for(|mode| !matches!(mode, Mode::Unknown))).await;
         match known {
@@ -177,6 +183,11 @@ impl Shard {
 
     /// Returns true if the shard is a cluster. Waits until that is known, for `io_timeout` at most.
     pub(crate) async fn is_cluster(&self) -> Result<bool, Error> {
+        match &*self.mode.borrow() {
+            Mode::One(_) => return Ok(false),
+            Mode::Cluster(_) => return Ok(true),
+            Mode::Unknown | Mode::Closed => {}
+        }
         let deadline = Instant::now() + self.target.access.io_timeout;
         Ok(matches!(self.mode(deadline).await?, Mode::Cluster(_)))
     }
@@ -237,13 +248,15 @@ impl Shard {
     pub(crate) async fn call(&self, call: &Call) -> Result<Reply, Error> {
         bump(&self.counters.calls);
         let deadline = Instant::now() + self.target.access.io_timeout;
-        let mut refusal = None;
-        let result = match timeout_at(deadline, Box::pin(self.attempts(call, deadline, &mut refusal))).await {
+        let mut progress = Progress::Waiting;
+        let attempts = Box::pin(self.attempts(call, deadline, &mut progress));
+        let result = match timeout_at(deadline, attempts).await {
             Ok(result) => result,
-            Err(_) => Err(refusal.unwrap_or_else(|| match self.down() {
-                Some(_) => self.unavailable(),
-                None => Error::Timeout(self.name()),
-            })),
+            Err(_) => Err(match progress {
+                Progress::Refused(error) => error,
+                Progress::Waiting if self.down().is_some() => self.unavailable(),
+                Progress::Waiting | Progress::Sent => Error::Timeout(self.name()),
+            }),
         };
         if result.is_err() {
             bump(&self.counters.errors);
@@ -255,7 +268,7 @@ impl Shard {
         &self,
         call: &Call,
         deadline: Instant,
-        refusal: &mut Option<Error>,
+        progress: &mut Progress,
     ) -> Result<Reply, Error> {
         let mode = self.mode(deadline).await?;
         let (mut hops, mut whole, mut asked) = (0, false, None);
@@ -278,6 +291,7 @@ impl Shard {
                 }
                 _ => server.connection().await?,
             };
+            *progress = Progress::Sent;
             let error = match send(&connection, call, whole, asking).await {
                 Ok((value, replicas)) => {
                     return Ok(Reply { value, replicas, lives: Arc::clone(server.lives()) });
@@ -290,6 +304,7 @@ impl Shard {
                 }
                 return Err(error);
             };
+            *progress = Progress::Waiting;
             let redirected = || redirection(detail, connection.endpoint());
             match (&**code, &mode) {
                 ("NOSCRIPT", _) if !whole => {
@@ -317,7 +332,7 @@ impl Shard {
                     if let Mode::Cluster(cluster) = &mode {
                         cluster.refresh();
                     }
-                    *refusal = Some(error);
+                    *progress = Progress::Refused(error);
                     sleep(PAUSE).await;
                 }
                 _ => return Err(error),
@@ -364,6 +379,16 @@ impl Shard {
     }
 }
 
+/// State of a call when its time is over.
+enum Progress {
+    /// It was not sent.
+    Waiting,
+    /// It was sent, and is not answered: it may have had its effect.
+    Sent,
+    /// It was refused for a reason that passes, with no effect.
+    Refused(Error),
+}
+
 /// Sends a call, and returns the answer and how many replicas have it.
 async fn send(
     connection: &Connection,
@@ -371,11 +396,11 @@ async fn send(
     whole: bool,
     asking: bool,
 ) -> Result<(Value, Option<u32>), Error> {
-    let (commands, place) = call.to_send(whole, asking);
-    if let [command] = &*commands {
-        return Ok((connection.call(command).await?, None));
+    if let Some(command) = call.alone(whole, asking) {
+        return Ok((connection.answer(&command).await?, None));
     }
-    let mut answers = connection.call_all(commands).await?.into_iter().skip(place);
+    let (commands, place) = call.to_send(whole, asking);
+    let mut answers = connection.answers(commands).await?.into_iter().skip(place);
     let value = value(connection.endpoint(), Ok(answers.next().unwrap_or(Value::Nil)))?;
     let replicas = answers.next().map(|answer| match answer {
         Value::Int(count) => u32::try_from(count).unwrap_or(0),

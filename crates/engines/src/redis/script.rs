@@ -3,6 +3,7 @@
 use super::lives::Lives;
 use bytes::Bytes;
 use redis::{Cmd, Value, cmd};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,11 @@ impl Call {
         &self.key
     }
 
+    /// The command to send, if there is only one. Arguments as of [`Self::to_send`].
+    pub(crate) fn alone(&self, whole: bool, asking: bool) -> Option<Cow<'_, Cmd>> {
+        (self.wait.is_none() && !asking).then(|| self.main(whole))
+    }
+
     /// The commands to send, and the place of the answer among theirs. `whole`: with the text of the script, not its
     /// hash. `asking`: the hash slot is on its way to the node.
     pub(crate) fn to_send(&self, whole: bool, asking: bool) -> (Vec<Cmd>, usize) {
@@ -65,20 +71,25 @@ impl Call {
             wait.arg(replicas).arg(millis);
             wait
         });
-        let commands = asking.then(|| cmd("ASKING")).into_iter().chain([self.main(whole)]).chain(wait);
+        let commands =
+            asking.then(|| cmd("ASKING")).into_iter().chain([self.main(whole).into_owned()]).chain(wait);
         (commands.collect(), usize::from(asking))
     }
 
-    fn main(&self, whole: bool) -> Cmd {
+    fn main(&self, whole: bool) -> Cow<'_, Cmd> {
         match &self.what {
-            What::Command(command) => command.clone(),
+            What::Command(command) => Cow::Borrowed(command),
             What::Script { script, keys, args } => {
-                let mut command = cmd(if whole { "EVAL" } else { "EVALSHA" });
-                command.arg(if whole { &script.source } else { &script.hash }).arg(keys.len());
-                for part in keys.iter().chain(args) {
+                let (name, text) = if whole { ("EVAL", &script.source) } else { ("EVALSHA", &script.hash) };
+                let parts = || keys.iter().chain(args);
+                // The number of keys is a digit.
+                let bytes = name.len() + text.len() + 1 + parts().map(Bytes::len).sum::<usize>();
+                let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), bytes);
+                command.arg(name).arg(text).arg(keys.len());
+                for part in parts() {
                     command.arg(&**part);
                 }
-                command
+                Cow::Owned(command)
             }
         }
     }

@@ -84,6 +84,9 @@ impl Server {
 
     /// The connection, awaited for `io_timeout` at most.
     pub(crate) async fn connection(&self) -> Result<Arc<Connection>, Error> {
+        if let State::Up(connection, _) = &*self.shared.state.borrow() {
+            return Ok(Arc::clone(connection));
+        }
         self.connected().await.map(|(connection, _)| connection)
     }
 
