@@ -189,6 +189,24 @@ async fn a_stream_that_does_not_answer_is_no_lost_connection() {
     assert_eq!(node.store("c", "3").await.unwrap().offset, 3);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_takes_nothing_is_noticed_without_a_publish() {
+    if !installed() {
+        return;
+    }
+    let (_server, config) = server();
+    let node = jetstream(config.clone(), 1).await;
+    // The server answers pings, and questions about the stream.
+    set_no_ack(&config, true).await;
+    until("down", SOON, || node.broker.health() != EngineHealth::Up).await;
+    let EngineHealth::Down { reason } = node.broker.health() else { panic!("up again") };
+    assert!(reason.contains(&format!("{}_history_0", config.prefix)), "{reason}");
+    assert_eq!(node.broker.counts().reconnects, 0, "the connection is not to blame");
+    set_no_ack(&config, false).await;
+    node.up().await;
+    assert_eq!(node.store("c", "1").await.unwrap().offset, 1, "probes are in no channel");
+}
+
 /// Tells JetStream to leave publishes without an answer, or not to.
 async fn set_no_ack(config: &Config, no_ack: bool) {
     let client = async_nats::connect(&config.urls[0]).await.unwrap();

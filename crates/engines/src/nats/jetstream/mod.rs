@@ -4,6 +4,7 @@ mod clock;
 mod entry;
 mod keyed;
 mod partition;
+mod probe;
 mod read;
 mod reader;
 mod slots;
@@ -157,6 +158,7 @@ impl Broker for JetStreamBroker {
             return Err(NatsError::Start.into());
         }
         self.link.spawn(watch(Arc::clone(&self.store), sink.clone()));
+        self.link.spawn(probe::run(Arc::clone(&self.store), sink.clone()));
         let reader = JetStreamReader(Arc::clone(&self.store));
         let interests = Interests::new(&self.link, &self.changes, self.subjects.clone(), reader, sink);
         self.link.spawn(interests.run());
@@ -213,8 +215,8 @@ impl Broker for JetStreamBroker {
 
     fn health(&self) -> EngineHealth {
         match self.link.health() {
-            EngineHealth::Up => match &*self.store.problem.lock() {
-                Some(problem) => EngineHealth::Down { reason: problem.clone() },
+            EngineHealth::Up => match self.store.trouble() {
+                Some(reason) => EngineHealth::Down { reason },
                 None => EngineHealth::Up,
             },
             down => down,

@@ -39,6 +39,8 @@ pub(super) struct Store {
     pub(super) suspicion: Notify,
     /// Reason for which JetStream cannot be used, for people.
     pub(super) problem: Mutex<Option<String>>,
+    /// Reason for which a stream takes no publications, for people.
+    pub(super) unwritable: Mutex<Option<String>>,
     pub(super) sweep: Sweep,
     trims: Arc<Semaphore>,
 }
@@ -74,9 +76,16 @@ impl Store {
             sink: OnceLock::new(),
             suspicion: Notify::new(),
             problem: Mutex::new(Some(super::NOT_CHECKED.to_owned())),
+            unwritable: Mutex::new(Some(super::NOT_CHECKED.to_owned())),
             sweep: Sweep::default(),
             trims: Arc::new(Semaphore::new(TRIMS)),
         })
+    }
+
+    /// Reason for which JetStream cannot be used, if it cannot.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let problem = self.problem.lock().clone();
+        problem.or_else(|| self.unwritable.lock().clone())
     }
 
     /// The partition of a channel. Every node has to choose the same, so this never changes: FNV-1a, 64 bits.
