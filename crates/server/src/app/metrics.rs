@@ -1,7 +1,9 @@
 //! The metrics page, in Prometheus' text format, under Centrifugo's names; `spinward_` ones are our own.
 
+mod engines;
 pub(crate) mod families;
 
+use engines::engines;
 pub(super) use families::Family;
 
 use super::api_metrics::{calls, durations};
@@ -240,37 +242,6 @@ fn page(
     page.one(&families::HOOK_TIMEOUTS, counters.hook_timeouts);
     page.one(&families::LOG_LINES_DROPPED, dropped_lines);
     page
-}
-
-/// Counters of engines, each by its part (`broker`, `presence`, `controller`), name and type.
-fn engines(page: &mut Page, engines: &[Watched]) {
-    if engines.is_empty() {
-        return;
-    }
-    page.head(&families::ENGINE_EVENTS);
-    for engine in engines {
-        let labels = |event| {
-            [("part", engine.part), ("name", &*engine.name), ("type", &*engine.kind), ("event", event)]
-        };
-        for (event, count) in (engine.counts)().events {
-            page.row(&families::ENGINE_EVENTS, &labels(event), count);
-        }
-    }
-    page.head(&families::ENGINE_AGE);
-    for engine in engines {
-        let labels =
-            |of| [("part", engine.part), ("name", &*engine.name), ("type", &*engine.kind), ("of", of)];
-        for (of, age) in (engine.counts)().ages {
-            page.seconds(&families::ENGINE_AGE, &labels(of), age);
-        }
-    }
-    page.head(&families::ENGINE_LAG);
-    for engine in engines {
-        if let Some(lag) = engine.probe.as_ref().and_then(|probe| probe.lag()) {
-            let labels = [("part", engine.part), ("name", &*engine.name), ("type", &*engine.kind)];
-            page.seconds(&families::ENGINE_LAG, &labels, lag);
-        }
-    }
 }
 
 /// TLS, where there is any.

@@ -178,6 +178,14 @@ families! {
         ENGINE_AGE = gauge "spinward_engine_age_seconds" ["part", "name", "type", "of"];
         /// Time that the last probe publication of a broker took to come back. With an engine only.
         ENGINE_LAG = gauge "spinward_engine_lag_seconds" ["part", "name", "type"];
+        /// Pub/Sub of a Redis broker: connections lost, and messages that are malformed.
+        REDIS_PUB_SUB_ERRORS = counter "centrifugo_broker_redis_pub_sub_errors" ["broker_name", "error"];
+        /// Messages of Pub/Sub that a Redis broker dropped because subscribers were behind for too long. They are told.
+        REDIS_PUB_SUB_DROPPED =
+            counter "centrifugo_broker_redis_pub_sub_dropped_messages" ["broker_name", "channel_type"];
+        /// Age of the row that a PostgreSQL broker delivered last, at that time.
+        POSTGRES_CURSOR_LAG =
+            gauge "centrifugo_broker_postgres_outbox_cursor_lag_seconds" ["broker_name", "shard"];
         /// Messages between nodes, by what became of them. With a controller only.
         CONTROL_MESSAGES = counter "spinward_control_messages" ["fate"];
     }

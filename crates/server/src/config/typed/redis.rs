@@ -40,13 +40,13 @@ options! {
         sentinel_client_name: String;
         /// TLS options for Sentinel.
         sentinel_tls: Tls;
-        /// Reading from replicas.
-        replica_client: ReplicaClient;
+        /// Connections to replicas. Centrifugo reads from them in its PRO version alone; here the primary answers all.
+        replica_client: ReplicaClient => planned;
     }
 
-    /// Reading from replicas.
+    /// Connections to replicas.
     pub struct ReplicaClient {
-        /// Enables reads from replicas.
+        /// Connects to replicas.
         enabled: bool;
     }
 
