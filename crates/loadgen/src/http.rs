@@ -3,7 +3,7 @@
 //! Fields of the command `http`: `address`, `key`, `seconds`, `connections`, `batch` (publications in one
 //! request; 1 calls `publish`), `size`, `channel`, `channels`.
 
-use crate::control::{Error, emit, float, number, text};
+use crate::control::{Error, emit, flag, float, number, text};
 use crate::{clock, payload};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -74,7 +74,9 @@ pub(crate) fn start(command: &Value) -> Result<(), Error> {
     };
     let mut job = job;
     if batch > 1 {
-        let mut body = b"{\"commands\":[".to_vec();
+        let mut body =
+            if flag(command, "parallel") { b"{\"parallel\":true,".to_vec() } else { b"{".to_vec() };
+        body.extend_from_slice(b"\"commands\":[");
         for n in 0..batch {
             body.extend_from_slice(if n == 0 { b"{\"publish\":" } else { b",{\"publish\":" });
             body.extend_from_slice(&one(n));

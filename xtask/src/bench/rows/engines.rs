@@ -11,6 +11,9 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
+/// Publications of a batch.
+const BATCH: u32 = 100;
+
 const SECONDS: f64 = 2.0;
 const SUBSCRIBERS: usize = 2_000;
 
@@ -62,17 +65,50 @@ impl Backend {
         })
     }
 
-    /// Commands that Redis has had, those of scripts left out.
-    fn commands(&self) -> Result<f64, Failure> {
-        if !self.counts {
-            return Ok(0.0);
-        }
-        let mut stream = TcpStream::connect(&self.address)?;
-        stream.write_all(b"INFO stats\r\nQUIT\r\n")?;
+    /// What Redis tells about itself; nothing of a server that does not count.
+    pub(super) fn info(&self) -> Result<Info, Failure> {
         let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let line = text.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
-        Ok(line.unwrap_or("0").trim().parse()?)
+        if self.counts {
+            let mut stream = TcpStream::connect(&self.address)?;
+            stream.write_all(b"INFO all\r\nQUIT\r\n")?;
+            stream.read_to_string(&mut text)?;
+        }
+        Ok(Info(text))
+    }
+
+    /// CPU of its process so far.
+    pub(super) fn cpu(&self) -> Result<Cpu, Failure> {
+        Cpu::of(self.pid)
+    }
+}
+
+/// The answer to `INFO` of Redis.
+pub(super) struct Info(String);
+
+impl Info {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    }
+
+    /// A number by its name; 0 where there is none.
+    pub(super) fn number(&self, name: &str) -> f64 {
+        self.value(name).and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Commands, each of a script counted.
+    pub(super) fn commands(&self) -> f64 {
+        self.number("total_commands_processed")
+    }
+
+    /// Bytes between Redis and everybody.
+    pub(super) fn bytes(&self) -> f64 {
+        self.number("total_net_input_bytes") + self.number("total_net_output_bytes")
+    }
+
+    /// Calls of a command.
+    pub(super) fn calls(&self, command: &str) -> f64 {
+        let counted = self.value(&format!("cmdstat_{command}")).and_then(|line| line.strip_prefix("calls="));
+        counted.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0.0)
     }
 }
 
@@ -110,6 +146,9 @@ fn through(bench: &mut Bench, row: &'static str, kind: &'static str) -> Result<(
     }
     if backend_counts(kind) {
         figures.push(plain("commands", "commands of the engine per publication with history", ""));
+        figures.push(plain("bytes", "bytes from and to the engine per publication", "B"));
+        figures.push(plain("bytes_history", "the same with history", "B"));
+        figures.push(rate("batched", "with history, in batches of 100 in parallel, per CPU second"));
     }
     figures.extend([
         plain("delivery", "CPU per delivery, 2,000 subscribers", "µs"),
@@ -129,19 +168,27 @@ fn through(bench: &mut Bench, row: &'static str, kind: &'static str) -> Result<(
         rig.connect(&plan)?;
     }
     let result = rounds(bench.rounds, &mut floor, &usual(), &mut rigs, |rig| {
-        let (mut sample, engine) = publish(rig, "api", &backend)?;
+        let before = backend.info()?;
+        let (mut sample, engine) = publish(rig, "api", &backend, 1)?;
         sample.insert("engine", engine);
+        let plain = backend.info()?;
+        sample.insert("bytes", (plain.bytes() - before.bytes()) / sample["count"]);
         if stored {
-            let before = backend.commands()?;
-            let (kept, engine) = publish(rig, "hist:api", &backend)?;
+            let (kept, engine) = publish(rig, "hist:api", &backend, 1)?;
             sample.insert("history", kept["rate"]);
             sample.insert("engine_history", engine);
-            sample.insert("commands", (backend.commands()? - before) / kept["count"]);
+            let after = backend.info()?;
+            sample.insert("commands", (after.commands() - plain.commands()) / kept["count"]);
+            sample.insert("bytes_history", (after.bytes() - plain.bytes()) / kept["count"]);
+            // Elsewhere the publications of one channel take turns, and a batch would measure the waiting.
+            if backend.counts {
+                sample.insert("batched", publish(rig, "hist:api", &backend, BATCH)?.0["rate"]);
+            }
         }
         let (own, bare) = (rig.publish(&usual())?, alone.publish(&usual())?);
         sample.insert("delivery", own["us"]);
         sample.insert("fanout", own["us"] / bare["us"]);
-        let (memory, _) = publish(&mut alone, "api", &backend)?;
+        let (memory, _) = publish(&mut alone, "api", &backend, 1)?;
         sample.insert("memory_rate", memory["rate"]);
         Ok(sample)
     })?;
@@ -150,14 +197,14 @@ fn through(bench: &mut Bench, row: &'static str, kind: &'static str) -> Result<(
 }
 
 /// Publishes through the HTTP API. Returns the rates, and what one publication costs the engine's server in µs.
-fn publish(rig: &mut Rig, channel: &str, backend: &Backend) -> Result<(Sample, f64), Failure> {
+fn publish(rig: &mut Rig, channel: &str, backend: &Backend, batch: u32) -> Result<(Sample, f64), Failure> {
     let command = json!({
         "op": "http", "address": rig.server.address, "key": KEY, "seconds": SECONDS, "connections": 32,
-        "batch": 1, "size": 128, "channel": channel,
+        "batch": batch, "parallel": true, "size": 128, "channel": channel,
     });
-    let before = Cpu::of(backend.pid)?;
+    let before = backend.cpu()?;
     let (answer, spent) = rig.spent(|rig| rig.clients.call(&command, "http"))?;
-    let engine = Cpu::of(backend.pid)?.since(&before);
+    let engine = backend.cpu()?.since(&before);
     let count = number(&answer, "results");
     if number(&answer, "failed") > 0.0 || count < 1.0 {
         return Err(format!("{}: publications were refused: {answer}", rig.server.name).into());

@@ -14,7 +14,7 @@ const SMALL: usize = 5_000;
 const LARGE: usize = 19_000;
 
 /// Time for freed memory to go back, and for what starting leaves to end.
-const SETTLE: Duration = Duration::from_secs(2);
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 pub(super) fn one(bench: &mut Bench, row: &'static str) -> Result<(), Failure> {
     let budget = Budget::AtMost(1024.0);

@@ -2,6 +2,7 @@
 
 mod auth;
 mod channels;
+mod cluster;
 mod connect;
 mod consumers;
 mod engines;
@@ -131,6 +132,20 @@ pub(crate) const ALL: &[Row] = &[
         engines::jetstream,
     ),
     row("engine-postgres", "publish and fan-out through PostgreSQL, beside memory", false, engines::postgres),
+    row("nodes", "publish and fan-out by one node and by three, on one Redis", false, cluster::nodes),
+    row(
+        "engine-channels",
+        "100,000 channels on Redis with one subscriber each, memory",
+        false,
+        cluster::channels,
+    ),
+    row("engine-subscribe", "subscribe storm of 10,000 channels through Redis", false, cluster::subscribes),
+    row(
+        "engine-recover",
+        "reconnect storm of 10,000 with recovery through Redis",
+        false,
+        cluster::recoveries,
+    ),
     row("proxy-connect", "connect by a connect proxy over HTTP, beside a token", false, proxies::connect),
     row("proxy-rpc", "RPC over WebSocket by a proxy over HTTP", false, proxies::rpc),
     row("grpc-publish", "publish through the gRPC API, beside the HTTP API", false, grpc::publish),
