@@ -47,6 +47,11 @@ const fn occasions(fault: Fault) -> &'static [(Kind, &'static str)] {
     }
 }
 
+/// Time after a fault. A gap that nobody reports is found once something is published, which takes longer.
+fn rest(fault: Option<Fault>) -> Duration {
+    Duration::from_millis(if fault == Some(Fault::SilentReconnect) { 8_000 } else { 300 })
+}
+
 /// Time that an engine is away: for longer than a publish waits where that is what shows the fault.
 fn pauses(fault: Option<Fault>) -> (Duration, Duration) {
     let (shortest, longest) = match fault {
@@ -77,6 +82,7 @@ fn settings(fault: Option<Fault>, engine: Kind, only: &[&str]) -> Settings {
         rate: 20.0,
         channels: 60,
         pauses: pauses(fault),
+        rest: rest(fault),
         out: std::env::temp_dir().join("spinward-chaos-teeth"),
         ..Settings::short(engine, launch)
     }

@@ -1,7 +1,7 @@
 //! The way of one channel's messages from its subscription into the node.
 
-use crate::fault::{Fault, holds};
 use super::counters::Counters;
+use crate::fault::{Fault, holds};
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use spinward::engine::broker::{Event, Scope, Sink, StreamId};

@@ -1,11 +1,11 @@
 //! The channels that a node is delivered: one subscription each, asked for again on every new connection.
 
-use crate::fault::{Fault, holds};
 use super::error::NatsError;
 use super::feed::{Feed, Reader};
 use super::life::Life;
 use super::link::Link;
 use super::subject::Subjects;
+use crate::fault::{Fault, holds};
 use parking_lot::Mutex;
 use spinward::engine::broker::{BrokerError, Interest, Scope, Sink};
 use std::collections::HashMap;

@@ -1,6 +1,5 @@
 //! The presence store.
 
-use crate::fault::{Fault, holds};
 use super::config::PresenceConfig;
 use super::counters::Counts;
 use super::error::Error;
@@ -10,6 +9,7 @@ use super::schema::Part;
 use super::store::Store;
 use crate::backoff::Backoff;
 use crate::codec;
+use crate::fault::{Fault, holds};
 use parking_lot::Mutex;
 use spinward::answer::Answer;
 use spinward::engine::EngineHealth;

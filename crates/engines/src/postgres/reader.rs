@@ -4,7 +4,6 @@
 //! it by the same connection, each with a place of its own, so that one whose subscribers are behind holds back no
 //! other. Places are kept when the connection is lost, and rows stay in the log: nothing is missed.
 
-use crate::fault::{Fault, holds};
 use super::counters::Counters;
 use super::cursor::{Cursor, Seen, Snapshot};
 use super::error::Error;
@@ -15,6 +14,7 @@ use super::session::Session;
 use super::store::{Store, answer};
 use super::wanted::Wanted;
 use crate::backoff::Backoff;
+use crate::fault::{Fault, holds};
 use spinward::engine::broker::{BrokerError, Interest, Scope, Sink, StreamId};
 use std::convert::Infallible;
 use std::sync::Arc;

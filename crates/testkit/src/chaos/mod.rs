@@ -56,6 +56,8 @@ pub struct Settings {
     pub rate: f64,
     /// Shortest and longest duration of a fault that lasts.
     pub pauses: (Duration, Duration),
+    /// Time after each fault in which nothing else happens, so that a loss must be signalled without further help.
+    pub rest: Duration,
     /// Time in which a loss must be signalled, counted from the end of the fault.
     pub limit: Duration,
     /// Makes the command of a node.
@@ -81,6 +83,7 @@ impl Settings {
             publishers: 4,
             rate: 40.0,
             pauses: (Duration::from_millis(800), Duration::from_millis(2_500)),
+            rest: Duration::from_millis(300),
             limit: Duration::from_secs(10),
             launch,
             out: PathBuf::from("target/chaos"),

@@ -41,13 +41,12 @@ impl Arena {
         self.commit(fault, node, pause)?;
         self.log.fault(Injected::Over { what });
         let over = self.elapsed().as_secs_f64();
-        // What was lost must be signalled without a further fault that would hide it.
-        sleep(Duration::from_millis(300));
+        sleep(self.settings.rest);
         let back = self.settle();
         println!(
             "{begun:>6.1} s  {fault} (node {node}, {:.1} s); all back after {:.1} s",
             over - begun,
-            back.as_secs_f64() + 0.3
+            (back + self.settings.rest).as_secs_f64()
         );
         if self.destroying.load(Ordering::Relaxed) {
             self.log.fault(Injected::Failover);
