@@ -134,7 +134,12 @@ impl Part {
     /// The version that is there, and the oldest that can use it.
     async fn found(&self, client: &Client, schema: &str, prefix: &str) -> Result<Option<(i32, i32)>, Error> {
         let table = format!("\"{schema}\".{prefix}_spinward");
-        let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
+        // By a read of the catalog: `to_regclass` goes by what the session has cached, and a transaction that has waited
+        // for the lock would not see what another one has made meanwhile.
+        let known = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = $1::text AND c.relname = $2::text)";
+        let there = client.query_one(known, &[&schema, &format!("{prefix}_spinward")]).await?;
         if !there.try_get::<_, bool>(0)? {
             return Ok(None);
         }
