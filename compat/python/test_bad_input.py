@@ -19,6 +19,9 @@ class Witness:
         self.raw = Raw(server.port, timeout=20)
         assert "connect" in self.raw.login({"sub": "witness"})
         self.raw.send_json({"id": 2, "subscribe": {"channel": CHANNEL}})
+        # What is published before is not for it.
+        while self.raw.next().get("id") != 2:
+            pass
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._read, daemon=True), threading.Thread(target=self._publish, daemon=True)]
         for thread in self._threads:

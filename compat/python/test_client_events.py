@@ -19,7 +19,7 @@ CHAPTER = (ROOT / "docs/manual/event-proxies.md").read_text(encoding="utf-8")
 def settings(endpoint, **events):
     made = config(namespaces=[{"name": "visits", "allow_subscribe_for_client": True, "presence": True}], client={
         "insecure": True,
-        "proxy": {"events": {"enabled": True, "endpoint": endpoint, "timeout": "2s", "http": {"static_headers": {"X-Key": "k"}}}},
+        "proxy": {"events": {"enabled": True, "endpoint": endpoint, "timeout": "20s", "http": {"static_headers": {"X-Key": "k"}}}},
         "events": events,
     })
     made["prometheus"] = {"enabled": True}
