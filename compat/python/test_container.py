@@ -44,7 +44,7 @@ def last(word):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """What the recipe copies into the image."""
+    """The files that the recipe copies into the image."""
     here = tmp_path_factory.mktemp("container")
     (steps,) = [rest for word, rest in instructions() if word == "RUN" and rest.startswith("mkdir -p /root-fs")]
     shutil.copy(STATIC, here / "binary")

@@ -385,7 +385,7 @@ fn websocket_all() -> Result<(), Failure> {
     conformance(&[])
 }
 
-/// What is packed, with the tools that nothing else needs.
+/// Tests of the packages, with the tools that nothing else needs.
 fn packages() -> Result<(), Failure> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     dist::run(&["--target".to_owned(), target])?;

@@ -26,7 +26,7 @@ pub(crate) trait Lease: Send + Sync + 'static {
     /// Id, the same in every delivery.
     fn id(&self) -> &str;
 
-    /// Messages of one group are carried out one after another. Empty is none: the message depends on no other.
+    /// Messages of one group are carried out one after another. With an empty one, it depends on no other.
     fn group(&self) -> &str;
 
     /// Time at which it was sent, in milliseconds since 1970.

@@ -48,6 +48,7 @@ impl Kept {
     where
         F: Future<Output = Result<Reply, TokenError>> + Send,
     {
+        // Held while a token is asked for, so that callers share one request. That takes `ANSWER` at most.
         let mut kept = self.0.lock().await;
         if let Some((header, until)) = &*kept
             && Instant::now() < *until

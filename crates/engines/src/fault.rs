@@ -28,7 +28,7 @@ pub enum Fault {
     HistoryChange,
     /// The top of a stream is one too low.
     StaleTop,
-    /// What was missed without a connection is not asked for.
+    /// Publications missed without a connection are not asked for.
     SilentReconnect,
     /// Presence entries are not written again before they expire.
     StuckPresence,

@@ -153,7 +153,7 @@ impl Leasing for Subscription {
 
     async fn take(&self, room: usize, wait: Duration) -> Result<Vec<Taken>, Error> {
         let at_once = self.at_once.load(Relaxed);
-        // A short wait is none: the service does not say how long it waits, and a request that is dropped may have
+        // A short wait is not asked for: the service sets its own, and a request that is dropped may have
         // taken messages.
         let immediately = wait <= lease::SHORT;
         let body = json!({ "maxMessages": room.min(at_once), "returnImmediately": immediately });

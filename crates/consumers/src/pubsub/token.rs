@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use spinward::clock::Clock;
 
-/// What a token is for.
+/// Scope of a token.
 const SCOPE: &str = "https://www.googleapis.com/auth/pubsub";
 
 /// Lifetime of an assertion, in seconds.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 /// Shortest lock of a queue, and one that is taken to hold where the service does not say.
 const SHORTEST: Duration = Duration::from_secs(5);
 
-/// What the service says about a message.
+/// Properties of a message, set by the service.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct BrokerProperties {
@@ -37,7 +37,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Reads a message. `None`: the answer is none.
+    /// Reads a message. Returns `None` if the answer is not a message.
     pub(super) fn new(reply: Reply) -> Option<Self> {
         let Reply { headers, body, .. } = reply;
         let properties = headers.get("brokerproperties")?.to_str().ok()?;

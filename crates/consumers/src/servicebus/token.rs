@@ -11,7 +11,7 @@ use http::header::HeaderValue;
 use reqwest::Url;
 use spinward::clock::Clock;
 
-/// What a token is for.
+/// Scope of a token.
 const SCOPE: &str = "https://servicebus.azure.net/.default";
 
 /// Lifetime of a signature, in seconds. One is made for each request.

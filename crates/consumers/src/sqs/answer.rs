@@ -25,7 +25,7 @@ pub(super) struct Delivery {
     message_attributes: BTreeMap<String, Attribute>,
 }
 
-/// What SQS says about a message.
+/// Attributes of a message, set by SQS.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct System {

@@ -25,7 +25,7 @@ pub struct Config {
     /// Profile of the shared configuration files. Empty takes the first credentials of the environment, these files,
     /// web identity, container and instance.
     pub profile: String,
-    /// Role to assume with those credentials. Empty is none.
+    /// Role to assume with those credentials. If empty, no role is assumed.
     pub role: String,
     /// Address that stands for the service, with credentials that are no secret. Empty is the host of each queue.
     pub endpoint: String,

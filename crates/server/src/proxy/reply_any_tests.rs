@@ -113,7 +113,7 @@ proptest! {
     #[test]
     fn text_of_any_form(text in any::<String>(), cut in 0_usize..200, answer in answer()) {
         login(read::<messages::ConnectResult>(&text));
-        // The start of an answer is none, unless it is whole.
+        // A part of an answer is not an answer.
         let whole = answer.to_string();
         if let Some(part) = whole.get(..cut.min(whole.len())) && part.len() < whole.len() {
             prop_assert!(json::read::<messages::RpcResult>(part).is_err(), "{part}");

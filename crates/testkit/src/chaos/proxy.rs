@@ -46,8 +46,8 @@ impl Proxy {
         Self::listen(runtime, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), targets)
     }
 
-    /// Starts a proxy on another address of the loopback network, in front of the same port of 127.0.0.1: whoever is
-    /// told ports alone, or this address, goes through it.
+    /// Starts a proxy on another address of the loopback network, in front of the same port of 127.0.0.1: clients that
+    /// are told this address, or ports alone, go through it.
     ///
     /// # Errors
     /// It cannot listen.

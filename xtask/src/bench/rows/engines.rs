@@ -65,7 +65,7 @@ impl Backend {
         })
     }
 
-    /// What Redis tells about itself; nothing of a server that does not count.
+    /// Statistics of Redis; empty for an engine that does not count.
     pub(super) fn info(&self) -> Result<Info, Failure> {
         let mut text = String::new();
         if self.counts {

@@ -6,7 +6,7 @@
 //! has confirmed and the present one. So the events of a channel alternate. One that was not sent yet disappears
 //! together with its opposite. One that was sent is repeated until it is confirmed, and comes before the next.
 //!
-//! Where too many events wait, the back end is not told of a channel that becomes occupied, nor then that it is vacated.
+//! With too many events waiting, the back end is told neither that a channel becomes occupied nor that it is vacated.
 //! A channel that it believes to be occupied is kept until it can be told: there are no more of these than the back end
 //! has confirmed.
 
