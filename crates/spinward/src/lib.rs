@@ -110,6 +110,7 @@ mod log_rate;
 mod mailbox;
 mod metrics;
 mod node;
+mod paged_vec;
 pub mod prelude;
 pub mod publication;
 mod rates;

@@ -5,6 +5,7 @@ use crate::channel::directory::Names;
 use crate::channel::local::LocalChannel;
 use crate::channel::local::entrants::Entrant;
 use crate::channel::record::Channel;
+use crate::paged_vec::PagedVec;
 use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,8 +13,7 @@ use std::sync::Arc;
 
 /// The channels of one shard, by number, name and record id.
 pub(crate) struct LocalTable {
-    /// Ends with one that is in use.
-    channels: Vec<Option<LocalChannel>>,
+    channels: PagedVec<LocalChannel>,
     /// Numbers to use again, the lowest first, so that the list can become short. Those beyond its end are stale.
     free: BinaryHeap<Reverse<u32>>,
     /// By name and by record id: both have the same hash.
@@ -23,7 +23,7 @@ pub(crate) struct LocalTable {
 
 impl LocalTable {
     pub(crate) fn new(names: Names) -> Self {
-        Self { channels: Vec::new(), free: BinaryHeap::new(), numbers: HashTable::new(), names }
+        Self { channels: PagedVec::new(), free: BinaryHeap::new(), numbers: HashTable::new(), names }
     }
 
     /// Has a subscriber that is entering wait for a read. Returns the channel if it is the first of this shard that waits
@@ -42,11 +42,11 @@ impl LocalTable {
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&LocalChannel> {
-        self.channels.get(number as usize)?.as_ref()
+        self.channels.get(number as usize)
     }
 
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut LocalChannel> {
-        self.channels.get_mut(number as usize)?.as_mut()
+        self.channels.get_mut(number as usize)
     }
 
     /// The number of a channel by its name.
@@ -70,17 +70,14 @@ impl LocalTable {
         let hash = self.names.of_id(record.id);
         let channel = LocalChannel::new(record, seen);
         let number = match self.free.pop().filter(|lowest| (lowest.0 as usize) < self.channels.len()) {
-            Some(Reverse(number)) => {
-                self.channels[number as usize] = Some(channel);
-                number
-            }
+            Some(Reverse(number)) => number,
             None => {
                 // The lowest is stale, and so are all.
                 self.free.clear();
-                self.channels.push(Some(channel));
-                self.channels.len() as u32 - 1
+                self.channels.len() as u32
             }
         };
+        self.channels.put(number as usize, channel);
         self.numbers.insert_unique(hash, number, rehash(&self.channels, &self.names));
         number
     }
@@ -90,7 +87,7 @@ impl LocalTable {
         if !self.get(number)?.is_idle() {
             return None;
         }
-        let channel = self.channels[number as usize].take()?;
+        let channel = self.channels.take(number as usize)?;
         self.free.push(Reverse(number));
         let hash = self.names.of_id(channel.record.id);
         if let Ok(entry) = self.numbers.find_entry(hash, |other| *other == number) {
@@ -102,11 +99,7 @@ impl LocalTable {
 
     /// Gives memory back that a crowd of channels has left.
     fn give_back(&mut self) {
-        while self.channels.last().is_some_and(Option::is_none) {
-            self.channels.pop();
-        }
-        if let Some(capacity) = reduced(self.channels.len(), self.channels.capacity()) {
-            self.channels.shrink_to(capacity);
+        if let Some(capacity) = reduced(self.channels.len(), self.free.len()) {
             let len = self.channels.len();
             self.free.retain(|number| (number.0 as usize) < len);
             self.free.shrink_to(capacity);
@@ -118,8 +111,8 @@ impl LocalTable {
 }
 
 /// The hash of a number that is in the table.
-fn rehash(channels: &[Option<LocalChannel>], names: &Names) -> impl Fn(&u32) -> u64 {
-    move |number| channels[*number as usize].as_ref().map_or(0, |channel| names.of_id(channel.record.id))
+fn rehash(channels: &PagedVec<LocalChannel>, names: &Names) -> impl Fn(&u32) -> u64 {
+    move |number| channels.get(*number as usize).map_or(0, |channel| names.of_id(channel.record.id))
 }
 
 #[cfg(test)]
