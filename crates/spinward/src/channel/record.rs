@@ -83,11 +83,6 @@ impl ChannelState {
         self.subscribers == 0 && self.shards.is_empty() && self.interest.is_none() && self.stream.is_none()
     }
 
-    /// Returns true if something is queued and not sent yet.
-    pub(crate) const fn has_unsent(&self) -> bool {
-        self.unsent > 0
-    }
-
     /// So many lots were sent by a shard.
     pub(crate) fn sent(&mut self, lots: u16) {
         self.unsent = self.unsent.saturating_sub(lots);

@@ -6,14 +6,15 @@
 //! are not yet sent, which its subscribers have to keep up with.
 //!
 //! What is over the bounds waits in a lane, one for each channel, first in, first out. A lane goes on when sends of
-//! its channel are made; lanes that wait for room in a shard are served in turn, one publication each. So a channel
-//! that is flooded waits for itself, and a channel that is not passes: for it there is a reserve of room.
+//! its channel are made; lanes that wait for room in a shard are served in turn, one publication each, or as many as
+//! cost little. So a channel that is flooded waits for itself, and a channel that is not passes: for it there is a
+//! reserve of room.
 
 use crate::channel::record::{Channel, ChannelState};
 use crate::config::Config;
 use crate::handle::{CallToken, Handle};
 use crate::mailbox::call::Outcome;
-use crate::mailbox::fan_out::Share;
+use crate::mailbox::fan_out::{Load, Share};
 use crate::mailbox::inbox::{ENTRY_BYTES, Entry, Inbox};
 use crate::publication::ClientInfo;
 use foldhash::fast::FixedState;
@@ -184,9 +185,6 @@ impl Lanes {
     }
 
     fn turn(&self, state: &ChannelState) -> Turn {
-        if !state.has_unsent() {
-            return Turn::Free;
-        }
         self.contended(state.shards.iter()).map_or(Turn::Free, Turn::Behind)
     }
 
@@ -251,7 +249,7 @@ impl Admission {
     }
 
     /// Returns true if something may be queued in a channel now. Those that already wait there come first, and where
-    /// others wait for room in a shard, a channel with something under way queues behind them.
+    /// others wait for room in a shard, a channel with much under way queues behind them.
     pub(crate) fn admits(&self, channel: &Channel, state: &ChannelState, share: Share) -> bool {
         if state.blocked(self, share).is_some() {
             return false;
@@ -261,7 +259,7 @@ impl Admission {
         }
         let lanes = self.lanes.lock();
         !lanes.by_channel.contains_key(&channel.id)
-            && (!state.has_unsent() || lanes.contended(share.shards.iter()).is_none())
+            && (share.load != Load::Much || lanes.contended(share.shards.iter()).is_none())
     }
 
     /// Puts a publisher into the lane of a channel. The record stays locked from the moment at which the
@@ -366,8 +364,10 @@ impl Admission {
                     }
                 }
                 None => match turn {
-                    // Others wait for the same shard: it goes behind them.
-                    Turn::Behind(shard) | Turn::Once(shard) if granted > 0 || turn == Turn::Behind(shard) => {
+                    // Others wait for the same shard: it goes behind them, unless it costs little.
+                    Turn::Behind(shard) | Turn::Once(shard)
+                        if share.load == Load::Much && (granted > 0 || turn == Turn::Behind(shard)) =>
+                    {
                         if !lane.listed {
                             lane.listed = true;
                             lanes.by_shard[shard].push_back(Arc::clone(channel));
@@ -401,7 +401,7 @@ impl Admission {
     pub(crate) fn shard_has_room(self: &Arc<Self>, shard: usize) {
         let rounds = self.lanes.lock().by_shard[shard].len();
         for _ in 0..rounds {
-            if !self.inboxes[shard].takes(true) {
+            if !self.inboxes[shard].takes(Load::Light) {
                 return;
             }
             let Some(channel) = self.lanes.lock().by_shard[shard].pop_front() else { return };

@@ -11,6 +11,10 @@ use std::sync::Arc;
 /// Lots of one channel that each shard may have queued and not sent: publications of up to the size of a lot.
 const WINDOW: u16 = 64;
 
+/// Deliveries of one channel that each shard may have queued and not sent while the channel still counts as light:
+/// what it adds is hardly noticed by others, so it does not wait behind the fan-outs of large channels.
+const LIGHT: u32 = 256;
+
 /// Cost of one publication, join or leave to each of these shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
@@ -19,6 +23,18 @@ pub(crate) struct Share {
     pub(crate) deliveries: u32,
     /// Publications of usual size that it is worth.
     pub(crate) lots: u16,
+    pub(crate) load: Load,
+}
+
+/// Amount that a channel has under way, with one publication, join or leave more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Few deliveries: they go ahead of channels that have much, and have a reserve of room.
+    Light,
+    /// Many deliveries, and nothing else is under way.
+    First,
+    /// Many deliveries, or more of them.
+    Much,
 }
 
 impl Share {
@@ -37,21 +53,23 @@ impl ChannelState {
     /// the shards, so that no count is kept for each.
     pub(crate) fn share(&self, admission: &Admission, bytes: usize) -> Share {
         let shards = self.shards.len().max(1);
-        Share {
-            shards: self.shards,
-            deliveries: 1 + self.subscribers.div_ceil(shards),
-            lots: admission.lots(bytes),
-        }
+        let (deliveries, lots) = (1 + self.subscribers.div_ceil(shards), admission.lots(bytes));
+        let all_lots = (u32::from(self.unsent) + u32::from(lots) * shards).div_ceil(shards);
+        let load = match deliveries.saturating_mul(all_lots) {
+            ..=LIGHT => Load::Light,
+            _ if self.unsent == 0 => Load::First,
+            _ => Load::Much,
+        };
+        Share { shards: self.shards, deliveries, lots, load }
     }
 
-    /// Returns what keeps something of that cost from being queued. With nothing under way in its channel it has a reserve
-    /// of room, and is never too large.
+    /// Returns what keeps something of that cost from being queued. With nothing under way in its channel, nothing is
+    /// too large for the channel.
     pub(crate) fn blocked(&self, admission: &Admission, share: Share) -> Option<Block> {
         if self.shards.is_empty() || fault::holds(Fault::Unbounded) {
             return None;
         }
-        let first = self.unsent == 0;
-        let full = !first && self.unsent.saturating_add(share.all_lots()) > share.all_shards(WINDOW);
+        let full = self.unsent > 0 && self.unsent.saturating_add(share.all_lots()) > share.all_shards(WINDOW);
         // What a shard held that has ended is never sent.
         if full
             && !share
@@ -64,7 +82,7 @@ impl ChannelState {
         share
             .shards
             .iter()
-            .find(|shard| admission.inboxes.get(*shard).is_some_and(|inbox| !inbox.takes(first)))
+            .find(|shard| admission.inboxes.get(*shard).is_some_and(|inbox| !inbox.takes(share.load)))
             .map(Block::Shard)
     }
 
@@ -72,7 +90,7 @@ impl ChannelState {
     pub(crate) fn reserve(&mut self, admission: &Admission, share: Share) {
         self.unsent = self.unsent.saturating_add(share.all_lots());
         for inbox in share.shards.iter().filter_map(|shard| admission.inboxes.get(shard)) {
-            inbox.reserve(share.deliveries);
+            inbox.reserve(share);
         }
     }
 
@@ -80,7 +98,7 @@ impl ChannelState {
     pub(crate) fn release(&mut self, admission: &Admission, share: Share) {
         self.sent(share.all_lots());
         for inbox in share.shards.iter().filter_map(|shard| admission.inboxes.get(shard)) {
-            inbox.done(0, share.deliveries);
+            inbox.done(0, Some(share));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::fault;
 use crate::handle::{CallToken, Handle};
 use crate::mailbox::accepted::Accepted;
 use crate::mailbox::call::Outcome;
-use crate::mailbox::fan_out::Share;
+use crate::mailbox::fan_out::{Load, Share};
 use crate::mailbox::walk::Walk;
 use crate::publication::{ClientInfo, Position, Publication};
 use crate::session_id::Secret;
@@ -87,18 +87,19 @@ impl Entry {
 }
 
 impl Entry {
-    /// Weight in the budget of deliveries.
-    pub(crate) const fn deliveries(&self) -> u32 {
+    /// Cost in the budget of deliveries.
+    pub(crate) const fn share(&self) -> Option<Share> {
         match self {
-            Self::Publication { share, .. } | Self::JoinLeave { share, .. } => share.deliveries,
-            _ => 0,
+            Self::Publication { share, .. } | Self::JoinLeave { share, .. } => Some(*share),
+            _ => None,
         }
     }
 }
 
 /// Deliveries that may wait in an inbox, about two milliseconds of work. Further ones wait behind them.
 const DELIVERIES: usize = 4096;
-/// Additional deliveries for channels that have nothing under way.
+/// Deliveries of channels that have little under way which may wait beside them, however much else does; and additional
+/// room for the first publication of a large channel.
 const RESERVE: usize = 2048;
 
 /// Lots that a shard may have handed to connections and not sent, all channels together, before the reader of a remote
@@ -166,6 +167,8 @@ pub(crate) struct Inbox {
     bytes: AtomicUsize,
     max_bytes: usize,
     deliveries: AtomicUsize,
+    /// Those of them that are of channels with little under way.
+    light: AtomicUsize,
     /// Lots that were handed to connections and are not sent yet, for readers of remote brokers.
     unsent: AtomicUsize,
     closed: AtomicBool,
@@ -192,6 +195,7 @@ impl Inbox {
             bytes: AtomicUsize::new(0),
             max_bytes,
             deliveries: AtomicUsize::new(0),
+            light: AtomicUsize::new(0),
             unsent: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
@@ -204,7 +208,7 @@ impl Inbox {
     /// Appends an entry. The shard does not notice until [`Inbox::wake`]. Once the shard has ended, entries are
     /// dropped, so that their waiters learn that it is over. Returns true if it was queued.
     pub(crate) fn push(&self, entry: Entry) -> bool {
-        let (weight, deliveries) = (entry.weight(), entry.deliveries());
+        let (weight, share) = (entry.weight(), entry.share());
         let mut queue = self.queue.lock();
         if queue.closed {
             drop(queue);
@@ -213,8 +217,8 @@ impl Inbox {
         if weight > 0 {
             self.bytes.fetch_add(weight, Ordering::Relaxed);
         }
-        if deliveries > 0 {
-            self.deliveries.fetch_add(deliveries as usize, Ordering::SeqCst);
+        if let Some(share) = share {
+            self.reserve(share);
         }
         queue.items.push_back(Item::Entry(entry));
         true
@@ -240,14 +244,22 @@ impl Inbox {
     }
 
     /// Counts deliveries that are to be queued soon.
-    pub(crate) fn reserve(&self, deliveries: u32) {
-        self.deliveries.fetch_add(deliveries as usize, Ordering::SeqCst);
+    pub(crate) fn reserve(&self, share: Share) {
+        self.deliveries.fetch_add(share.deliveries as usize, Ordering::SeqCst);
+        if share.load == Load::Light {
+            self.light.fetch_add(share.deliveries as usize, Ordering::SeqCst);
+        }
     }
 
-    /// Returns true if one more publication, join or leave may be queued. `first`: nothing of its channel is under way.
-    pub(crate) fn takes(&self, first: bool) -> bool {
-        let most = if first { DELIVERIES + RESERVE } else { DELIVERIES };
-        self.is_closed() || self.deliveries.load(Ordering::SeqCst) < most && self.has_room()
+    /// Returns true if one more publication, join or leave may be queued.
+    pub(crate) fn takes(&self, load: Load) -> bool {
+        let waiting = self.deliveries.load(Ordering::SeqCst);
+        let has_reserve = match load {
+            Load::Light => self.light.load(Ordering::SeqCst) < RESERVE,
+            Load::First => waiting < DELIVERIES + RESERVE,
+            Load::Much => false,
+        };
+        self.is_closed() || (waiting < DELIVERIES || has_reserve) && self.has_room()
     }
 
     /// Returns the number of entries that wait.
@@ -272,7 +284,7 @@ impl Inbox {
 
     /// Returns true if a reader of a remote broker may go on.
     pub(crate) fn takes_from_reader(&self) -> bool {
-        self.is_closed() || self.takes(false) && self.unsent.load(Ordering::Acquire) < UNSENT_LOTS
+        self.is_closed() || self.takes(Load::Much) && self.unsent.load(Ordering::Acquire) < UNSENT_LOTS
     }
 
     /// Waits until a reader of a remote broker may go on.
@@ -352,10 +364,14 @@ impl Inbox {
     }
 
     /// An entry was handled: its bytes and deliveries count no longer.
-    pub(crate) fn done(&self, bytes: usize, deliveries: u32) {
-        if deliveries > 0 {
-            let before = self.deliveries.fetch_sub(deliveries as usize, Ordering::SeqCst);
-            if before >= DELIVERIES && before - (deliveries as usize) < DELIVERIES {
+    pub(crate) fn done(&self, bytes: usize, share: Option<Share>) {
+        if let Some(share) = share {
+            let deliveries = share.deliveries as usize;
+            if share.load == Load::Light {
+                self.light.fetch_sub(deliveries, Ordering::SeqCst);
+            }
+            let before = self.deliveries.fetch_sub(deliveries, Ordering::SeqCst);
+            if before >= DELIVERIES && before - deliveries < DELIVERIES {
                 self.room.notify_waiters();
             }
         }
@@ -409,7 +425,7 @@ mod tests {
             async {
                 for item in &entries {
                     let Item::Entry(entry) = item else { continue };
-                    inbox.done(entry.weight(), 0);
+                    inbox.done(entry.weight(), None);
                 }
             }
         );

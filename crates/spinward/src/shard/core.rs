@@ -178,16 +178,16 @@ impl Core {
     pub(crate) fn entry(&mut self, entry: Entry, now: Now, exec: &mut impl Execute) {
         // A walk counts until its last slice.
         let weight = if let Entry::Walk(_) = entry { 0 } else { entry.weight() };
-        let deliveries = entry.deliveries();
+        let share = entry.share();
         match entry {
             Entry::Input { handle, secret, message } => self.request(handle, &secret, &message, now, exec),
             Entry::Publication { channel, delivery, share } => {
-                self.deliver(channel.id, &delivery, now, exec);
-                self.hand_over(channel, share.lots);
+                let way = self.deliver(channel.id, &delivery, now, exec);
+                self.hand_over(channel, share.lots, way);
             }
             Entry::JoinLeave { channel, info, join, share } => {
-                self.tell_join_leave(channel.id, &info, join, now, exec);
-                self.hand_over(channel, share.lots);
+                let way = self.tell_join_leave(channel.id, &info, join, now, exec);
+                self.hand_over(channel, share.lots, way);
             }
             Entry::Outcome { handle, token, outcome } => self.outcome(handle, token, *outcome, now, exec),
             Entry::Interest { channel, ok } => self.interest(channel, ok, now, exec),
@@ -202,7 +202,7 @@ impl Core {
             Entry::Shutdown => self.shutdown(now, exec),
         }
         if weight > 0 {
-            self.hub.inboxes[usize::from(self.shard)].done(weight, deliveries);
+            self.hub.inboxes[usize::from(self.shard)].done(weight, share);
             if self.hub.admission.is_waiting() {
                 self.hub.admission.shard_has_room(usize::from(self.shard));
             }

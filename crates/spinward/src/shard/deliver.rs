@@ -9,6 +9,7 @@ use crate::metrics::add;
 use crate::publication::ClientInfo;
 use crate::shard::core::{Core, Execute};
 use crate::shard::slots::{Marks, Placement, SlotState};
+use crate::shard::unsent::Way;
 use crate::shard::work::DELIVERY;
 use crate::to_wire::info_to_wire;
 use bytes::Bytes;
@@ -18,32 +19,56 @@ use std::sync::Arc;
 
 /// A fan-out to more subscribers than this is sent beside what is sent else, and not before it.
 const BULK: usize = 256;
+
+impl Way {
+    /// The way of a fan-out to so many subscribers.
+    const fn of(subscribers: usize) -> Self {
+        if subscribers > BULK { Self::Bulk } else { Self::Express }
+    }
+
+    /// Marks of a slot that need not be queued for it. One that waits for a large fan-out is queued again for a small
+    /// one, which is not to wait for it.
+    pub(super) const fn marks(self) -> u8 {
+        match self {
+            Self::Express => Marks::EXPRESS | Marks::BLOCKED,
+            Self::Bulk => Marks::EXPRESS | Marks::BULK | Marks::BLOCKED,
+        }
+    }
+}
+
 /// Room for slots that is kept between fan-outs.
 const GIVEN: usize = 4 << 10;
 
 impl Core {
-    /// Gives a publication to the local subscribers of its channel.
-    pub(super) fn deliver(&mut self, channel: u64, delivery: &Delivery, now: Now, exec: &mut impl Execute) {
-        let Some(number) = self.local.find_id(channel) else { return };
-        let Some(local) = self.local.get_mut(number) else { return };
+    /// Gives a publication to the local subscribers of its channel. Returns the way by which it is sent.
+    pub(super) fn deliver(
+        &mut self,
+        channel: u64,
+        delivery: &Delivery,
+        now: Now,
+        exec: &mut impl Execute,
+    ) -> Way {
+        let Some(number) = self.local.find_id(channel) else { return Way::Express };
+        let Some(local) = self.local.get_mut(number) else { return Way::Express };
         if let Some(entrants) = local.entrants() {
             entrants.keep(&delivery.publication, delivery.epoch.as_ref());
         }
         match local.judge(delivery) {
-            Verdict::Repeated => return,
+            Verdict::Repeated => return Way::Express,
             Verdict::Deliver => {}
             Verdict::Gap(gap) => {
                 let lost = local.with_gap(delivery, gap);
                 self.tell_gap(number, lost, now, exec);
             }
         }
-        let Some(local) = self.local.get_mut(number) else { return };
+        let Some(local) = self.local.get_mut(number) else { return Way::Express };
         let record = Arc::clone(&local.record);
-        let (queue, mark) = if local.len() > BULK {
-            (&mut self.bulk, Marks::BULK)
-        } else {
-            (&mut self.express, Marks::EXPRESS)
+        let way = Way::of(local.len());
+        let (queue, mark) = match way {
+            Way::Bulk => (&mut self.bulk, Marks::BULK),
+            Way::Express => (&mut self.express, Marks::EXPRESS),
         };
+        let queued = way.marks();
         let (slots, limit) = (&mut self.slots, self.config.queue_max_size);
         // Put into the queue at once: each time for itself costs a call.
         let given = &mut self.given;
@@ -66,7 +91,7 @@ impl Core {
             if taken != Placement::Alone && entry.is_slow(limit) {
                 slow.push(slot);
             }
-            if taken != Placement::Held && !entry.marks.has(Marks::EXPRESS | Marks::BULK | Marks::BLOCKED) {
+            if taken != Placement::Held && !entry.marks.has(queued) {
                 entry.marks.set(mark);
                 given.push(slot);
             }
@@ -75,7 +100,7 @@ impl Core {
         given.clear();
         given.shrink_to(GIVEN);
         if !with_ids.is_empty() {
-            self.deliver_with_ids(number, delivery, with_ids, &mut slow);
+            self.deliver_with_ids(number, delivery, with_ids, way, &mut slow);
         }
         let metrics = &self.hub.metrics.shards[usize::from(self.shard)];
         self.spent += count as usize * DELIVERY;
@@ -85,6 +110,7 @@ impl Core {
         for slot in slow {
             self.end(slot, DisconnectCode::SLOW, now, exec, None);
         }
+        way
     }
 
     /// Gives frames of a publication to connections whose events have ids, once the channel counts it as delivered.
@@ -96,6 +122,7 @@ impl Core {
         channel: u32,
         delivery: &Delivery,
         frames: Vec<(u32, Bytes)>,
+        way: Way,
         slow: &mut Vec<u32>,
     ) {
         for (slot, mut frame) in frames {
@@ -103,7 +130,7 @@ impl Core {
                 frame = self.with_event_id(slot, &frame);
             }
             if self.slots[slot as usize].take(channel, frame) != Placement::Held {
-                self.mark(slot);
+                self.mark_for(slot, way);
             }
             if self.slots[slot as usize].is_slow(self.config.queue_max_size) {
                 slow.push(slot);
@@ -127,6 +154,8 @@ impl Core {
         }
     }
 
+    /// Tells the subscribers of a channel that want to know it that a client came or went. Returns the way by which
+    /// that is sent.
     pub(super) fn tell_join_leave(
         &mut self,
         channel: u64,
@@ -134,11 +163,12 @@ impl Core {
         join: bool,
         now: Now,
         exec: &mut impl Execute,
-    ) {
-        let Some(number) = self.local.find_id(channel) else { return };
-        let Some(local) = self.local.get(number) else { return };
+    ) -> Way {
+        let Some(number) = self.local.find_id(channel) else { return Way::Express };
+        let Some(local) = self.local.get(number) else { return Way::Express };
         let name = local.record.name.clone();
         let wanting = local.receiving_joins();
+        let way = Way::of(wanting.len());
         self.spent += wanting.len() * DELIVERY;
         let encoded = Encoded::new();
         for slot in wanting {
@@ -156,9 +186,10 @@ impl Core {
                 payload
             });
             if entry.state == SlotState::Open && entry.take(number, bytes) != Placement::Held {
-                self.mark(slot);
+                self.mark_for(slot, way);
             }
             self.close_if_slow(slot, now, exec);
         }
+        way
     }
 }

@@ -9,6 +9,7 @@ use crate::session::extras::Extra;
 use crate::session::{MayPush, Session};
 use crate::shard::core::{Core, Execute};
 use crate::shard::outbox::{Outbox, weight};
+use crate::shard::unsent::Way;
 use crate::shard::work::Pending;
 use bytes::Bytes;
 use spinward_wire::Form;
@@ -314,11 +315,21 @@ impl Core {
     }
 
     pub(super) fn mark(&mut self, slot: u32) {
+        self.mark_for(slot, Way::Express);
+    }
+
+    /// Puts a slot into the queue for a way, unless it is in one that is served no later.
+    pub(super) fn mark_for(&mut self, slot: u32, way: Way) {
         let entry = &mut self.slots[slot as usize];
-        if !entry.marks.has(Marks::EXPRESS | Marks::BLOCKED) {
-            entry.marks.set(Marks::EXPRESS);
-            self.express.push_back(slot);
+        if entry.marks.has(way.marks()) {
+            return;
         }
+        let (queue, mark) = match way {
+            Way::Express => (&mut self.express, Marks::EXPRESS),
+            Way::Bulk => (&mut self.bulk, Marks::BULK),
+        };
+        entry.marks.set(mark);
+        queue.push_back(slot);
     }
 
     /// The mover has released the connection: the slot is free.

@@ -8,10 +8,21 @@ use std::sync::Arc;
 /// Publications, joins and leaves that wait for sends, oldest first.
 #[derive(Default)]
 pub(super) struct Unsent {
-    queue: VecDeque<Handed>,
+    /// Of small fan-outs, which do not wait for the sends of large ones.
+    express: VecDeque<Handed>,
+    bulk: VecDeque<Handed>,
     lots: usize,
     /// Slots that were served out of the queues of those with something to send, ever.
     served: Served,
+}
+
+/// The queue of slots by which something is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The one that is served first.
+    Express,
+    /// That of large fan-outs. Slots that are in the other one already stay there.
+    Bulk,
 }
 
 /// Numbers of slots, of both queues.
@@ -39,30 +50,36 @@ impl Unsent {
 
     /// Returns true if anything waits for sends.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.queue.is_empty()
+        !self.express.is_empty() || !self.bulk.is_empty()
     }
 
     fn take_sent(&mut self) -> Option<Handed> {
         let served = self.served;
         let sent =
             |first: &mut Handed| first.until.express <= served.express && first.until.bulk <= served.bulk;
-        self.queue.pop_front_if(sent)
+        self.express.pop_front_if(sent).or_else(|| self.bulk.pop_front_if(sent))
     }
 }
 
 impl Core {
     /// Something of a channel was handed to its subscribers. Each of them is in a queue of slots with something to
     /// send now, unless its socket takes no more: it is sent when all slots in the queues have had their turn.
-    pub(super) fn hand_over(&mut self, channel: Arc<Channel>, lots: u16) {
-        let Served { express, bulk } = self.unsent.served;
-        let until =
-            Served { express: express + self.express.len() as u64, bulk: bulk + self.bulk.len() as u64 };
+    pub(super) fn hand_over(&mut self, channel: Arc<Channel>, lots: u16, way: Way) {
+        let mut until = self.unsent.served;
+        until.express += self.express.len() as u64;
+        let handed = match way {
+            Way::Express => &mut self.unsent.express,
+            Way::Bulk => {
+                until.bulk += self.bulk.len() as u64;
+                &mut self.unsent.bulk
+            }
+        };
         self.unsent.lots += usize::from(lots);
-        match self.unsent.queue.back_mut() {
+        match handed.back_mut() {
             Some(last) if last.until == until && Arc::ptr_eq(&last.channel, &channel) => {
                 last.lots = last.lots.saturating_add(lots);
             }
-            _ => self.unsent.queue.push_back(Handed { channel, lots, until }),
+            _ => handed.push_back(Handed { channel, lots, until }),
         }
         self.release_sent();
         self.show_unsent();

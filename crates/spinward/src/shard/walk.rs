@@ -23,7 +23,7 @@ impl Core {
         let weight = walk.weight();
         if let Some(waiting) = self.walks.iter_mut().find(|(waiting, _)| waiting.covers(&walk)) {
             waiting.0.doing.extend(walk.doing);
-            self.hub.inboxes[usize::from(self.shard)].done(weight, 0);
+            self.hub.inboxes[usize::from(self.shard)].done(weight, None);
             return;
         }
         self.walks.push_back((walk, weight));
@@ -57,7 +57,7 @@ impl Core {
         }
         done |= matches!(&walk.over, Over::These(handles) if handles.len() == 0);
         if done {
-            self.hub.inboxes[usize::from(self.shard)].done(weight, 0);
+            self.hub.inboxes[usize::from(self.shard)].done(weight, None);
         } else {
             self.walks.push_front((walk, weight));
         }

@@ -84,9 +84,9 @@ impl MemoryEngine {
                     _ => continue,
                 };
                 let hub = &state.node.inner.hub;
-                let (weight, deliveries) = (entry.weight(), entry.deliveries());
+                let weight = entry.weight();
                 channel.lock().sent(share.lots);
-                hub.inboxes[0].done(weight, deliveries);
+                hub.inboxes[0].done(weight, Some(share));
                 if hub.admission.is_waiting() {
                     hub.admission.channel_has_room(&channel);
                     hub.admission.shard_has_room(0);

@@ -2,7 +2,7 @@ use super::*;
 use crate::channel::delivery::Delivery;
 use crate::channel::directory::Directory;
 use crate::channel::record::EngineId;
-use crate::mailbox::fan_out::Wake;
+use crate::mailbox::fan_out::{Load, Wake};
 use crate::mailbox::inbox::Item;
 use crate::publication::Publication;
 use bytes::Bytes;
@@ -54,7 +54,7 @@ impl Rig {
     fn fill(&self, shard: usize) {
         for n in 0.. {
             let channel = self.channel(&format!("filler {shard} {n}"), &[shard as u8], 1_000);
-            if !self.admission.inboxes[shard].takes(true) {
+            if !self.admission.inboxes[shard].takes(Load::First) {
                 return;
             }
             assert!(self.publish(&channel, 100).is_none());
@@ -67,12 +67,13 @@ impl Rig {
         self.admission.inboxes[shard].drain(&mut entries);
         for item in entries {
             let Item::Entry(entry) = item else { unreachable!("no connection was handed over") };
-            let (weight, deliveries) = (entry.weight(), entry.deliveries());
+            let (weight, share) = (entry.weight(), entry.share());
             match entry {
-                Entry::Publication { channel, share, .. } | Entry::JoinLeave { channel, share, .. } => {
+                Entry::Publication { channel, share: own, .. }
+                | Entry::JoinLeave { channel, share: own, .. } => {
                     names.push(channel.name.clone());
-                    channel.lock().sent(share.lots);
-                    self.admission.inboxes[shard].done(weight, deliveries);
+                    channel.lock().sent(own.lots);
+                    self.admission.inboxes[shard].done(weight, share);
                     self.admission.channel_has_room(&channel);
                     self.admission.shard_has_room(shard);
                 }
@@ -118,7 +119,38 @@ fn a_flooded_channel_waits_and_another_passes() {
     rig.take(1);
     drop(second.try_recv().expect("it is its turn"));
     assert!(!rig.admission.is_waiting());
-    assert!(!large.lock().has_unsent() && !small.lock().has_unsent(), "every reservation was given back");
+    assert!(large.lock().unsent + small.lock().unsent == 0, "every reservation was given back");
+}
+
+#[test]
+fn a_stream_in_a_small_channel_does_not_wait_for_a_flood() {
+    let rig = Rig::new(1);
+    let (large, small) = (rig.channel("large", &[0], 3_000), rig.channel("small", &[0], 3));
+    while rig.publish(&large, 100).is_none() {}
+    let mut flood = rig.wait(&large);
+    // The shard has not sent one of them.
+    let passed = (0..100).take_while(|_| rig.publish(&small, 100).is_none()).count();
+    assert_eq!(passed, 64);
+    let waiting: Vec<_> = (0..4).map(|_| rig.wait(&small)).collect();
+    assert_eq!(rig.take(0).0.len(), 2 + 64);
+    assert!(flood.try_recv().is_ok());
+    for mut ticket in waiting {
+        rig.publish_with(ticket.try_recv().expect("what costs little goes on together"));
+    }
+}
+
+#[test]
+fn small_channels_together_fill_the_reserve_and_no_more() {
+    let rig = Rig::new(1);
+    let large = rig.channel("large", &[0], 5_000);
+    while rig.publish(&large, 100).is_none() {}
+    let mut admitted = 0;
+    for n in 0..100 {
+        let channel = rig.channel(&format!("small {n}"), &[0], 1);
+        admitted += (0..100).take_while(|_| rig.publish(&channel, 100).is_none()).count();
+    }
+    // Each is two deliveries of 2,048.
+    assert_eq!(admitted, 1_024);
 }
 
 #[test]
@@ -219,7 +251,7 @@ fn a_permit_that_is_not_used_is_given_back() {
     assert!(second.try_recv().is_err());
     drop(permit);
     drop(second.try_recv().expect("the next one has it"));
-    assert!(!channel.lock().has_unsent());
+    assert!(channel.lock().unsent == 0);
     assert!(rig.publish(&channel, 100).is_none());
 }
 
