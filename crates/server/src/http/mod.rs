@@ -19,6 +19,7 @@ mod proxied;
 mod request;
 mod response;
 mod secure;
+mod socket;
 #[cfg(test)]
 mod tests;
 
