@@ -285,6 +285,28 @@ async fn a_session_ends_with_its_reader_or_without_one() {
     }
 }
 
+/// npm `sockjs-client` 1.6.1 in a browser, closed in the moment between two polls, still sends the second.
+#[tokio::test]
+async fn a_poll_that_its_client_has_forgotten_ends_with_a_ping() {
+    let config = Config {
+        ping_interval: Duration::from_secs(2),
+        pong_timeout: Duration::from_millis(1900),
+        ..Config::default()
+    };
+    let mut world = world(config);
+    assert_eq!(world.poll("p").await, "o\n");
+    world.send("p", CONNECT).await;
+    assert!(world.poll("p").await.contains("connect"));
+    let start = tokio::time::Instant::now();
+    assert_eq!(world.poll("p").await, "a[\"{}\"]\n");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(world.end().await, 3012);
+    while world.node.info().counters.connections > 0 {
+        assert!(start.elapsed() < Duration::from_secs(10), "its last words wait for five seconds at most");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_reader_that_stays_away_is_slow() {
     let mut world = world(Config { queue_max_size: 64 << 10, ..Config::default() });

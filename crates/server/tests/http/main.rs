@@ -12,5 +12,6 @@ mod hostile;
 mod proxies;
 #[allow(unreachable_pub, reason = "the modules of one test")]
 mod server;
+mod sockjs;
 mod streams;
 mod tunnel;
