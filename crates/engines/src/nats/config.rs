@@ -1,8 +1,10 @@
 //! Settings of the engines on NATS.
 
+use super::credentials::{Credentials, CredentialsError};
 use rustls::ClientConfig;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -22,6 +24,9 @@ pub struct Config {
     pub password: String,
     /// Token in place of user and password.
     pub token: String,
+    /// Credentials file, with the token of a user and the seed of its key, for servers with accounts of operators. It is
+    /// read for each connection, so that it may be replaced.
+    pub credentials_file: Option<PathBuf>,
     /// TLS. Set, the connection is encrypted even if the server does not demand it.
     pub tls: Option<Arc<ClientConfig>>,
     /// First token of every subject, and prefix of the names of JetStream streams. Nodes with the same prefix are one
@@ -63,6 +68,9 @@ pub enum ConfigError {
         /// Servers in the list.
         count: usize,
     },
+    /// The credentials file cannot be used.
+    #[error("`credentials_file`: {0}")]
+    Credentials(#[from] CredentialsError),
     /// The prefix cannot be part of a subject and of a stream's name.
     #[error("`prefix` may contain letters, digits, `-` and `_` only, at least one: {0:?}")]
     Prefix(String),
@@ -90,6 +98,7 @@ impl Default for Config {
             user: String::new(),
             password: String::new(),
             token: String::new(),
+            credentials_file: None,
             tls: None,
             prefix: "centrifugo".to_owned(),
             dial_timeout: Duration::from_secs(1),
@@ -131,6 +140,9 @@ pub(super) struct Login {
 impl Config {
     /// Checks the settings, and returns the servers.
     pub(super) fn addresses(&self) -> Result<Vec<Address>, ConfigError> {
+        if let Some(path) = &self.credentials_file {
+            Credentials::read(path)?;
+        }
         let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if self.prefix.is_empty() || !self.prefix.bytes().all(name) {
             return Err(ConfigError::Prefix(self.prefix.clone()));

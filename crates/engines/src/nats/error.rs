@@ -1,5 +1,6 @@
 //! Errors of the engines on NATS.
 
+use super::credentials::CredentialsError;
 use spinward::engine::broker::BrokerError;
 use spinward::engine::controller::ControlError;
 use spinward::engine::presence::PresenceError;
@@ -71,6 +72,9 @@ pub enum NatsError {
         /// Number in the settings.
         configured: u16,
     },
+    /// The credentials file cannot be used any more.
+    #[error("`credentials_file`: {0}")]
+    Credentials(#[from] CredentialsError),
     /// An engine is started outside of a Tokio runtime, or a second time.
     #[error("an engine has to be started once, within a Tokio runtime")]
     Start,

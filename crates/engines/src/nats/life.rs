@@ -13,6 +13,7 @@
 
 use super::config::{Address, Config};
 use super::counters::Counters;
+use super::credentials::Credentials;
 use super::error::NatsError;
 use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap, RequestErrorKind, Subscriber};
 use bytes::Bytes;
@@ -70,7 +71,8 @@ impl Life {
         let over_sender = Arc::new(over_sender);
         let begun = Arc::new(AtomicBool::new(false));
         let refusals = Arc::<Refusals>::default();
-        let options = options(config, address, Arc::clone(&begun)).event_callback({
+        let credentials = credentials(config).await?;
+        let options = options(config, address, credentials, Arc::clone(&begun)).event_callback({
             let (over, counters) = (Arc::clone(&over_sender), Arc::clone(counters));
             let overflows = Arc::new(overflow_sender);
             let refusals = Arc::clone(&refusals);
@@ -235,11 +237,23 @@ fn refused_subscription(error: &str) -> Option<&str> {
     rest.split_once('"').map(|(subject, _)| subject)
 }
 
-fn options(config: &Config, address: &Address, begun: Arc<AtomicBool>) -> ConnectOptions {
+/// Contents of the credentials file, as it is now.
+async fn credentials(config: &Config) -> Result<Option<Credentials>, NatsError> {
+    let Some(path) = config.credentials_file.clone() else { return Ok(None) };
+    let read = tokio::task::spawn_blocking(move || Credentials::read(&path));
+    Ok(Some(read.await.map_err(NatsError::client)??))
+}
+
+fn options(
+    config: &Config,
+    address: &Address,
+    credentials: Option<Credentials>,
+    begun: Arc<AtomicBool>,
+) -> ConnectOptions {
     let login = address.login.clone();
     // The library asks for credentials each time it connects. It is given them while this connection begins, and an
     // error later: that, and the limit of one attempt, is what keeps it from reconnecting.
-    let options = ConnectOptions::with_auth_callback(move |_| {
+    let options = ConnectOptions::with_auth_callback(move |nonce| {
         let answer = if begun.load(SeqCst) {
             Err(AuthError::new("this connection is over, the engine makes another one"))
         } else {
@@ -247,7 +261,10 @@ fn options(config: &Config, address: &Address, begun: Arc<AtomicBool>) -> Connec
             auth.username.clone_from(&login.user);
             auth.password.clone_from(&login.password);
             auth.token.clone_from(&login.token);
-            Ok(auth)
+            match &credentials {
+                Some(credentials) => credentials.sign(&nonce, &mut auth).map(|()| auth),
+                None => Ok(auth),
+            }
         };
         std::future::ready(answer)
     });

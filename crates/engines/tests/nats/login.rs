@@ -7,7 +7,7 @@ use spinward::engine::EngineHealth;
 use spinward::engine::broker::{Broker, Interest};
 use spinward_engines::nats::{self, Config};
 use spinward_test::conformance::Recorder;
-use spinward_testkit::servers::nats::{Nats, Options, installed};
+use spinward_testkit::servers::nats::{Accounts, Nats, Options, installed};
 use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,6 +71,44 @@ async fn a_token() {
     let url = format!("nats://t0ken@127.0.0.1:{}", server.port());
     core(Config { urls: vec![url], ..Config::default() }).await;
     refused(Config { urls: vec![server.url()], ..Config::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credentials_file_is_read_for_each_connection() {
+    if !installed() {
+        return;
+    }
+    let accounts = Accounts::new();
+    let mut server = Nats::start(&Options { more: accounts.lines.clone(), ..Options::default() });
+    let file = std::env::temp_dir().join(format!("spinward-{}.creds", std::process::id()));
+    let config =
+        || Config { urls: vec![server.url()], credentials_file: Some(file.clone()), ..Config::default() };
+    let error = nats::Broker::new(config()).err().unwrap().to_string();
+    assert!(error.contains("`credentials_file`: ") && error.contains(".creds"), "{error}");
+
+    // Of an operator that the server does not know.
+    std::fs::write(&file, Accounts::new().user()).unwrap();
+    let reason = refused(config()).await;
+    assert!(reason.contains("authorization"), "{reason}");
+    refused(Config { credentials_file: None, ..config() }).await;
+
+    std::fs::write(&file, accounts.user()).unwrap();
+    let node = core(config()).await;
+    node.want("c").await;
+    node.publish("c", "x").await.unwrap();
+    node.delivered("c", 1).await;
+
+    // One that is replaced counts from the next connection on.
+    std::fs::write(&file, "nothing").unwrap();
+    server.kill();
+    server.restart();
+    until("refused", SOON, || {
+        matches!(node.broker.health(), EngineHealth::Down { reason } if reason.contains("no NATS USER JWT in it"))
+    })
+    .await;
+    std::fs::write(&file, accounts.user()).unwrap();
+    until("connected", SOON, || node.broker.health() == EngineHealth::Up).await;
+    std::fs::remove_file(file).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -217,10 +217,6 @@ fn options_that_go_together() {
             "consumers[ab].nats_jetstream.durable_consumer_name",
         ),
         (
-            json!({"consumers": [{"name": "ab", "type": "nats_jetstream", "nats_jetstream": {"credentials_file": "f"}}]}),
-            "consumers[ab].nats_jetstream.credentials_file",
-        ),
-        (
             json!({"consumers": [{"name": "ab", "type": "redis_stream", "enabled": true,
                 "redis_stream": {"streams": ["s"]}}]}),
             "consumers[ab].redis_stream.consumer_group",

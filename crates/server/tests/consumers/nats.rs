@@ -5,7 +5,7 @@ use crate::scenario::{Feed, Plan, engine, has, run};
 use async_nats::jetstream::{self, Context, stream};
 use async_nats::{Client, HeaderMap};
 use serde_json::{Value, json};
-use spinward_testkit::servers::nats::{Nats, Options, program};
+use spinward_testkit::servers::nats::{Accounts, Nats, Options, program};
 use spinward_testkit::servers::within;
 use std::ops::Range;
 use std::time::Duration;
@@ -17,8 +17,13 @@ struct Subject {
 
 impl Subject {
     async fn start() -> Self {
-        let server = Nats::start(&Options { jetstream: true, ..Options::default() });
-        let context = jetstream::new(connect(&server).await);
+        let options = Options { jetstream: true, ..Options::default() };
+        Self::start_with(&options, async_nats::ConnectOptions::new()).await
+    }
+
+    async fn start_with(options: &Options, login: async_nats::ConnectOptions) -> Self {
+        let server = Nats::start(options);
+        let context = jetstream::new(login.connect(server.url()).await.unwrap());
         let config = stream::Config {
             name: "ROWS".to_owned(),
             subjects: vec!["rows.>".to_owned()],
@@ -140,6 +145,31 @@ async fn publications_are_described_by_headers() {
     assert_eq!(history["publications"][0]["tags"], json!({ "lang": "en" }));
     assert_eq!(node.metric("spinward_consumers_errors_total", Some("undecodable")), Some(3.0));
     node.terminate();
+}
+
+/// Servers with accounts of an operator let users in by the token and the seed of a file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credentials_file_logs_in() {
+    let (true, Some(engine)) = (has(&program()), engine()) else { return };
+    let accounts = Accounts::new();
+    let options = Options { jetstream: true, more: accounts.lines.clone(), ..Options::default() };
+    let credentials = async_nats::ConnectOptions::with_credentials(&accounts.user()).unwrap();
+    let subject = Subject::start_with(&options, credentials).await;
+    let file = std::env::temp_dir().join(format!("spinward-consumer-{}.creds", std::process::id()));
+    let consumer = subject.consumer(&json!({ "credentials_file": file }));
+    let mut node = Node::new(&engine.url(), &json!([consumer]));
+    node.launch();
+    assert!(node.ends(), "it starts without the file");
+    let named = "consumers[numbered].nats_jetstream: `credentials_file`: ";
+    assert!(node.log().contains(named), "{}", node.log());
+
+    std::fs::write(&file, accounts.user()).unwrap();
+    node.start();
+    subject.send(&[("centrifugo-method", "publish")], r#"{"channel": "rows:0", "data": {"n": 1}}"#).await;
+    let found = within(Duration::from_secs(20), || node.numbers("rows:0").is_some_and(|found| found == [1]));
+    assert!(found, "{}", node.log());
+    node.terminate();
+    std::fs::remove_file(file).unwrap();
 }
 
 /// Messages that a node had taken and not acknowledged go to the next one at once when it ends in order.

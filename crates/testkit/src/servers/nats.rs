@@ -1,5 +1,9 @@
 //! NATS servers: one of its own, or a cluster of three.
 
+mod accounts;
+
+pub use accounts::Accounts;
+
 use super::{Folder, Program, free_port, serve, wheels, within};
 use std::fs;
 use std::io::{self, Read};

@@ -20,6 +20,8 @@ pub(super) fn source(
         user: options.username.clone(),
         password: options.password.expose().to_owned(),
         token: options.token.expose().to_owned(),
+        credentials_file: (!options.credentials_file.is_empty())
+            .then(|| options.credentials_file.clone().into()),
         tls,
         ..nats::Config::default()
     };

@@ -114,8 +114,8 @@ options! {
     pub struct NatsConsumer {
         /// Server URL. It may contain a password and is treated as a secret.
         url: Secret = "nats://127.0.0.1:4222";
-        /// Path of a credentials file.
-        credentials_file: String => essential;
+        /// Path of a credentials file, as `nsc generate creds` writes it. It is read for each connection.
+        credentials_file: String;
         /// User name.
         username: String;
         /// Password.
