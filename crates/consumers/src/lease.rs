@@ -3,7 +3,8 @@
 
 use crate::consumer::Running;
 use crate::decode::Message;
-use crate::worker::{Attempt, Stopped, Worker};
+use crate::end::End;
+use crate::worker::{Attempt, Worker};
 use spinward_engines::Backoff;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -122,18 +123,6 @@ async fn read<L: Leasing>(queue: Arc<L>, worker: Worker, lag: u64) {
         if worker.pause(backoff.pause()).await.is_err() {
             return;
         }
-    }
-}
-
-/// End of a reader.
-enum End<E> {
-    Stopped,
-    Failed(E),
-}
-
-impl<E> From<Stopped> for End<E> {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
     }
 }
 

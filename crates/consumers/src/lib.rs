@@ -16,6 +16,15 @@ mod call;
 mod consumer;
 mod counters;
 mod decode;
+#[cfg(any(
+    test,
+    feature = "nats",
+    feature = "pubsub",
+    feature = "redis",
+    feature = "servicebus",
+    feature = "sqs"
+))]
+mod end;
 mod over_node;
 mod target;
 mod worker;

@@ -4,7 +4,8 @@ use super::config::{Config, DeliverPolicy, Error};
 use super::queue::{Held, Queue};
 use crate::consumer::{Running, Source};
 use crate::decode::Message;
-use crate::worker::{Attempt, Fate, Stopped, Worker};
+use crate::end;
+use crate::worker::{Attempt, Fate, Worker};
 use async_nats::jetstream::consumer::pull::{self, Batch};
 use async_nats::jetstream::consumer::{self, AckPolicy, PullConsumer};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
@@ -38,20 +39,11 @@ pub struct JetStream {
 }
 
 /// End of taking messages.
-enum End {
-    Stopped,
-    Failed(Error),
-}
+type End = end::End<Error>;
 
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         Self::Failed(error)
-    }
-}
-
-impl From<Stopped> for End {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
     }
 }
 

@@ -4,7 +4,8 @@ use super::answer::{Entry, claimed, read};
 use super::config::{Config, Error};
 use crate::consumer::{Running, Source};
 use crate::decode::Message;
-use crate::worker::{Attempt, Stopped, Worker};
+use crate::end;
+use crate::worker::{Attempt, Worker};
 use bytes::Bytes;
 use redis::{Cmd, cmd};
 use spinward_engines::Backoff;
@@ -27,10 +28,7 @@ pub struct Streams {
 }
 
 /// End of taking entries.
-enum End {
-    Stopped,
-    Failed(Error),
-}
+type End = end::End<Error>;
 
 impl From<Error> for End {
     fn from(error: Error) -> Self {
@@ -41,12 +39,6 @@ impl From<Error> for End {
 impl From<spinward_engines::redis::Error> for End {
     fn from(error: spinward_engines::redis::Error) -> Self {
         Self::Failed(error.into())
-    }
-}
-
-impl From<Stopped> for End {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
     }
 }
 
