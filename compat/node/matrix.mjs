@@ -33,13 +33,20 @@ export function suite({ title, transport, encoding, place: where, scheme = "http
     for (const { name, run } of scenarios) {
       test(name, async () => {
         if (page) return page.run(name);
+        // One that is left by a scenario that fails would connect again and again, and keep this process from ending.
+        const clients = [];
+        const make = (more) => {
+          const client = sdk.make(encoding, endpoints(place), { emulationEndpoint: `${place.base}/emulation`, ...QUICK, ...options, ...more });
+          clients.push(client);
+          return client;
+        };
         await run({
           transport,
           call: async (called, ...rest) => place.calls[called](...rest),
           pack: (value) => (encoding === "json" ? value : new TextEncoder().encode(JSON.stringify(value))),
           unpack: (value) => (value instanceof Uint8Array ? JSON.parse(new TextDecoder().decode(value)) : value),
-          make: (more) => sdk.make(encoding, endpoints(place), { emulationEndpoint: `${place.base}/emulation`, ...QUICK, ...options, ...more }),
-        });
+          make,
+        }).finally(() => clients.forEach((client) => client.disconnect()));
       });
     }
   });

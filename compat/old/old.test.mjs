@@ -12,10 +12,11 @@ const all = process.env.COMPAT_OLD === "all";
 const only = process.env.COMPAT_ONLY && new RegExp(process.env.COMPAT_ONLY);
 const everything = Object.keys(scenarios);
 
+// Promises: scenarios that begin side by side would open one each, of which one alone is closed.
 let browser, host;
 after(async () => {
-  await browser?.close();
-  await host?.close();
+  await (await browser)?.close();
+  await (await host)?.close();
 });
 
 /** A server and a relay for one SDK, and a client program for each scenario. */
@@ -23,17 +24,18 @@ async function with_(make, { transport, version, encoding }, name) {
   const server = await startServer(settings());
   server.settings = settings();
   const relay = await makeRelay(server.port);
-  const driver = await make();
   const sockjs = transport !== "ws";
   const base = relay.ws.replace("/connection/websocket", "");
   const query = encoding === "protobuf" ? "?format=protobuf" : "";
   const url = sockjs ? `${base.replace("ws:", "http:")}/connection/sockjs` : `${relay.ws}${query}`;
   const options = sockjs ? { sockjsTransports: [transport] } : {};
+  let driver;
   try {
+    driver = await make();
     await run(name, { driver, server, relay, url, options, version, encoding });
     assert.deepEqual(driver.faults ?? [], []);
   } finally {
-    await driver.close();
+    await driver?.close();
     await relay.close();
     await server.stop();
   }
@@ -62,9 +64,9 @@ for (const transport of SOCKJS) {
 if (all) for (const transport of SOCKJS) suite("Node", "2.0.0", "json", transport, FEW, () => inNode("2.0.0", "json"));
 
 const page = async (version, encoding) => {
-  browser ??= await openBrowser();
-  host ??= await webHost({ csp: "default-src * 'unsafe-inline' 'unsafe-eval' data:", pages: {} });
-  return inChromium(browser, host, version, encoding);
+  browser ??= openBrowser();
+  host ??= webHost({ csp: "default-src * 'unsafe-inline' 'unsafe-eval' data:", pages: {} });
+  return inChromium(await browser, await host, version, encoding);
 };
 for (const version of OLD) {
   for (const encoding of ["json", "protobuf"]) {

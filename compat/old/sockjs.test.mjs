@@ -79,19 +79,22 @@ const scenarios = {
   },
   async "recovers after a cut"(version, transport) {
     const relay = await makeRelay(server.port);
-    const { client } = await connected(version, transport, { port: Number(new URL(relay.ws).port) });
-    const sub = await subscribed(client, unique("recov:"));
-    await server.api("publish", { channel: sub.channel, data: 1 });
-    await until(() => sub.got.length === 1, "the first");
-    relay.refuse(true);
-    relay.cut();
-    for (let number = 2; number <= 9; number++) await server.api("publish", { channel: sub.channel, data: number });
-    relay.refuse(false);
-    await until(() => sub.got.length === 9, "the others", 20_000);
-    assert.deepEqual(sub.got, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert.deepEqual(sub.recovered, [false, true]);
-    client.disconnect();
-    await relay.close();
+    try {
+      const { client } = await connected(version, transport, { port: Number(new URL(relay.ws).port) });
+      const sub = await subscribed(client, unique("recov:"));
+      await server.api("publish", { channel: sub.channel, data: 1 });
+      await until(() => sub.got.length === 1, "the first");
+      relay.refuse(true);
+      relay.cut();
+      for (let number = 2; number <= 9; number++) await server.api("publish", { channel: sub.channel, data: number });
+      relay.refuse(false);
+      await until(() => sub.got.length === 9, "the others", 20_000);
+      assert.deepEqual(sub.got, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+      assert.deepEqual(sub.recovered, [false, true]);
+      client.disconnect();
+    } finally {
+      await relay.close();
+    }
   },
   async "is told why it ends"(version, transport) {
     const { client, user, seen } = await connected(version, transport);
