@@ -40,6 +40,10 @@ pub enum Fault {
     MergeRepeat,
     /// Two are swapped there.
     MergeSwap,
+    /// What is kept of a stream for subscribers that recover goes on after a gap in what is delivered.
+    RecentAcrossGap,
+    /// It serves subscribers that come from another epoch.
+    RecentOfAnotherEpoch,
     /// A subscriber that cannot be brought up to date gets a reply that says it was.
     FalseRecovered,
     /// A new stream of the memory broker gets the epoch of an old one.

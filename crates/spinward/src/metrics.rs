@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) presence_dropped: AtomicU64,
     pub(crate) engine_errors: AtomicU64,
     pub(crate) interruptions: AtomicU64,
+    pub(crate) reads_saved: AtomicU64,
 }
 
 macro_rules! shard_metrics {
@@ -84,6 +85,8 @@ macro_rules! shard_metrics {
             pub engine_errors: u64,
             /// Times that a broker said that deliveries may be missing.
             pub interruptions: u64,
+            /// Reads for recoveries that a broker was not asked for, because what it would answer was known.
+            pub reads_saved: u64,
             /// Distinct users.
             pub users: u64,
             /// Channels with subscribers.
@@ -115,6 +118,7 @@ macro_rules! shard_metrics {
                     presence_dropped: self.presence_dropped.load(Ordering::Relaxed),
                     engine_errors: self.engine_errors.load(Ordering::Relaxed),
                     interruptions: self.interruptions.load(Ordering::Relaxed),
+                    reads_saved: self.reads_saved.load(Ordering::Relaxed),
                     users: users as u64,
                     channels: self.occupied.load(Ordering::Relaxed) as u64,
                     ..Snapshot::default()
@@ -243,6 +247,7 @@ impl Metrics {
             presence_dropped: AtomicU64::new(0),
             engine_errors: AtomicU64::new(0),
             interruptions: AtomicU64::new(0),
+            reads_saved: AtomicU64::new(0),
         }
     }
 }

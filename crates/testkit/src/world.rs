@@ -3,6 +3,7 @@
 
 mod cluster;
 mod rules;
+mod storm;
 
 use crate::broker::{Misdeeds, SimBroker};
 use crate::bus::{SimBus, Trouble};
@@ -62,6 +63,8 @@ pub struct Scenario {
     pub tarry: usize,
     /// Sockets cut, subscriptions and connections ended by the server, slow readers, of 1,000 steps.
     pub nuisance: usize,
+    /// Times that a node loses all sockets at once, of 1,000 steps.
+    pub storms: usize,
     /// History dropped, positions lost, fail-overs, of 1,000 steps.
     pub havoc: usize,
     /// Positions may be lost by time: the clock jumps.
@@ -102,6 +105,7 @@ impl Scenario {
             },
             tarry: random.below(600),
             nuisance: rate(60),
+            storms: 0,
             havoc: if random.permille(500) { rate(10) } else { 0 },
             jumps: random.permille(300),
             inbox: *random.one_of(&[1_500, 1 << 20]),
@@ -117,12 +121,19 @@ impl Scenario {
 /// Runs a scenario to its end.
 #[must_use]
 pub fn run(scenario: &Scenario) -> Vec<Line> {
+    run_counting(scenario).0
+}
+
+/// Does the same. Returns the number of reads too that nodes did not ask the broker for.
+#[must_use]
+pub fn run_counting(scenario: &Scenario) -> (Vec<Line>, u64) {
     let mut world = World::new(scenario.clone());
     for _ in 0..scenario.steps {
         world.step();
     }
     world.end();
-    world.log.lines()
+    let saved = world.nodes.iter().map(|node| node.node().info().counters.reads_saved).sum();
+    (world.log.lines(), saved)
 }
 
 struct World {
@@ -329,6 +340,9 @@ impl World {
         }
         if random.permille(self.scenario.nuisance) {
             self.annoy();
+        }
+        if self.scenario.storms > 0 && random.permille(self.scenario.storms) {
+            self.storm(random.below(self.nodes.len()));
         }
         if random.permille(self.scenario.havoc) {
             self.destroy();

@@ -6,7 +6,7 @@ use spinward::fault::{self, Fault};
 use spinward_testkit::broker::Misdeeds;
 use spinward_testkit::checker::{Counts, Report, check, check_within};
 use spinward_testkit::log::{hash, to_text};
-use spinward_testkit::world::{Scenario, run};
+use spinward_testkit::world::{Scenario, run, run_counting};
 
 /// Time within which a loss must be signalled: the position check, the delay of a publication, and as much again.
 const SIGNAL_MS: u64 = 12_000;
@@ -73,6 +73,35 @@ fn seeds_with_old_clients_are_clean() {
     assert!(total.recovered_with_publications as u64 > seeds, "{total:?}");
 }
 
+/// Many clients of few channels, whose node loses all sockets again and again.
+fn storms(seed: u64) -> Scenario {
+    let scenario = Scenario::from_seed(seed);
+    Scenario {
+        remote_nodes: 1 + (seed % 2) as usize,
+        clients: 8,
+        channels: 1,
+        storms: 3,
+        history: scenario.history.max(10),
+        ..scenario
+    }
+}
+
+/// Those who come back are served by what others have read.
+#[test]
+fn seeds_with_storms_are_clean() {
+    let seeds = number("SPINWARD_SEEDS").unwrap_or(500) / 2;
+    let (mut total, mut saved) = (Counts::default(), 0);
+    for seed in 0..seeds {
+        let (lines, count) = run_counting(&storms(seed));
+        let report = check_within(&lines, SIGNAL_MS);
+        total += report.counts;
+        saved += count;
+        assert!(report.violations.is_empty(), "with storms, {}", explain(seed, &report, &lines));
+    }
+    println!("{seeds} seeds with storms: {total:?}, {saved} reads saved");
+    assert!(saved > 2 * seeds, "{saved} reads saved");
+}
+
 /// Faults of old clients alone are found too.
 #[test]
 fn faults_are_caught_with_old_clients_alone() {
@@ -119,6 +148,14 @@ fn planted_faults_are_caught() {
             let merge = matches!(fault, Fault::MergeDrop | Fault::MergeRepeat | Fault::MergeSwap);
             if merge && scenario.remote_nodes == 0 {
                 scenario.remote_nodes = 1;
+            }
+            if matches!(fault, Fault::RecentAcrossGap | Fault::RecentOfAnotherEpoch) {
+                *scenario = storms(scenario.seed);
+                let gap = fault == Fault::RecentAcrossGap;
+                (scenario.misdeeds.lose, scenario.havoc) = if gap { (150, 0) } else { (0, 20) };
+                (scenario.limit, scenario.history) = (500, 1_000);
+                fault::plant(Some(fault), 0);
+                return;
             }
             if fault == Fault::ReusedEpoch {
                 (scenario.remote_nodes, scenario.jumps, scenario.havoc) = (0, true, 10);

@@ -33,6 +33,7 @@ impl Hooks for Open {
 }
 
 struct World {
+    clock: Clock,
     node: SimNode,
     broker: SimBroker,
     tasks: Tasks,
@@ -47,14 +48,18 @@ impl World {
         let node = SimNode::new(Parts {
             hooks: Arc::new(Open),
             config: Config { shards: SHARDS, ping_interval: Duration::ZERO, ..Config::default() },
-            clock,
+            clock: clock.clone(),
             entropy: Entropy::seeded(1),
             broker: Some(broker.link(0)),
             presence: None,
             cluster: None,
             tasks: tasks.clone(),
         });
-        Self { node, broker, tasks }
+        Self { clock, node, broker, tasks }
+    }
+
+    fn reads(&self) -> u64 {
+        self.broker.reads("news")
     }
 
     fn publish(&mut self, number: usize) -> Position {
@@ -145,4 +150,63 @@ fn two_reads_serve_ten_thousand_who_come_back_to_an_empty_channel() {
 fn two_reads_serve_ten_thousand_who_come_back_to_an_occupied_channel() {
     let reads = storm(true);
     assert!((1..=2).contains(&reads), "{reads}");
+}
+
+/// Returns the numbers that a subscriber was given when it recovered.
+fn recovered(text: &str) -> Vec<usize> {
+    assert!(text.contains("\"recovered\":true"), "{text}");
+    let numbers = text.split("\"number ").skip(1);
+    numbers.filter_map(|rest| rest.split_once('"')?.0.parse().ok()).collect()
+}
+
+/// A storm takes longer than a read: those who come later find what the first ones read, and what was published since.
+#[test]
+fn two_reads_serve_those_who_come_back_one_after_the_other() {
+    let mut world = World::new();
+    let places: Vec<Position> = (1..=100).map(|number| world.publish(number)).collect();
+    world.settle();
+    let mut newest = 100;
+    for group in 0..100 {
+        let conns: Vec<_> = (80..90).map(|at| (at, world.subscribe(Some(&places[at])))).collect();
+        world.settle();
+        for (at, conn) in conns {
+            let text = world.received(conn);
+            assert_eq!(recovered(&text), (at + 2..=newest).collect::<Vec<_>>(), "from {at}");
+        }
+        if group % 10 == 0 {
+            newest += 1;
+            world.publish(newest);
+            world.settle();
+        }
+    }
+    let reads = world.reads();
+    assert!((1..=2).contains(&reads), "{reads}");
+    assert!(world.node.node().info().counters.reads_saved >= 900);
+
+    // After a while the stream is read again.
+    world.clock.advance(5_000);
+    let conn = world.subscribe(Some(&places[80]));
+    world.settle();
+    assert_eq!(recovered(&world.received(conn)).len(), newest - 81);
+    assert_eq!(world.reads(), reads + 1);
+}
+
+/// What was known is not served after a removal.
+#[test]
+fn removed_publications_are_not_given_to_those_who_come_back() {
+    let mut world = World::new();
+    let places: Vec<Position> = (1..=10).map(|number| world.publish(number)).collect();
+    world.settle();
+    let conns: Vec<_> = (0..5).map(|_| world.subscribe(Some(&places[4]))).collect();
+    world.settle();
+    for conn in conns {
+        assert_eq!(recovered(&world.received(conn)), [6, 7, 8, 9, 10]);
+    }
+    let node = world.node.node().clone();
+    world.tasks.spawn(async move { node.remove_history("news").await.expect("the broker removes it") });
+    world.settle();
+    let conn = world.subscribe(Some(&places[4]));
+    world.settle();
+    let text = world.received(conn);
+    assert!(!text.contains("\"recovered\":true") && !text.contains("number"), "{text}");
 }

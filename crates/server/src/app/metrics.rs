@@ -193,6 +193,7 @@ fn page(
         (&families::PATCHES, counters.patches),
         (&families::BROKER_GAPS, counters.gaps),
         (&families::BROKER_INTERRUPTIONS, counters.interruptions),
+        (&families::BROKER_READS_SAVED, counters.reads_saved),
         (&families::ENGINE_ERRORS, counters.engine_errors),
         (&families::ANNOUNCEMENTS_DROPPED, counters.announcements_dropped),
         (&families::PRESENCE_DROPPED, counters.presence_dropped),

@@ -77,7 +77,9 @@ impl Remote {
         match read {
             // An answer from an earlier life of the store is late, and says nothing about the present one.
             Some(Ok(slice)) if slice.top.stream.incarnation == self.broker.incarnation(&channel.name) => {
-                hub.position_told(channel, &self.epochs.position(&slice.top));
+                let top = self.epochs.position(&slice.top);
+                self.recent.position_told(channel.id, &top);
+                hub.position_told(channel, &top);
             }
             // Nothing is known: the next period asks again.
             Some(Ok(_)) => {}

@@ -88,7 +88,10 @@ impl Channels {
                 self.hub.metrics.occupied.fetch_sub(1, Ordering::Relaxed);
                 match self.engine_of(&state) {
                     Engine::Memory(memory) => memory.left(record, &mut state, now.mono),
-                    Engine::Remote(_) => ask = state.interest.unwant(),
+                    Engine::Remote(remote) => {
+                        remote.recent.forget(record.id);
+                        ask = state.interest.unwant();
+                    }
                 }
             }
             vacated

@@ -3,7 +3,8 @@
 //! [`Channels`] has one method for each thing that can be done to a channel, and is the only code that tells engines
 //! apart. The memory engine is `memory.rs`, over the records of the directory. An engine outside of the process is
 //! called by `remote.rs` and calls back by `receive.rs`; `requests.rs` asks it for channels, `waves.rs` reads streams for
-//! subscribers that are entering, and `compare.rs` asks whether something was lost.
+//! subscribers that are entering, `recent.rs` keeps for a moment what was read, and `compare.rs` asks whether something
+//! was lost.
 
 mod compare;
 mod enter;
@@ -11,6 +12,7 @@ mod memory;
 mod publish;
 mod read;
 mod receive;
+mod recent;
 mod remote;
 mod requests;
 mod waves;

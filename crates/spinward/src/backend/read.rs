@@ -28,7 +28,7 @@ impl Channels {
     /// Drops the publications of a stream.
     pub(crate) fn remove_history(&self, channel: &str) -> Answer<Result<(), BrokerError>> {
         match &self.engines[self.choose(channel).place()] {
-            Engine::Remote(remote) => remote.forget(channel),
+            Engine::Remote(remote) => remote.forget(&self.hub, channel),
             Engine::Memory(memory) => {
                 memory.remove_history(&self.hub, channel);
                 Answer::Now(Ok(()))
@@ -51,10 +51,10 @@ impl Channels {
     }
 
     /// Plans a read for a subscriber of a shard that is entering a channel of an engine outside of the process. Returns
-    /// the number under which the answer comes to the shard, after [`Channels::read_planned`].
+    /// the number under which the answer comes to the shard, after [`Channels::read_planned`] at the latest.
     pub(crate) fn plan_read(&self, channel: &Channel, shard: u8, params: &SubscribeParams) -> Option<u32> {
         let Engine::Remote(remote) = self.engine(channel) else { return None };
-        Some(remote.plan(channel, shard, params.slice(), self.hub.with_meta_ttl(params.history)))
+        Some(remote.plan(&self.hub, channel, shard, params))
     }
 
     /// Makes the reads that are planned for a channel.

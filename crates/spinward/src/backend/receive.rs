@@ -22,6 +22,8 @@ impl Receive for Remote {
             _ if state.engine() != self.id => Wake::NOBODY,
             Event::Publication(publication) => {
                 let epoch = epoch.filter(|_| publication.offset > 0);
+                // Before the inboxes, so that no shard is ahead of it.
+                self.recent.deliver(record.id, &publication, epoch.as_ref());
                 record.deliver(state, &hub.admission, |seq| Delivery::new(publication, seq, epoch))
             }
             Event::JoinLeave(JoinLeave::Join(info)) => hub.deliver_join_leave(record, state, &info, true),
@@ -48,12 +50,14 @@ impl Receive for Remote {
     fn interrupted(&self, scope: Scope<'_>) {
         let Some(hub) = self.hub() else { return };
         crate::metrics::bump(&hub.metrics.interruptions);
+        self.doubt(&hub, scope);
         self.compare_soon(self.watched(&hub, scope));
     }
 
     fn replaced(&self, scope: Scope<'_>, incarnation: &str) {
         let Some(hub) = self.hub() else { return };
         let incarnation: Arc<str> = incarnation.into();
+        self.doubt(&hub, scope);
         for record in self.watched(&hub, scope) {
             hub.incarnation_told(&record, &incarnation);
         }
@@ -79,6 +83,17 @@ impl Receive for Remote {
 }
 
 impl Remote {
+    /// What is known of the streams of a scope may be over.
+    fn doubt(&self, hub: &Hub, scope: Scope<'_>) {
+        match scope {
+            Scope::All => self.recent.forget_all(),
+            Scope::Channels(names) => {
+                let known = names.iter().filter_map(|name| hub.directory.find(name));
+                known.for_each(|record| self.recent.forget(record.id));
+            }
+        }
+    }
+
     /// The channels of a scope whose positions are compared. Those that are named are looked up: a search for each name
     /// among all channels would take their product.
     fn watched(&self, hub: &Hub, scope: Scope<'_>) -> Vec<Arc<Channel>> {

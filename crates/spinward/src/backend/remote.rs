@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::backend::compare::Comparing;
+use crate::backend::recent::Recent;
 use crate::backend::requests::Requests;
 use crate::backend::waves::Waves;
 use crate::bulkhead::Bulkhead;
@@ -32,6 +33,7 @@ pub(crate) struct Remote {
     pub(super) requests: Mutex<Requests>,
     pub(super) comparing: Mutex<Comparing>,
     pub(super) waves: Mutex<Waves>,
+    pub(super) recent: Recent,
     pub(super) most_in_flight: usize,
     pub(super) timeout: Duration,
 }
@@ -50,6 +52,7 @@ impl Remote {
             requests: Mutex::default(),
             comparing: Mutex::default(),
             waves: Mutex::default(),
+            recent: Recent::default(),
             most_in_flight: config.max_calls_in_flight.max(1),
             timeout: config.hook_timeout,
         })
@@ -117,8 +120,19 @@ impl Remote {
         self.broker.read(channel, Read::Top, history).wait().await
     }
 
-    pub(crate) fn forget(&self, channel: &str) -> Answer<Result<(), BrokerError>> {
-        self.bulkhead.admit(self.broker.forget(channel))
+    pub(crate) fn forget(&self, hub: &Hub, channel: &str) -> Answer<Result<(), BrokerError>> {
+        let (me, record) = (Weak::clone(&self.me), hub.directory.find(channel));
+        // Before and after: the answer may never come, and a read may begin before the removal has its effect.
+        let forget = move || {
+            if let (Some(remote), Some(record)) = (me.upgrade(), &record) {
+                remote.recent.forget(record.id);
+            }
+        };
+        forget();
+        self.bulkhead.admit(self.broker.forget(channel)).map(move |answer| {
+            forget();
+            answer
+        })
     }
 
     /// Tells other nodes that a client joined or left. Nobody waits for it; without room it is dropped.
@@ -152,6 +166,7 @@ impl Remote {
     /// Does what is due: to be called about once a second.
     pub(crate) fn tick(&self) {
         let Some(hub) = self.hub() else { return };
+        self.recent.expire(hub.clock.now().mono);
         self.give_up_overdue(&hub);
         self.retry_lost();
         self.compare_on();

@@ -89,6 +89,10 @@ impl Remote {
 
     /// The broker answered a request, or says on its own account that it delivers a channel or does not.
     pub(super) fn interest_answered(&self, hub: &Hub, record: &Arc<Channel>, asked: Interest, ok: bool) {
+        // Delivery begins, ends, or was asked for again after a connection was lost.
+        self.recent.forget(record.id);
+        // Before those who wait are told: they are watched as soon as they read, and have nothing to compare.
+        let watched = hub.comparisons.watched_one(record);
         {
             let mut requests = self.requests.lock();
             if requests.unanswered.get(&record.id).is_some_and(|unanswered| unanswered.asked == asked) {
@@ -114,7 +118,7 @@ impl Remote {
                 self.requests.lock().lost.insert(record.id, Arc::clone(record));
             }
             // Subscribers that were here before have missed what was published while the broker did not deliver.
-            InterestState::Held if before != now => self.compare_soon(hub.comparisons.watched_one(record)),
+            InterestState::Held if before != now => self.compare_soon(watched),
             _ => {}
         }
         match next {

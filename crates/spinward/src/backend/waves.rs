@@ -4,9 +4,12 @@
 //! subscriber needs becomes part of a planned read, if one read can give both, and of a further one otherwise. A
 //! subscriber never joins a read that is under way. A publication may have been answered after that began and before
 //! the subscriber came, and would not be in it.
+//!
+//! A subscriber that recovers needs no read while [`super::recent`] has what one would give.
 
 use crate::answer::Answer;
 use crate::backend::remote::Remote;
+use crate::channel::params::SubscribeParams;
 use crate::channel::record::{Channel, ShardSet};
 use crate::engine::broker::{BrokerError, History, HistoryOptions, Limit, Read, Since};
 use crate::hub::Hub;
@@ -45,23 +48,59 @@ struct Planned {
     history: HistoryOptions,
     /// Shards whose subscribers wait for it.
     shards: ShardSet,
+    /// Positions of its subscribers, if all of them recover within one epoch.
+    origin: Option<Origin>,
+}
+
+/// Positions that subscribers recover from.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) epoch: Arc<str>,
+    /// The highest offset.
+    pub(super) newest: u64,
+}
+
+impl Origin {
+    fn of(params: &SubscribeParams) -> Option<Self> {
+        let recover = params.recover.as_ref().filter(|recover| !recover.over && !recover.cache)?;
+        Some(Self { epoch: Arc::clone(&recover.since.epoch), newest: recover.since.offset })
+    }
+
+    fn union(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (one, other) = (one?, other?);
+        (one.epoch == other.epoch).then(|| Self { newest: one.newest.max(other.newest), ..one })
+    }
 }
 
 impl Waves {
-    fn plan(&mut self, channel: u64, shard: u8, read: Read, history: HistoryOptions) -> u32 {
+    fn plan(
+        &mut self,
+        channel: u64,
+        shard: u8,
+        read: Read,
+        history: HistoryOptions,
+        origin: Option<Origin>,
+    ) -> u32 {
         let planned = &mut self.channels.entry(channel).or_default().planned;
         let open = planned.iter_mut().rev().take(OPEN).filter(|planned| planned.history == history);
         for planned in open {
             if let Some(both) = union(&planned.read, &read) {
                 planned.read = both;
                 planned.shards.set(shard, true);
+                planned.origin = Origin::union(planned.origin.take(), origin);
                 return planned.number;
             }
         }
         self.last = self.last.wrapping_add(1);
         let mut shards = ShardSet::EMPTY;
         shards.set(shard, true);
-        planned.push(Planned { number: self.last, read, history, shards });
+        planned.push(Planned { number: self.last, read, history, shards, origin });
+        self.last
+    }
+
+    /// Returns the number of a read that is answered without being made.
+    const fn number(&mut self) -> u32 {
+        self.last = self.last.wrapping_add(1);
         self.last
     }
 
@@ -127,9 +166,19 @@ fn longer(limit: Limit, by: u64) -> Limit {
 }
 
 impl Remote {
-    /// Plans a read for a subscriber of a shard that is entering. Returns the number under which the answer comes.
-    pub(super) fn plan(&self, channel: &Channel, shard: u8, read: Read, history: HistoryOptions) -> u32 {
-        self.waves.lock().plan(channel.id, shard, read, history)
+    /// Plans a read for a subscriber of a shard that is entering, or answers at once from what is known. Returns the
+    /// number under which the answer comes.
+    pub(super) fn plan(&self, hub: &Hub, channel: &Channel, shard: u8, params: &SubscribeParams) -> u32 {
+        let history = hub.with_meta_ttl(params.history);
+        let Some(recent) = self.recent.read(channel.id, params, history, hub.clock.now()) else {
+            let (read, origin) = (params.slice(), Origin::of(params));
+            return self.waves.lock().plan(channel.id, shard, read, history, origin);
+        };
+        crate::metrics::bump(&hub.metrics.reads_saved);
+        let read = self.waves.lock().number();
+        let slice = Arc::new(Ok(recent));
+        hub.send(usize::from(shard), Entry::Slice { channel: channel.id, read, slice });
+        read
     }
 
     /// Makes the reads that are planned for a channel, unless others of it are under way: those are followed by these.
@@ -139,14 +188,29 @@ impl Remote {
             if planned.is_empty() {
                 return;
             }
-            let running = planned.into_iter().map(|Planned { number, read, history, shards }| {
+            let now = hub.clock.now();
+            let running = planned.into_iter().map(|Planned { number, read, history, shards, origin }| {
                 let (remote, hub, channel) = (Arc::clone(self), Arc::clone(hub), Arc::clone(channel));
-                (Running { remote, hub, channel, waiting: Some((number, shards)) }, read, history)
+                let known =
+                    origin.and_then(|origin| remote.recent.cover(channel.id, &read, &origin, history, now));
+                let recent = match known {
+                    Some(_) => None,
+                    None => remote.recent.begin(channel.id, &read, history, now),
+                };
+                let recent = recent.map(|number| (number, read.clone()));
+                let running = Running { remote, hub, channel, waiting: Some((number, shards)), recent };
+                (running, known, read, history)
             });
             // All of them first: one that is dropped by a panic answers those who wait for it.
             let running: Vec<_> = running.collect();
-            for (running, read, history) in running {
-                running.start(read, history);
+            for (mut running, known, read, history) in running {
+                match known {
+                    Some(known) => {
+                        crate::metrics::bump(&hub.metrics.reads_saved);
+                        running.answer(Ok(known));
+                    }
+                    None => running.start(read, history),
+                }
             }
         }
     }
@@ -159,6 +223,8 @@ struct Running {
     channel: Arc<Channel>,
     /// Its number, and the shards that wait for it.
     waiting: Option<(u32, ShardSet)>,
+    /// The number of the slice that is kept of it, and the read.
+    recent: Option<(u64, Read)>,
 }
 
 impl Running {
@@ -181,6 +247,10 @@ impl Running {
 
     fn answer(&mut self, slice: Result<History, BrokerError>) {
         let Some((number, shards)) = self.waiting.take() else { return };
+        if let Some((number, read)) = self.recent.take() {
+            let shared = self.channel.lock().subscribers > 1;
+            self.remote.recent.answered(self.channel.id, number, &read, &slice, shared);
+        }
         self.remote.waves.lock().end(self.channel.id);
         let slice = Arc::new(slice);
         for shard in shards.iter() {
@@ -256,16 +326,16 @@ mod tests {
     #[test]
     fn nobody_joins_a_read_that_is_under_way() {
         let (mut waves, history) = (Waves::default(), HistoryOptions::default());
-        let first = waves.plan(1, 0, after(5, 10), history);
-        assert_eq!(waves.plan(1, 1, after(7, 10), history), first, "another shard");
+        let first = waves.plan(1, 0, after(5, 10), history, None);
+        assert_eq!(waves.plan(1, 1, after(7, 10), history, None), first, "another shard");
         let begun = waves.begin(1);
         assert_eq!(begun.len(), 1);
         assert_eq!(begun[0].shards.iter().collect::<Vec<_>>(), [0, 1]);
-        let second = waves.plan(1, 0, after(5, 10), history);
+        let second = waves.plan(1, 0, after(5, 10), history, None);
         assert!(second != first && waves.begin(1).is_empty(), "it waits for the first");
         let options = HistoryOptions { size: 1, ..history };
-        assert!(waves.plan(1, 0, after(5, 10), options) != second, "other options are another read");
-        assert!(waves.plan(2, 0, after(5, 10), history) != second, "so is another channel");
+        assert!(waves.plan(1, 0, after(5, 10), options, None) != second, "other options are another read");
+        assert!(waves.plan(2, 0, after(5, 10), history, None) != second, "so is another channel");
         waves.end(1);
         assert_eq!((waves.begin(1).len(), waves.begin(2).len()), (2, 1));
         (0..2).for_each(|_| waves.end(1));

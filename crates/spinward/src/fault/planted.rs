@@ -36,7 +36,7 @@ impl Fault {
         [Self::OutputUncounted, Self::NeverResumed, Self::EndlessTurn, Self::PendingDropped];
 
     /// Those that touch what is delivered.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::LocalDrop,
         Self::LocalRepeat,
         Self::LocalSwap,
@@ -46,6 +46,8 @@ impl Fault {
         Self::MergeDrop,
         Self::MergeRepeat,
         Self::MergeSwap,
+        Self::RecentAcrossGap,
+        Self::RecentOfAnotherEpoch,
         Self::FalseRecovered,
         Self::ReusedEpoch,
         Self::LostSubscriber,

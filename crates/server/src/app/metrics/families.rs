@@ -169,6 +169,8 @@ families! {
         BROKER_GAPS = counter "spinward_broker_gaps_total" [];
         /// Times that a broker said that deliveries may be missing.
         BROKER_INTERRUPTIONS = counter "spinward_broker_interruptions_total" [];
+        /// Reads for recoveries that a broker was not asked for, because what it would answer was known.
+        BROKER_READS_SAVED = counter "spinward_broker_reads_saved_total" [];
         /// Calls that a broker or presence store failed and that no client waited for.
         ENGINE_ERRORS = counter "spinward_engine_errors_total" [];
         /// Events of engines. With an engine only.
