@@ -1,6 +1,5 @@
 //! Byte streams that HTTP is served on.
 
-use super::socket::Socket;
 use crate::tls::TlsLayer;
 use bytes::Bytes;
 use socket2::SockRef;
@@ -9,6 +8,7 @@ use spinward::transport::websocket::Admitted;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
@@ -72,27 +72,26 @@ impl<I: Io> Io for Encrypted<I> {
     }
 }
 
-impl Io for Socket {
+impl Io for TcpStream {
     #[cfg(not(target_os = "linux"))]
     fn prepare(&self) {
         // Without it the connection is slower, no worse. On Linux the listener has it.
-        self.set(|socket| drop(socket.set_tcp_nodelay(true)));
+        let _ = self.set_nodelay(true);
     }
 
     fn bound(&self, limit: Duration) {
-        self.set(|socket| {
-            // What the system does not offer is left to the guard alone.
-            let _ = socket.set_send_buffer_size(SEND_BUFFER);
-            #[cfg(target_os = "linux")]
-            let _ = socket.set_tcp_user_timeout(Some(limit));
-            #[cfg(not(target_os = "linux"))]
-            let _ = limit;
-        });
+        let socket = SockRef::from(self);
+        // What the system does not offer is left to the guard alone.
+        let _ = socket.set_send_buffer_size(SEND_BUFFER);
+        #[cfg(target_os = "linux")]
+        let _ = socket.set_tcp_user_timeout(Some(limit));
+        #[cfg(not(target_os = "linux"))]
+        let _ = limit;
     }
 
     fn release(&self) {
         #[cfg(target_os = "linux")]
-        self.set(|socket| drop(socket.set_tcp_user_timeout(None)));
+        let _ = SockRef::from(self).set_tcp_user_timeout(None);
     }
 
     fn hand_over(self, admitted: Admitted, leftover: Bytes) -> io::Result<()> {

@@ -1,15 +1,11 @@
 //! Listening: where connections come from.
 
 use super::Io;
-use super::socket::Socket;
-#[cfg(target_os = "linux")]
-use rustix::net::SocketFlags;
-use socket2::{Domain, Protocol, SockRef, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-#[cfg(target_os = "linux")]
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 /// Connections that wait to be accepted. The system takes less where it allows less (`net.core.somaxconn`).
@@ -32,7 +28,7 @@ pub(crate) trait Listener: Send + 'static {
 
 /// TCP.
 pub(crate) struct Tcp {
-    listener: Accepting,
+    listener: TcpListener,
     exhausted: Exhausted,
 }
 
@@ -42,7 +38,7 @@ impl Tcp {
     /// # Errors
     /// The address does not resolve, or cannot be listened on.
     pub(crate) async fn listen(address: &str, port: u16) -> io::Result<Self> {
-        Ok(Self { listener: Accepting::new(listen(address, port).await?)?, exhausted: Exhausted::default() })
+        Ok(Self { listener: listen(address, port).await?, exhausted: Exhausted::default() })
     }
 
     /// Accepts on a socket that another process listens on.
@@ -50,10 +46,10 @@ impl Tcp {
     /// # Errors
     /// The socket cannot be used.
     #[cfg(unix)]
-    pub(crate) fn passed(listener: TcpListener) -> io::Result<Self> {
+    pub(crate) fn passed(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        no_delay(&SockRef::from(&listener));
-        Ok(Self { listener: Accepting::new(listener)?, exhausted: Exhausted::default() })
+        no_delay(&Socket::from(listener.try_clone()?));
+        Ok(Self { listener: TcpListener::from_std(listener)?, exhausted: Exhausted::default() })
     }
 
     /// The address that it listens on.
@@ -66,14 +62,14 @@ impl Tcp {
 }
 
 impl Listener for Tcp {
-    type Io = Socket;
+    type Io = TcpStream;
 
-    async fn accept(&mut self) -> (Socket, SocketAddr) {
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 // A socket of both families has IPv4 clients as ::ffff:1.2.3.4.
-                Ok((socket, peer)) => {
-                    return (Socket::new(socket), SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                Ok((stream, peer)) => {
+                    return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
                 }
                 Err(error) => self.exhausted.pause(&error).await,
             }
@@ -82,56 +78,6 @@ impl Listener for Tcp {
 
     fn address(&self) -> String {
         self.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string())
-    }
-}
-
-/// A listening TCP socket whose connections are not watched yet, unlike those that [`tokio::net::TcpListener`] accepts.
-#[cfg(target_os = "linux")]
-struct Accepting(AsyncFd<TcpListener>);
-
-#[cfg(target_os = "linux")]
-impl Accepting {
-    /// Takes a socket that listens and does not block.
-    fn new(listener: TcpListener) -> io::Result<Self> {
-        #[expect(
-            deprecated,
-            reason = "what replaces it asks for an unsafe promise that the descriptor stays open while it is watched; it \
-            does, because the listener that owns it is moved in here and never replaced"
-        )]
-        let watched = AsyncFd::with_interest(listener, Interest::READABLE);
-        watched.map(Self)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().local_addr()
-    }
-
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let accept = |listener: &TcpListener| Ok(rustix::net::acceptfrom_with(listener, flags)?);
-        let (socket, peer) = self.0.async_io(Interest::READABLE, accept).await?;
-        let peer = peer.and_then(|peer| peer.try_into().ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
-        Ok((socket.into(), peer))
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-struct Accepting(tokio::net::TcpListener);
-
-#[cfg(not(target_os = "linux"))]
-impl Accepting {
-    /// Takes a socket that listens and does not block.
-    fn new(listener: TcpListener) -> io::Result<Self> {
-        tokio::net::TcpListener::from_std(listener).map(Self)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.0.accept().await?;
-        Ok((stream.into_std()?, peer))
     }
 }
 
@@ -160,7 +106,7 @@ async fn listen(address: &str, port: u16) -> io::Result<TcpListener> {
 
 /// Has the system send small answers at once on each connection that is accepted, where they inherit this from the
 /// listener: a call less for each. [`Io::prepare`] does it elsewhere.
-fn no_delay(listener: &SockRef<'_>) {
+fn no_delay(listener: &Socket) {
     if cfg!(target_os = "linux") {
         // Without it connections are slower, no worse.
         let _ = listener.set_tcp_nodelay(true);
@@ -168,7 +114,7 @@ fn no_delay(listener: &SockRef<'_>) {
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.ip() == Ipv6Addr::UNSPECIFIED {
         socket.set_only_v6(false)?;
     }
@@ -177,9 +123,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    no_delay(&SockRef::from(&socket));
+    no_delay(&socket);
     socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    TcpListener::from_std(socket.into())
 }
 
 /// A Unix socket. Its file is removed when the listener is dropped, unless another process made it.

@@ -19,7 +19,6 @@ mod proxied;
 mod request;
 mod response;
 mod secure;
-mod socket;
 #[cfg(test)]
 mod tests;
 
