@@ -153,7 +153,9 @@ export const scenarios = [
       for (const n of [2, 3, 4]) await kit.call("api", "publish", { channel, data: { n } });
       await until(() => sub.numbers().length === 4, "what was missed");
       same(sub.numbers(), [1, 2, 3, 4], "publications");
-      same(sub.seen("subscribed").at(-1).recovered, true, "recovered");
+      // A session of polling goes on if it is cut between two polls.
+      const isWhole = sub.seen("subscribed").length === 1 && kit.transport === "sockjs-xhr-polling";
+      if (!isWhole) same(sub.seen("subscribed").at(-1).recovered, true, "recovered");
       client.disconnect();
     },
   },
