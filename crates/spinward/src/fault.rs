@@ -40,7 +40,7 @@ pub enum Fault {
     MergeRepeat,
     /// Two are swapped there.
     MergeSwap,
-    /// What is kept of a stream for subscribers that recover goes on after a gap in what is delivered.
+    /// A slice kept of a stream for subscribers that recover goes on after a gap in what is delivered.
     RecentAcrossGap,
     /// It serves subscribers that come from another epoch.
     RecentOfAnotherEpoch,

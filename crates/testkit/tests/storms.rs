@@ -191,7 +191,7 @@ fn two_reads_serve_those_who_come_back_one_after_the_other() {
     assert_eq!(world.reads(), reads + 1);
 }
 
-/// What was known is not served after a removal.
+/// A removal ends the slice that serves recoveries.
 #[test]
 fn removed_publications_are_not_given_to_those_who_come_back() {
     let mut world = World::new();

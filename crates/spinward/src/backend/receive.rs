@@ -83,7 +83,7 @@ impl Receive for Remote {
 }
 
 impl Remote {
-    /// What is known of the streams of a scope may be over.
+    /// Ends the slices of a scope, whose streams may be over.
     fn doubt(&self, hub: &Hub, scope: Scope<'_>) {
         match scope {
             Scope::All => self.recent.forget_all(),

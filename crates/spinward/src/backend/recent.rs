@@ -80,7 +80,7 @@ impl Recent {
 
     /// A publication is about to be delivered. The record of its channel is locked.
     pub(super) fn deliver(&self, channel: u64, publication: &Arc<Publication>, epoch: Option<&Arc<str>>) {
-        if publication.offset > 0 && self.any.load(Ordering::Acquire) {
+        if publication.offset > 0 {
             self.change(channel, |slice| slice.keep(publication, epoch));
         }
     }
@@ -93,10 +93,7 @@ impl Recent {
         history: HistoryOptions,
         now: Now,
     ) -> Option<History> {
-        if !self.any.load(Ordering::Acquire) {
-            return None;
-        }
-        self.table.lock().slices.get(&channel)?.read(params, history, now)
+        self.look(channel, |slice| slice.read(params, history, now))
     }
 
     /// Returns what a read for several subscribers would give, if that is known.
@@ -108,10 +105,7 @@ impl Recent {
         history: HistoryOptions,
         now: Now,
     ) -> Option<History> {
-        if !self.any.load(Ordering::Acquire) {
-            return None;
-        }
-        self.table.lock().slices.get(&channel)?.cover(read, origin, history, now)
+        self.look(channel, |slice| slice.cover(read, origin, history, now))
     }
 
     /// The store reported the top of a stream.
@@ -119,12 +113,12 @@ impl Recent {
         self.change(channel, |slice| slice.has_reached(top));
     }
 
-    /// What is known of a channel is in doubt.
+    /// Ends the slice of a channel: its continuity is in doubt.
     pub(super) fn forget(&self, channel: u64) {
         self.change(channel, |_| false);
     }
 
-    /// What is known of every channel is in doubt.
+    /// Ends every slice.
     pub(super) fn forget_all(&self) {
         let mut table = self.table.lock();
         let last = table.last;
@@ -136,10 +130,17 @@ impl Recent {
     pub(super) fn expire(&self, now: u64) {
         if self.any.load(Ordering::Acquire) {
             let mut table = self.table.lock();
-            let old: Vec<_> =
-                table.slices.iter().filter(|(_, slice)| slice.is_over(now)).map(|(id, _)| *id).collect();
-            old.into_iter().for_each(|channel| table.remove_if(channel, |_| true));
+            let Table { slices, bytes, .. } = &mut *table;
+            slices.extract_if(|_, slice| slice.is_over(now)).for_each(|(_, slice)| *bytes -= slice.bytes());
             self.emptied(&mut table);
+        }
+    }
+
+    fn look<T>(&self, channel: u64, answer: impl FnOnce(&RecentSlice) -> Option<T>) -> Option<T> {
+        if self.any.load(Ordering::Acquire) {
+            self.table.lock().slices.get(&channel).and_then(answer)
+        } else {
+            None
         }
     }
 

@@ -17,25 +17,6 @@ use spinward_wire::code::DisconnectCode;
 use spinward_wire::message::{Join, Leave, Push};
 use std::sync::Arc;
 
-/// A fan-out to more subscribers than this is sent beside what is sent else, and not before it.
-const BULK: usize = 256;
-
-impl Way {
-    /// The way of a fan-out to so many subscribers.
-    const fn of(subscribers: usize) -> Self {
-        if subscribers > BULK { Self::Bulk } else { Self::Express }
-    }
-
-    /// Marks of a slot that need not be queued for it. One that waits for a large fan-out is queued again for a small
-    /// one, which is not to wait for it.
-    pub(super) const fn marks(self) -> u8 {
-        match self {
-            Self::Express => Marks::EXPRESS | Marks::BLOCKED,
-            Self::Bulk => Marks::EXPRESS | Marks::BULK | Marks::BLOCKED,
-        }
-    }
-}
-
 /// Room for slots that is kept between fan-outs.
 const GIVEN: usize = 4 << 10;
 

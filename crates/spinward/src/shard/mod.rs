@@ -51,7 +51,7 @@ use work::{DELIVERY, SYSTEM_CALL};
 /// Entries, reads and sends of one turn, so that none of them starves the others. Each part is bounded by time too:
 /// see [`Pace`].
 const ENTRIES_PER_TURN: usize = 512;
-const SENDS_PER_SLICE: usize = 128;
+const SENDS_PER_SLICE: usize = 256;
 /// Cost of an entry beside the cost of its effects.
 const ENTRY: usize = 256;
 /// After so many sends and more, a shard rests before it takes the next publications: what comes in that time goes out

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 
 /// Microseconds that a part of a turn may take. A unit of work that has begun is done to its end.
-const PART: u64 = 1_500;
+const PART: u64 = 3_000;
 /// The clock is looked at once in about so much work, in the unit of [`super::work::TURN`].
 const LOOK: usize = 32 << 10;
 

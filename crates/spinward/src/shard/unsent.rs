@@ -1,7 +1,9 @@
-//! Deliveries handed to connections and not sent yet, so that publishers of a channel wait for its sends.
+//! Deliveries handed to connections and not sent yet, so that publishers of a channel wait for its sends; and the two
+//! ways by which they are sent.
 
 use crate::channel::record::Channel;
 use crate::shard::core::Core;
+use crate::shard::slots::Marks;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -16,6 +18,9 @@ pub(super) struct Unsent {
     served: Served,
 }
 
+/// A fan-out to more subscribers than this is sent beside what is sent else, and not before it.
+const BULK: usize = 256;
+
 /// The queue of slots by which something is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -23,6 +28,22 @@ pub(super) enum Way {
     Express,
     /// That of large fan-outs. Slots that are in the other one already stay there.
     Bulk,
+}
+
+impl Way {
+    /// The way of a fan-out to so many subscribers.
+    pub(super) const fn of(subscribers: usize) -> Self {
+        if subscribers > BULK { Self::Bulk } else { Self::Express }
+    }
+
+    /// Marks of a slot that need not be queued for it. One that waits for a large fan-out is queued again for a small
+    /// one, which is not to wait for it.
+    pub(super) const fn marks(self) -> u8 {
+        match self {
+            Self::Express => Marks::EXPRESS | Marks::BLOCKED,
+            Self::Bulk => Marks::EXPRESS | Marks::BULK | Marks::BLOCKED,
+        }
+    }
 }
 
 /// Numbers of slots, of both queues.

@@ -148,20 +148,12 @@ impl RecentSlice {
         let (reach, own, top) = (self.reach?, self.epoch.as_ref()?, self.top()?);
         let since = &recover.since;
         // Another epoch may be the newer of the two: only the store knows.
-        let same = since.epoch == *own;
-        let epoch = if same || since.epoch.is_empty() || !fault::holds(Fault::RecentOfAnotherEpoch) {
-            own
-        } else {
-            &since.epoch
-        };
-        if since.epoch != *epoch {
-            return None;
-        }
-        if !self.is_usable(history, now) {
+        let other = since.epoch != *own && !fault::holds(Fault::RecentOfAnotherEpoch);
+        if other || !self.is_usable(history, now) {
             return None;
         }
         let answer = |publications| {
-            let top = Position { offset: top, epoch: Arc::clone(epoch) };
+            let top = Position { offset: top, epoch: Arc::clone(&since.epoch) };
             Some(History { publications, top })
         };
         let last = self.last(history, now);

@@ -60,7 +60,7 @@ fn now(age: u64) -> Now {
     Now { mono: BEGUN + age, wall: 1_700_000_000_000 }
 }
 
-/// What a subscriber at this offset is given: the top, and the offsets of publications.
+/// The answer to a subscriber at this offset: the top, and the offsets of publications.
 fn given(slice: &RecentSlice, params: &SubscribeParams) -> Option<(u64, Vec<u64>)> {
     let history = slice.read(params, HISTORY, now(0))?;
     assert_eq!(&*history.top.epoch, "e");
